@@ -1,0 +1,1 @@
+"""GridFlex: a Ray cluster as a flexible load on the electricity grid."""

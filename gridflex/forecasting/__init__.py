@@ -1,0 +1,1 @@
+"""Forecasts of carbon intensity, price and GPU demand, with their uncertainty."""

@@ -1,0 +1,1 @@
+"""An append-only record that a stranger can verify offline."""

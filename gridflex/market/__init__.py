@@ -1,0 +1,1 @@
+"""Flexibility as a product: baselines, P415 artefacts, settlement, billing."""

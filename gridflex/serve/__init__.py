@@ -1,0 +1,1 @@
+"""The HTTP interfaces and the Ray Serve applications that carry them."""
