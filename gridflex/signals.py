@@ -1,0 +1,261 @@
+"""Price and carbon over time, and how old and how good each value is.
+
+A series is one provider's statement about consecutive half-hours, made at one instant. What
+GridFlex acts on is a `Blend`: for every half-hour the best statement known by then, with the
+rung of the ladder it came from. Average intensity of generation, never mixed with marginal;
+price is the wholesale day-ahead or market-index price.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import IntEnum, StrEnum
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridflex.errors import ContractError, StaleDataError
+from gridflex.halfhour import HalfHour
+
+
+class Signal(StrEnum):
+    """What a series is about, with its unit."""
+
+    INTENSITY = "intensity_gco2_per_kwh"
+    PRICE = "price_gbp_per_mwh"
+    SYSTEM_PRICE = "system_price_gbp_per_mwh"
+    DEMAND = "demand_mw"
+    WIND = "wind_mw"
+
+
+BOUNDS: Final[dict[Signal, tuple[float, float]]] = {
+    Signal.INTENSITY: (0.0, 2_000.0),
+    Signal.PRICE: (-1_000.0, 10_000.0),
+    Signal.SYSTEM_PRICE: (-1_000.0, 10_000.0),
+    Signal.DEMAND: (0.0, 100_000.0),
+    Signal.WIND: (0.0, 100_000.0),
+}
+"""Wide enough for a wild day, narrow enough for a wrong unit."""
+
+
+class Kind(StrEnum):
+    """Whether a value was said before or after its half-hour."""
+
+    FORECAST = "forecast"
+    OUTTURN = "outturn"
+
+
+class Origin(StrEnum):
+    """What the numbers rest on."""
+
+    LIVE = "live"
+    RECORDED = "recorded"
+    SIMULATED = "simulated"
+    COMPUTED = "computed"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Series:
+    """Values of one signal over consecutive half-hours, as one source stated them.
+
+    Args:
+        signal: What and in which unit.
+        kind: Forecast or outturn.
+        source: Provider and product, such as ``carbon-intensity/fw48h``.
+        origin: Live, recorded, simulated or computed by GridFlex.
+        region: Region of the source; ``GB`` for national.
+        start: Half-hour of ``values[0]``.
+        values: Shape ``(T,)``; NaN where the source said nothing.
+        issued_at: When the source made the statement, as far as it says.
+        available_at: When GridFlex had it; what was known at t has ``available_at <= t``.
+
+    Raises:
+        ContractError: A value lies outside the plausible bounds of its signal.
+    """
+
+    signal: Signal
+    kind: Kind
+    source: str
+    origin: Origin
+    region: str
+    start: HalfHour
+    values: NDArray[np.float64]
+    issued_at: datetime
+    available_at: datetime
+
+    def __post_init__(self) -> None:
+        low, high = BOUNDS[self.signal]
+        wrong = self.values[(self.values < low) | (self.values > high)]
+        if wrong.size:
+            raise ContractError(
+                f"{self.source}: {self.signal} of {wrong[0]:g} is outside {low:g} to {high:g}"
+            )
+
+    def __len__(self) -> int:
+        return int(self.values.size)
+
+    @property
+    def end(self) -> HalfHour:
+        """The first half-hour after the last value."""
+        return self.start + len(self)
+
+    def window(self, start: HalfHour, half_hours: int) -> NDArray[np.float64]:
+        """Return shape ``(half_hours,)`` from ``start``; NaN outside the series."""
+        out = np.full(half_hours, np.nan)
+        offset = start.until(self.start)
+        first, last = max(0, offset), min(half_hours, offset + len(self))
+        if first < last:
+            out[first:last] = self.values[first - offset : last - offset]
+        return out
+
+
+class Rung(IntEnum):
+    """Steps of the ladder from the best knowledge to the last resort; lower is better."""
+
+    FRESH = 0
+    STALE = 1
+    CLIMATOLOGY = 2
+    UNKNOWN = 3
+
+
+FRESH_FOR: Final = timedelta(hours=2)
+"""Providers rewrite their forecasts every half-hour; four missed updates make one stale."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Blend:
+    """The best known value of one signal for every half-hour of a window.
+
+    Args:
+        signal: What and in which unit.
+        start: Half-hour of index 0.
+        values: Shape ``(T,)``, always finite.
+        rungs: Shape ``(T,)``, the `Rung` of each value.
+        sources: Shape ``(T,)``, the source of each value.
+        ages_s: Shape ``(T,)``, seconds since each value became available; NaN where unknown.
+        origin: The weakest origin among the values used.
+    """
+
+    signal: Signal
+    start: HalfHour
+    values: NDArray[np.float64]
+    rungs: NDArray[np.int8]
+    sources: tuple[str, ...]
+    ages_s: NDArray[np.float64]
+    origin: Origin
+
+    @property
+    def worst_rung(self) -> Rung:
+        """The weakest rung in the window."""
+        return Rung(int(self.rungs.max(initial=0)))
+
+
+def blend(
+    ranked: Sequence[Series],
+    *,
+    climatology: NDArray[np.float64],
+    start: HalfHour,
+    now: datetime,
+    fresh_for: timedelta = FRESH_FOR,
+) -> Blend:
+    """Return for each half-hour the first known value down the ladder.
+
+    Fresh series come first, in the order given; then the same series grown stale, newest
+    first; then climatology; a half-hour without any takes the mean of what is known, so that
+    it neither attracts nor repels work.
+
+    Args:
+        ranked: Statements about one signal and region, best source first; those that were not
+            yet available at ``now`` are not used.
+        climatology: Shape ``(T,)``, the usual level of each half-hour, NaN where unknown;
+            its length is the window.
+        start: Half-hour of index 0.
+        now: The instant at which the blend is used.
+        fresh_for: Age up to which a series is fresh.
+
+    Raises:
+        StaleDataError: Nothing at all is known about the window.
+        ContractError: The series are of different signals.
+    """
+    known = [series for series in ranked if series.available_at <= now]
+    signals = {series.signal for series in ranked}
+    if len(signals) != 1:
+        raise ContractError(f"a blend needs series of one signal, got {sorted(signals)}")
+    fresh = [series for series in known if now - series.available_at <= fresh_for]
+    stale = [series for series in known if now - series.available_at > fresh_for]
+    stale.sort(key=lambda series: series.available_at, reverse=True)
+    board = _Board(start=start, size=climatology.size, now=now)
+    for series in fresh:
+        board.take(series, Rung.FRESH)
+    for series in stale:
+        board.take(series, Rung.STALE)
+    return board.finish(signals.pop(), climatology)
+
+
+class _Board:
+    """Half-hours being filled from the top of the ladder down."""
+
+    def __init__(self, *, start: HalfHour, size: int, now: datetime) -> None:
+        self._start = start
+        self._now = now
+        self._values = np.full(size, np.nan)
+        self._rungs = np.full(size, Rung.UNKNOWN, dtype=np.int8)
+        self._sources = ["unknown"] * size
+        self._ages_s = np.full(size, np.nan)
+        self._origins: set[Origin] = set()
+
+    def take(self, series: Series, rung: Rung) -> None:
+        candidate = series.window(self._start, self._values.size)
+        age_s = (self._now - series.available_at).total_seconds()
+        self._fill(candidate, rung, source=series.source, age_s=age_s, origin=series.origin)
+
+    def finish(self, signal: Signal, climatology: NDArray[np.float64]) -> Blend:
+        self._fill(
+            climatology,
+            Rung.CLIMATOLOGY,
+            source="climatology",
+            age_s=np.nan,
+            origin=Origin.COMPUTED,
+        )
+        missing = np.isnan(self._values)
+        if missing.all():
+            raise StaleDataError(f"nothing is known about {signal} from {self._start}")
+        self._values[missing] = np.nanmean(self._values)
+        return Blend(
+            signal=signal,
+            start=self._start,
+            values=self._values,
+            rungs=self._rungs,
+            sources=tuple(self._sources),
+            ages_s=self._ages_s,
+            origin=_weakest(self._origins),
+        )
+
+    def _fill(
+        self,
+        candidate: NDArray[np.float64],
+        rung: Rung,
+        *,
+        source: str,
+        age_s: float,
+        origin: Origin,
+    ) -> None:
+        usable = np.isnan(self._values) & np.isfinite(candidate)
+        if not usable.any():
+            return
+        self._values[usable] = candidate[usable]
+        self._rungs[usable] = rung
+        self._ages_s[usable] = age_s
+        self._origins.add(origin)
+        for index in np.flatnonzero(usable):
+            self._sources[index] = source
+
+
+_ORIGIN_ORDER: Final = (Origin.SIMULATED, Origin.COMPUTED, Origin.RECORDED, Origin.LIVE)
+
+
+def _weakest(origins: set[Origin]) -> Origin:
+    return next(origin for origin in _ORIGIN_ORDER if origin in origins)
