@@ -1,0 +1,256 @@
+"""All that can be configured, in one model: ``gridflex.yaml`` < ``GRIDFLEX_*`` < flags.
+
+Built once in an entry point and passed down; nothing else reads files or the environment.
+Nested values use two underscores in the environment: ``GRIDFLEX_PLANNER__BUDGET_S=5``.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import yaml
+from pydantic import AwareDatetime, BaseModel, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from gridflex.errors import ContractError
+from gridflex.fleet import Site
+
+CONFIG_VARIABLE: Final = "GRIDFLEX_CONFIG"
+DEFAULT_CONFIG: Final = Path("gridflex.yaml")
+
+
+class SiteSettings(BaseModel, extra="forbid", frozen=True):
+    """One Ray cluster that runs jobs.
+
+    Attributes:
+        name: Unique short name; the first site is the default one.
+        ray_url: Address of its Ray dashboard, where the Job API lives.
+        ray_token: Token of that cluster; None takes Ray's own (``RAY_AUTH_TOKEN`` or the file
+            that ``ray start`` writes).
+        gpus: GPUs that GridFlex may fill; None asks the cluster.
+        gpu_type: Key of `gridflex.fleet.GPU_TYPES`.
+        postcode: Outward part, for regional carbon intensity; None for the national one.
+        marginal_pue: Facility power added per unit of IT power added.
+        intensity_cap_gco2_per_kwh: Energy-weighted mean that a plan should stay under.
+    """
+
+    name: str = Field(default="local", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    ray_url: str = "http://127.0.0.1:8265"
+    ray_token: SecretStr | None = None
+    gpus: int | None = Field(default=None, ge=0)
+    gpu_type: str = "H100"
+    postcode: str | None = None
+    marginal_pue: float = Field(default=1.1, ge=1)
+    intensity_cap_gco2_per_kwh: float = Field(default=200.0, gt=0)
+
+    def site(self, *, gpus: int) -> Site:
+        """Return the domain's view of this site with so many GPUs to fill."""
+        return Site(
+            name=self.name,
+            gpus=gpus,
+            gpu_type=self.gpu_type,
+            postcode=self.postcode,
+            marginal_pue=self.marginal_pue,
+            intensity_cap_gco2_per_kwh=self.intensity_cap_gco2_per_kwh,
+        )
+
+
+class ClockSettings(BaseModel, extra="forbid", frozen=True):
+    """Wall time, or a replay in which ``origin`` was at ``origin_wall`` and time runs faster.
+
+    Attributes:
+        speed: Seconds of GridFlex time per second of wall time.
+        origin: GridFlex time at ``origin_wall``; None for wall time.
+        origin_wall: Wall time at which the replay began.
+    """
+
+    speed: float = Field(default=1.0, gt=0)
+    origin: AwareDatetime | None = None
+    origin_wall: AwareDatetime | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> ClockSettings:
+        if (self.origin is None) != (self.origin_wall is None):
+            raise ValueError("origin and origin_wall are given together or not at all")
+        if self.origin is None and self.speed != 1:
+            raise ValueError("a speed other than 1 needs origin and origin_wall")
+        return self
+
+
+class GridSettings(BaseModel, extra="forbid", frozen=True):
+    """Where prices and carbon intensity come from.
+
+    Attributes:
+        carbon_intensity_url: GB Carbon Intensity API.
+        elexon_url: Elexon Insights API.
+        octopus_url: Octopus API, for the Agile product.
+        agile_region: Region letter of the Agile tariff, A to P without I and O.
+        timeout_s: Longest wait for one answer, in wall time.
+        poll_s: Seconds of GridFlex time between polls.
+        outturn_label_shift: Added to the start of the Carbon Intensity API's ``actual`` rows.
+    """
+
+    carbon_intensity_url: str = "https://api.carbonintensity.org.uk"
+    elexon_url: str = "https://data.elexon.co.uk/bmrs/api/v1"
+    octopus_url: str = "https://api.octopus.energy/v1"
+    agile_region: str = Field(default="C", pattern="^[A-HJ-NP]$")
+    timeout_s: float = Field(default=10.0, gt=0)
+    poll_s: float = Field(default=900.0, gt=0)
+    outturn_label_shift: timedelta = timedelta(minutes=30)
+
+
+class PlannerSettings(BaseModel, extra="forbid", frozen=True):
+    """What a plan minimises and how long it may think.
+
+    Attributes:
+        carbon_price_gbp_per_tco2: What a tonne counts for beside the price of energy.
+        waiting_gbp_per_gpu_hour: What an hour of waiting of one GPU's work counts for.
+        horizon_half_hours: How far a plan looks ahead at least.
+        budget_s: Wall time one re-plan may take.
+        restart_s: Seconds of GridFlex time that a start or resume takes before work goes on.
+        replan_s: Seconds of GridFlex time between two plans when nothing happens.
+    """
+
+    carbon_price_gbp_per_tco2: float = Field(default=80.0, ge=0)
+    waiting_gbp_per_gpu_hour: float = Field(default=0.0, ge=0)
+    horizon_half_hours: int = Field(default=96, ge=2, le=1488)
+    budget_s: float = Field(default=2.0, gt=0)
+    restart_s: float = Field(default=60.0, ge=0)
+    replan_s: float = Field(default=1800.0, gt=0)
+
+
+class HttpSettings(BaseModel, extra="forbid", frozen=True):
+    """Where GridFlex listens and whom it lets in.
+
+    Attributes:
+        host: Address to bind.
+        port: Port of the gateway, the API and the dashboard.
+        auth: ``token`` as Ray itself does, ``disabled`` for none; None follows
+            ``RAY_AUTH_MODE``, which Ray 2.60 takes as ``token`` when unset.
+        token: The token to ask for; None takes Ray's own.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=1, le=65535)
+    auth: Literal["token", "disabled"] | None = None
+    token: SecretStr | None = None
+
+
+class Settings(BaseSettings):
+    """Everything GridFlex can be told.
+
+    Attributes:
+        state_dir: Folder for the embedded database, packages and logs.
+        database_url: PostgreSQL; None starts the embedded server in ``state_dir``.
+        packages_url: fsspec URL of the folder that keeps uploaded packages; None is in
+            ``state_dir``.
+        sites: Ray clusters, the default one first.
+        clock: Wall time or replay.
+        grid: Price and carbon providers.
+        planner: Planning weights and limits.
+        http: Listening address and authentication.
+        default_duration: Run time assumed for a job without ``duration`` and without history.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="GRIDFLEX_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    state_dir: Path = Path("~/.gridflex")
+    database_url: str | None = None
+    packages_url: str | None = None
+    sites: tuple[SiteSettings, ...] = Field(default=(SiteSettings(),), min_length=1)
+    clock: ClockSettings = ClockSettings()
+    grid: GridSettings = GridSettings()
+    planner: PlannerSettings = PlannerSettings()
+    http: HttpSettings = HttpSettings()
+    default_duration: timedelta = timedelta(hours=1)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic's
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment win over the file, whose values arrive as arguments."""
+        return env_settings, init_settings
+
+    @model_validator(mode="after")
+    def _sites_are_distinct(self) -> Settings:
+        names = [site.name for site in self.sites]
+        if len(set(names)) != len(names):
+            raise ValueError(f"site names must differ, got {', '.join(names)}")
+        return self
+
+    @property
+    def state_path(self) -> Path:
+        """``state_dir`` as an absolute path."""
+        return self.state_dir.expanduser().absolute()
+
+    @property
+    def package_url(self) -> str:
+        """Where uploaded packages are kept, as an fsspec URL."""
+        return self.packages_url or f"file://{self.state_path / 'packages'}"
+
+
+def load_settings(path: Path | None = None) -> Settings:
+    """Return the settings of the file and the environment.
+
+    Args:
+        path: The YAML file; None takes ``GRIDFLEX_CONFIG``, else ``gridflex.yaml`` if present.
+
+    Raises:
+        ContractError: The file is absent or not YAML, or a value is not valid; the message
+            names each wrong key.
+    """
+    named = path or (Path(os.environ[CONFIG_VARIABLE]) if CONFIG_VARIABLE in os.environ else None)
+    chosen = named or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
+    values = _read(chosen) if chosen else {}
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, item['loc'])) or 'settings'}: {item['msg']}, got {item['input']!r}"
+            for item in error.errors()
+        )
+        raise ContractError(f"{chosen or 'settings'}: {problems}") from error
+
+
+def dump_settings(settings: Settings) -> str:
+    """Return the settings as YAML that `load_settings` reads; secrets in clear."""
+    values = settings.model_dump(mode="json", exclude_none=True)
+    _reveal(values, settings)
+    return yaml.safe_dump(values, sort_keys=False)
+
+
+def _reveal(values: dict[str, Any], settings: Settings) -> None:
+    if settings.http.token:
+        values["http"]["token"] = settings.http.token.get_secret_value()
+    for shown, site in zip(values["sites"], settings.sites, strict=True):
+        if site.ray_token:
+            shown["ray_token"] = site.ray_token.get_secret_value()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text()) or {}
+    except OSError as error:
+        raise ContractError(f"{path}: cannot be read: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise ContractError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ContractError(f"{path}: must be a mapping of settings, got {type(values).__name__}")
+    return values
+
+
+def utc_now_of(clock: ClockSettings, wall: datetime) -> datetime:
+    """Return GridFlex time at the wall time ``wall``."""
+    if clock.origin is None or clock.origin_wall is None:
+        return wall
+    return clock.origin + (wall - clock.origin_wall) * clock.speed
