@@ -1,0 +1,389 @@
+"""Jobs, their attempts and their events in PostgreSQL.
+
+Each method is one transaction that changes a job and records the event that says so. A method
+that finds the job already past the step it wants to take changes nothing, so that any of them
+can be repeated after a crash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+from sqlalchemy import RowMapping, Select, insert, select, text, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlmodel import col
+
+from gridflex.adapters.database import source_errors
+from gridflex.adapters.tables import AttemptRow, EnergyRow, JobEventRow, JobRow
+from gridflex.jobs import FINAL_STATES, Flexibility, JobId, JobState
+from gridflex.lifecycle import (
+    Attempt,
+    AttemptState,
+    Job,
+    JobRequest,
+    Outcome,
+    StopReason,
+    state_after,
+)
+
+_FLEXIBILITY: Final = TypeAdapter(Flexibility)
+_REQUEST: Final = TypeAdapter(JobRequest)
+_ATTEMPT: Final = TypeAdapter(Attempt)
+_ATTEMPT_FIELDS: Final = tuple(Attempt.__dataclass_fields__)
+
+
+class Added(StrEnum):
+    """What came of adding a job."""
+
+    NEW = "new"
+    SAME = "same"
+    CONFLICT = "conflict"
+
+
+class JobStore:
+    """Reads and writes jobs.
+
+    Args:
+        engine: Where; see `gridflex.adapters.database.connect`.
+    """
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def add(
+        self,
+        job_id: JobId,
+        request: JobRequest,
+        flexibility: Flexibility,
+        *,
+        submitted_at: datetime,
+    ) -> Added:
+        """Store a new held job.
+
+        Returns:
+            ``NEW``; ``SAME`` when the same request is already stored under this id, which
+            makes a repeated submission harmless; ``CONFLICT`` when a different one is.
+
+        Raises:
+            SourceError: The database cannot be reached.
+        """
+        row = {
+            "id": job_id,
+            "state": JobState.HELD,
+            "submitted_at": submitted_at,
+            "request": _REQUEST.dump_python(request, mode="json"),
+            "flexibility": _FLEXIBILITY.dump_python(flexibility, mode="json"),
+        }
+        async with source_errors("storing a job"), self._engine.begin() as connection:
+            statement = (
+                upsert(JobRow).values(**row).on_conflict_do_nothing().returning(col(JobRow.id))
+            )
+            if (await connection.execute(statement)).first():
+                await _record(connection, job_id, submitted_at, "submitted")
+                return Added.NEW
+            stored = await connection.scalar(select(col(JobRow.request)).where(_is(job_id)))
+        same = _REQUEST.validate_python(stored).digest() == request.digest()
+        return Added.SAME if same else Added.CONFLICT
+
+    async def get(self, job_id: JobId) -> Job | None:
+        """Return one job, or None if it is unknown or was deleted."""
+        jobs = await self._jobs(_visible().where(_is(job_id)))
+        return jobs[0] if jobs else None
+
+    async def newest(self, *, limit: int = 1000, before_seq: int | None = None) -> list[Job]:
+        """Return jobs that were not deleted, newest first."""
+        statement = _visible().order_by(col(JobRow.seq).desc()).limit(limit)
+        if before_seq is not None:
+            statement = statement.where(col(JobRow.seq) < before_seq)
+        return await self._jobs(statement)
+
+    async def open_jobs(self) -> list[Job]:
+        """Return every job that has not reached a final state, oldest first."""
+        statement = select(JobRow).where(col(JobRow.ended_at).is_(None)).order_by(col(JobRow.seq))
+        return await self._jobs(statement)
+
+    async def ended_since(self, moment: datetime) -> list[Job]:
+        """Return the jobs that ended at or after ``moment``, oldest first."""
+        statement = select(JobRow).where(col(JobRow.ended_at) >= moment).order_by(col(JobRow.seq))
+        return await self._jobs(statement)
+
+    async def likely_duration(self, entrypoint: str) -> timedelta | None:
+        """Return the median run time of the last jobs with this entrypoint that succeeded."""
+        statement = text("""
+            SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY run_s) FROM (
+                SELECT sum(extract(epoch FROM a.ended_at - a.started_at)) AS run_s
+                FROM job j JOIN attempt a ON a.job_id = j.id
+                WHERE j.state = 'succeeded' AND j.request->>'entrypoint' = :entrypoint
+                GROUP BY j.id, j.ended_at ORDER BY j.ended_at DESC LIMIT 50
+            ) AS runs
+        """)
+        async with source_errors("reading run times"), self._engine.connect() as connection:
+            seconds = await connection.scalar(statement, {"entrypoint": entrypoint})
+        return timedelta(seconds=float(seconds)) if seconds else None
+
+    async def request_stop(self, job_id: JobId, *, at: datetime) -> Job | None:
+        """Note that the owner wants the job stopped; one that is not on a cluster ends at once.
+
+        Returns:
+            The job as it now is, or None if it is unknown.
+        """
+        async with source_errors("stopping a job"), self._engine.begin() as connection:
+            job = await _locked(connection, job_id)
+            if job is None or job.state.is_final:
+                return job
+            if job.stop_requested_at is None:
+                await _update(connection, job_id, stop_requested_at=at)
+                await _record(connection, job_id, at, "stop requested")
+            if job.live_attempt is None:
+                await _move(
+                    connection, job, JobState.STOPPED, at=at, message="stopped by its owner"
+                )
+        return await self.get(job_id)
+
+    async def delete(self, job_id: JobId, *, at: datetime) -> bool:
+        """Hide a job that has ended; its events stay.
+
+        Returns:
+            Whether it had ended and is now hidden.
+        """
+        async with source_errors("deleting a job"), self._engine.begin() as connection:
+            job = await _locked(connection, job_id)
+            if job is None or not job.state.is_final:
+                return False
+            await _update(connection, job_id, deleted_at=at)
+            await _record(connection, job_id, at, "deleted")
+        return True
+
+    async def decide_attempt(self, job_id: JobId, *, site: str, at: datetime) -> Attempt | None:
+        """Store the intent to run the job at ``site``, before anything is sent there.
+
+        Returns:
+            The new attempt, or None if the job has ended, is to stop, or already has a live one.
+        """
+        async with source_errors("deciding an attempt"), self._engine.begin() as connection:
+            job = await _locked(connection, job_id)
+            if job is None or job.state.is_final or job.stop_requested_at or job.live_attempt:
+                return None
+            number = len(job.attempts) + 1
+            attempt = Attempt(number, job.next_ray_id, site, AttemptState.DECIDED, decided_at=at)
+            await connection.execute(
+                insert(AttemptRow).values(
+                    job_id=job_id,
+                    number=number,
+                    ray_id=attempt.ray_id,
+                    site=site,
+                    state=attempt.state,
+                    decided_at=at,
+                )
+            )
+            await _record(connection, job_id, at, "decided", {"attempt": number, "site": site})
+        return attempt
+
+    async def attempt_submitted(self, job_id: JobId, number: int, *, at: datetime) -> None:
+        """Note that the cluster has accepted the attempt."""
+        async with source_errors("noting a submission"), self._engine.begin() as connection:
+            await _locked(connection, job_id)
+            statement = _this(job_id, number).where(col(AttemptRow.state) == AttemptState.DECIDED)
+            if (await connection.execute(statement.values(state=AttemptState.SUBMITTED))).rowcount:
+                await _record(connection, job_id, at, "dispatched", {"attempt": number})
+
+    async def attempt_started(
+        self, job_id: JobId, number: int, *, at: datetime, driver: Mapping[str, Any]
+    ) -> None:
+        """Note that the cluster runs the attempt since ``at``."""
+        async with source_errors("noting a start"), self._engine.begin() as connection:
+            job = await _locked(connection, job_id)
+            attempt = job.live_attempt if job else None
+            if job is None or attempt is None or attempt.number != number or attempt.started_at:
+                return
+            state = (
+                attempt.state if attempt.state is AttemptState.STOPPING else AttemptState.RUNNING
+            )
+            await connection.execute(
+                _this(job_id, number).values(state=state, started_at=at, driver=dict(driver))
+            )
+            await _record(connection, job_id, at, "started", {"attempt": number})
+            await _move(connection, job, JobState.RUNNING, at=at)
+
+    async def attempt_stopping(
+        self, job_id: JobId, number: int, *, reason: StopReason, at: datetime
+    ) -> None:
+        """Store the intent to stop the attempt, before the cluster is asked."""
+        async with source_errors("stopping an attempt"), self._engine.begin() as connection:
+            await _locked(connection, job_id)
+            changes = {"state": AttemptState.STOPPING, "stop_asked_at": at, "stop_reason": reason}
+            statement = _this(job_id, number).where(
+                col(AttemptRow.state) != AttemptState.ENDED,
+                col(AttemptRow.stop_reason).is_distinct_from(reason),
+            )
+            if (await connection.execute(statement.values(**changes))).rowcount:
+                detail = {"attempt": number, "reason": reason}
+                await _record(connection, job_id, at, "stop asked", detail)
+
+    async def attempt_ended(
+        self,
+        job_id: JobId,
+        number: int,
+        *,
+        outcome: Outcome,
+        at: datetime,
+        driver: Mapping[str, Any],
+        started_at: datetime | None = None,
+    ) -> None:
+        """Note how the attempt ended and move the job on.
+
+        Args:
+            job_id: The job.
+            number: The attempt.
+            outcome: How it ended.
+            at: When, as the cluster says.
+            driver: What the cluster says about it.
+            started_at: When it started, where the start itself was never seen.
+        """
+        async with source_errors("noting an end"), self._engine.begin() as connection:
+            job = await _locked(connection, job_id)
+            attempt = job.live_attempt if job else None
+            if job is None or attempt is None or attempt.number != number:
+                return
+            await connection.execute(
+                _this(job_id, number).values(
+                    state=AttemptState.ENDED,
+                    outcome=outcome,
+                    started_at=attempt.started_at or started_at,
+                    ended_at=at,
+                    driver=dict(driver),
+                )
+            )
+            await _record(connection, job_id, at, "ended", {"attempt": number, "outcome": outcome})
+            await _move(
+                connection,
+                job,
+                _next_state(job, attempt, outcome),
+                at=at,
+                message=driver.get("message"),
+            )
+
+    async def add_energy(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Append metered half-hours (columns of `EnergyRow`); those already stored stay."""
+        if not rows:
+            return
+        async with source_errors("storing energy"), self._engine.begin() as connection:
+            await connection.execute(upsert(EnergyRow).on_conflict_do_nothing(), list(rows))
+
+    async def energy(self, job_ids: Sequence[str]) -> list[EnergyRow]:
+        """Return the metered half-hours of some jobs, in order of time."""
+        statement = (
+            select(EnergyRow)
+            .where(col(EnergyRow.job_id).in_(job_ids))
+            .order_by(col(EnergyRow.start))
+        )
+        async with source_errors("reading energy"), self._engine.connect() as connection:
+            rows = (await connection.execute(statement)).mappings().all()
+        return [EnergyRow(**row) for row in rows]
+
+    async def events(self, job_id: JobId) -> list[JobEventRow]:
+        """Return what happened to a job, in order."""
+        statement = (
+            select(JobEventRow)
+            .where(col(JobEventRow.job_id) == job_id)
+            .order_by(col(JobEventRow.id))
+        )
+        async with source_errors("reading events"), self._engine.connect() as connection:
+            rows = (await connection.execute(statement)).mappings().all()
+        return [JobEventRow(**row) for row in rows]
+
+    async def _jobs(self, statement: Select[JobRow]) -> list[Job]:
+        async with source_errors("reading jobs"), self._engine.connect() as connection:
+            return await _read(connection, statement)
+
+
+def _next_state(job: Job, attempt: Attempt, outcome: Outcome) -> JobState:
+    state = state_after(attempt, outcome)
+    if state is not JobState.PAUSED:
+        return state
+    if job.stop_requested_at:
+        return JobState.STOPPED
+    return JobState.HELD if job.state is JobState.HELD else JobState.PAUSED
+
+
+def _visible() -> Select[JobRow]:
+    return select(JobRow).where(col(JobRow.deleted_at).is_(None))
+
+
+def _is(job_id: JobId):  # type: ignore[no-untyped-def]  # noqa: ANN202 - SQLAlchemy's own type
+    return col(JobRow.id) == job_id
+
+
+def _this(job_id: JobId, number: int):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    return update(AttemptRow).where(
+        col(AttemptRow.job_id) == job_id, col(AttemptRow.number) == number
+    )
+
+
+async def _locked(connection: AsyncConnection, job_id: JobId) -> Job | None:
+    jobs = await _read(connection, _visible().where(_is(job_id)).with_for_update())
+    return jobs[0] if jobs else None
+
+
+async def _read(connection: AsyncConnection, statement: Select[JobRow]) -> list[Job]:
+    rows = (await connection.execute(statement)).mappings().all()
+    if not rows:
+        return []
+    ids = [row["id"] for row in rows]
+    attempts: dict[str, list[Attempt]] = {}
+    of_jobs = (
+        select(AttemptRow).where(col(AttemptRow.job_id).in_(ids)).order_by(col(AttemptRow.number))
+    )
+    for row in (await connection.execute(of_jobs)).mappings():
+        values = {name: row[name] for name in _ATTEMPT_FIELDS}
+        attempts.setdefault(row["job_id"], []).append(_ATTEMPT.validate_python(values))
+    return [_job(row, tuple(attempts.get(row["id"], ()))) for row in rows]
+
+
+def _job(row: RowMapping, attempts: tuple[Attempt, ...]) -> Job:
+    return Job(
+        id=JobId(row["id"]),
+        seq=row["seq"],
+        state=JobState(row["state"]),
+        submitted_at=row["submitted_at"],
+        request=_REQUEST.validate_python(row["request"]),
+        flexibility=_FLEXIBILITY.validate_python(row["flexibility"]),
+        attempts=attempts,
+        message=row["message"],
+        stop_requested_at=row["stop_requested_at"],
+        ended_at=row["ended_at"],
+    )
+
+
+async def _move(
+    connection: AsyncConnection,
+    job: Job,
+    state: JobState,
+    *,
+    at: datetime,
+    message: str | None = None,
+) -> None:
+    ended_at = at if state in FINAL_STATES else None
+    await _update(connection, job.id, state=state, ended_at=ended_at, message=message)
+    if state is not job.state:
+        await _record(connection, job.id, at, "state", {"from": job.state, "to": state})
+
+
+async def _update(connection: AsyncConnection, job_id: JobId, **changes: object) -> None:
+    await connection.execute(update(JobRow).where(_is(job_id)).values(**changes))
+
+
+async def _record(
+    connection: AsyncConnection,
+    job_id: JobId,
+    at: datetime,
+    kind: str,
+    detail: Mapping[str, Any] | None = None,
+) -> None:
+    row = {"job_id": job_id, "at": at, "kind": kind, "detail": dict(detail or {})}
+    await connection.execute(insert(JobEventRow).values(**row))
