@@ -1,0 +1,84 @@
+"""The forecasts that always exist: the usual level of a half-hour, and yesterday's value.
+
+They need nothing but recent outturns, so they are the last step of the ladder and the
+baseline every better forecast is measured against.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridflex.halfhour import LONDON, HalfHour
+from gridflex.signals import Series
+
+CLIMATOLOGY_DAYS: Final = 28
+"""Long enough to average out the weather, short enough to follow the season."""
+
+_HALF_HOURS_A_DAY: Final = 48
+
+
+def climatology(
+    history: Series, *, start: HalfHour, half_hours: int, days: int = CLIMATOLOGY_DAYS
+) -> NDArray[np.float64]:
+    """Return the mean of the last ``days`` days at each half-hour's place in the local day.
+
+    The place is the clock time in London, so the morning stays the morning across a clock
+    change; the hour that a change repeats or skips is averaged with what carries its label.
+
+    Args:
+        history: Outturns; those that start at or after ``start`` are not used.
+        start: Half-hour of index 0 of the result.
+        half_hours: Length of the result.
+        days: How far back from ``start`` to look.
+
+    Returns:
+        Shape ``(half_hours,)`` in the unit of ``history``; NaN where that time of day never
+        occurred with a value.
+    """
+    past = history.window(start - days * _HALF_HOURS_A_DAY, days * _HALF_HOURS_A_DAY)
+    places = np.array([_place(h.start) for h in (start - past.size).span(past.size)], dtype=np.intp)
+    known = np.isfinite(past)
+    count = np.bincount(places[known], minlength=_HALF_HOURS_A_DAY)
+    total = np.bincount(places[known], weights=past[known], minlength=_HALF_HOURS_A_DAY)
+    usual = np.full(_HALF_HOURS_A_DAY, np.nan)
+    np.divide(total, count, out=usual, where=count > 0)
+    return usual[[_place(h.start) for h in start.span(half_hours)]]
+
+
+def persistence(history: Series, *, start: HalfHour, half_hours: int) -> NDArray[np.float64]:
+    """Return for each half-hour the newest outturn at the same clock time on an earlier day.
+
+    Up to 24 h ahead that is yesterday's value; further ahead the same day is repeated.
+
+    Args:
+        history: Outturns; those that start at or after ``start`` are not used.
+        start: Half-hour of index 0 of the result.
+        half_hours: Length of the result.
+
+    Returns:
+        Shape ``(half_hours,)`` in the unit of ``history``; NaN where that value is unknown.
+    """
+    return np.array([_yesterday(history, h, start=start) for h in start.span(half_hours)])
+
+
+def _yesterday(history: Series, target: HalfHour, *, start: HalfHour) -> float:
+    days_back = start.until(target) // _HALF_HOURS_A_DAY + 1
+    for days in (days_back, days_back + 1):
+        same = _days_earlier(target, days)
+        if same.start < start.start:
+            return float(history.window(same, 1)[0])
+    raise AssertionError("two days before a half-hour less than a day ahead is in the past")
+
+
+def _days_earlier(half_hour: HalfHour, days: int) -> HalfHour:
+    local = half_hour.start.astimezone(LONDON)
+    return HalfHour.containing(local - timedelta(days=days))
+
+
+def _place(moment: datetime) -> int:
+    local = moment.astimezone(LONDON)
+    return local.hour * 2 + local.minute // 30
