@@ -19,7 +19,7 @@ import numpy as np
 from gridflex.errors import GridFlexError, StaleDataError
 from gridflex.forecasting.naive import CLIMATOLOGY_DAYS, climatology, persistence
 from gridflex.halfhour import HalfHour
-from gridflex.signals import Blend, Kind, Origin, Rung, Series, Signal, blend
+from gridflex.signals import Blend, Kind, Known, Origin, Rung, Series, Signal, blend
 
 log = logging.getLogger(__name__)
 
@@ -82,19 +82,6 @@ class Feed(Protocol):
             ContractError: A row of the answer is malformed.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """The newest that the store holds of one feed.
-
-    Args:
-        last: The latest half-hour with a value.
-        available_at: When the newest statement became available.
-    """
-
-    last: HalfHour
-    available_at: datetime
 
 
 class GridStore(Protocol):

@@ -8,7 +8,7 @@ price is the wholesale day-ahead or market-index price.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
@@ -110,6 +110,19 @@ class Series:
         if first < last:
             out[first:last] = self.values[first - offset : last - offset]
         return out
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The newest that is stored of one source.
+
+    Args:
+        last: The latest half-hour with a value.
+        available_at: When the newest statement became available.
+    """
+
+    last: HalfHour
+    available_at: datetime
 
 
 class Rung(IntEnum):
@@ -231,7 +244,7 @@ class _Board:
             rungs=self._rungs,
             sources=tuple(self._sources),
             ages_s=self._ages_s,
-            origin=_weakest(self._origins),
+            origin=weakest(self._origins),
         )
 
     def _fill(
@@ -257,5 +270,7 @@ class _Board:
 _ORIGIN_ORDER: Final = (Origin.SIMULATED, Origin.COMPUTED, Origin.RECORDED, Origin.LIVE)
 
 
-def _weakest(origins: set[Origin]) -> Origin:
-    return next(origin for origin in _ORIGIN_ORDER if origin in origins)
+def weakest(origins: Iterable[Origin]) -> Origin:
+    """Return the origin that says least about the real grid: simulated before any other."""
+    found = set(origins)
+    return next(origin for origin in _ORIGIN_ORDER if origin in found)

@@ -1,0 +1,194 @@
+"""Issued forecasts, outturns and raw responses in PostgreSQL, append-only.
+
+Look-ahead is a question of ``available_at``: every reader says at which instant it wants to
+know, and sees nothing that became available later.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import numpy as np
+from sqlalchemy import RowMapping, TextClause, insert, text
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from gridflex.adapters.database import source_errors
+from gridflex.adapters.tables import ForecastRow, ObservationRow, RawResponseRow
+from gridflex.halfhour import HALF_HOUR, HalfHour
+from gridflex.signals import Kind, Known, Origin, Series, Signal, weakest
+
+_FORECASTS: Final = text("""
+    SELECT DISTINCT ON (source) source, origin, region, start, "values", issued_at, available_at
+    FROM forecast
+    WHERE signal = :signal AND region = :region AND available_at <= :now
+    ORDER BY source, available_at DESC, id DESC
+""")
+_SAME_FORECAST: Final = text("""
+    SELECT 1 FROM forecast
+    WHERE signal = :signal AND region = :region AND source = :source
+        AND available_at = :available_at AND issued_at = :issued_at AND start = :start
+""")
+_NEWEST_FORECAST: Final = text("""
+    SELECT start + (cardinality("values") - 1) * interval '30 min' AS last, available_at
+    FROM forecast WHERE signal = :signal AND region = :region AND source = :source
+    ORDER BY available_at DESC, id DESC LIMIT 1
+""")
+_NEWEST_OUTTURN: Final = text("""
+    SELECT max(start) AS last, max(available_at) AS available_at
+    FROM observation WHERE signal = :signal AND region = :region AND source = :source
+    HAVING count(*) > 0
+""")
+_OUTTURNS: Final = text("""
+    SELECT DISTINCT ON (start) start, value, origin, available_at
+    FROM observation
+    WHERE signal = :signal AND region = :region AND source = :source
+        AND start >= :start AND start < :until AND available_at <= :known_at
+    ORDER BY start, available_at DESC
+""")
+
+
+class GridStore:
+    """Keeps what providers said; implements `gridflex.agents.grid.GridStore` and `RawArchive`.
+
+    Args:
+        engine: Where; see `gridflex.adapters.database.connect`.
+    """
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def save_series(self, series: Sequence[Series]) -> None:
+        """Keep forecasts whole, and of outturns every value that is new or has changed."""
+        async with source_errors("storing series"), self._engine.begin() as connection:
+            for one in series:
+                if one.kind is Kind.FORECAST:
+                    await _keep_forecast(connection, one)
+                else:
+                    await _keep_outturns(connection, one)
+
+    async def newest(self, signal: Signal, *, kind: Kind, region: str, source: str) -> Known | None:
+        """Return how far and how fresh one source's series are; None if there is none."""
+        statement = _NEWEST_FORECAST if kind is Kind.FORECAST else _NEWEST_OUTTURN
+        rows = await self._rows(statement, signal=signal, region=region, source=source)
+        if not rows:
+            return None
+        return Known(HalfHour.containing(rows[0]["last"]), rows[0]["available_at"])
+
+    async def series_known_at(
+        self, signal: Signal, *, region: str, now: datetime
+    ) -> Sequence[Series]:
+        """Return the newest forecast of each source known at ``now``, newest first."""
+        rows = await self._rows(_FORECASTS, signal=signal, region=region, now=now)
+        known = [_forecast(row, signal) for row in rows]
+        return sorted(known, key=lambda series: series.available_at, reverse=True)
+
+    async def outturn(
+        self,
+        signal: Signal,
+        *,
+        region: str,
+        source: str,
+        start: HalfHour,
+        half_hours: int,
+        known_at: datetime,
+    ) -> Series | None:
+        """Return the outturns of one source as they were known at ``known_at``."""
+        rows = await self._rows(
+            _OUTTURNS,
+            signal=signal,
+            region=region,
+            source=source,
+            start=start.start,
+            until=(start + half_hours).start,
+            known_at=known_at,
+        )
+        if not rows:
+            return None
+        values = np.full(half_hours, np.nan)
+        for row in rows:
+            values[(row["start"] - start.start) // HALF_HOUR] = row["value"]
+        newest = max(row["available_at"] for row in rows)
+        return Series(
+            signal=signal,
+            kind=Kind.OUTTURN,
+            source=source,
+            origin=weakest(Origin(row["origin"]) for row in rows),
+            region=region,
+            start=start,
+            values=values,
+            issued_at=newest,
+            available_at=newest,
+        )
+
+    async def keep(
+        self, provider: str, *, url: str, status: int, body: bytes, fetched_at: datetime
+    ) -> None:
+        """Keep one raw response."""
+        row = {
+            "provider": provider,
+            "url": url,
+            "status": status,
+            "fetched_at": fetched_at,
+            "body_gzip": gzip.compress(body, compresslevel=1),
+        }
+        async with source_errors("archiving a response"), self._engine.begin() as connection:
+            await connection.execute(insert(RawResponseRow).values(**row))
+
+    async def _rows(self, statement: TextClause, **values: object) -> Sequence[RowMapping]:
+        async with source_errors("reading series"), self._engine.connect() as connection:
+            return (await connection.execute(statement, values)).mappings().all()
+
+
+async def _keep_forecast(connection: AsyncConnection, series: Series) -> None:
+    row: dict[str, Any] = {
+        "signal": series.signal,
+        "source": series.source,
+        "origin": series.origin,
+        "region": series.region,
+        "start": series.start.start,
+        "issued_at": series.issued_at,
+        "available_at": series.available_at,
+    }
+    if len(series) == 0 or (await connection.execute(_SAME_FORECAST, row)).first():
+        return
+    await connection.execute(insert(ForecastRow).values(**row, values=series.values.tolist()))
+
+
+async def _keep_outturns(connection: AsyncConnection, series: Series) -> None:
+    key = {"signal": series.signal, "region": series.region, "source": series.source}
+    span = {"start": series.start.start, "until": series.end.start, "known_at": series.available_at}
+    stored = (await connection.execute(_OUTTURNS, {**key, **span})).mappings().all()
+    known = {row["start"]: row["value"] for row in stored}
+    rows = [
+        {
+            **key,
+            "start": half_hour.start,
+            "available_at": series.available_at,
+            "value": value,
+            "origin": series.origin,
+        }
+        for half_hour, value in zip(
+            series.start.span(len(series)), series.values.tolist(), strict=True
+        )
+        if np.isfinite(value) and known.get(half_hour.start) != value
+    ]
+    if rows:
+        await connection.execute(upsert(ObservationRow).on_conflict_do_nothing(), rows)
+
+
+def _forecast(row: RowMapping, signal: Signal) -> Series:
+    return Series(
+        signal=signal,
+        kind=Kind.FORECAST,
+        source=row["source"],
+        origin=Origin(row["origin"]),
+        region=row["region"],
+        start=HalfHour.containing(row["start"]),
+        values=np.asarray(row["values"], dtype=np.float64),
+        issued_at=row["issued_at"],
+        available_at=row["available_at"],
+    )

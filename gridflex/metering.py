@@ -1,0 +1,56 @@
+"""Energy of a run, half-hour by half-hour, from how long it ran and the power it draws.
+
+Where no meter reads the job, its energy is *modelled*: dynamic power at the site's meter
+times the time it was seen running.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from gridflex import units
+from gridflex.halfhour import HalfHour
+from gridflex.lifecycle import Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class MeteredHalfHour:
+    """What one attempt used in one half-hour.
+
+    Args:
+        half_hour: When.
+        running: For how much of it the attempt ran, above zero.
+        energy_kwh: Dynamic energy at the meter.
+    """
+
+    half_hour: HalfHour
+    running: timedelta
+    energy_kwh: float
+
+
+def metered(
+    attempt: Attempt, *, power_kw: float, since: datetime, until: datetime
+) -> Iterator[MeteredHalfHour]:
+    """Yield the half-hours of an attempt that are complete and not yet metered.
+
+    A half-hour is complete when it has passed at ``until`` or the attempt ended in it.
+
+    Args:
+        attempt: The run; one that has not started yields nothing.
+        power_kw: Steady dynamic power at the meter while it runs.
+        since: Half-hours that start earlier are left out.
+        until: Now.
+    """
+    if attempt.started_at is None:
+        return
+    end = min(attempt.ended_at or until, until)
+    half_hour = HalfHour.containing(max(attempt.started_at, since))
+    while half_hour.start < end:
+        is_complete = half_hour.end <= until or attempt.ended_at is not None
+        running = min(end, half_hour.end) - max(attempt.started_at, half_hour.start)
+        if is_complete and running > timedelta(0):
+            energy_kwh = units.energy_over_kwh(power_kw, running)
+            yield MeteredHalfHour(half_hour, running, energy_kwh)
+        half_hour += 1
