@@ -1,0 +1,240 @@
+"""Octopus Agile: a public retail tariff from which the day-ahead price can be recovered.
+
+A rate is ``factor x day-ahead price + adder from 16:00 to 19:00 London``, with VAT, up to a
+cap; factor and adder differ by region. `agile_prices` undoes that. The result is a signal and
+an approximation, tagged ``octopus/agile-derived``; it is not what a datacentre pays.
+
+Sources:
+    https://developer.octopus.energy (public products, no key). Factors, adders and the change
+    of April 2026: fboundy/agile_predict, ``config/settings.py``; recovering prices so differed
+    from the hourly auction by 6.5 GBP/MWh per half-hour on average in April to December 2023.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import numpy as np
+from pydantic import AwareDatetime, BaseModel
+
+from gridflex.adapters.http import Answer, Fetcher, Params
+from gridflex.adapters.rows import Start, tidy
+from gridflex.errors import ContractError, SourceError
+from gridflex.halfhour import LONDON, HalfHour
+from gridflex.signals import Kind, Series, Signal
+
+PROVIDER: Final = "octopus"
+AGILE_DERIVED: Final = "octopus/agile-derived"
+PAGE_SIZE: Final = 1500
+MAX_PAGES: Final = 20
+CAP_PENCE_PER_KWH: Final = 100.0
+"""Rates including VAT stop here; the price behind a capped rate is unknown."""
+
+_IMPORT_PRODUCT: Final = re.compile(r"AGILE-(?:[A-Z]+-)?(\d{2}-\d{2}-\d{2})")
+_PEAK_HOURS: Final = range(16, 19)
+_ADDER_CHANGE: Final = (datetime(2026, 3, 31, 23, tzinfo=UTC), -3.5)
+"""From this instant the peak adder of every region is lower, in p/kWh."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tariff:
+    """How one region's Agile rate follows the wholesale price, VAT included.
+
+    Args:
+        factor: p/kWh per GBP/MWh.
+        peak_adder: p/kWh from 16:00 to 19:00 London time, before April 2026.
+    """
+
+    factor: float
+    peak_adder: float
+
+    def rate_pence_per_kwh(self, half_hour: HalfHour, *, price_gbp_per_mwh: float) -> float:
+        """Return the rate including VAT that this wholesale price leads to."""
+        rate = self.factor * price_gbp_per_mwh + self._adder(half_hour)
+        return min(rate, CAP_PENCE_PER_KWH)
+
+    def price_gbp_per_mwh(self, half_hour: HalfHour, *, rate_pence_per_kwh: float) -> float:
+        """Return the wholesale price behind a rate including VAT; NaN at the cap."""
+        if rate_pence_per_kwh >= CAP_PENCE_PER_KWH:
+            return np.nan
+        return (rate_pence_per_kwh - self._adder(half_hour)) / self.factor
+
+    def _adder(self, half_hour: HalfHour) -> float:
+        if half_hour.start.astimezone(LONDON).hour not in _PEAK_HOURS:
+            return 0.0
+        since, change = _ADDER_CHANGE
+        return self.peak_adder + (change if half_hour.start >= since else 0.0)
+
+
+TARIFFS: Final[dict[str, Tariff]] = {
+    "A": Tariff(0.21, 13),
+    "B": Tariff(0.20, 14),
+    "C": Tariff(0.20, 12),
+    "D": Tariff(0.22, 13),
+    "E": Tariff(0.21, 11),
+    "F": Tariff(0.21, 12),
+    "G": Tariff(0.21, 12),
+    "H": Tariff(0.21, 12),
+    "J": Tariff(0.22, 12),
+    "K": Tariff(0.22, 12),
+    "L": Tariff(0.23, 11),
+    "M": Tariff(0.20, 13),
+    "N": Tariff(0.21, 13),
+    "P": Tariff(0.24, 12),
+}
+"""By region letter, from A Eastern to P North Scotland."""
+
+
+class _Product(BaseModel):
+    code: str
+    is_business: bool = False
+    available_to: AwareDatetime | None = None
+
+
+class _Products(BaseModel):
+    next: str | None = None
+    results: list[_Product]
+
+
+class _Rate(BaseModel):
+    value_inc_vat: float
+    valid_from: Start
+    valid_to: AwareDatetime | None = None
+
+
+class _Rates(BaseModel):
+    next: str | None = None
+    results: list[_Rate]
+
+
+class _SupplyPoint(BaseModel):
+    group_id: str
+
+
+class _SupplyPoints(BaseModel):
+    results: list[_SupplyPoint]
+
+
+class Octopus:
+    """What Octopus publishes about Agile.
+
+    Args:
+        fetcher: Asks it.
+        region: Region letter of the tariff.
+
+    Raises:
+        ContractError: There is no such region.
+    """
+
+    def __init__(self, fetcher: Fetcher, *, region: str) -> None:
+        if region not in TARIFFS:
+            raise ContractError(f"agile region is {region!r}; valid is {', '.join(TARIFFS)}")
+        self._fetcher = fetcher
+        self._region = region
+        self._tariff = TARIFFS[region]
+
+    async def product(self, *, now: datetime) -> str:
+        """Return the code of the newest Agile import product.
+
+        Raises:
+            SourceError: No usable answer, or no such product.
+            ContractError: A row is malformed.
+        """
+        dated: dict[str, str] = {}
+        path = "products/"
+        params: Params | None = {"is_variable": "true", "page_size": 100}
+        for _ in range(MAX_PAGES):
+            answer = await self._fetcher.get(path, now=now, params=params)
+            page = answer.parse(_Products)
+            for product in page.results:
+                code = _IMPORT_PRODUCT.fullmatch(product.code)
+                if code and not product.is_business and _is_open(product, now):
+                    dated[code[1]] = product.code
+            if page.next is None:
+                break
+            path, params = page.next, None
+        if not dated:
+            raise SourceError(f"{PROVIDER}: no Agile import product is on offer")
+        return dated[max(dated)]
+
+    async def day_ahead_price(self, *, start: HalfHour, end: HalfHour, now: datetime) -> Series:
+        """Return the wholesale day-ahead price recovered from the rates known at ``now``.
+
+        Half-hours at the cap are NaN. The next day, 23:00 to 23:00 London, appears about
+        16:00 to 17:00 London time.
+
+        Raises:
+            SourceError: No usable answer, or no rate in the window.
+            ContractError: A row is malformed.
+        """
+        rates, answer = await self._rates(start, end, now)
+        prices = {
+            rate.valid_from: self._tariff.price_gbp_per_mwh(
+                rate.valid_from, rate_pence_per_kwh=rate.value_inc_vat
+            )
+            for rate in rates
+            if start <= rate.valid_from < end and _lasts_a_half_hour(rate)
+        }
+        return tidy(
+            prices,
+            signal=Signal.PRICE,
+            kind=Kind.FORECAST,
+            source=AGILE_DERIVED,
+            origin=answer.origin,
+            now=now,
+        )
+
+    async def region_of(self, postcode: str, *, now: datetime) -> str:
+        """Return the region letter of a postcode.
+
+        Raises:
+            SourceError: No usable answer, or the postcode is in no or several regions.
+        """
+        answer = await self._fetcher.get(
+            "industry/grid-supply-points/", now=now, params={"postcode": postcode}
+        )
+        groups = {point.group_id.lstrip("_") for point in answer.parse(_SupplyPoints).results}
+        if len(groups) != 1:
+            raise SourceError(f"{PROVIDER}: postcode {postcode!r} is in regions {sorted(groups)}")
+        return groups.pop()
+
+    async def _rates(
+        self, start: HalfHour, end: HalfHour, now: datetime
+    ) -> tuple[Sequence[_Rate], Answer]:
+        product = await self.product(now=now)
+        path = (
+            f"products/{product}/electricity-tariffs/E-1R-{product}-{self._region}"
+            "/standard-unit-rates/"
+        )
+        params: dict[str, str | int] = {
+            "period_from": _stamp(start),
+            "period_to": _stamp(end),
+            "page_size": PAGE_SIZE,
+            "order_by": "period",
+        }
+        answer = await self._fetcher.get(path, now=now, params=params)
+        page = answer.parse(_Rates)
+        rates = page.results
+        for _ in range(MAX_PAGES):
+            if page.next is None:
+                break
+            page = (await self._fetcher.get(page.next, now=now)).parse(_Rates)
+            rates = rates + page.results
+        return rates, answer
+
+
+def _is_open(product: _Product, now: datetime) -> bool:
+    return product.available_to is None or product.available_to > now
+
+
+def _lasts_a_half_hour(rate: _Rate) -> bool:
+    return rate.valid_to == rate.valid_from.end
+
+
+def _stamp(half_hour: HalfHour) -> str:
+    """With an explicit offset: without one the service takes London time."""
+    return half_hour.start.strftime("%Y-%m-%dT%H:%M:%SZ")
