@@ -1,0 +1,101 @@
+"""The loop that owns the clock: it calls an agent's tick and decides when to call again.
+
+One process leads each role. A tick that fails is logged and tried again; nothing an agent
+needs is kept between ticks that PostgreSQL does not have.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from gridflex.adapters.agent_store import AgentStore
+from gridflex.adapters.clock import Clock
+from gridflex.adapters.wakeups import leading
+from gridflex.errors import GridFlexError, SourceError
+
+log = logging.getLogger(__name__)
+
+LEAST_GAP_S: Final = 0.25
+"""Wall time between two ticks at least; a burst of changes is taken in one."""
+
+BUSY_SHARE: Final = 3.0
+"""A tick that took d seconds is followed by at least d times this of rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """What a tick says about the next one.
+
+    Args:
+        within_s: GridFlex time after which it is due even if nothing happens.
+        detail: What to show of the agent.
+    """
+
+    within_s: float
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+Tick = Callable[[datetime, frozenset[str]], Awaitable[Next]]
+"""Called with GridFlex time and what was announced since the last tick."""
+
+
+async def run_forever(
+    name: str,
+    tick: Tick,
+    *,
+    url: str,
+    clock: Clock,
+    heartbeats: AgentStore,
+    wanted: frozenset[str],
+    retry_s: float = 1.0,
+) -> None:
+    """Tick until cancelled.
+
+    Args:
+        name: The role; one process at a time ticks under it.
+        tick: What to do.
+        url: The database that announces changes and gives the role.
+        clock: GridFlex time.
+        heartbeats: Where each tick is noted.
+        wanted: Announcements that call for a tick; others only wait.
+        retry_s: Wall time to wait after the database was lost.
+    """
+    while True:
+        try:
+            async with leading(url, f"agent {name}") as wakeups:
+                log.info("agent %s leads", name)
+                reasons = frozenset({"start"})
+                while True:
+                    began = time.monotonic()
+                    due_s = await _tick_once(name, tick, clock, heartbeats, reasons)
+                    took_s = time.monotonic() - began
+                    await asyncio.sleep(max(LEAST_GAP_S, took_s * BUSY_SHARE))
+                    until = began + due_s
+                    reasons = frozenset()
+                    while not reasons & wanted and (left_s := until - time.monotonic()) > 0:
+                        reasons |= await wakeups.wait(left_s)
+        except SourceError as error:
+            log.warning("agent %s lost the database, will try again: %s", name, error)
+            await asyncio.sleep(retry_s)
+
+
+async def _tick_once(
+    name: str, tick: Tick, clock: Clock, heartbeats: AgentStore, reasons: frozenset[str]
+) -> float:
+    now = clock.now()
+    try:
+        following = await tick(now, reasons)
+        await heartbeats.beat(name, at=now, detail=following.detail)
+    except GridFlexError as error:
+        log.warning("agent %s: tick at %s failed: %s", name, now, error)
+        return LEAST_GAP_S * 4
+    except Exception:
+        log.exception("agent %s: tick at %s failed", name, now)
+        return LEAST_GAP_S * 4
+    return clock.wall_s(following.within_s)
