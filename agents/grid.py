@@ -15,9 +15,10 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gridflex.errors import GridFlexError, StaleDataError
-from gridflex.forecasting.naive import CLIMATOLOGY_DAYS, climatology, persistence
+from gridflex.forecasting.naive import CLIMATOLOGY_DAYS, usual_level
 from gridflex.halfhour import HalfHour
 from gridflex.signals import Blend, Kind, Known, Origin, Rung, Series, Signal, blend
 
@@ -271,7 +272,7 @@ class Grid:
             raise StaleDataError(f"no forecast and no outturn of {signal} is known at {now}")
         usual = np.full(half_hours, np.nan)
         if history is not None:
-            usual = _usual_level(history, now=now, start=start, half_hours=half_hours)
+            usual = _usual(history, now=now, start=start, half_hours=half_hours)
             ranked.append(history)
         best = blend(ranked, climatology=usual, start=start, now=now)
         return _with_origin_of(best, history)
@@ -364,16 +365,13 @@ class _Poll:
         )
 
 
-def _usual_level(
+def _usual(
     history: Series, *, now: datetime, start: HalfHour, half_hours: int
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+) -> NDArray[np.float64]:
+    """The usual level from ``start``, judged by what was over by ``now``."""
     cut = min(start, HalfHour.containing(now))
-    ahead = cut.until(start) + half_hours
-    usual = climatology(history, start=cut, half_hours=ahead)
-    missing = np.isnan(usual)
-    usual[missing] = persistence(history, start=cut, half_hours=ahead)[missing]
-    window: np.ndarray[tuple[int], np.dtype[np.float64]] = usual[ahead - half_hours :]
-    return window
+    skipped = cut.until(start)
+    return usual_level(history, start=cut, half_hours=skipped + half_hours)[skipped:]
 
 
 def _with_origin_of(best: Blend, history: Series | None) -> Blend:

@@ -65,13 +65,32 @@ def persistence(history: Series, *, start: HalfHour, half_hours: int) -> NDArray
     return np.array([_yesterday(history, h, start=start) for h in start.span(half_hours)])
 
 
+def usual_level(history: Series, *, start: HalfHour, half_hours: int) -> NDArray[np.float64]:
+    """Return the mean of climatology and persistence, or the one that is known.
+
+    Over 2022-23 the mean of the two was nearer to GB intensity and price than either, on the
+    first day and on the second (``docs/grid.md``).
+
+    Args:
+        history: Outturns; those that start at or after ``start`` are not used.
+        start: Half-hour of index 0 of the result.
+        half_hours: Length of the result.
+
+    Returns:
+        Shape ``(half_hours,)`` in the unit of ``history``; NaN where neither is known.
+    """
+    usual = climatology(history, start=start, half_hours=half_hours)
+    yesterday = persistence(history, start=start, half_hours=half_hours)
+    return np.where(
+        np.isnan(usual), yesterday, np.where(np.isnan(yesterday), usual, (usual + yesterday) / 2)
+    )
+
+
 def _yesterday(history: Series, target: HalfHour, *, start: HalfHour) -> float:
-    days_back = start.until(target) // _HALF_HOURS_A_DAY + 1
-    for days in (days_back, days_back + 1):
-        same = _days_earlier(target, days)
-        if same.start < start.start:
-            return float(history.window(same, 1)[0])
-    raise AssertionError("two days before a half-hour less than a day ahead is in the past")
+    same = _days_earlier(target, start.until(target) // _HALF_HOURS_A_DAY + 1)
+    if same >= start:  # the clock change made that day an hour shorter
+        same = _days_earlier(same, 1)
+    return float(history.window(same, 1)[0])
 
 
 def _days_earlier(half_hour: HalfHour, days: int) -> HalfHour:

@@ -1,0 +1,329 @@
+"""The grid agent's core against fake feeds and a fake store."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+import numpy as np
+import pytest
+
+from gridflex.agents.grid import Grid
+from gridflex.errors import ContractError, SourceError, StaleDataError
+from gridflex.halfhour import HalfHour
+from gridflex.signals import Kind, Known, Origin, Rung, Series, Signal
+from tests.unit.grid.replay import at, hh
+
+NOON = at("2026-01-15T12:00Z")
+NOW = hh("2026-01-15T12:00Z")
+
+
+def series(
+    values: Sequence[float],
+    *,
+    start: HalfHour = NOW,
+    source: str = "a/forecast",
+    signal: Signal = Signal.INTENSITY,
+    kind: Kind = Kind.FORECAST,
+    origin: Origin = Origin.LIVE,
+    region: str = "GB",
+    available_at: datetime = NOON,
+) -> Series:
+    return Series(
+        signal=signal,
+        kind=kind,
+        source=source,
+        origin=origin,
+        region=region,
+        start=start,
+        values=np.asarray(values, dtype=np.float64),
+        issued_at=available_at,
+        available_at=available_at,
+    )
+
+
+@dataclass
+class FakeFeed:
+    """Says the same thing at every poll, or fails."""
+
+    says: Series
+    provider: str = "a"
+    lookback: timedelta = timedelta(days=28)
+    fails: Exception | None = None
+    since: list[HalfHour] = field(default_factory=list)
+
+    @property
+    def source(self) -> str:
+        return self.says.source
+
+    @property
+    def signal(self) -> Signal:
+        return self.says.signal
+
+    @property
+    def kind(self) -> Kind:
+        return self.says.kind
+
+    @property
+    def region(self) -> str:
+        return self.says.region
+
+    async def fetch(self, *, since: HalfHour, now: datetime) -> Sequence[Series]:
+        self.since.append(since)
+        if self.fails:
+            raise self.fails
+        return [replace(self.says, available_at=now)]
+
+
+class FakeStore:
+    """Keeps everything in lists, as the port says."""
+
+    def __init__(self) -> None:
+        self.kept: list[Series] = []
+
+    async def save_series(self, series: Sequence[Series]) -> None:
+        self.kept += series
+
+    async def newest(self, signal: Signal, *, kind: Kind, region: str, source: str) -> Known | None:
+        mine = [s for s in self._of(signal, kind, region) if s.source == source]
+        if not mine:
+            return None
+        return Known(max(s.end - 1 for s in mine), max(s.available_at for s in mine))
+
+    async def series_known_at(
+        self, signal: Signal, *, region: str, now: datetime
+    ) -> Sequence[Series]:
+        known = [s for s in self._of(signal, Kind.FORECAST, region) if s.available_at <= now]
+        known.sort(key=lambda s: s.available_at)
+        return list({s.source: s for s in known}.values())[::-1]
+
+    async def outturn(
+        self,
+        signal: Signal,
+        *,
+        region: str,
+        source: str,
+        start: HalfHour,
+        half_hours: int,
+        known_at: datetime,
+    ) -> Series | None:
+        mine = [
+            s
+            for s in self._of(signal, Kind.OUTTURN, region)
+            if s.source == source and s.available_at <= known_at
+        ]
+        if not mine:
+            return None
+        values = np.full(half_hours, np.nan)
+        for s in mine:
+            window = s.window(start, half_hours)
+            values = np.where(np.isnan(window), values, window)
+        return replace(mine[-1], start=start, values=values)
+
+    def _of(self, signal: Signal, kind: Kind, region: str) -> list[Series]:
+        return [s for s in self.kept if (s.signal, s.kind, s.region) == (signal, kind, region)]
+
+
+def outturn(values: Sequence[float], signal: Signal, origin: Origin = Origin.LIVE) -> Series:
+    source = {Signal.INTENSITY: "carbon-intensity/actual", Signal.PRICE: "elexon/mid"}[signal]
+    return series(
+        values,
+        start=NOW - len(values),
+        source=source,
+        signal=signal,
+        kind=Kind.OUTTURN,
+        origin=origin,
+    )
+
+
+async def test_a_tick_keeps_what_every_feed_said() -> None:
+    store = FakeStore()
+    feeds = [FakeFeed(series([100.0])), FakeFeed(series([80.0], source="b/x"), provider="b")]
+
+    report = await Grid(feeds, store=store).tick(NOON)
+
+    assert [s.source for s in store.kept] == ["a/forecast", "b/x"]
+    assert (report.polled, report.saved) == (("a/forecast", "b/x"), 2)
+    assert [feed.is_ok for feed in report.feeds] == [True, True]
+    assert [feed.age_s for feed in report.feeds] == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        pytest.param(SourceError("a: down"), id="down"),
+        pytest.param(ContractError("a: field price is 'dear'"), id="garbage"),
+        pytest.param(KeyError("price"), id="a bug in the adapter"),
+    ],
+)
+async def test_a_failing_feed_is_reported_and_stops_nobody(failure: Exception) -> None:
+    store = FakeStore()
+    bad = FakeFeed(series([100.0]), fails=failure)
+    good = FakeFeed(series([80.0], source="b/x"), provider="b")
+
+    report = await Grid([bad, good], store=store).tick(NOON)
+
+    assert [s.source for s in store.kept] == ["b/x"]
+    (degraded,) = report.degraded
+    assert degraded.source == "a/forecast"
+    assert str(failure.args[0]) in degraded.reason
+    assert (degraded.last_good_at, degraded.age_s) == (None, None)
+
+
+async def test_the_age_of_the_last_good_answer_grows_while_a_feed_fails() -> None:
+    feed = FakeFeed(series([100.0]))
+    grid = Grid([feed], store=FakeStore())
+    await grid.tick(NOON)
+
+    feed.fails = SourceError("down")
+    report = await grid.tick(NOON + timedelta(hours=1))
+
+    assert report.feeds[0].is_ok is False
+    assert report.feeds[0].last_good_at == NOON
+    assert report.feeds[0].age_s == 3600.0
+
+
+async def test_a_provider_is_polled_at_most_twice_per_half_hour() -> None:
+    feed = FakeFeed(series([100.0]))
+    grid = Grid([feed], store=FakeStore(), poll_every=timedelta(seconds=1))
+
+    for minute in range(60):
+        await grid.tick(NOON + timedelta(minutes=minute))
+
+    assert len(feed.since) == 4
+
+
+async def test_jitter_moves_the_polls_of_a_provider() -> None:
+    feed = FakeFeed(series([100.0]))
+    grid = Grid([feed], store=FakeStore(), jitter=lambda _provider: timedelta(minutes=4))
+    polled = [
+        minute for minute in range(60) if (await grid.tick(NOON + timedelta(minutes=minute))).polled
+    ]
+
+    assert polled == [0, 4, 19, 34, 49]
+
+
+async def test_a_failed_poll_waits_for_its_next_turn() -> None:
+    feed = FakeFeed(series([100.0]), fails=SourceError("down"))
+    grid = Grid([feed], store=FakeStore())
+
+    for minute in range(15):
+        await grid.tick(NOON + timedelta(minutes=minute))
+
+    assert len(feed.since) == 1
+
+
+async def test_outturns_are_asked_for_from_the_lookback_then_from_the_newest_less_an_overlap() -> (
+    None
+):
+    feed = FakeFeed(outturn([100.0] * 4, Signal.INTENSITY), lookback=timedelta(days=2))
+    grid = Grid([feed], store=FakeStore())
+
+    await grid.tick(NOON)
+    await grid.tick(NOON + timedelta(minutes=15))
+
+    assert feed.since == [NOW - 96, NOW - 1 - 24]
+
+
+async def test_a_restarted_agent_goes_on_from_what_is_stored() -> None:
+    store = FakeStore()
+    store.kept = [outturn([100.0] * 4, Signal.INTENSITY)]
+    feed = FakeFeed(outturn([100.0], Signal.INTENSITY), fails=SourceError("down"))
+
+    report = await Grid([feed], store=store).tick(NOON + timedelta(hours=1))
+
+    assert feed.since == [NOW - 1 - 24]
+    assert report.feeds[0].age_s == 3600.0
+
+
+async def test_a_broken_store_is_not_hidden() -> None:
+    class Broken(FakeStore):
+        async def save_series(self, series: Sequence[Series]) -> None:
+            raise SourceError(f"database is gone, {len(series)} not saved")
+
+    with pytest.raises(SourceError, match="database is gone"):
+        await Grid([FakeFeed(series([100.0]))], store=Broken()).tick(NOON)
+
+
+def stocked(*kept: Series) -> Grid:
+    store = FakeStore()
+    store.kept = list(kept)
+    feeds = [FakeFeed(series([1.0], source=source)) for source in ("first/x", "second/x")]
+    return Grid(feeds, store=store)
+
+
+PRICES = outturn([50.0] * 96, Signal.PRICE)
+
+
+async def test_the_outlook_prefers_the_feed_that_is_trusted_more() -> None:
+    grid = stocked(
+        series([200.0, 200.0], source="second/x"), series([100.0], source="first/x"), PRICES
+    )
+
+    intensity, price = await grid.outlook(NOON, start=NOW, half_hours=2)
+
+    np.testing.assert_array_equal(intensity.values, [100.0, 200.0])
+    assert intensity.sources == ("first/x", "second/x")
+    np.testing.assert_array_equal(price.values, [50.0, 50.0])
+    assert price.worst_rung is Rung.CLIMATOLOGY
+
+
+async def test_the_ladder_goes_from_fresh_to_stale_to_the_usual_level() -> None:
+    grid = stocked(
+        series([100.0], source="first/x"),
+        series([150.0] * 2, source="second/x", available_at=NOON - timedelta(hours=3)),
+        outturn([70.0] * 96, Signal.INTENSITY),
+        PRICES,
+    )
+
+    intensity, _ = await grid.outlook(NOON, start=NOW, half_hours=3)
+
+    np.testing.assert_array_equal(intensity.values, [100.0, 150.0, 70.0])
+    np.testing.assert_array_equal(intensity.rungs, [Rung.FRESH, Rung.STALE, Rung.CLIMATOLOGY])
+    np.testing.assert_array_equal(intensity.ages_s[:2], [0.0, 10_800.0])
+
+
+async def test_a_regions_own_forecast_comes_before_the_national_one() -> None:
+    grid = stocked(
+        series([30.0], region="EH1", source="first/x"),
+        series([100.0, 110.0], source="first/x"),
+        PRICES,
+    )
+
+    regional, _ = await grid.outlook(NOON, start=NOW, half_hours=2, region="EH1")
+    national, _ = await grid.outlook(NOON, start=NOW, half_hours=2)
+
+    np.testing.assert_array_equal(regional.values, [30.0, 110.0])
+    np.testing.assert_array_equal(national.values, [100.0, 110.0])
+
+
+async def test_what_became_known_later_is_not_used() -> None:
+    grid = stocked(
+        series([100.0], source="first/x"),
+        series([999.0], source="first/x", available_at=NOON + timedelta(minutes=1)),
+        PRICES,
+    )
+
+    intensity, _ = await grid.outlook(NOON, start=NOW, half_hours=1)
+
+    assert intensity.values[0] == 100.0
+
+
+async def test_a_usual_level_from_simulated_outturns_is_simulated() -> None:
+    simulated = outturn([70.0] * 96, Signal.INTENSITY, Origin.SIMULATED)
+
+    intensity, price = await stocked(simulated, PRICES).outlook(NOON, start=NOW, half_hours=1)
+
+    assert (intensity.origin, price.origin) == (Origin.SIMULATED, Origin.COMPUTED)
+
+
+async def test_a_window_that_begins_later_is_judged_by_what_is_over_now() -> None:
+    intensity, _ = await stocked(outturn([70.0] * 96, Signal.INTENSITY), PRICES).outlook(
+        NOON, start=NOW + 60, half_hours=2
+    )
+
+    np.testing.assert_array_equal(intensity.values, [70.0, 70.0])
+
+
+async def test_nothing_known_at_all_is_said_so() -> None:
+    with pytest.raises(StaleDataError, match="intensity_gco2_per_kwh"):
+        await stocked(PRICES).outlook(NOON, start=NOW, half_hours=1)
