@@ -152,6 +152,8 @@ class Settings(BaseSettings):
         grid: Price and carbon providers.
         planner: Planning weights and limits.
         http: Listening address and authentication.
+        checkpoint_dir: Folder or URL under which each job gets a folder for its checkpoints; must
+            be reachable from every node of its site. None is in ``state_dir``.
         default_duration: Run time assumed for a job without ``duration`` and without history.
     """
 
@@ -162,6 +164,7 @@ class Settings(BaseSettings):
     state_dir: Path = Path("~/.gridflex")
     database_url: str | None = None
     packages_url: str | None = None
+    checkpoint_dir: str | None = None
     sites: tuple[SiteSettings, ...] = Field(default=(SiteSettings(),), min_length=1)
     clock: ClockSettings = ClockSettings()
     grid: GridSettings = GridSettings()
@@ -198,6 +201,11 @@ class Settings(BaseSettings):
         """Where uploaded packages are kept, as an fsspec URL."""
         return self.packages_url or f"file://{self.state_path / 'packages'}"
 
+    @property
+    def checkpoint_root(self) -> str:
+        """Where jobs keep their checkpoints."""
+        return self.checkpoint_dir or str(self.state_path / "checkpoints")
+
 
 def load_settings(path: Path | None = None) -> Settings:
     """Return the settings of the file and the environment.
@@ -223,10 +231,28 @@ def load_settings(path: Path | None = None) -> Settings:
 
 
 def dump_settings(settings: Settings) -> str:
-    """Return the settings as YAML that `load_settings` reads; secrets in clear."""
+    """Return the settings as YAML for `parse_settings` or `load_settings`; secrets in clear."""
     values = settings.model_dump(mode="json", exclude_none=True)
     _reveal(values, settings)
     return yaml.safe_dump(values, sort_keys=False)
+
+
+def parse_settings(text: str) -> Settings:
+    """Return the settings that `dump_settings` wrote, whatever the environment says."""
+    return _Exact(**yaml.safe_load(text))
+
+
+class _Exact(Settings):
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic's
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
 
 
 def _reveal(values: dict[str, Any], settings: Settings) -> None:
@@ -249,7 +275,7 @@ def _read(path: Path) -> dict[str, Any]:
     return values
 
 
-def utc_now_of(clock: ClockSettings, wall: datetime) -> datetime:
+def gridflex_time(clock: ClockSettings, wall: datetime) -> datetime:
     """Return GridFlex time at the wall time ``wall``."""
     if clock.origin is None or clock.origin_wall is None:
         return wall

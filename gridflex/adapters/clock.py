@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 
-from gridflex.settings import ClockSettings, utc_now_of
+from gridflex.settings import ClockSettings, gridflex_time
 
 
 class Clock:
@@ -25,7 +25,11 @@ class Clock:
 
     def now(self) -> datetime:
         """Return GridFlex time, aware UTC."""
-        return utc_now_of(self._settings, datetime.now(UTC))
+        return self.at(datetime.now(UTC))
+
+    def at(self, wall: datetime) -> datetime:
+        """Return GridFlex time at an aware wall time."""
+        return gridflex_time(self._settings, wall)
 
     def wall_s(self, gridflex_s: float) -> float:
         """Return how many seconds of wall time ``gridflex_s`` takes."""

@@ -1,0 +1,228 @@
+"""The three agents as detached Ray actors: thin shells that build a core and tick it.
+
+Each is found by its name in the namespace ``gridflex`` and started idempotently. Ray restarts
+one that dies; one that was killed for good is started again by `ensure_agents`, which the HTTP
+application calls with every health check.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Final, TypeVar
+
+import ray
+from ray.actor import ActorProxy
+
+from gridflex.agents.loop import Next, Tick, run_forever
+from gridflex.agents.orchestrator import Orchestrator
+from gridflex.agents.ports import Ports, build_ports
+from gridflex.agents.workload import Workload
+from gridflex.errors import SourceError
+from gridflex.halfhour import HalfHour
+from gridflex.settings import Settings, dump_settings, parse_settings
+
+log = logging.getLogger(__name__)
+
+NAMESPACE: Final = "gridflex"
+WORKLOAD: Final = "workload"
+GRID: Final = "grid"
+ORCHESTRATOR: Final = "orchestrator"
+
+POLLS_PER_HALF_HOUR: Final = 10
+SLOWEST_POLL_S: Final = 2.0
+FASTEST_POLL_S: Final = 0.5
+"""Wall time between two looks at the clusters; changes in the database wake the agent earlier."""
+
+ASK_AGAIN_S: Final = 20.0
+"""Wall time after which a stop that had no effect is asked for again."""
+
+RETRY_S: Final = 2.0
+
+Shell = TypeVar("Shell")
+
+
+class WorkloadActor:
+    """`Workload` behind Ray. Builds the core and ticks it; decides nothing."""
+
+    def __init__(self, settings_yaml: str) -> None:
+        wanted = frozenset({"job", "stop", "plan"})
+        self._loop = _AgentLoop(WORKLOAD, settings_yaml, _workload_tick, wanted)
+
+    @ray.method
+    async def ping(self) -> str:
+        """Return the agent's role; raises what ended its loop, if it ended."""
+        return self._loop.role()
+
+
+class GridActor:
+    """`Grid` behind Ray. Builds the core and ticks it; decides nothing."""
+
+    def __init__(self, settings_yaml: str) -> None:
+        self._loop = _AgentLoop(GRID, settings_yaml, _grid_tick, frozenset())
+
+    @ray.method
+    async def ping(self) -> str:
+        """Return the agent's role; raises what ended its loop, if it ended."""
+        return self._loop.role()
+
+
+class OrchestratorActor:
+    """`Orchestrator` behind Ray. Builds the core and ticks it; decides nothing."""
+
+    def __init__(self, settings_yaml: str) -> None:
+        wanted = frozenset({"job", "stop", "ended", "forecast"})
+        self._loop = _AgentLoop(ORCHESTRATOR, settings_yaml, _orchestrator_tick, wanted)
+
+    @ray.method
+    async def ping(self) -> str:
+        """Return the agent's role; raises what ended its loop, if it ended."""
+        return self._loop.role()
+
+
+def start_workload(settings: Settings) -> ActorProxy[WorkloadActor]:
+    """Start the workload agent of this cluster, or return it if it already runs."""
+    return _start(WorkloadActor, WORKLOAD, settings)
+
+
+def start_grid(settings: Settings) -> ActorProxy[GridActor]:
+    """Start the grid agent of this cluster, or return it if it already runs."""
+    return _start(GridActor, GRID, settings)
+
+
+def start_orchestrator(settings: Settings) -> ActorProxy[OrchestratorActor]:
+    """Start the orchestration engine of this cluster, or return it if it already runs."""
+    return _start(OrchestratorActor, ORCHESTRATOR, settings)
+
+
+def ensure_agents(settings: Settings) -> None:
+    """Start every agent that does not run; returns without waiting for them."""
+    start_workload(settings)
+    start_grid(settings)
+    start_orchestrator(settings)
+
+
+def stop_agents() -> None:
+    """End the agents of this cluster for good; what they knew is in the database."""
+    for name in (WORKLOAD, GRID, ORCHESTRATOR):
+        try:
+            ray.kill(ray.get_actor(name, namespace=NAMESPACE))
+        except ValueError:
+            log.debug("agent %s does not run", name)
+
+
+class _AgentLoop:
+    """One agent's loop as a task of the actor's event loop."""
+
+    def __init__(
+        self,
+        role: str,
+        settings_yaml: str,
+        make_tick: Callable[[Ports], Awaitable[Tick]],
+        wanted: frozenset[str],
+    ) -> None:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+        self._role = role
+        self._settings = parse_settings(settings_yaml)
+        self._make_tick = make_tick
+        self._wanted = wanted
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def role(self) -> str:
+        """Return the role; raises what ended the loop, if it ended."""
+        if self._task.done():
+            self._task.result()
+        return self._role
+
+    async def _run(self) -> None:
+        ports, tick = await self._prepare()
+        await run_forever(
+            self._role,
+            tick,
+            url=ports.url,
+            clock=ports.clock,
+            heartbeats=ports.agents,
+            wanted=self._wanted,
+        )
+
+    async def _prepare(self) -> tuple[Ports, Tick]:
+        while True:
+            try:
+                ports = await asyncio.to_thread(build_ports, self._settings)
+                return ports, await self._make_tick(ports)
+            except SourceError as error:
+                log.warning("agent %s cannot start yet: %s", self._role, error)
+                await asyncio.sleep(RETRY_S)
+
+
+async def _workload_tick(ports: Ports) -> Tick:
+    speed = ports.clock.speed
+    core = Workload(
+        jobs=ports.jobs,
+        plans=ports.plans,
+        clusters=ports.clusters,
+        sites=await ports.sites(),
+        packages=ports.packages,
+        restart=ports.restart,
+        ask_again_after=timedelta(seconds=ASK_AGAIN_S * speed),
+        checkpoint_root=ports.settings.checkpoint_root,
+        gridflex_time=ports.clock.at,
+    )
+    half_hour_s = ports.clock.wall_s(1800)
+    poll_s = min(SLOWEST_POLL_S, max(FASTEST_POLL_S, half_hour_s / POLLS_PER_HALF_HOUR))
+
+    async def tick(now: datetime, _reasons: frozenset[str]) -> Next:
+        report = await core.tick(now)
+        return Next(min(poll_s * speed, _to_next_half_hour_s(now)), asdict(report))
+
+    return tick
+
+
+async def _grid_tick(ports: Ports) -> Tick:
+    async def tick(now: datetime, _reasons: frozenset[str]) -> Next:
+        report = await ports.grid.tick(now)
+        degraded = {feed.source: feed.reason for feed in report.degraded}
+        return Next(ports.settings.grid.poll_s, {"saved": report.saved, "degraded": degraded})
+
+    return tick
+
+
+async def _orchestrator_tick(ports: Ports) -> Tick:
+    core = Orchestrator(
+        jobs=ports.jobs,
+        plans=ports.plans,
+        grid=ports.grid,
+        clusters=ports.clusters,
+        sites=await ports.sites(),
+        settings=ports.settings.planner,
+    )
+
+    async def tick(now: datetime, reasons: frozenset[str]) -> Next:
+        report = await core.tick(now, reason=", ".join(sorted(reasons)) or "tick")
+        due_s = min(ports.settings.planner.replan_s, _to_next_half_hour_s(now))
+        return Next(due_s, asdict(report))
+
+    return tick
+
+
+def _to_next_half_hour_s(now: datetime) -> float:
+    return (HalfHour.containing(now).end - now).total_seconds()
+
+
+def _start(shell: type[Shell], name: str, settings: Settings) -> ActorProxy[Shell]:
+    started: ActorProxy[Shell] = (
+        ray.remote(shell)
+        .options(
+            name=name,
+            namespace=NAMESPACE,
+            lifetime="detached",
+            get_if_exists=True,
+            max_restarts=-1,
+            num_cpus=0,
+        )
+        .remote(dump_settings(settings))
+    )
+    return started

@@ -1,0 +1,197 @@
+"""Orchestration engine: re-plans, and commits a plan when it decides something new.
+
+A plan made during one half-hour decides from the next one on; the one in force is carried out
+meanwhile. Nothing is kept between ticks that PostgreSQL does not have.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from gridflex.adapters.job_store import JobStore
+from gridflex.adapters.plan_store import PlanStore, StoredPlan
+from gridflex.adapters.ray_jobs import GpuCount
+from gridflex.agents.grid import NATIONAL, Grid
+from gridflex.errors import SourceError
+from gridflex.fleet import Site
+from gridflex.halfhour import HalfHour
+from gridflex.jobs import JobId
+from gridflex.lifecycle import Job
+from gridflex.planning.assemble import SiteState, assemble, horizon
+from gridflex.planning.plan import Plan, PlannedRun
+from gridflex.planning.planner import make_plan
+from gridflex.planning.problem import PlanningProblem
+from gridflex.planning.record import problem_record, result_record
+from gridflex.settings import PlannerSettings
+
+log = logging.getLogger(__name__)
+
+
+class Capacity(Protocol):
+    """What one cluster has; see `gridflex.adapters.ray_jobs.RayJobs`."""
+
+    async def gpus(self) -> GpuCount:
+        """Return its GPUs, in all and in use."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class OrchestratorReport:
+    """What one tick decided.
+
+    Args:
+        plan_id: The plan now standing; None before the first one.
+        is_new: Whether this tick committed it.
+        jobs: How many jobs it holds.
+        late: Jobs that cannot meet their deadline.
+        gap_fraction: Proven distance from the optimum.
+        unreachable: Why each site's use could not be read.
+    """
+
+    plan_id: int | None
+    is_new: bool
+    jobs: int
+    late: tuple[str, ...]
+    gap_fraction: float
+    unreachable: Mapping[str, str]
+
+
+class Orchestrator:
+    """Plans what runs when.
+
+    Args:
+        jobs: Where jobs are kept.
+        plans: Where plans are kept.
+        grid: What price and intensity to expect.
+        clusters: Each site's cluster, by site name.
+        sites: The sites, the default one first.
+        settings: Weights and limits.
+    """
+
+    def __init__(
+        self,
+        *,
+        jobs: JobStore,
+        plans: PlanStore,
+        grid: Grid,
+        clusters: Mapping[str, Capacity],
+        sites: Sequence[Site],
+        settings: PlannerSettings,
+    ) -> None:
+        self._jobs = jobs
+        self._plans = plans
+        self._grid = grid
+        self._clusters = clusters
+        self._sites = tuple(sites)
+        self._settings = settings
+
+    async def tick(self, now: datetime, *, reason: str) -> OrchestratorReport:
+        """Make a plan from the next half-hour on; commit it if it decides something new.
+
+        Args:
+            now: GridFlex time.
+            reason: What called for it; kept with the plan.
+
+        Raises:
+            StaleDataError: Nothing at all is known about price or intensity.
+            SourceError: The database cannot be reached.
+        """
+        start = HalfHour.containing(now) + 1
+        jobs = await self._jobs.open_jobs()
+        standing = await self._plans.newest()
+        in_force = await self._plans.orders(start - 1)
+        states, unreachable = await self._states(jobs, now=now, start=start)
+        problem = assemble(
+            jobs,
+            now=now,
+            start=start,
+            sites=states,
+            running_now=in_force.runs,
+            settings=self._settings,
+        )
+        plan = await asyncio.to_thread(
+            make_plan,
+            problem,
+            budget_s=self._settings.budget_s,
+            standing=_as_runs(standing, start),
+        )
+        plan_id = await self._commit(problem, plan, standing, now=now, reason=reason)
+        return OrchestratorReport(
+            plan_id=plan_id or (standing.id if standing else None),
+            is_new=plan_id is not None,
+            jobs=len(problem.jobs),
+            late=tuple(str(job_id) for job_id in plan.late),
+            gap_fraction=plan.gap_fraction,
+            unreachable=unreachable,
+        )
+
+    async def _states(
+        self, jobs: Sequence[Job], *, now: datetime, start: HalfHour
+    ) -> tuple[list[SiteState], dict[str, str]]:
+        half_hours = horizon(jobs, start=start, least=self._settings.horizon_half_hours)
+        unreachable: dict[str, str] = {}
+        states = []
+        for site in self._sites:
+            intensity, price = await self._grid.outlook(
+                now, start=start, half_hours=half_hours, region=site.postcode or NATIONAL
+            )
+            try:
+                other = await self._other_gpus(site, jobs)
+            except SourceError as error:
+                unreachable[site.name] = str(error)
+                other = 0
+            states.append(SiteState(site, price.values, intensity.values, other))
+        return states, unreachable
+
+    async def _other_gpus(self, site: Site, jobs: Sequence[Job]) -> int:
+        count = await self._clusters[site.name].gpus()
+        ours = sum(
+            job.flexibility.gpus
+            for job in jobs
+            if job.live_attempt and job.live_attempt.site == site.name
+        )
+        return max(0, count.used - ours)
+
+    async def _commit(
+        self,
+        problem: PlanningProblem,
+        plan: Plan,
+        standing: StoredPlan | None,
+        *,
+        now: datetime,
+        reason: str,
+    ) -> int | None:
+        if standing and _decides_the_same(plan, standing, problem.start):
+            return None
+        runs = {job.id: plan.runs.get(job.id, ()) for job in problem.jobs}
+        return await self._plans.commit(
+            runs,
+            made_at=now,
+            start=problem.start,
+            reason=reason,
+            result=result_record(plan),
+            inputs=problem_record(problem),
+        )
+
+
+def _as_runs(
+    standing: StoredPlan | None, start: HalfHour
+) -> Mapping[JobId, tuple[PlannedRun, ...]] | None:
+    return (
+        {job_id: _from(runs, start) for job_id, runs in standing.runs.items()} if standing else None
+    )
+
+
+def _decides_the_same(plan: Plan, standing: StoredPlan, start: HalfHour) -> bool:
+    if set(plan.runs) - set(standing.runs):
+        return False
+    return all(_from(standing.runs[job_id], start) == runs for job_id, runs in plan.runs.items())
+
+
+def _from(runs: Sequence[PlannedRun], start: HalfHour) -> tuple[PlannedRun, ...]:
+    return tuple(part for run in runs if (part := run.cut(start)))

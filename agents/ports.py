@@ -1,0 +1,119 @@
+"""Everything an agent or an API replica needs, built once from the settings."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from gridflex.adapters.agent_store import AgentStore
+from gridflex.adapters.clock import Clock
+from gridflex.adapters.database import connect, ensure_database
+from gridflex.adapters.grid_feeds import grid_feeds
+from gridflex.adapters.grid_store import GridStore
+from gridflex.adapters.job_store import JobStore
+from gridflex.adapters.packages import PackageStore
+from gridflex.adapters.plan_store import PlanStore
+from gridflex.adapters.ray_jobs import RayJobs
+from gridflex.agents.grid import Grid
+from gridflex.errors import SourceError
+from gridflex.fleet import Site
+from gridflex.settings import Settings, SiteSettings
+
+GPU_QUESTION_RETRIES = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Adapters over one database, one clock and the clusters of the settings.
+
+    Args:
+        settings: What they were built from.
+        url: The database.
+        engine: Connections to it.
+        clock: GridFlex time.
+        jobs: Jobs and attempts.
+        plans: Plans.
+        agents: Signs of life.
+        grid: Prices and intensity, polled and known.
+        clusters: Job API of each site, by site name.
+        packages: Uploaded packages.
+    """
+
+    settings: Settings
+    url: str
+    engine: AsyncEngine
+    clock: Clock
+    jobs: JobStore
+    plans: PlanStore
+    agents: AgentStore
+    grid: Grid
+    clusters: Mapping[str, RayJobs]
+    packages: PackageStore
+
+    @property
+    def restart(self) -> timedelta:
+        """What a start takes before work goes on, in GridFlex time."""
+        return timedelta(seconds=self.settings.planner.restart_s)
+
+    async def sites(self) -> tuple[Site, ...]:
+        """Return the domain's view of the sites, the default one first.
+
+        Raises:
+            SourceError: A site's size is not configured and its cluster does not say.
+        """
+        return tuple([await self._site(site) for site in self.settings.sites])
+
+    async def _site(self, site: SiteSettings) -> Site:
+        if site.gpus is not None:
+            return site.site(gpus=site.gpus)
+        for attempt in range(GPU_QUESTION_RETRIES):
+            try:
+                return site.site(gpus=(await self.clusters[site.name].gpus()).total)
+            except SourceError:
+                if attempt + 1 == GPU_QUESTION_RETRIES:
+                    raise
+                await asyncio.sleep(1)
+        raise AssertionError("the last attempt returns or raises")
+
+
+def build_ports(settings: Settings, *, pool_size: int = 5) -> Ports:
+    """Return the adapters; starts the embedded database where the settings name no other.
+
+    Args:
+        settings: All that is configured.
+        pool_size: Database connections at most.
+
+    Raises:
+        SourceError: The database cannot be reached.
+    """
+    url = ensure_database(settings)
+    engine = connect(url, pool_size=pool_size)
+    store = GridStore(engine)
+    regions = [site.postcode for site in settings.sites if site.postcode]
+    clusters = {
+        site.name: RayJobs(
+            site.ray_url,
+            token=site.ray_token.get_secret_value() if site.ray_token else None,
+        )
+        for site in settings.sites
+    }
+    return Ports(
+        settings=settings,
+        url=url,
+        engine=engine,
+        clock=Clock(settings.clock),
+        jobs=JobStore(engine),
+        plans=PlanStore(engine),
+        agents=AgentStore(engine),
+        grid=Grid(
+            grid_feeds(settings.grid, regions=regions, archive=store).feeds,
+            store=store,
+            poll_every=timedelta(seconds=settings.grid.poll_s),
+        ),
+        clusters=clusters,
+        packages=PackageStore(settings.package_url),
+    )

@@ -1,0 +1,117 @@
+"""What one job needs now: the step from a plan to a cluster, without touching either.
+
+The plan in force gives the orders of a half-hour; what a job has already done, what its owner
+wants and how late it is decide the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from gridflex.jobs import PREFIX, JobId
+from gridflex.lifecycle import (
+    CHECKPOINT_VARIABLE,
+    JOB_ID_VARIABLE,
+    RESUME_VARIABLE,
+    STOP_GRACE_VARIABLE,
+    Attempt,
+    AttemptState,
+    Job,
+    JobRequest,
+    StopReason,
+)
+from gridflex.planning.plan import PlannedRun
+
+ATTEMPT_OF: Final = f"{PREFIX}attempt-of"
+"""Metadata key under which a cluster sees which job an attempt belongs to."""
+
+
+class Action(StrEnum):
+    """What one job needs now."""
+
+    START = "start"
+    RESEND = "resend"
+    PAUSE = "pause"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What the plan in force says about one half-hour.
+
+    Args:
+        made_at: When the plan was made; None if there is none.
+        runs: For every job the plan knows, its run in the half-hour, if any.
+    """
+
+    made_at: datetime | None
+    runs: Mapping[JobId, PlannedRun | None]
+
+
+def next_action(
+    job: Job, orders: Orders, *, now: datetime, restart: timedelta, ask_again_after: timedelta
+) -> Action | None:
+    """Return what the job needs now, or None.
+
+    Only a plan that was made when the job already ran can pause it.
+
+    Args:
+        job: The job with its attempts.
+        orders: What the plan in force says about the current half-hour.
+        now: GridFlex time.
+        restart: What a start takes before work goes on.
+        ask_again_after: When to repeat a request to stop that had no effect.
+    """
+    run = orders.runs.get(job.id)
+    attempt = job.live_attempt
+    if attempt is None:
+        wanted = run is not None or job.must_start(now, restart=restart)
+        return Action.START if wanted and not job.stop_requested_at else None
+    if job.stop_requested_at:
+        ask = _may_ask(attempt, StopReason.STOP, now, again_after=ask_again_after)
+        return Action.STOP if ask else None
+    if attempt.state is AttemptState.DECIDED:
+        return Action.RESEND
+    if attempt.state is AttemptState.STOPPING:
+        reason = attempt.stop_reason or StopReason.PAUSE
+        ask = _may_ask(attempt, reason, now, again_after=ask_again_after)
+        return Action(reason.value) if ask else None
+    may_pause = job.flexibility.interruptible and attempt.state is AttemptState.RUNNING
+    wants_pause = orders.made_at is not None and orders.made_at > attempt.decided_at
+    is_idle = job.id in orders.runs and run is None
+    return Action.PAUSE if may_pause and wants_pause and is_idle else None
+
+
+def attempt_request(job: Job, attempt: Attempt, *, checkpoint_root: str) -> JobRequest:
+    """Return what the cluster is asked to run for one attempt.
+
+    The owner's request plus environment: which job and attempt this is, where its checkpoints
+    are (unless the owner chose a place), whether it resumes, and the grace it needs to stop.
+    """
+    given = dict(job.request.runtime_env.get("env_vars") or {})
+    grace_s = job.flexibility.stop_grace.total_seconds()
+    ours = {
+        JOB_ID_VARIABLE: str(job.id),
+        CHECKPOINT_VARIABLE: f"{checkpoint_root.rstrip('/')}/{job.id}",
+        STOP_GRACE_VARIABLE: f"{grace_s:g}",
+        **given,
+    }
+    if attempt.number > 1:
+        ours[RESUME_VARIABLE] = "1"
+    return replace(
+        job.request,
+        runtime_env={**job.request.runtime_env, "env_vars": ours},
+        metadata={**job.request.metadata, ATTEMPT_OF: str(job.id)},
+    )
+
+
+def _may_ask(
+    attempt: Attempt, reason: StopReason, now: datetime, *, again_after: timedelta
+) -> bool:
+    if attempt.stop_reason is not reason or attempt.stop_asked_at is None:
+        return True
+    return now - attempt.stop_asked_at >= again_after
