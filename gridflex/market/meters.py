@@ -1,0 +1,137 @@
+"""Half-hourly meter readings: what was read, by which kind of meter, and what is missing.
+
+A number is never just a number: a settlement meter, an asset meter, telemetry and an estimate
+are different evidence, and a value that a data collector substituted is marked and stays marked.
+A later version of a reading replaces an earlier one; both remain in the history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from gridflex.errors import ContractError
+from gridflex.halfhour import HalfHour
+from gridflex.market.registry import Msid
+from gridflex.market.volumes import ZERO, ImportMWh
+from gridflex.market.working_days import half_hours_of
+
+
+class Evidence(StrEnum):
+    """What kind of measurement a figure rests on, strongest first."""
+
+    SETTLEMENT = "settlement"
+    ASSET_METERED = "asset-metered"
+    TELEMETRY = "telemetry"
+    ESTIMATED = "estimated"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one metering system recorded in one half-hour.
+
+    Args:
+        meter: Import id of the pair.
+        half_hour: When.
+        import_kwh: Taken from the grid, at least 0.
+        export_kwh: Given to the grid, at least 0.
+        evidence: What kind of meter.
+        is_substituted: Whether the data collector replaced a missing or implausible value.
+        received_at: When this version arrived; aware UTC.
+
+    Raises:
+        ContractError: An amount is negative or not a finite `Decimal`.
+    """
+
+    meter: Msid
+    half_hour: HalfHour
+    import_kwh: Decimal
+    export_kwh: Decimal
+    evidence: Evidence
+    is_substituted: bool
+    received_at: datetime
+
+    def __post_init__(self) -> None:
+        for name, value in (("import_kwh", self.import_kwh), ("export_kwh", self.export_kwh)):
+            if not value.is_finite() or value < 0:
+                raise ContractError(
+                    f"meter {self.meter} {self.half_hour}: {name} {value} must be at least 0"
+                )
+
+    @property
+    def net(self) -> ImportMWh:
+        """Import minus export."""
+        return ImportMWh.from_kwh(self.import_kwh - self.export_kwh)
+
+    @property
+    def counts_as_delivery(self) -> bool:
+        """Whether a delivery may be claimed on it: metered for settlement, not substituted."""
+        metered = self.evidence in {Evidence.SETTLEMENT, Evidence.ASSET_METERED}
+        return metered and not self.is_substituted
+
+
+@dataclass(frozen=True, slots=True)
+class MeterHistory:
+    """The readings of one meter with all their versions.
+
+    Args:
+        meter: Import id of the pair.
+        versions: Per half-hour, oldest version first.
+    """
+
+    meter: Msid
+    versions: Mapping[HalfHour, tuple[Reading, ...]]
+
+    @classmethod
+    def of(cls, meter: Msid, readings: Iterable[Reading]) -> MeterHistory:
+        """Return the history of ``meter`` out of readings in any order; repeats count once.
+
+        Raises:
+            ContractError: Two different readings of a half-hour arrived at the same instant.
+        """
+        versions: dict[HalfHour, list[Reading]] = {}
+        for reading in sorted(
+            (reading for reading in readings if reading.meter == meter),
+            key=lambda reading: (reading.half_hour, reading.received_at),
+        ):
+            known = versions.setdefault(reading.half_hour, [])
+            if reading in known:
+                continue
+            if known and known[-1].received_at == reading.received_at:
+                raise ContractError(
+                    f"meter {meter} {reading.half_hour}: two readings received at "
+                    f"{reading.received_at:%Y-%m-%dT%H:%M:%SZ}, {known[-1].import_kwh} and "
+                    f"{reading.import_kwh} kWh import"
+                )
+            known.append(reading)
+        return cls(meter, {half_hour: tuple(some) for half_hour, some in versions.items()})
+
+    def at(self, half_hour: HalfHour, *, known_at: datetime) -> Reading | None:
+        """Return the newest reading that had arrived by ``known_at``."""
+        arrived = [
+            reading
+            for reading in self.versions.get(half_hour, ())
+            if reading.received_at <= known_at
+        ]
+        return arrived[-1] if arrived else None
+
+    def gaps(self, day: date, *, known_at: datetime) -> tuple[HalfHour, ...]:
+        """Return the half-hours of a settlement day without any reading."""
+        return tuple(
+            half_hour
+            for half_hour in half_hours_of(day)
+            if self.at(half_hour, known_at=known_at) is None
+        )
+
+    def load_mwh(self, day: date, *, known_at: datetime) -> tuple[Decimal | None, ...]:
+        """Return net import in MWh of each half-hour of a settlement day; None where missing."""
+        readings = [self.at(half_hour, known_at=known_at) for half_hour in half_hours_of(day)]
+        return tuple(reading.net.mwh if reading else None for reading in readings)
+
+
+def net_import(readings: Iterable[Reading]) -> ImportMWh:
+    """Return the sum of net imports."""
+    return sum((reading.net for reading in readings), ImportMWh(ZERO))
