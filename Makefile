@@ -39,7 +39,7 @@ lock: $(STAMP) ## Pin what pyproject.toml asks for; ARGS=--upgrade takes newer r
 		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
 		--upgrade-package $(TORCH) $(ARGS) --output-file $(VENV)/lock.txt pyproject.toml
 	{ echo "# Made by 'make lock' from pyproject.toml; see docs/decisions/0002-lock-file.md."; \
-	  sed -E -e '/^#/d' -e '/^(nvidia-|cuda-|triton)/d' -e 's/^(torch==[^+ ]+)\+[^ ]*/\1/' \
+	  sed -E -e '/^(#|$$)/d' -e '/^(nvidia-|cuda-|triton)/d' -e 's/^(torch==[^+ ]+)\+[^ ]*/\1/' \
 		-e 's/[[:space:]]+#/  #/' $(VENV)/lock.txt; } > requirements.lock
 
 clean: ## Remove caches and build products; the environment stays
@@ -58,6 +58,6 @@ $(STAMP): pyproject.toml requirements.lock
 	@pip install --quiet $(TORCH)
 	@echo "PyTorch is there; installing the rest"
 	@pip install --quiet --requirement requirements.lock
-	@pip install --quiet --no-deps --editable .
+	@PYTHONWARNINGS=ignore pip install --quiet --no-deps --editable .
 	@touch $@
 	@echo "The environment is ready"
