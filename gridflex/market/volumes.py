@@ -135,8 +135,6 @@ def share_out(
 ) -> dict[str, Decimal]:
     """Split ``total`` by weight into amounts of ``places`` decimals that add up to it exactly.
 
-    The smallest units left over go to the largest remainders, ties to the first name.
-
     Args:
         total: What is shared, with at most ``places`` decimals.
         weights: Non-negative, not all zero.
@@ -147,14 +145,26 @@ def share_out(
     """
     if any(weight < 0 for weight in weights.values()) or not sum(weights.values()):
         raise ContractError(f"weights must be at least 0 and not all 0, got {weights}")
-    units = Fraction(total) * 10**places
+    whole = Fraction(sum(weights.values(), ZERO))
+    exact = {name: Fraction(total) * Fraction(weight) / whole for name, weight in weights.items()}
+    return rounded_together(exact, places=places)
+
+
+def rounded_together(exact: dict[str, Fraction], *, places: int = 2) -> dict[str, Decimal]:
+    """Round amounts to ``places`` decimals such that they still add up to the same sum.
+
+    The smallest units left over go to the largest remainders, ties to the first name.
+
+    Raises:
+        ContractError: The sum itself has more than ``places`` decimals.
+    """
+    units = sum(exact.values(), Fraction(0)) * 10**places
     if units.denominator != 1:
-        raise ContractError(f"{total} has more than {places} decimals and cannot be shared exactly")
-    all_weights = Fraction(sum(weights.values(), ZERO))
-    exact = {name: units * Fraction(weight) / all_weights for name, weight in weights.items()}
-    shares = {name: amount.numerator // amount.denominator for name, amount in exact.items()}
+        raise ContractError(f"a sum of {float(units) / 10**places} cannot have {places} decimals")
+    scaled = {name: amount * 10**places for name, amount in exact.items()}
+    shares = {name: amount.numerator // amount.denominator for name, amount in scaled.items()}
     left = int(units) - sum(shares.values())
-    by_remainder = sorted(exact, key=lambda name: (shares[name] - exact[name], name))
+    by_remainder = sorted(scaled, key=lambda name: (shares[name] - scaled[name], name))
     for name in by_remainder[:left]:
         shares[name] += 1
     return {name: Decimal(share).scaleb(-places) for name, share in shares.items()}

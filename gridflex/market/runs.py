@@ -1,0 +1,199 @@
+"""Settlement runs: when they pay, and what changes from one to the next.
+
+Nothing is final for about fourteen months. Every result is kept per run; what is paid after the
+first paying run is the difference to the run before, and the differences add up to the last one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+from typing import Final
+
+from gridflex.errors import ContractError
+from gridflex.market.policy import Dated, Effective
+from gridflex.market.volumes import ZERO
+from gridflex.market.working_days import WorkingCalendar
+
+DAYS_PER_YEAR: Final = Decimal(365)
+
+
+class Run(StrEnum):
+    """Settlement runs, in the order in which they happen."""
+
+    II = "II"
+    SF = "SF"
+    R1 = "R1"
+    R2 = "R2"
+    R3 = "R3"
+    RF = "RF"
+    DF = "DF"
+
+    @property
+    def position(self) -> int:
+        """Place in the order, from 0."""
+        return list(Run).index(self)
+
+    def is_after(self, other: Run) -> bool:
+        """Return whether this run comes later than ``other``."""
+        return self.position > other.position
+
+    @property
+    def pays(self) -> bool:
+        """Whether money moves; the first run is for information."""
+        return self is not Run.II
+
+
+@dataclass(frozen=True, slots=True)
+class Timetable:
+    """How many working days after the settlement day each run pays.
+
+    Args:
+        name: Which timetable.
+        lags: Working days per run.
+        is_confirmed: Whether it was taken from the published calendar.
+    """
+
+    name: str
+    lags: Mapping[Run, int]
+    is_confirmed: bool = False
+
+
+LEGACY: Final = Timetable(
+    "legacy",
+    {Run.II: 5, Run.SF: 16, Run.R1: 39, Run.R2: 84, Run.R3: 154, Run.RF: 290, Run.DF: 590},
+)
+"""Usual lags; the published Settlement Calendar, given as data, always comes first."""
+
+TIMETABLE: Final = Dated(
+    "settlement timetable",
+    (Effective(date(2001, 3, 27), LEGACY, "usual lags of the Settlement Calendar, unconfirmed"),),
+)
+"""A shorter one follows the migration to half-hourly settlement; its dates are not published."""
+
+
+def payment_day(
+    day: date,
+    *,
+    run: Run,
+    calendar: WorkingCalendar,
+    published: Mapping[tuple[date, Run], date] | None = None,
+    timetable: Dated[Timetable] = TIMETABLE,
+) -> date:
+    """Return when a run of a settlement day pays, or is published for II.
+
+    Args:
+        day: Settlement day.
+        run: Which run.
+        calendar: Working days.
+        published: Rows of the published Settlement Calendar, which come first.
+        timetable: Lags for days it does not list.
+
+    Raises:
+        ContractError: The timetable has no such run.
+    """
+    if published and (day, run) in published:
+        return published[day, run]
+    lags = timetable.on(day).lags
+    if run not in lags:
+        raise ContractError(f"timetable {timetable.on(day).name} has no run {run}")
+    return calendar.after(day, working_days=lags[run])
+
+
+@dataclass(frozen=True, slots=True)
+class DayCash:
+    """Net of one account for one settlement day, as one run has it.
+
+    Args:
+        account: Which account.
+        day: Settlement day.
+        run: Which run.
+        net_gbp: Net revenue, exact.
+        paid_on: When it pays.
+    """
+
+    account: str
+    day: date
+    run: Run
+    net_gbp: Decimal
+    paid_on: date
+
+
+@dataclass(frozen=True, slots=True)
+class TrueUp:
+    """What one paying run changes.
+
+    Args:
+        account: Which account.
+        day: Settlement day.
+        run: Which run.
+        since: The paying run before; None for the first.
+        difference_gbp: To be paid now; negative if it is to be paid back.
+        interest_gbp: On the difference, since the first payment.
+        paid_on: When it pays.
+    """
+
+    account: str
+    day: date
+    run: Run
+    since: Run | None
+    difference_gbp: Decimal
+    interest_gbp: Decimal
+    paid_on: date
+
+
+def true_ups(
+    cash: Iterable[DayCash], *, interest_fraction_per_year: Dated[Decimal] | None = None
+) -> list[TrueUp]:
+    """Return the ledger of differences, by account, day and run; skipped runs are passed over.
+
+    Interest is simple, on each difference, from the first payment of the day to the payment of
+    the difference, at the rate of the day on which it is paid.
+
+    Args:
+        cash: Results in any order; II does not pay.
+        interest_fraction_per_year: Rate over time; None for no interest.
+
+    Raises:
+        ContractError: A run of a day occurs twice with different results.
+    """
+    paying: dict[tuple[str, date], dict[Run, DayCash]] = {}
+    for one in cash:
+        if not one.run.pays:
+            continue
+        runs = paying.setdefault((one.account, one.day), {})
+        if runs.setdefault(one.run, one) != one:
+            raise ContractError(
+                f"{one.account} {one.day} {one.run}: {one.net_gbp} and "
+                f"{runs[one.run].net_gbp} GBP for the same run"
+            )
+    return [
+        entry
+        for key in sorted(paying)
+        for entry in _differences(paying[key], interest_fraction_per_year)
+    ]
+
+
+def _differences(runs: Mapping[Run, DayCash], interest: Dated[Decimal] | None) -> list[TrueUp]:
+    ordered = sorted(runs.values(), key=lambda one: one.run.position)
+    entries: list[TrueUp] = []
+    for number, one in enumerate(ordered):
+        before = ordered[number - 1] if number else None
+        difference = one.net_gbp - (before.net_gbp if before else ZERO)
+        rate = interest.on(one.paid_on) if interest and before else ZERO
+        days = (one.paid_on - ordered[0].paid_on).days
+        entries.append(
+            TrueUp(
+                account=one.account,
+                day=one.day,
+                run=one.run,
+                since=before.run if before else None,
+                difference_gbp=difference,
+                interest_gbp=difference * rate * days / DAYS_PER_YEAR,
+                paid_on=one.paid_on,
+            )
+        )
+    return entries
