@@ -1,0 +1,169 @@
+"""Reading the central settlement report."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+
+import pytest
+
+from gridflex.errors import ContractError
+from gridflex.halfhour import HalfHour
+from gridflex.market.runs import Run
+from gridflex.market.s0142 import compare, compensation_by_party, profile, read_s0142
+from gridflex.market.settlement import settle
+from tests.unit.market.test_settlement import EXAMPLE, SIX
+
+DAY = date(2026, 7, 1)
+PERIOD = SIX.settlement[1]
+
+
+def record(tag: str, size: int, **values: str) -> str:
+    fields = [tag, *[""] * (size - 1)]
+    for position, value in values.items():
+        fields[int(position[1:])] = value
+    return "|".join([*fields, ""])
+
+
+def unit(name: str, **values: str) -> str:
+    return record("BP7", 26, _1=name, **values)
+
+
+LINES = [
+    "AAA|S0142013|D|20260722223519|SA|UKDC|PB|PORTAL|41694|OPER|",
+    "SRH|20260701|SF|2|2|20260701|2|166710|NGC|",
+    record("SPI", 54, _1=str(PERIOD), _2="210.00000", _3="210.00000", _53="55.5"),
+    "TRA|unread|1|",
+    "BPH|20260701|SF|2|2|20260701|2|166710|GRIDFLEX|",
+    record("APC", 13, _11="120.50"),
+    f"SP7|{PERIOD}|",
+    record("APD", 10, _6="3.000", _7="0", _8="-0.200", _9="2.800"),
+    unit("V__CGRID001", _8="-7.200", _11="0", _12="1", _18="-10.000", _19="2.800", _23="2.8"),
+    "BPH|20260701|SF|2|2|20260701|2|166710|SUPPLIER|",
+    record("APC", 13, _12="275.88"),
+    f"SP7|{PERIOD}|",
+    unit("2__CGRID001", _16="2.800", _22="2.800", _25="275.884"),
+    "ZZZ|13|1684565874|",
+]
+
+
+def text(*, end: str = "\n", lines: list[str] | None = None) -> str:
+    return end.join(LINES if lines is None else lines) + end
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param(text(), id="line feeds"),
+        pytest.param(text(end="\r\n"), id="carriage returns"),
+        pytest.param("\ufeff" + text(), id="byte-order mark"),
+    ],
+)
+def test_the_report_is_read_block_by_block(given: str) -> None:
+    report = read_s0142(given)
+
+    assert (report.day, report.run, report.version) == (DAY, Run.SF, "S0142013")
+    assert report.prices[SIX].sell_gbp_per_mwh == Decimal(210)
+    assert report.sourcing_cost[SIX] == Decimal("55.5")
+    (ours,) = report.of("GRIDFLEX")
+    assert (ours.unit, ours.half_hour) == ("V__CGRID001", SIX)
+    assert (ours.metered_mwh, ours.expected_mwh, ours.deviation_mwh) == (
+        Decimal("-7.200"),
+        Decimal(-10),
+        Decimal("2.8"),
+    )
+    (account,) = report.accounts
+    assert (account.contract_mwh, account.imbalance_mwh) == (Decimal(3), Decimal("-0.2"))
+    assert report.passed_over == {"TRA": 1}
+
+
+def test_the_party_is_the_block_not_the_letters_of_the_unit() -> None:
+    report = read_s0142(text())
+
+    assert [row.party for row in report.units] == ["GRIDFLEX", "SUPPLIER"]
+    assert report.of("SUPPLIER")[0].supplier_compensation_gbp == Decimal("275.884")
+
+
+def test_compensation_raised_and_paid_need_not_be_equal() -> None:
+    assert list(compensation_by_party(read_s0142(text()))) == [
+        ("GRIDFLEX", Decimal(0), Decimal("120.50")),
+        ("SUPPLIER", Decimal("275.88"), Decimal(0)),
+    ]
+
+
+def test_an_empty_cell_is_missing_not_zero() -> None:
+    assert read_s0142(text()).units[1].metered_mwh is None
+
+
+def test_our_settlement_agrees_with_the_report() -> None:
+    report = read_s0142(text())
+
+    assert compare([settle(EXAMPLE)], report=report, tolerance_mwh=Decimal("0.0005")) == []
+
+
+def test_a_difference_is_reported_with_both_sides() -> None:
+    lines = [line.replace("|2.800||||2.8|", "|2.750||||2.75|") for line in LINES]
+    report = read_s0142(text(lines=lines))
+
+    (found,) = compare([settle(EXAMPLE)], report=report, tolerance_mwh=Decimal("0.0005"))
+
+    assert (found.what, found.ours, found.reported) == (
+        "deviation",
+        Decimal("2.8000"),
+        Decimal("2.750"),
+    )
+
+
+def test_a_unit_that_the_report_does_not_have_is_a_difference() -> None:
+    report = read_s0142(text(lines=[*LINES[:8], *LINES[9:]]))
+
+    found = compare([settle(EXAMPLE)], report=report, tolerance_mwh=Decimal("0.0005"))
+
+    assert [one.reported for one in found] == [None, None]
+
+
+def test_the_format_is_profiled_before_values_are_read() -> None:
+    counts = profile(LINES)
+
+    assert counts["BP7"] == {26}
+    assert counts["APC"] == {13}
+    assert counts["SPI"] == {54}
+
+
+def test_period_fifty_of_the_long_day_is_read() -> None:
+    lines = [
+        LINES[0],
+        "SRH|20261025|R1|2|2|20261025|2|1|NGC|",
+        record("SPI", 54, _1="50", _2="-5", _3="-5"),
+        LINES[-1],
+    ]
+
+    report = read_s0142(text(lines=lines))
+
+    assert list(report.prices) == [HalfHour.from_settlement(date(2026, 10, 25), 50)]
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        pytest.param(LINES[:-1], "cut off", id="no footer"),
+        pytest.param(LINES[1:], "no header", id="no header"),
+        pytest.param(["AAA|S0142012|D|"], "version S0142012", id="version"),
+        pytest.param([LINES[0], *LINES[2:]], "before the report's header", id="no run"),
+        pytest.param([*LINES[:4], *LINES[5:]], "before any party", id="no party"),
+        pytest.param([*LINES[:6], *LINES[7:]], "before any half-hour", id="no half-hour"),
+        pytest.param([*LINES[:5], "APC|1|2|", *LINES[6:]], "APC has 3 fields, 13", id="short"),
+        pytest.param(
+            [line.replace("-7.200", "abc") for line in LINES], "line 9: BP7", id="not a number"
+        ),
+        pytest.param(
+            [line.replace(f"SP7|{PERIOD}|", "SP7|49|") for line in LINES],
+            "48 settlement periods, not 49",
+            id="period",
+        ),
+        pytest.param([], "cut off", id="empty"),
+    ],
+)
+def test_a_damaged_report_is_refused(lines: list[str], reason: str) -> None:
+    with pytest.raises(ContractError, match=reason):
+        read_s0142(text(lines=lines))
