@@ -24,7 +24,7 @@ class HalfHour:
     """The half-open interval ``[start, start + 30 min)``.
 
     Args:
-        start: Aware UTC datetime on the hour or half-hour.
+        start: Aware datetime on the hour or half-hour, at no offset from UTC; kept in UTC.
 
     Raises:
         ContractError: ``start`` is naive, not UTC, or off the grid.
@@ -37,10 +37,18 @@ class HalfHour:
             raise ContractError(f"half-hour must start in UTC, got {self.start!r}")
         if self.start.minute % 30 or self.start.second or self.start.microsecond:
             raise ContractError(f"half-hour must start at :00 or :30, got {self.start!r}")
+        if self.start.tzinfo is not UTC:  # London in winter would count wrongly into summer
+            object.__setattr__(self, "start", self.start.astimezone(UTC))
 
     @classmethod
     def containing(cls, moment: datetime) -> HalfHour:
-        """Return the half-hour in which an aware ``moment`` falls."""
+        """Return the half-hour in which an aware ``moment`` falls.
+
+        Raises:
+            ContractError: ``moment`` is naive.
+        """
+        if moment.utcoffset() is None:
+            raise ContractError(f"a moment needs a time zone, got {moment!r}")
         utc = moment.astimezone(UTC)
         return cls(utc.replace(minute=utc.minute // 30 * 30, second=0, microsecond=0))
 

@@ -192,8 +192,10 @@ class _Reader:
         defaults = TIER_DEFAULTS[tier]
         declared = self._duration("duration")
         duration = declared or self._submission.likely_duration
-        gpus = self._gpus()
-        min_gpus, max_gpus = self._elastic_range(tier, gpus)
+        sites = self._sites(may_move=defaults.may_move)
+        most = max((self._submission.site_gpus[name] for name in sites), default=0)
+        gpus = self._gpus(most)
+        min_gpus, max_gpus = self._elastic_range(tier, gpus, most=most)
         return Flexibility(
             tier=tier,
             deadline=self._deadline(duration, extra_delay=defaults.extra_delay),
@@ -209,7 +211,7 @@ class _Reader:
             stop_grace=self._duration("stop-grace") or DEFAULT_STOP_GRACE,
             power_kw=self._number("power-kw", most=100_000.0),
             energy_kwh=self._number("energy-kwh", most=100_000_000.0),
-            sites=self._sites(may_move=defaults.may_move),
+            sites=sites,
             carbon_cap_gco2_per_kwh=self._number("carbon-cap", most=2_000.0),
             premium_gbp_per_kwh=self._get(
                 "premium", _premium, Decimal(0), valid="GBP per kWh from 0 to 10, such as 0.15"
@@ -269,8 +271,7 @@ class _Reader:
             )
         return deadline
 
-    def _gpus(self) -> int:
-        most = self._most_gpus()
+    def _gpus(self, most: int) -> int:
         requested = self._submission.entrypoint_gpus
         valid = f"a whole number from 0 to {most}, the GPUs of the largest site it may use"
         gpus = self._get("gpus", _whole, math.ceil(requested), valid=valid)
@@ -279,31 +280,26 @@ class _Reader:
             raise MetadataError(PREFIX + "gpus", str(gpus), valid=valid + least)
         return gpus
 
-    def _elastic_range(self, tier: Tier, gpus: int) -> tuple[int, int]:
-        most = self._most_gpus()
+    def _elastic_range(self, tier: Tier, gpus: int, *, most: int) -> tuple[int, int]:
         elastic = tier is Tier.T4
         least, largest = (max(1, gpus // 2), min(2 * gpus, most)) if elastic else (gpus, gpus)
-        low = self._get("min-gpus", _whole, min(least, gpus), valid="a whole number")
-        high = self._get("max-gpus", _whole, max(largest, gpus), valid="a whole number")
-        if low > gpus:
-            valid = f"at most gpus, which is {gpus}"
-            raise MetadataError(PREFIX + "min-gpus", str(low), valid=valid)
+        fewest = min(1, gpus)
+        valid_low = f"a whole number from {fewest} to {gpus}, the GPUs asked for"
+        low = self._get("min-gpus", _whole, min(least, gpus), valid=valid_low)
+        if not fewest <= low <= gpus:
+            raise MetadataError(PREFIX + "min-gpus", str(low), valid=valid_low)
+        valid_high = f"a whole number from {gpus}, the GPUs asked for, to {most}"
+        high = self._get("max-gpus", _whole, max(largest, gpus), valid=valid_high)
         if not gpus <= high <= most:
-            valid = f"from gpus, which is {gpus}, to {most}"
-            raise MetadataError(PREFIX + "max-gpus", str(high), valid=valid)
+            raise MetadataError(PREFIX + "max-gpus", str(high), valid=valid_high)
         return low, high
-
-    def _most_gpus(self) -> int:
-        site_gpus = self._submission.site_gpus
-        allowed = self._sites(may_move=True)
-        return max((site_gpus[name] for name in allowed), default=0)
 
     def _sites(self, *, may_move: bool) -> tuple[str, ...]:
         known = tuple(self._submission.site_gpus)
         text = self._values.get("sites")
         if text is None:
             return known if may_move else known[:1]
-        names = tuple(name.strip() for name in text.split(",") if name.strip())
+        names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
         if not names or not set(names) <= set(known):
             valid = f"site names out of {', '.join(known)}, separated by commas"
             raise MetadataError(PREFIX + "sites", text, valid=valid)

@@ -1,0 +1,70 @@
+"""Conversions, each with a case worked by hand."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gridflex import units
+
+
+def test_one_gpu_node_for_half_an_hour() -> None:
+    energy = units.energy_kwh(10.2)
+
+    assert energy == pytest.approx(5.1)
+    assert units.cost_gbp(energy, 80.0) == pytest.approx(0.408)
+    assert units.emissions_gco2(energy, 120.0) == pytest.approx(612.0)
+
+
+def test_a_whole_day_is_converted_at_once() -> None:
+    energy = units.energy_kwh(np.array([10.0, 0.0, 3.0]))
+
+    np.testing.assert_allclose(energy, [5.0, 0.0, 1.5])
+    np.testing.assert_allclose(
+        units.cost_gbp(energy, np.array([100.0, 50.0, -20.0])), [0.5, 0, -0.03]
+    )
+
+
+def test_energy_over_ninety_minutes() -> None:
+    assert units.energy_over_kwh(4.0, timedelta(minutes=90)) == pytest.approx(6.0)
+
+
+def test_a_tonne_at_80_pounds_makes_a_megawatt_hour_at_150_grams_twelve_pounds_dearer() -> None:
+    assert units.carbon_price_gbp_per_mwh(150.0, 80.0) == pytest.approx(12.0)
+
+
+@pytest.mark.parametrize(
+    ("converted", "expected"),
+    [
+        pytest.param(units.kw(700.0), 0.7, id="watts"),
+        pytest.param(units.kg(2_500.0), 2.5, id="grams"),
+        pytest.param(units.hours(timedelta(minutes=45)), 0.75, id="hours"),
+        pytest.param(units.gbp_per_mwh_from_pence_per_kwh(24.5), 245.0, id="pence per kWh"),
+    ],
+)
+def test_small_conversions(converted: float, expected: float) -> None:
+    assert converted == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("amount", "rounded"),
+    [("0.125", "0.12"), ("0.135", "0.14"), ("-0.125", "-0.12"), ("3", "3.00"), ("0.1251", "0.13")],
+)
+def test_money_is_rounded_to_pence_half_to_even(amount: str, rounded: str) -> None:
+    assert str(units.pence(Decimal(amount))) == rounded
+
+
+@given(st.floats(0, 1e5), st.floats(-1e3, 1e4), st.floats(-1e3, 1e4), st.integers(1, 48))
+def test_cost_is_proportional_to_time_and_additive_in_price(
+    power_kw: float, one: float, other: float, half_hours: int
+) -> None:
+    energy = units.energy_kwh(power_kw)
+    whole = units.energy_over_kwh(power_kw, half_hours * timedelta(minutes=30))
+
+    assert whole == pytest.approx(half_hours * energy)
+    assert units.cost_gbp(energy, one) + units.cost_gbp(energy, other) == pytest.approx(
+        units.cost_gbp(energy, one + other), abs=1e-6
+    )
