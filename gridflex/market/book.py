@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Final, Protocol
+from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -89,30 +89,6 @@ class Statement:
     results: tuple[AccountResult, ...]
     days: tuple[DayTotal, ...]
     version: int = VERSION
-
-
-class SettlementStore(Protocol):
-    """Where settlement inputs are kept; every write is a new version, nothing is changed."""
-
-    def append(self, period: AccountPeriod) -> None:
-        """Keep the inputs of one account's half-hour in one run."""
-        ...
-
-    def periods(self, *, account: str, first: date, last: date) -> Iterator[AccountPeriod]:
-        """Yield the inputs of settlement days from ``first`` to ``last``, all runs."""
-        ...
-
-    def contributions(self, *, first: date, last: date) -> Iterator[Contribution]:
-        """Yield what jobs did on those settlement days."""
-        ...
-
-
-class LedgerPort(Protocol):
-    """The append-only ledger, as this package sees it."""
-
-    def append(self, *, kind: str, body: dict[str, object]) -> int:
-        """Append an event and return its index; it is durable when this returns."""
-        ...
 
 
 _BOOK: Final = TypeAdapter(SettlementBook)

@@ -1,0 +1,238 @@
+"""``gridflex settle``: show what was earned, and write the bills.
+
+Both read a book of settlement inputs, so that the same file shows the same figures anywhere,
+with no server and no database.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gridflex.errors import ContractError, SourceError
+from gridflex.market.book import (
+    DayTotal,
+    SettlementBook,
+    Statement,
+    read_book,
+    settle_book,
+    write_statement,
+)
+from gridflex.market.invoice import Document
+from gridflex.market.invoice_files import document_html, document_json, documents_csv
+from gridflex.market.monthly import monthly_bill, parse_month, read_contract
+from gridflex.market.runs import Run
+from gridflex.market.settlement import AccountResult
+from gridflex.market.volumes import Rounding
+from gridflex.market.working_days import england_and_wales
+
+settlement_app = typer.Typer(no_args_is_help=True, help="What was earned, and the bills for it.")
+out = Console()
+
+Book = Annotated[Path, typer.Option("--book", help="Settlement inputs, as JSON.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@settlement_app.command("show")
+def show(
+    *,
+    book: Book,
+    day: Annotated[str | None, typer.Option(help="Settlement day, YYYY-MM-DD.")] = None,
+    run: Annotated[Run | None, typer.Option(help="Settlement run; all without it.")] = None,
+    statement: Annotated[
+        Path | None, typer.Option(help="Also write the exact outcome to this file.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Settle a book again and show it by day, or by half-hour for one day."""
+    outcome = settle_book(_read(book))
+    chosen = None if day is None else _day(day)
+    if statement is not None:
+        _write(statement, write_statement(outcome))
+    if as_json:
+        out.print_json(_selected(outcome, chosen, run))
+        return
+    out.print(f"inputs SHA-256 {outcome.inputs_sha256}", highlight=False, soft_wrap=True)
+    if chosen is None:
+        _print_days([one for one in outcome.days if run in {None, one.run}])
+    else:
+        _print_half_hours(_results(outcome, chosen, run))
+
+
+@settlement_app.command("invoice")
+def invoice(
+    *,
+    book: Book,
+    contract: Annotated[Path, typer.Option(help="Billing contract, as YAML.")],
+    month: Annotated[str, typer.Option(help="Billing month, YYYY-MM.")],
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the documents.")],
+    on: Annotated[
+        str | None,
+        typer.Option(help="Date of issue; runs paid by then count. The day after the month."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a month's invoice and credit note as HTML, JSON and CSV."""
+    billed = parse_month(month)
+    known_on = _day(on) if on else billed.end
+    inputs = _read(book)
+    bill = monthly_bill(
+        inputs,
+        contract=read_contract(_text(contract)),
+        month=billed,
+        known_on=known_on,
+        calendar=england_and_wales(_first_day(inputs), date(known_on.year + 4, 12, 31)),
+        rounding=Rounding(),
+    )
+    files = _write_documents(folder, bill.documents, month=month)
+    if as_json:
+        out.print_json(
+            json.dumps(
+                {
+                    "documents": [json.loads(document_json(one)) for one in bill.documents],
+                    "files": [str(one) for one in files],
+                }
+            )
+        )
+        return
+    if not bill.documents:
+        out.print("nothing to bill")
+    for one in bill.documents:
+        out.print(
+            f"{one.kind} {one.number}: net {one.net_gbp} GBP, VAT {one.vat_gbp}, "
+            f"total {one.gross_gbp}",
+            highlight=False,
+        )
+    for path in files:
+        out.print(str(path), highlight=False, soft_wrap=True)
+
+
+def _write_documents(folder: Path, documents: Iterable[Document], *, month: str) -> list[Path]:
+    made = list(documents)
+    contents = {
+        f"{one.number}{suffix}": body
+        for one in made
+        for suffix, body in (
+            (".html", document_html(one).encode()),
+            (".json", document_json(one)),
+        )
+    }
+    if made:
+        contents[f"{month}.csv"] = documents_csv(made).encode()
+    paths = [folder / name for name in sorted(contents)]
+    for path in paths:
+        _write(path, contents[path.name])
+    return paths
+
+
+def _print_days(days: Iterable[DayTotal]) -> None:
+    table = Table(title="Settlement")
+    table.add_column("day")
+    table.add_column("run")
+    for title in ("half-hours", "delivered MWh", "sold MWh", "net GBP"):
+        table.add_column(title, justify="right")
+    for one in days:
+        table.add_row(
+            str(one.day),
+            one.run,
+            str(one.half_hours),
+            f"{one.delivered_mwh:.4f}",
+            f"{one.sold_mwh:.3f}",
+            f"{one.net_gbp:,.2f}",
+        )
+    out.print(table)
+
+
+def _print_half_hours(results: Iterable[AccountResult]) -> None:
+    table = Table(title="Settlement by half-hour")
+    for title in ("half-hour", "period", "run"):
+        table.add_column(title)
+    for title in ("delivered MWh", "sold MWh", "imbalance GBP", "trades GBP", "net GBP"):
+        table.add_column(title, justify="right")
+    table.add_column("notes")
+    for one in results:
+        table.add_row(
+            str(one.half_hour),
+            str(one.half_hour.settlement[1]),
+            one.run,
+            f"{one.credited_mwh:.4f}",
+            f"{one.sold_mwh:.3f}",
+            _signed(-one.imbalance_charge_gbp),
+            _signed(one.trade_revenue_gbp),
+            _signed(one.net_gbp),
+            "; ".join(note for unit in one.units for note in unit.notes),
+        )
+    out.print(table)
+
+
+def _selected(outcome: Statement, day: date | None, run: Run | None) -> str:
+    body = json.loads(write_statement(outcome))
+    for part in ("results", "days"):
+        body[part] = [
+            one
+            for one, kept in zip(body[part], _kept(outcome, part, day, run), strict=True)
+            if kept
+        ]
+    return json.dumps(body)
+
+
+def _kept(outcome: Statement, part: str, day: date | None, run: Run | None) -> list[bool]:
+    rows = (
+        [(one.half_hour.settlement[0], one.run) for one in outcome.results]
+        if part == "results"
+        else [(one.day, one.run) for one in outcome.days]
+    )
+    return [day in {None, at} and run in {None, which} for at, which in rows]
+
+
+def _results(outcome: Statement, day: date, run: Run | None) -> list[AccountResult]:
+    return [
+        one
+        for one in outcome.results
+        if one.half_hour.settlement[0] == day and run in {None, one.run}
+    ]
+
+
+def _signed(amount: Decimal) -> str:
+    return f"{amount:,.2f}"
+
+
+def _first_day(book: SettlementBook) -> date:
+    days = [one.half_hour.settlement[0] for one in book.periods]
+    if not days:
+        raise ContractError("the settlement book holds no half-hour")
+    return min(days)
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise ContractError(f"day {text!r} is not valid; valid is YYYY-MM-DD") from error
+
+
+def _read(path: Path) -> SettlementBook:
+    return read_book(_text(path))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _write(path: Path, body: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(body)
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be written: {error.strerror}") from error

@@ -1,0 +1,258 @@
+"""A monthly bill from a book of settlement inputs and the customer's contract.
+
+The same book, contract, month and day of knowledge always give the same documents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Final
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError
+
+from gridflex.errors import ContractError
+from gridflex.halfhour import HalfHour
+from gridflex.market.attribution import Shares, attribute
+from gridflex.market.billing import (
+    CommissionTerms,
+    LossRule,
+    Month,
+    commission_due,
+    commission_lines,
+    month_nets,
+)
+from gridflex.market.book import SettlementBook, Statement, settle_book, write_statement
+from gridflex.market.canonical import digest
+from gridflex.market.invoice import BillingRun, Document, Party, TeamRow, documents, show_back
+from gridflex.market.runs import DayCash, Run, payment_day
+from gridflex.market.volumes import ZERO, Rounding
+from gridflex.market.working_days import WorkingCalendar
+
+_MONTH: Final = r"^\d{4}-(0[1-9]|1[0-2])$"
+
+
+class PartyFile(BaseModel, extra="forbid", frozen=True):
+    """Seller or customer.
+
+    Attributes:
+        name: Legal name.
+        address: Lines.
+        vat_number: VAT registration.
+    """
+
+    name: str
+    address: tuple[str, ...]
+    vat_number: str = ""
+
+    def party(self) -> Party:
+        """Return the domain's view."""
+        return Party(self.name, self.address, self.vat_number)
+
+
+class Billed(BaseModel, extra="forbid", frozen=True):
+    """What earlier documents charged for one settlement month.
+
+    Attributes:
+        settlement_month: ``YYYY-MM``.
+        commission_gbp: Sum of charges less credits.
+        documents: Their numbers.
+    """
+
+    settlement_month: str = Field(pattern=_MONTH)
+    commission_gbp: Decimal
+    documents: tuple[str, ...]
+
+
+class CalendarRow(BaseModel, extra="forbid", frozen=True):
+    """One row of the published Settlement Calendar.
+
+    Attributes:
+        settlement_date: Settlement day.
+        run: Which run.
+        paid_on: When it pays.
+    """
+
+    settlement_date: date
+    run: Run
+    paid_on: date
+
+
+class BillingContract(BaseModel, extra="forbid", frozen=True):
+    """One customer's contract and bills so far.
+
+    Attributes:
+        seller: Who sends the bills.
+        customer: Who receives them.
+        account: Energy Account whose net revenue the commission is on.
+        gpus: GPUs under management on the first day of each billing month, by ``YYYY-MM``.
+        commission_fraction: Share of the net revenue.
+        loss_rule: What becomes of a month with a loss.
+        hold_back_fraction: Part billed only after the final run.
+        billed: Earlier bills.
+        next_number: Running number of the next document.
+        settlement_calendar: Published rows; where they are missing the usual lags count.
+    """
+
+    seller: PartyFile
+    customer: PartyFile
+    account: str
+    gpus: dict[str, int]
+    commission_fraction: Decimal = Field(default=Decimal("0.20"), ge=0, le=1)
+    loss_rule: LossRule = LossRule.CARRY_FORWARD
+    hold_back_fraction: Decimal = Field(default=ZERO, ge=0, le=1)
+    billed: tuple[Billed, ...] = ()
+    next_number: int = Field(default=1, ge=1)
+    settlement_calendar: tuple[CalendarRow, ...] = ()
+
+    def terms(self) -> CommissionTerms:
+        """Return the commission terms."""
+        return CommissionTerms(self.commission_fraction, self.loss_rule, self.hold_back_fraction)
+
+
+@dataclass(frozen=True, slots=True)
+class MonthlyBill:
+    """What a billing month comes to.
+
+    Args:
+        documents: Invoice and credit note, as far as there is something to bill.
+        statement: Settlement it rests on.
+        shares: Net revenue per contract, job and team of the billed settlement months.
+    """
+
+    documents: tuple[Document, ...]
+    statement: Statement
+    shares: Shares
+
+
+def parse_month(text: str) -> Month:
+    """Return a month written ``YYYY-MM``.
+
+    Raises:
+        ContractError: It is not.
+    """
+    try:
+        return Month.of(date.fromisoformat(f"{text}-01"))
+    except ValueError as error:
+        raise ContractError(f"month {text!r} is not valid; valid is YYYY-MM") from error
+
+
+def read_contract(text: str) -> BillingContract:
+    """Return a billing contract written in YAML.
+
+    Raises:
+        ContractError: It is not YAML, or a value is not valid.
+    """
+    try:
+        return BillingContract.model_validate(yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise ContractError(f"billing contract is not valid YAML: {error}") from error
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, item['loc']))}: {item['msg']}, got {item['input']!r}"
+            for item in error.errors()
+        )
+        raise ContractError(f"billing contract: {problems}") from error
+
+
+def day_cash(
+    statement: Statement, *, contract: BillingContract, calendar: WorkingCalendar
+) -> list[DayCash]:
+    """Return each settlement day's net per run with its payment day."""
+    published = {
+        (row.settlement_date, row.run): row.paid_on for row in contract.settlement_calendar
+    }
+    return [
+        DayCash(
+            account=one.account,
+            day=one.day,
+            run=one.run,
+            net_gbp=one.net_gbp,
+            paid_on=payment_day(one.day, run=one.run, calendar=calendar, published=published),
+        )
+        for one in statement.days
+        if one.account == contract.account
+    ]
+
+
+def monthly_bill(
+    book: SettlementBook,
+    *,
+    contract: BillingContract,
+    month: Month,
+    known_on: date,
+    calendar: WorkingCalendar,
+    rounding: Rounding,
+) -> MonthlyBill:
+    """Return the documents of a billing month.
+
+    Args:
+        book: Settlement inputs of all runs so far.
+        contract: The customer's contract and earlier bills.
+        month: Billing month; the fee is for it.
+        known_on: Runs paid by this day count; also the date of issue.
+        calendar: Working days.
+        rounding: How money is rounded.
+
+    Raises:
+        ContractError: The fleet of the month is not stated.
+    """
+    if str(month) not in contract.gpus:
+        known = ", ".join(sorted(contract.gpus)) or "none"
+        raise ContractError(f"billing contract: gpus of {month} are not stated; known are {known}")
+    statement = settle_book(book)
+    cash = day_cash(statement, contract=contract, calendar=calendar)
+    nets = month_nets(cash, known_on=known_on)
+    billed = {parse_month(one.settlement_month): one for one in contract.billed}
+    lines = commission_lines(
+        nets,
+        billed_gbp={at: one.commission_gbp for at, one in billed.items()},
+        terms=contract.terms(),
+        rounding=rounding,
+    )
+    months = {line.month for line in lines}
+    dues = commission_due(nets, terms=contract.terms(), rounding=rounding)
+    shares = attribute(
+        _newest_net(statement, cash, months, known_on),
+        contributions=book.contributions,
+        rounding=rounding,
+    )
+    run = BillingRun(
+        month=month,
+        issued_on=known_on,
+        seller=contract.seller.party(),
+        customer=contract.customer.party(),
+        gpus=contract.gpus[str(month)],
+        lines=tuple(lines),
+        invoices={at: one.documents for at, one in billed.items()},
+        next_number=contract.next_number,
+        evidence_sha256=digest(write_statement(statement)),
+        show_back=_teams(shares, sum((one.due_gbp for one in dues if one.month in months), ZERO)),
+    )
+    return MonthlyBill(documents(run, rounding=rounding), statement, shares)
+
+
+def _teams(shares: Shares, commission_gbp: Decimal) -> tuple[TeamRow, ...]:
+    """Return the teams' table; without a positive net there is no commission to spread."""
+    return show_back(shares, commission_gbp=commission_gbp if shares.total_gbp > 0 else ZERO)
+
+
+def _newest_net(
+    statement: Statement, cash: Iterable[DayCash], months: set[Month], known_on: date
+) -> dict[HalfHour, Decimal]:
+    """Return the net per half-hour of the billed months, each day in its newest paid run."""
+    newest: dict[tuple[str, date], Run] = {}
+    for one in cash:
+        counts = one.run.pays and one.paid_on <= known_on and Month.of(one.day) in months
+        held = newest.get((one.account, one.day))
+        if counts and (held is None or one.run.is_after(held)):
+            newest[one.account, one.day] = one.run
+    net: dict[HalfHour, Decimal] = {}
+    for result in statement.results:
+        key = (result.account, result.half_hour.settlement[0])
+        if newest.get(key) is result.run:
+            net[result.half_hour] = net.get(result.half_hour, ZERO) + result.net_gbp
+    return net

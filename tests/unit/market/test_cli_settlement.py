@@ -1,0 +1,191 @@
+"""`gridflex settle show` and `invoice` on files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from gridflex.cli_settlement import settlement_app
+from gridflex.errors import ContractError, GridFlexError, SourceError
+from gridflex.market.attribution import Contribution
+from gridflex.market.book import SettlementBook, write_book
+from gridflex.market.monthly import monthly_bill, parse_month, read_contract
+from gridflex.market.runs import Run
+from gridflex.market.volumes import Rounding
+from tests.unit.market.days import CALENDAR
+from tests.unit.market.test_settlement import EXAMPLE, SIX
+
+CONTRACT: dict[str, Any] = {
+    "seller": {"name": "GridFlex Ltd", "address": ["1 Example Street"]},
+    "customer": {"name": "Data Centre Ltd", "address": ["2 Example Road"]},
+    "account": "GRIDFLEX",
+    "gpus": {"2026-07": 499, "2026-08": 500},
+    "next_number": 8,
+}
+BOOK = SettlementBook(
+    periods=(EXAMPLE,),
+    contributions=(
+        Contribution(SIX, "job-1", "vision", "C1", Decimal("2.0")),
+        Contribution(SIX, "job-2", "language", "C1", Decimal("0.8")),
+    ),
+)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    (tmp_path / "book.json").write_bytes(write_book(BOOK))
+    (tmp_path / "contract.yaml").write_text(yaml.safe_dump(CONTRACT))
+    return tmp_path
+
+
+def run(*words: str | Path) -> str:
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(settlement_app, [str(word) for word in words])
+    if isinstance(result.exception, GridFlexError):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_show_prints_days(files: Path) -> None:
+    printed = run("show", "--book", files / "book.json")
+
+    assert "2026-07-01" in printed
+    assert "378.00" in printed
+
+
+def test_show_prints_the_half_hours_of_a_day_with_their_notes(files: Path) -> None:
+    idle = replace(EXAMPLE, units=(replace(EXAMPLE.units[0], is_active=False),))
+    (files / "book.json").write_bytes(write_book(replace(BOOK, periods=(idle,))))
+
+    printed = run("show", "--book", files / "book.json", "--day", "2026-07-01")
+
+    assert "-210.00" in printed
+    assert "no activity notice" in printed
+
+
+def test_show_as_json_keeps_only_what_was_asked_for(files: Path) -> None:
+    body = json.loads(run("show", "--book", files / "book.json", "--run", "R1", "--json"))
+
+    assert body["results"] == body["days"] == []
+
+
+def test_show_writes_the_same_bytes_each_time(files: Path) -> None:
+    for name in ("one", "two"):
+        run("show", "--book", files / "book.json", "--statement", files / name)
+
+    assert (files / "one").read_bytes() == (files / "two").read_bytes()
+
+
+def test_invoice_writes_the_documents_of_a_month(files: Path) -> None:
+    printed = run(
+        *("invoice", "--book", files / "book.json", "--contract", files / "contract.yaml"),
+        *("--month", "2026-07", "--out", files / "bills"),
+    )
+
+    # SF of 1 July pays on 23 July, so it is in the bill issued on 1 August
+    assert "net 2075.60 GBP" in printed
+    assert sorted(path.name for path in (files / "bills").iterdir()) == [
+        "2026-07.csv",
+        "GF-2026-00008.html",
+        "GF-2026-00008.json",
+    ]
+    body = json.loads((files / "bills" / "GF-2026-00008.json").read_bytes())
+    assert [(row["team"], row["net_gbp"]) for row in body["show_back"]] == [
+        ("language", "108.00"),
+        ("vision", "270.00"),
+    ]
+
+
+def test_invoice_before_the_run_pays_has_the_fee_only(files: Path) -> None:
+    printed = run(
+        *("invoice", "--book", files / "book.json", "--contract", files / "contract.yaml"),
+        *("--month", "2026-07", "--out", files / "bills", "--on", "2026-07-22", "--json"),
+    )
+
+    (document,) = json.loads(printed)["documents"]
+    assert document["net_gbp"] == "2000.00"
+
+
+def test_a_later_run_is_credited_against_the_earlier_invoice() -> None:
+    revised = replace(BOOK, periods=(EXAMPLE, replace(EXAMPLE, run=Run.R1, fees_gbp=Decimal(8))))
+    billed = {
+        "settlement_month": "2026-07",
+        "commission_gbp": "75.60",
+        "documents": ["GF-2026-00008"],
+    }
+    contract = read_contract(yaml.safe_dump(CONTRACT | {"billed": [billed], "next_number": 9}))
+
+    bill = monthly_bill(
+        revised,
+        contract=contract,
+        month=parse_month("2026-08"),
+        known_on=date(2026, 9, 1),
+        calendar=CALENDAR,
+        rounding=Rounding(),
+    )
+
+    invoice, note = bill.documents
+    assert (invoice.net_gbp, note.net_gbp) == (Decimal("5000.00"), Decimal("1.60"))
+    assert note.corrects == ("GF-2026-00008",)
+    assert bill.shares.total_gbp == Decimal("370.00")
+
+
+def test_a_published_calendar_decides_what_has_been_paid() -> None:
+    row = {"settlement_date": "2026-07-01", "run": "SF", "paid_on": "2026-08-03"}
+    contract = read_contract(yaml.safe_dump(CONTRACT | {"settlement_calendar": [row]}))
+
+    bill = monthly_bill(
+        BOOK,
+        contract=contract,
+        month=parse_month("2026-07"),
+        known_on=date(2026, 8, 1),
+        calendar=CALENDAR,
+        rounding=Rounding(),
+    )
+
+    assert bill.documents[0].net_gbp == Decimal("2000.00")
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "reason"),
+    [
+        pytest.param(["show", "--book", "absent"], SourceError, "cannot be read", id="no book"),
+        pytest.param(["show", "--book", "BOOK", "--day", "1/7"], ContractError, "1/7", id="day"),
+        pytest.param(
+            ["invoice", "--book", "BOOK", "--contract", "CONTRACT", "--month", "7", "--out", "X"],
+            ContractError,
+            "valid is YYYY-MM",
+            id="month",
+        ),
+        pytest.param(
+            [
+                *("invoice", "--book", "BOOK", "--contract", "CONTRACT"),
+                *("--month", "2026-09", "--out", "X"),
+            ],
+            ContractError,
+            "gpus of 2026-09 are not stated; known are 2026-07, 2026-08",
+            id="fleet",
+        ),
+        pytest.param(
+            ["invoice", "--book", "BOOK", "--contract", "BOOK", "--month", "2026-07", "--out", "X"],
+            ContractError,
+            "billing contract: seller",
+            id="contract",
+        ),
+    ],
+)
+def test_wrong_input_is_named(
+    files: Path, words: list[str], kind: type[GridFlexError], reason: str
+) -> None:
+    paths = {"BOOK": files / "book.json", "CONTRACT": files / "contract.yaml", "X": files / "x"}
+
+    with pytest.raises(kind, match=reason):
+        run(*[paths.get(word, word) for word in words])
