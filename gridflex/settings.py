@@ -7,16 +7,30 @@ Nested values use two underscores in the environment: ``GRIDFLEX_PLANNER__BUDGET
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import yaml
-from pydantic import AwareDatetime, BaseModel, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from gridflex.errors import ContractError
-from gridflex.fleet import Site
+from gridflex.fleet import GPU_TYPES, Site
 
 CONFIG_VARIABLE: Final = "GRIDFLEX_CONFIG"
 DEFAULT_CONFIG: Final = Path("gridflex.yaml")
@@ -45,6 +59,13 @@ class SiteSettings(BaseModel, extra="forbid", frozen=True):
     postcode: str | None = None
     marginal_pue: float = Field(default=1.1, ge=1)
     intensity_cap_gco2_per_kwh: float = Field(default=200.0, gt=0)
+
+    @field_validator("gpu_type")
+    @classmethod
+    def _is_known(cls, gpu_type: str) -> str:
+        if gpu_type not in GPU_TYPES:
+            raise ValueError(f"must be one of {', '.join(sorted(GPU_TYPES))}")
+        return gpu_type
 
     def site(self, *, gpus: int) -> Site:
         """Return the domain's view of this site with so many GPUs to fill."""
@@ -207,11 +228,12 @@ class Settings(BaseSettings):
         return self.checkpoint_dir or str(self.state_path / "checkpoints")
 
 
-def load_settings(path: Path | None = None) -> Settings:
-    """Return the settings of the file and the environment.
+def load_settings(path: Path | None = None, *, flags: Mapping[str, Any] | None = None) -> Settings:
+    """Return the settings of the file, the environment and the command line.
 
     Args:
         path: The YAML file; None takes ``GRIDFLEX_CONFIG``, else ``gridflex.yaml`` if present.
+        flags: What the command line says, nested as in the file; it wins over both others.
 
     Raises:
         ContractError: The file is absent or not YAML, or a value is not valid; the message
@@ -221,13 +243,15 @@ def load_settings(path: Path | None = None) -> Settings:
     chosen = named or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
     values = _read(chosen) if chosen else {}
     try:
-        return Settings(**values)
+        settings = Settings(**values)
+        if not flags:
+            return settings
+        return _Exact(**_merged(settings.model_dump(exclude_unset=True), flags))
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, item['loc'])) or 'settings'}: {item['msg']}, got {item['input']!r}"
-            for item in error.errors()
-        )
+        problems = "; ".join(_problem(item) for item in error.errors())
         raise ContractError(f"{chosen or 'settings'}: {problems}") from error
+    except SettingsError as error:
+        raise ContractError(f"environment: {error}: {error.__cause__}") from error
 
 
 def dump_settings(settings: Settings) -> str:
@@ -255,6 +279,25 @@ class _Exact(Settings):
         return (init_settings,)
 
 
+def _problem(item: Mapping[str, Any]) -> str:
+    key = ".".join(map(str, item["loc"])) or "settings"
+    value = item["input"]
+    is_secret = any(word in key for word in ("token", "database"))
+    is_shown = isinstance(value, str | int | float) and not is_secret
+    return f"{key}: {item['msg']}" + (f", got {value!r}" if is_shown else "")
+
+
+def _merged(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        under = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(under, dict):
+            merged[key] = _merged(under, value)
+        else:
+            merged[key] = value
+    return merged
+
+
 def _reveal(values: dict[str, Any], settings: Settings) -> None:
     if settings.http.token:
         values["http"]["token"] = settings.http.token.get_secret_value()
@@ -268,10 +311,10 @@ def _read(path: Path) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text()) or {}
     except OSError as error:
         raise ContractError(f"{path}: cannot be read: {error.strerror}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ContractError(f"{path}: not valid YAML: {error}") from error
-    if not isinstance(values, dict):
-        raise ContractError(f"{path}: must be a mapping of settings, got {type(values).__name__}")
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise ContractError(f"{path}: must map the names of settings to values, got {values!r:.60}")
     return values
 
 

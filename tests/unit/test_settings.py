@@ -1,0 +1,283 @@
+"""One model for everything that can be configured: file, then environment, then flags."""
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from gridflex.errors import ContractError
+from gridflex.settings import (
+    ClockSettings,
+    Settings,
+    SiteSettings,
+    dump_settings,
+    gridflex_time,
+    load_settings,
+    parse_settings,
+)
+
+NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
+FILE = """
+database_url: postgresql://file
+http: {port: 9001, host: 0.0.0.0}
+planner: {budget_s: 1, carbon_price_gbp_per_tco2: 100}
+sites:
+  - {name: london, gpus: 8, postcode: EC1}
+  - {name: slough, gpu_type: A100}
+"""
+
+
+@pytest.fixture(autouse=True)
+def empty_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No variable and no file but those of the test."""
+    for name in [name for name in os.environ if name.startswith("GRIDFLEX_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.yaml"
+    path.write_text(FILE)
+    return path
+
+
+def test_nothing_given_is_a_laptop() -> None:
+    settings = load_settings()
+
+    assert settings == Settings()
+    assert settings.database_url is None
+    assert [site.name for site in settings.sites] == ["local"]
+    assert settings.http.host == "127.0.0.1"
+
+
+def test_the_file_changes_what_it_names(config: Path) -> None:
+    settings = load_settings(config)
+
+    assert settings.http.port == 9001
+    assert settings.planner.carbon_price_gbp_per_tco2 == 100
+    assert settings.planner.horizon_half_hours == 96
+    assert [(site.name, site.gpus, site.gpu_type) for site in settings.sites] == [
+        ("london", 8, "H100"), ("slough", None, "A100"),
+    ]  # fmt: skip
+
+
+def test_the_environment_goes_before_the_file_key_by_key(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRIDFLEX_PLANNER__BUDGET_S", "5")
+    monkeypatch.setenv("GRIDFLEX_DATABASE_URL", "postgresql://environment")
+
+    settings = load_settings(config)
+
+    assert settings.planner.budget_s == 5
+    assert settings.planner.carbon_price_gbp_per_tco2 == 100
+    assert settings.database_url == "postgresql://environment"
+
+
+def test_flags_go_before_environment_and_file_key_by_key(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRIDFLEX_PLANNER__BUDGET_S", "5")
+    monkeypatch.setenv("GRIDFLEX_HTTP__PORT", "9002")
+
+    settings = load_settings(config, flags={"http": {"port": 9003}, "state_dir": "/flag"})
+
+    assert settings.http.port == 9003
+    assert settings.http.host == "0.0.0.0"  # noqa: S104 - the file says so
+    assert settings.planner.budget_s == 5
+    assert settings.state_path == Path("/flag")
+
+
+def test_flags_keep_the_secrets_below_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRIDFLEX_HTTP__TOKEN", "hush")
+
+    settings = load_settings(flags={"http": {"port": 9003}})
+
+    assert settings.http.token is not None
+    assert settings.http.token.get_secret_value() == "hush"
+
+
+def test_a_file_in_the_working_folder_is_found(config: Path) -> None:
+    config.rename("gridflex.yaml")
+
+    assert load_settings().http.port == 9001
+
+
+def test_a_file_named_in_the_environment_goes_before_the_one_in_the_working_folder(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("gridflex.yaml").write_text("http: {port: 9009}")
+    monkeypatch.setenv("GRIDFLEX_CONFIG", str(config))
+
+    assert load_settings().http.port == 9001
+
+
+def test_an_empty_file_changes_nothing() -> None:
+    Path("gridflex.yaml").write_text("# nothing yet\n")
+
+    assert load_settings() == Settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param("prot: 1", "prot: Extra inputs are not permitted, got 1", id="misspelt"),
+        pytest.param("http: {prot: 1}", "http.prot: Extra inputs", id="misspelt inside"),
+        pytest.param("http: {port: 99999}", "http.port: .*65535, got 99999", id="out of range"),
+        pytest.param("http: {auth: maybe}", "http.auth: .*'token' or 'disabled'", id="no choice"),
+        pytest.param("sites: []", "sites: .*at least 1", id="no site"),
+        pytest.param(
+            "sites: [{name: a}, {name: a}]", "site names must differ, got a, a", id="same name"
+        ),
+        pytest.param("sites: [{name: A B}]", r"sites.0.name: .*, got 'A B'", id="site name"),
+        pytest.param(
+            "sites: [{gpu_type: H1000}]", r"sites.0.gpu_type: .*A100, B200.*got 'H1000'", id="GPU"
+        ),
+        pytest.param("sites: [{marginal_pue: 0.9}]", r"sites.0.marginal_pue: .*got 0.9", id="PUE"),
+        pytest.param("grid: {agile_region: I}", "grid.agile_region: .*got 'I'", id="region"),
+        pytest.param("default_duration: soon", "default_duration: .*got 'soon'", id="duration"),
+        pytest.param(
+            "clock: {speed: 60}", "clock: .*needs origin and origin_wall", id="speed only"
+        ),
+        pytest.param(
+            "clock: {origin: 2026-07-01T12:00:00Z}", "clock: .*given together", id="half a replay"
+        ),
+        pytest.param(
+            "clock: {origin: 2026-07-01T12:00:00}", "clock.origin: .*timezone", id="naive"
+        ),
+        pytest.param("http: {port: 1", "not valid YAML", id="no YAML"),
+        pytest.param("- http", "must map the names of settings to values", id="a list"),
+        pytest.param("1: 2", "must map the names of settings to values", id="a number as name"),
+    ],
+)
+def test_a_wrong_file_is_refused_by_file_key_and_value(text: str, message: str) -> None:
+    Path("wrong.yaml").write_text(text)
+
+    with pytest.raises(ContractError, match=f"(?s)wrong.yaml: .*{message}"):
+        load_settings(Path("wrong.yaml"))
+
+
+def test_a_file_that_is_no_text_is_refused() -> None:
+    Path("wrong.yaml").write_bytes(b"\xff\xfe\x00")
+
+    with pytest.raises(ContractError, match=r"wrong.yaml: not valid YAML"):
+        load_settings(Path("wrong.yaml"))
+
+
+def test_every_wrong_key_is_named_at_once() -> None:
+    Path("wrong.yaml").write_text("prot: 1\nhttp: {port: 0}\nplanner: {budget_s: -1}")
+
+    with pytest.raises(ContractError, match=r"planner\.budget_s: .*; http\.port: .*; prot: "):
+        load_settings(Path("wrong.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        pytest.param("GRIDFLEX_HTTP__PORT", "http", "http.port: .*got 'http'", id="no number"),
+        pytest.param("GRIDFLEX_HTTP__PROT", "1", "http.prot: Extra inputs", id="misspelt inside"),
+        pytest.param("GRIDFLEX_SITES", "london", "environment: .*sites", id="no JSON"),
+    ],
+)
+def test_a_wrong_variable_is_refused_by_key(
+    variable: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+
+    with pytest.raises(ContractError, match=message):
+        load_settings()
+
+
+def test_an_absent_file_is_refused() -> None:
+    with pytest.raises(ContractError, match=r"absent\.yaml: cannot be read: No such file"):
+        load_settings(Path("absent.yaml"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("sites: [{ray_token: hush}, {ray_token: hush}]", id="of the whole model"),
+        pytest.param("http: {token: [hush]}", id="of the token itself"),
+        pytest.param("http: {tokens: hush}", id="of a token misspelt"),
+        pytest.param("database_url: {url: hush}", id="of the database"),
+    ],
+)
+def test_a_refusal_shows_no_secret(text: str) -> None:
+    Path("wrong.yaml").write_text(text)
+
+    with pytest.raises(ContractError) as refused:
+        load_settings(Path("wrong.yaml"))
+
+    assert "hush" not in str(refused.value)
+
+
+def test_settings_survive_the_way_to_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(
+        sites=(SiteSettings(name="london", ray_token="a"), SiteSettings(name="slough")),  # noqa: S106 - made up
+        clock=ClockSettings(speed=360, origin=NOON, origin_wall=NOON + timedelta(days=9)),
+        http={"token": "b"},
+        default_duration=timedelta(minutes=90),
+    )
+    monkeypatch.setenv("GRIDFLEX_DEFAULT_DURATION", "PT5H")
+
+    again = parse_settings(dump_settings(settings))
+
+    assert again.model_dump() == settings.model_dump()
+    assert again.sites[0].ray_token is not None
+    assert again.sites[0].ray_token.get_secret_value() == "a"
+
+
+def test_a_secret_does_not_show_in_print(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRIDFLEX_HTTP__TOKEN", "hush")
+
+    assert "hush" not in repr(load_settings())
+
+
+@pytest.mark.parametrize(
+    ("text", "packages", "checkpoints"),
+    [
+        pytest.param(
+            "state_dir: /state", "file:///state/packages", "/state/checkpoints", id="by default"
+        ),
+        pytest.param(
+            "{packages_url: s3://b/p, checkpoint_dir: /nfs/c}", "s3://b/p", "/nfs/c", id="elsewhere"
+        ),
+    ],
+)
+def test_packages_and_checkpoints_lie_under_the_state_unless_told(
+    text: str, packages: str, checkpoints: str
+) -> None:
+    Path("gridflex.yaml").write_text(text)
+
+    settings = load_settings()
+
+    assert (settings.package_url, settings.checkpoint_root) == (packages, checkpoints)
+
+
+def test_a_home_folder_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/someone")
+
+    assert Settings().state_path == Path("/home/someone/.gridflex")
+
+
+def test_a_site_becomes_the_domain_s_view_with_the_gpus_found() -> None:
+    site = SiteSettings(name="slough", gpu_type="A100", postcode="SL1", marginal_pue=1.2)
+
+    seen = site.site(gpus=16)
+
+    assert (seen.name, seen.gpus, seen.gpu_type, seen.postcode) == ("slough", 16, "A100", "SL1")
+    assert (seen.marginal_pue, seen.intensity_cap_gco2_per_kwh) == (1.2, 200.0)
+
+
+def test_wall_time_is_gridflex_time_without_a_replay() -> None:
+    assert gridflex_time(ClockSettings(), NOON) == NOON
+
+
+def test_ten_seconds_of_a_replay_at_360_are_an_hour() -> None:
+    wall = datetime(2026, 11, 1, 9, tzinfo=UTC)
+    clock = ClockSettings(speed=360, origin=NOON, origin_wall=wall)
+
+    assert gridflex_time(clock, wall + timedelta(seconds=10)) == NOON + timedelta(hours=1)
+    assert gridflex_time(clock, wall - timedelta(seconds=5)) == NOON - timedelta(minutes=30)
