@@ -64,6 +64,15 @@ def test_an_expected_import_is_negative() -> None:
     ]
 
 
+def test_all_fifty_half_hours_of_the_long_day_fit_in_one_message() -> None:
+    volumes = {half_hour(n): ExportMWh(Decimal(-n)) for n in range(1, 51)}
+
+    lines = body(ExpectedVolumes({UNIT: volumes}))
+
+    assert len(lines) == 52
+    assert lines[-1] == "BSP|50|-50|"
+
+
 def test_a_default_expected_volume_has_no_end() -> None:
     expected = ExpectedVolumes({UNIT: {half_hour(1): ExportMWh(Decimal(-10))}}, is_default=True)
 

@@ -358,6 +358,32 @@ def test_match_day_takes_the_three_days_most_like_today_outside_the_event() -> N
     assert result.values[34] == 6
 
 
+def test_of_equal_days_the_more_recent_ranks_lower() -> None:
+    sunday = date(2023, 2, 12)
+    one, two, three, four = days_back(sunday, 1, 7, 8, 14)
+    load = flat({one: "5", two: "5", three: "5", four: "9"}, today=sunday)
+
+    result = baseline(BL01, day=sunday, history=history(load))
+
+    assert result.selected == (two, three)
+
+
+def test_match_day_does_not_look_at_the_hour_before_and_after_the_event() -> None:
+    day = date(2023, 2, 15)
+    past = days_back(day, *range(1, 5))
+    load = dict(flat(dict.fromkeys(past, "6"), today=day, today_value="6"))
+    odd_hours = [Decimal(6)] * 48
+    odd_hours[32:38] = [Decimal(90)] * 6
+    load[past[0]] = list(odd_hours)
+    late = [Decimal(6)] * 48
+    late[39] = Decimal(7)
+    load[past[1]] = list(late)
+
+    result = baseline(PJM_MATCH_DAY, day=day, history=history(load), event=event(day, 35))
+
+    assert result.selected == (past[0], past[2], past[3])
+
+
 def test_kepco_has_no_rule_for_a_sunday() -> None:
     with pytest.raises(ContractError, match="no selection for non-working"):
         baseline(KEPCO_MID_6_OF_10, day=date(2023, 2, 12), history=history({}))

@@ -20,6 +20,7 @@ from gridflex.market.book import SettlementBook, write_book
 from gridflex.market.monthly import monthly_bill, parse_month, read_contract
 from gridflex.market.runs import Run
 from gridflex.market.volumes import Rounding
+from tests.shared import ROOT
 from tests.unit.market.days import CALENDAR
 from tests.unit.market.test_settlement import EXAMPLE, SIX
 
@@ -138,6 +139,24 @@ def test_a_later_run_is_credited_against_the_earlier_invoice() -> None:
     assert bill.shares.total_gbp == Decimal("370.00")
 
 
+def test_a_run_that_has_not_paid_yet_is_in_nobodys_share() -> None:
+    later = replace(EXAMPLE, run=Run.R1, fees_gbp=Decimal(8))
+    early = replace(EXAMPLE, run=Run.II, fees_gbp=Decimal(99))
+    contract = read_contract(yaml.safe_dump(CONTRACT))
+
+    bill = monthly_bill(
+        replace(BOOK, periods=(early, EXAMPLE, later)),
+        contract=contract,
+        month=parse_month("2026-07"),
+        known_on=date(2026, 8, 1),
+        calendar=CALENDAR,
+        rounding=Rounding(),
+    )
+
+    assert bill.shares.total_gbp == Decimal("378.00")
+    assert bill.documents[0].net_gbp == Decimal("2075.60")
+
+
 def test_a_published_calendar_decides_what_has_been_paid() -> None:
     row = {"settlement_date": "2026-07-01", "run": "SF", "paid_on": "2026-08-03"}
     contract = read_contract(yaml.safe_dump(CONTRACT | {"settlement_calendar": [row]}))
@@ -189,3 +208,12 @@ def test_wrong_input_is_named(
 
     with pytest.raises(kind, match=reason):
         run(*[paths.get(word, word) for word in words])
+
+
+def test_the_contract_in_the_documentation_is_valid() -> None:
+    page = (ROOT / "docs" / "settlement.md").read_text()
+    block = page.split("```yaml\n")[1].split("```")[0]
+
+    contract = read_contract(block)
+
+    assert contract.gpus == {"2026-07": 499}

@@ -44,11 +44,12 @@ CONSENT = Consent("london", date(2026, 1, 5), OPEN, "ab" * 32)
 
 def registry(
     *,
+    unit_days: Validity = OPEN,
     sites: Sequence[MeteredSite] = (SITE,),
     consents: Sequence[Consent] = (CONSENT,),
     allocations: Sequence[Allocation] = (ALLOCATION,),
 ) -> Registry:
-    units = (SecondaryBmUnit(UNIT, "GRIDFLEX", OPEN),)
+    units = (SecondaryBmUnit(UNIT, "GRIDFLEX", unit_days),)
     return Registry(tuple(sites), units, tuple(consents), tuple(allocations), CALENDAR)
 
 
@@ -148,3 +149,8 @@ def test_a_unit_id_has_one_form(unit: str) -> None:
 def test_a_validity_that_ends_before_it_starts_is_refused() -> None:
     with pytest.raises(ContractError, match="must end after"):
         Validity(date(2026, 7, 1), date(2026, 7, 1))
+
+
+def test_an_allocation_does_not_outlive_its_unit() -> None:
+    with pytest.raises(ContractError, match="not registered on all its days"):
+        registry(unit_days=Validity(date(2026, 1, 1), date(2026, 12, 31)))

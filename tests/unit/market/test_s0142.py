@@ -152,6 +152,9 @@ def test_period_fifty_of_the_long_day_is_read() -> None:
         pytest.param([LINES[0], *LINES[2:]], "before the report's header", id="no run"),
         pytest.param([*LINES[:4], *LINES[5:]], "before any party", id="no party"),
         pytest.param([*LINES[:6], *LINES[7:]], "before any half-hour", id="no half-hour"),
+        pytest.param(
+            [*LINES[:11], *LINES[12:]], "before any half-hour", id="no half-hour of the next party"
+        ),
         pytest.param([*LINES[:5], "APC|1|2|", *LINES[6:]], "APC has 3 fields, 13", id="short"),
         pytest.param(
             [line.replace("-7.200", "abc") for line in LINES], "line 9: BP7", id="not a number"

@@ -174,6 +174,18 @@ def test_a_baselined_pair_brings_its_baseline_with_the_other_sign() -> None:
     ]
 
 
+def test_an_inactive_pair_neither_adds_nor_takes() -> None:
+    idle = replace(
+        PAIR, indicator=BaselineIndicator.INACTIVE, delivered=None, meter=Msid("2000050773706")
+    )
+
+    result = settle(with_unit(pairs=(PAIR, idle)))
+
+    assert result.units[0].deviation == exported("2.8")
+    assert result.units[0].pairs[1].delivered == imported("0")
+    assert result.net_gbp == Decimal("378.00")
+
+
 def test_an_undefined_baseline_counts_as_the_outturn() -> None:
     undefined = replace(PAIR, indicator=BaselineIndicator.BASELINED, delivered=None)
 
