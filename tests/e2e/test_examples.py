@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import torch
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PLAIN = EXAMPLES / "plain" / "train.py"
+INTO_THE_EPOCH_S = 0.3
 LIGHTNING = EXAMPLES / "lightning" / "train.py"
 
 
@@ -53,6 +55,7 @@ def run(
         for line in process.stdout:
             lines.append(line)
             if by and line.startswith(stop_after):
+                time.sleep(INTO_THE_EPOCH_S)
                 process.send_signal(by)
                 by = 0
     return Attempt(process.returncode, "".join(lines))
@@ -95,7 +98,7 @@ def test_a_killed_plain_job_keeps_its_finished_epochs_and_owns_up_to_the_rest(
 ) -> None:
     options = ("--epochs", "5", "--checkpoint-every", "2")
 
-    first = run(PLAIN, tmp_path / "a", *options, "--epoch-seconds", "0.4",
+    first = run(PLAIN, tmp_path / "a", *options, "--epoch-seconds", "1.5",
                 stop_after="epoch 3", by=signal.SIGKILL)  # fmt: skip
     second = run(PLAIN, tmp_path / "a", *options, "--epoch-seconds", "0", resume=True)
 
