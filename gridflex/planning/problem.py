@@ -1,0 +1,162 @@
+"""The planning problem: when, where and for how long each job runs.
+
+Half-hours are counted from the problem's start; arrays over time have shape ``(T,)``. Money
+is GBP, power is dynamic power at the meter in kW.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridflex.errors import ContractError
+from gridflex.fleet import Site
+from gridflex.halfhour import HalfHour
+from gridflex.jobs import JobId, Tier
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class JobDemand:
+    """What one job still needs.
+
+    Args:
+        id: The job.
+        tier: Its flexibility class.
+        release: First half-hour in which it may run.
+        deadline: First half-hour in which it must no longer run.
+        work: Half-hours still to run, at least 1, the first start included.
+        gpus: GPUs it holds while it runs.
+        power_kw: Power while it runs, by the name of each site where it may.
+        interruptible: Whether it may be paused.
+        running_at: Site where it runs just before half-hour 0; going on there costs no restart,
+            and a job that is not interruptible does go on.
+        restart_half_hours: Work that every further start adds.
+        carbon_cap_gco2_per_kwh: Greatest mean intensity over its run, if any.
+        waiting_gbp_per_hour: What an hour of delay of all its work counts for.
+    """
+
+    id: JobId
+    tier: Tier
+    release: int
+    deadline: int
+    work: int
+    gpus: int
+    power_kw: Mapping[str, float]
+    interruptible: bool
+    running_at: str | None = None
+    restart_half_hours: float = 0.0
+    carbon_cap_gco2_per_kwh: float | None = None
+    waiting_gbp_per_hour: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value, least in (
+            ("release", self.release, 0),
+            ("work", self.work, 1),
+            ("gpus", self.gpus, 0),
+            ("restart_half_hours", self.restart_half_hours, 0),
+        ):
+            if value < least:
+                raise ContractError(f"job {self.id}: {name} {value} is below {least}")
+        if not self.power_kw:
+            raise ContractError(f"job {self.id}: power_kw names no site where it may run")
+        if self.running_at is not None and self.running_at not in self.power_kw:
+            allowed = ", ".join(sorted(self.power_kw))
+            raise ContractError(
+                f"job {self.id}: running_at {self.running_at!r} is not one of power_kw: {allowed}"
+            )
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
+        numbers = {f"power_kw[{name}]": value for name, value in self.power_kw.items()}
+        numbers["waiting_gbp_per_hour"] = self.waiting_gbp_per_hour
+        numbers["restart_half_hours"] = self.restart_half_hours
+        if self.carbon_cap_gco2_per_kwh is not None:
+            numbers["carbon_cap_gco2_per_kwh"] = self.carbon_cap_gco2_per_kwh
+        for name, number in numbers.items():
+            if not (math.isfinite(number) and number >= 0):
+                raise ContractError(
+                    f"job {self.id}: {name} {number} is not a finite number from 0 on"
+                )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SiteOutlook:
+    """What to expect at one site.
+
+    Args:
+        site: The site.
+        price_gbp_per_mwh: Shape ``(T,)``.
+        intensity_gco2_per_kwh: Shape ``(T,)``.
+        free_gpus: Shape ``(T,)``, GPUs that the plan may fill.
+    """
+
+    site: Site
+    price_gbp_per_mwh: Array
+    intensity_gco2_per_kwh: Array
+    free_gpus: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlanningProblem:
+    """Everything a plan is made from.
+
+    Args:
+        start: Half-hour of index 0.
+        jobs: What is to be run.
+        sites: Where, at least one.
+        carbon_price_gbp_per_tco2: What a tonne counts for beside the price of energy.
+
+    Raises:
+        ContractError: An array is of another length than the rest or not finite, or a job
+            names an unknown site.
+    """
+
+    start: HalfHour
+    jobs: tuple[JobDemand, ...]
+    sites: tuple[SiteOutlook, ...]
+    carbon_price_gbp_per_tco2: float
+
+    def __post_init__(self) -> None:
+        if not self.sites:
+            raise ContractError("sites: a plan needs at least one")
+        if not math.isfinite(self.carbon_price_gbp_per_tco2):
+            raise ContractError(
+                f"carbon_price_gbp_per_tco2 {self.carbon_price_gbp_per_tco2} is not finite"
+            )
+        for outlook in self.sites:
+            self._check(outlook)
+        self._check_names()
+
+    def _check_names(self) -> None:
+        names = [outlook.site.name for outlook in self.sites]
+        if len(set(names)) != len(names):
+            raise ContractError(f"sites: names {names} are not unique")
+        if len({job.id for job in self.jobs}) != len(self.jobs):
+            raise ContractError("jobs: ids are not unique")
+        known = set(names)
+        for job in self.jobs:
+            unknown = set(job.power_kw) - known
+            if unknown:
+                raise ContractError(f"job {job.id}: power_kw names unknown sites {sorted(unknown)}")
+
+    @property
+    def half_hours(self) -> int:
+        """How far the plan looks ahead."""
+        return int(self.sites[0].price_gbp_per_mwh.size)
+
+    def _check(self, outlook: SiteOutlook) -> None:
+        for name in ("price_gbp_per_mwh", "intensity_gco2_per_kwh", "free_gpus"):
+            array: Array = getattr(outlook, name)
+            if array.shape != (self.half_hours,):
+                raise ContractError(
+                    f"site {outlook.site.name}: {name} has shape {array.shape}, "
+                    f"not ({self.half_hours},)"
+                )
+            if not np.isfinite(array).all():
+                raise ContractError(f"site {outlook.site.name}: {name} is not finite everywhere")

@@ -1,0 +1,81 @@
+"""Planning problems and plans as JSON values, so that a decision can be stored and replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any, Final
+
+import numpy as np
+
+from gridflex.errors import ContractError
+from gridflex.fleet import Site
+from gridflex.halfhour import HalfHour
+from gridflex.jobs import JobId, Tier
+from gridflex.planning.plan import Plan
+from gridflex.planning.problem import JobDemand, PlanningProblem, SiteOutlook
+
+FORMAT: Final = 1
+_SERIES: Final = ("price_gbp_per_mwh", "intensity_gco2_per_kwh", "free_gpus")
+
+
+def problem_record(problem: PlanningProblem) -> dict[str, Any]:
+    """Return all that a plan was made from, as JSON."""
+    return {
+        "format": FORMAT,
+        "start": str(problem.start),
+        "carbon_price_gbp_per_tco2": problem.carbon_price_gbp_per_tco2,
+        "jobs": [asdict(job) | {"power_kw": dict(job.power_kw)} for job in problem.jobs],
+        "sites": [
+            {
+                "site": asdict(outlook.site),
+                **{name: getattr(outlook, name).tolist() for name in _SERIES},
+            }
+            for outlook in problem.sites
+        ],
+    }
+
+
+def problem_from_record(record: Mapping[str, Any]) -> PlanningProblem:
+    """Return the problem that `problem_record` wrote.
+
+    Raises:
+        ContractError: The record has another format.
+    """
+    if record.get("format") != FORMAT:
+        raise ContractError(f"format: {record.get('format')!r} is not {FORMAT}")
+    return PlanningProblem(
+        start=HalfHour(datetime.fromisoformat(record["start"])),
+        jobs=tuple(
+            JobDemand(**{**job, "id": JobId(job["id"]), "tier": Tier(job["tier"])})
+            for job in record["jobs"]
+        ),
+        sites=tuple(
+            SiteOutlook(
+                site=Site(**outlook["site"]),
+                **{name: np.array(outlook[name], dtype=float) for name in _SERIES},
+            )
+            for outlook in record["sites"]
+        ),
+        carbon_price_gbp_per_tco2=record["carbon_price_gbp_per_tco2"],
+    )
+
+
+def result_record(plan: Plan) -> dict[str, Any]:
+    """Return the figures of a plan, as JSON; its runs are kept apart."""
+    return {
+        "energy_kwh": plan.energy_kwh,
+        "cost_gbp": plan.cost_gbp,
+        "carbon_kg": plan.carbon_kg,
+        "waiting_gpu_hours": plan.waiting_gpu_hours,
+        "objective_gbp": plan.objective_gbp,
+        "lower_bound_gbp": plan.lower_bound_gbp,
+        "gap_fraction": plan.gap_fraction,
+        "late": [str(job_id) for job_id in plan.late],
+        "over_cap": [str(job_id) for job_id in plan.over_cap],
+        "method": plan.method,
+        "shadow_prices_gbp_per_gpu": {
+            name: prices.tolist() for name, prices in plan.shadow_prices_gbp_per_gpu.items()
+        },
+    }

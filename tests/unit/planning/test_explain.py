@@ -1,0 +1,82 @@
+"""Every job's place has a reason and a second choice."""
+
+import pytest
+
+from gridflex.errors import ContractError
+from gridflex.jobs import JobId
+from gridflex.planning.explain import Binding, Explanation, explain
+from gridflex.planning.planner import make_plan
+from gridflex.planning.problem import PlanningProblem
+from tests.unit.planning.problems import MIDNIGHT, job, outlook, problem
+
+VALLEY = [90, 80, 20, 10, 30, 70, 80, 90]
+
+
+def explained(given: PlanningProblem, name: str) -> Explanation:
+    return explain(given, make_plan(given, budget_s=5.0), JobId(name))
+
+
+def test_starting_at_once_is_priced_beside_the_choice() -> None:
+    found = explained(problem([job("a")], outlook(VALLEY, intensity=[100] * 8)), "a")
+
+    assert found.chosen.cost_gbp == pytest.approx(0.03)
+    assert found.now.cost_gbp == pytest.approx(0.17)
+    assert found.now.carbon_kg == pytest.approx(0.2)
+    assert "would cost 0.14 GBP more" in found.text
+
+
+def test_the_second_choice_starts_in_another_half_hour() -> None:
+    found = explained(problem([job("a")], outlook(VALLEY)), "a")
+
+    assert found.second is not None
+    assert found.second.runs[0].start == MIDNIGHT + 3
+    assert found.second.score_gbp == pytest.approx(0.04)
+    assert found.binding is Binding.NOTHING
+
+
+def test_a_deadline_has_its_price() -> None:
+    early = job("a", deadline=2)
+
+    found = explained(problem([early], outlook(VALLEY)), "a")
+
+    assert found.binding is Binding.DEADLINE
+    assert found.binding_price_gbp == pytest.approx(0.17 - 0.03)
+
+
+def test_capacity_has_its_price() -> None:
+    given = problem([job("a", deadline=4), job("b")], outlook(VALLEY, gpus=1))
+
+    found = explained(given, "b")
+
+    assert found.binding is Binding.CAPACITY
+    assert found.binding_price_gbp == pytest.approx(0.10 - 0.03)
+
+
+def test_not_being_paused_has_its_price() -> None:
+    twin_valleys = [10, 90, 90, 90, 90, 20, 90, 90]
+
+    found = explained(problem([job("a")], outlook(twin_valleys)), "a")
+
+    assert found.binding is Binding.CONTINUITY
+    assert found.binding_price_gbp == pytest.approx(0.1 - 0.03)
+
+
+def test_a_carbon_cap_has_its_price() -> None:
+    dirty_but_cheap = outlook([10] * 4 + [20] * 4, intensity=[300] * 4 + [90] * 4)
+
+    found = explained(problem([job("a", carbon_cap_gco2_per_kwh=100.0)], dirty_but_cheap), "a")
+
+    assert found.binding is Binding.CARBON_CAP
+    assert found.binding_price_gbp == pytest.approx(0.02)
+
+
+def test_a_job_without_room_says_so() -> None:
+    found = explained(problem([job("a", gpus=9)], outlook(VALLEY)), "a")
+
+    assert found.chosen.runs == ()
+    assert "does not run in this plan" in found.text
+
+
+def test_an_unknown_job_is_refused_by_name() -> None:
+    with pytest.raises(ContractError, match="job ghost"):
+        explained(problem([job("a")], outlook(VALLEY)), "ghost")
