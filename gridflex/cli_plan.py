@@ -1,0 +1,128 @@
+"""``gridflex plan``: the plan in force, and what another plan would be."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gridflex.client import Client
+from gridflex.errors import ContractError
+
+plan_app = typer.Typer(no_args_is_help=True, help="The plan in force, and what if.")
+
+out = Console()
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Url = Annotated[str | None, typer.Option("--url", help="Where GridFlex answers.")]
+PlanId = Annotated[str, typer.Option("--plan", help="Number of a plan; the newest if left out.")]
+
+FIGURES = (
+    ("cost_gbp", "cost", "GBP"),
+    ("carbon_kg", "carbon", "kgCO2"),
+    ("energy_kwh", "energy", "kWh"),
+    ("waiting_gpu_hours", "waiting", "GPU h"),
+    ("objective_gbp", "objective", "GBP"),
+)
+
+
+@plan_app.command("show")
+def plan_show(plan: PlanId = "newest", url: Url = None, as_json: AsJson = False) -> None:  # noqa: FBT002 - a flag
+    """Show a plan: what runs when, what it saves, how far it is from the optimum."""
+    with Client(url) as client:
+        shown = client.get(f"/v1/plans/{plan}")
+    if as_json:
+        out.print_json(json.dumps(shown))
+        return
+    out.print(_heading(shown), highlight=False)
+    table = Table("job", "site", "start (UTC)", "half-hours", "GPUs")
+    for job in shown["jobs"]:
+        for run in job["runs"]:
+            table.add_row(
+                job["id"],
+                run["site"],
+                _minute(run["start"]),
+                str(run["half_hours"]),
+                str(run["gpus"]),
+            )
+    out.print(table)
+    out.print(_figures(shown["result"], against=shown["run_now"]))
+
+
+@plan_app.command("what-if")
+def plan_what_if(  # noqa: PLR0917 - options, not arguments
+    plan: PlanId = "newest",
+    gpus: Annotated[
+        list[str] | None, typer.Option("--gpus", help="site=GPUs to assume, repeatable.")
+    ] = None,
+    carbon_price: Annotated[
+        float | None, typer.Option(help="GBP per tonne of CO2 to assume.")
+    ] = None,
+    deadline: Annotated[
+        list[str] | None, typer.Option("--deadline", help="job=RFC 3339 instant, repeatable.")
+    ] = None,
+    carbon_cap: Annotated[
+        list[str] | None, typer.Option("--carbon-cap", help="job=gCO2/kWh, repeatable.")
+    ] = None,
+    url: Url = None,
+    as_json: AsJson = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Plan the same jobs under other conditions and compare; nothing is changed."""
+    body: dict[str, Any] = {
+        "gpus": {site: int(_number("--gpus", value)) for site, value in _pairs("--gpus", gpus)},
+        "deadlines": dict(_pairs("--deadline", deadline)),
+        "carbon_caps_gco2_per_kwh": {
+            job: _number("--carbon-cap", value) for job, value in _pairs("--carbon-cap", carbon_cap)
+        },
+    }
+    if carbon_price is not None:
+        body["carbon_price_gbp_per_tco2"] = carbon_price
+    with Client(url) as client:
+        answer = client.post(f"/v1/plans/{plan}/what-if", body)
+    if as_json:
+        out.print_json(json.dumps(answer))
+        return
+    out.print(_figures(answer["result"], against=answer["unchanged"], name="as it is"))
+    moved = ", ".join(answer["moved_jobs"]) or "none"
+    out.print(f"jobs that would move: {moved}", highlight=False)
+
+
+def _heading(shown: dict[str, Any]) -> str:
+    result = shown["result"]
+    late = f"; late: {', '.join(result['late'])}" if result["late"] else ""
+    return (
+        f"plan {shown['id']} of {_minute(shown['made_at'])} ({shown['reason']}), "
+        f"{result['method']}, within {result['gap_fraction']:.2%} of the optimum{late}"
+    )
+
+
+def _figures(result: dict[str, Any], *, against: dict[str, Any], name: str = "run now") -> Table:
+    table = Table("", "plan", name, "difference", "unit")
+    for key, label, unit in FIGURES:
+        mine, other = result[key], against[key]
+        table.add_row(label, f"{mine:.2f}", f"{other:.2f}", f"{mine - other:+.2f}", unit)
+    return table
+
+
+def _pairs(option: str, items: list[str] | None) -> list[tuple[str, str]]:
+    pairs = []
+    for item in items or []:
+        name, equals, value = item.partition("=")
+        if not (name and equals and value):
+            raise ContractError(f"{option} {item!r} must be name=value")
+        pairs.append((name, value))
+    return pairs
+
+
+def _number(option: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ContractError(f"{option}: {text!r} is not a number") from error
+
+
+def _minute(instant: str) -> str:
+    return instant[:16].replace("T", " ") + "Z"
