@@ -358,6 +358,51 @@ def test_match_day_takes_the_three_days_most_like_today_outside_the_event() -> N
     assert result.values[34] == 6
 
 
+def test_days_are_ranked_by_the_hours_of_the_event() -> None:
+    day = date(2023, 2, 15)
+    past = recent(day, 5)
+    load = dict(flat(dict.fromkeys(past, "5"), today=day, today_value="5"))
+    low_in_event = [Decimal(50)] * 48
+    low_in_event[34:36] = [Decimal(1), Decimal(1)]
+    load[past[2]] = list(low_in_event)
+
+    with_event = baseline(PJM_HIGH_4_OF_5, day=day, history=history(load), event=event(day, 35))
+    whole_day = baseline(PJM_HIGH_4_OF_5, day=day, history=history(load))
+
+    assert past[2] not in with_event.selected
+    assert past[2] in whole_day.selected
+    assert with_event.unadjusted[34] == 5
+
+
+def test_an_adjustment_over_a_gap_is_not_made() -> None:
+    day = date(2023, 2, 15)
+    load = dict(flat(dict.fromkeys(recent(day, 10), "5"), today=day, today_value="7"))
+    today: list[Decimal | None] = [Decimal(7)] * 48
+    today[28] = None
+    load[day] = today
+
+    result = baseline(BL01, day=day, history=history(load), event=event(day, 35))
+
+    assert (result.move, result.note) == (None, "the hours before the event have gaps")
+    assert result.adjusted == (Fraction(5),) * 48
+
+
+def test_a_ratio_without_a_cap_is_taken_as_it_is() -> None:
+    day = date(2023, 2, 15)
+    rule = Rule(
+        name="uncapped",
+        partition=Partition.WORKING,
+        selections=CAISO_10_IN_10.selections,
+        adjustment=Adjustment(AdjustmentKind.RATIO),
+        source="test",
+    )
+    load = flat(dict.fromkeys(recent(day, 10), "5"), today=day, today_value="15")
+
+    result = baseline(rule, day=day, history=history(load), event=event(day, 35))
+
+    assert (result.move, result.values[34]) == (Fraction(3), Fraction(15))
+
+
 def test_of_equal_days_the_more_recent_ranks_lower() -> None:
     sunday = date(2023, 2, 12)
     one, two, three, four = days_back(sunday, 1, 7, 8, 14)

@@ -226,6 +226,12 @@ def test_what_the_delivered_volumes_do_not_explain_is_shown() -> None:
     assert result.units[0].residual == exported("0.3")
 
 
+def test_a_substituted_reading_is_noted() -> None:
+    result = settle(with_unit(pairs=(replace(PAIR, is_substituted=True),)))
+
+    assert result.units[0].notes == (f"meter {METER}: reading was substituted",)
+
+
 def test_fees_and_balancing_volume_are_taken_off() -> None:
     result = settle(replace(EXAMPLE, fees_gbp=Decimal("1.50"), balancing_mwh=Decimal("0.3")))
 

@@ -94,6 +94,11 @@ def test_shares_add_up_to_the_penny(pence: int, weights: dict[str, Decimal]) -> 
     assert all(abs(Fraction(shares[name]) - exact[name]) < Fraction(1, 100) for name in weights)
 
 
+def test_a_sum_finer_than_a_penny_cannot_be_shared() -> None:
+    with pytest.raises(ContractError, match="cannot have 2 decimals"):
+        share_out(Decimal("0.001"), {"a": Decimal(1)})
+
+
 def test_an_odd_penny_goes_to_the_largest_remainder() -> None:
     assert share_out(Decimal("1.00"), {"a": Decimal(1), "b": Decimal(1), "c": Decimal(1)}) == {
         "a": Decimal("0.34"),
