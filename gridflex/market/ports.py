@@ -14,6 +14,7 @@ from typing import Protocol
 from gridflex.halfhour import HalfHour
 from gridflex.market.attribution import Contribution
 from gridflex.market.billing import Month
+from gridflex.market.desk import OutgoingFile
 from gridflex.market.exclusivity import ExclusivityLedger, Reservation
 from gridflex.market.invoice import Document
 from gridflex.market.meters import MeterHistory, Reading
@@ -29,6 +30,22 @@ class LedgerPort(Protocol):
 
     def append(self, *, kind: str, body: Mapping[str, object]) -> int:
         """Append an event and return its index; it is durable when this returns."""
+        ...
+
+
+class Mailbox(Protocol):
+    """Where files to central systems are handed over and theirs are collected."""
+
+    def send(self, file: OutgoingFile) -> None:
+        """Hand over a file whole, or not at all; the same file again changes nothing.
+
+        Raises:
+            SourceError: It could not be handed over.
+        """
+        ...
+
+    def collect(self) -> Iterator[bytes]:
+        """Yield the files that came in, oldest first, each once."""
         ...
 
 
