@@ -44,7 +44,7 @@ lock: $(STAMP) ## Pin what pyproject.toml asks for; ARGS=--upgrade takes newer r
 
 clean: ## Remove caches and build products; the environment stays
 	rm -rf build dist htmlcov .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
-	find gridflex agents envs tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -path ./$(VENV) -prune -o -name node_modules -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
