@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -249,8 +250,8 @@ def test_a_rejected_notice_frees_what_it_would_have_sold(mishap: Mishap) -> None
 
     assert statuses(here, ECVN) == [Status.REJECTED] * 2
     assert [one.sold_mwh for one in here.positions] == [3, 1]
-    again = here.draft(SECOND, now=EARLY, split=SECOND_SPLIT)
-    assert again.volumes[UNIT, SIX] == Decimal("3.1")
+    other = replace(SECOND, reference="REF3")
+    assert here.draft(other, now=EARLY, split=SECOND_SPLIT).volumes[UNIT, SIX] == Decimal("3.1")
 
 
 @pytest.mark.parametrize(
