@@ -64,7 +64,7 @@ def show(
     if chosen is None:
         _print_days([one for one in outcome.days if run in {None, one.run}])
     else:
-        _print_half_hours(_results(outcome, chosen, run))
+        _print_half_hours(_results(outcome, chosen, run), day=chosen)
 
 
 @settlement_app.command("invoice")
@@ -151,16 +151,16 @@ def _print_days(days: Iterable[DayTotal]) -> None:
     out.print(table)
 
 
-def _print_half_hours(results: Iterable[AccountResult]) -> None:
-    table = Table(title="Settlement by half-hour")
-    for title in ("half-hour", "period", "run"):
-        table.add_column(title)
-    for title in ("delivered MWh", "sold MWh", "imbalance GBP", "trades GBP", "net GBP"):
-        table.add_column(title, justify="right")
-    table.add_column("notes")
+def _print_half_hours(results: Iterable[AccountResult], *, day: date) -> None:
+    table = Table(title=f"Settlement of {day} by half-hour")
+    for title in ("UTC", "period", "run"):
+        table.add_column(title, no_wrap=True)
+    for title in ("MWh", "sold", "imbalance GBP", "trades GBP", "net GBP"):
+        table.add_column(title, justify="right", no_wrap=True)
+    notes = []
     for one in results:
         table.add_row(
-            str(one.half_hour),
+            f"{one.half_hour.start:%H:%M}",
             str(one.half_hour.settlement[1]),
             one.run,
             f"{one.credited_mwh:.4f}",
@@ -168,9 +168,15 @@ def _print_half_hours(results: Iterable[AccountResult]) -> None:
             _signed(-one.imbalance_charge_gbp),
             _signed(one.trade_revenue_gbp),
             _signed(one.net_gbp),
-            "; ".join(note for unit in one.units for note in unit.notes),
         )
+        notes += [
+            f"{one.half_hour} {one.run} {unit.unit}: {note}"
+            for unit in one.units
+            for note in unit.notes
+        ]
     out.print(table)
+    for note in notes:
+        out.print(note, highlight=False, soft_wrap=True)
 
 
 def _selected(outcome: Statement, day: date | None, run: Run | None) -> str:

@@ -18,7 +18,6 @@ from typing import Final
 from gridflex.market.idd_items import FileError, Item, Kind, Response, Value, decoded, encoded
 
 OPERATIONAL: Final = "OPER"
-MAX_SEQUENCE: Final = 999_999_999
 
 
 @dataclass(frozen=True, slots=True)

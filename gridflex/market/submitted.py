@@ -14,7 +14,6 @@ from decimal import Decimal
 from enum import StrEnum
 from math import ceil
 from statistics import fmean
-from typing import Final
 
 from scipy.stats import ks_2samp
 
@@ -296,6 +295,3 @@ def displaced(changes: Iterable[SiteChange]) -> ImportMWh:
         rise = max(-change.reduction.mwh, ZERO)
         total += min(rise, max(change.moved_in.mwh, ZERO))
     return ImportMWh(total)
-
-
-HONESTY_TESTS: Final = ("same errors", "unchanged", "plausible", "no raised caps", "explained")

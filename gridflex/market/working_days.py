@@ -6,7 +6,6 @@ calendar it was run with first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from importlib.metadata import version
@@ -98,8 +97,3 @@ def end_of_day(day: date) -> datetime:
 def half_hours_of(day: date) -> tuple[HalfHour, ...]:
     """Return the 46, 48 or 50 half-hours of a settlement day."""
     return tuple(HalfHour.from_settlement(day, 1).span(periods_in(day)))
-
-
-def settlement_days(half_hours: Iterable[HalfHour]) -> list[date]:
-    """Return the settlement days that occur, in order."""
-    return sorted({half_hour.settlement[0] for half_hour in half_hours})

@@ -13,7 +13,6 @@ from gridflex.market.working_days import (
     gate_closure,
     half_hours_of,
     is_clock_change,
-    settlement_days,
 )
 from tests.unit.market.days import CALENDAR
 
@@ -49,7 +48,6 @@ def test_instants_and_settlement_periods(start: str, settlement: tuple[date, int
 
     assert half_hour.settlement == settlement
     assert HalfHour.from_settlement(*settlement) == half_hour
-    assert settlement_days([half_hour]) == [settlement[0]]
 
 
 def test_gate_closure_is_an_hour_before_in_utc_also_when_the_clocks_change() -> None:
