@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -24,47 +25,42 @@ def embedded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def system_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def system_server() -> Iterator[str]:
     """The URL of a server started from the system's PostgreSQL, with the newest schema."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not found:
         pytest.skip("the system has no PostgreSQL server")
     if os.geteuid() == 0 and shutil.which("runuser") is None:
         pytest.skip("PostgreSQL refuses to run as root and there is no runuser")
-    server = _SystemServer(found[-1].parent, tmp_path_factory.mktemp("system"))
+    server = _SystemServer(found[-1].parent)
     server.start()
-    database.migrate(server.url)
-    yield server.url
-    server.stop()
+    try:
+        database.migrate(server.url)
+        yield server.url
+    finally:
+        server.stop()
 
 
 class _SystemServer:
-    def __init__(self, binaries: Path, folder: Path) -> None:
+    """Lives in a short-named folder of its own: pytest closes its folders to other users."""
+
+    def __init__(self, binaries: Path) -> None:
         self._binaries = binaries
-        self._data = folder / "data"
-        self._socket = Path("/tmp") / f"gridflex-pg-{uuid.uuid4().hex[:8]}"  # noqa: S108 - socket paths must be short
-        self.url = f"postgresql://postgres@/postgres?host={self._socket}"
+        self._folder = Path(tempfile.mkdtemp(prefix="gridflex-pg-"))
+        self._data = self._folder / "data"
+        self.url = f"postgresql://postgres@/postgres?host={self._folder}"
 
     def start(self) -> None:
-        self._socket.mkdir()
-        self._data.mkdir()
-        for folder in (self._socket, self._data):
-            self._own(folder)
+        if os.geteuid() == 0:
+            shutil.chown(self._folder, "postgres", "postgres")
         self._run("initdb", "-D", str(self._data), "-U", "postgres", "--auth=trust")
-        options = f"-c listen_addresses='' -k {self._socket}"
+        options = f"-c listen_addresses='' -k {self._folder}"
         log = self._data / "log"
         self._run("pg_ctl", "-D", str(self._data), "-w", "-l", str(log), "-o", options, "start")
 
     def stop(self) -> None:
         self._run("pg_ctl", "-D", str(self._data), "-m", "immediate", "stop")
-        shutil.rmtree(self._socket, ignore_errors=True)
-
-    def _own(self, folder: Path) -> None:
-        if os.geteuid() == 0:
-            for parent in (folder, *folder.parents[:4]):
-                if parent != Path("/tmp"):  # noqa: S108
-                    parent.chmod(parent.stat().st_mode | 0o011)
-            shutil.chown(folder, "postgres", "postgres")
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _run(self, program: str, *arguments: str) -> None:
         as_postgres = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
