@@ -1,0 +1,26 @@
+"""One byte form for what is logged, hashed and compared: JSON as RFC 8785 says.
+
+Entries themselves hold no fractional number; amounts are text there, so that a reader in any
+language sees the same digits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import rfc8785
+
+from gridflex.errors import ContractError
+
+
+def canonical_json(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
+    """Return the canonical bytes of a JSON value.
+
+    Raises:
+        ContractError: It has no such form: not JSON, not finite, an integer beyond 2^53 - 1 or
+            text that is not Unicode.
+    """
+    try:
+        return rfc8785.dumps(value)
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError) as error:
+        raise ContractError(f"no canonical JSON: {error}") from error
