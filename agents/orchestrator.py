@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from gridflex.adapters.job_store import JobStore
 from gridflex.adapters.plan_store import PlanStore, StoredPlan
-from gridflex.adapters.ray_jobs import GpuCount
+from gridflex.adapters.ray_jobs import Gpus
 from gridflex.agents.grid import NATIONAL, Grid
 from gridflex.errors import SourceError
 from gridflex.fleet import Site
@@ -35,7 +36,7 @@ log = logging.getLogger(__name__)
 class Capacity(Protocol):
     """What one cluster has; see `gridflex.adapters.ray_jobs.RayJobs`."""
 
-    async def gpus(self) -> GpuCount:
+    async def gpus(self) -> Gpus:
         """Return its GPUs, in all and in use."""
         ...
 
@@ -149,13 +150,13 @@ class Orchestrator:
         return states, unreachable
 
     async def _other_gpus(self, site: Site, jobs: Sequence[Job]) -> int:
-        count = await self._clusters[site.name].gpus()
+        used = (await self._clusters[site.name].gpus()).used or 0
         ours = sum(
             job.flexibility.gpus
             for job in jobs
             if job.live_attempt and job.live_attempt.site == site.name
         )
-        return max(0, count.used - ours)
+        return max(0, math.ceil(used) - ours)
 
     async def _commit(
         self,

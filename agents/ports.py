@@ -94,13 +94,7 @@ def build_ports(settings: Settings, *, pool_size: int = 5) -> Ports:
     engine = connect(url, pool_size=pool_size)
     store = GridStore(engine)
     regions = [site.postcode for site in settings.sites if site.postcode]
-    clusters = {
-        site.name: RayJobs(
-            site.ray_url,
-            token=site.ray_token.get_secret_value() if site.ray_token else None,
-        )
-        for site in settings.sites
-    }
+    clusters = {site.name: RayJobs.of_site(site) for site in settings.sites}
     return Ports(
         settings=settings,
         url=url,

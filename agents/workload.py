@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 from gridflex.adapters.job_store import JobStore
-from gridflex.adapters.packages import PackageStore
+from gridflex.adapters.packages import PackageSink, PackageStore
 from gridflex.adapters.plan_store import PlanStore
 from gridflex.adapters.ray_jobs import RayJob
 from gridflex.dispatch import Action, attempt_request, next_action
@@ -42,7 +42,7 @@ OUTCOMES: Final = {
 }
 
 
-class Cluster(Protocol):
+class Cluster(PackageSink, Protocol):
     """One Ray cluster's Job API; see `gridflex.adapters.ray_jobs.RayJobs`."""
 
     async def list(self) -> Sequence[RayJob]:

@@ -28,17 +28,21 @@ def is_token_wanted(environ: Mapping[str, str] = os.environ) -> bool:
 
 
 def find_token(
-    given: SecretStr | None = None, *, environ: Mapping[str, str] = os.environ
+    given: SecretStr | None = None,
+    *,
+    force: bool = False,
+    environ: Mapping[str, str] = os.environ,
 ) -> str | None:
     """Return the token to use, or None if there is none or tokens are switched off.
 
     Args:
         given: A token from the settings; goes before Ray's own and before the mode.
+        force: Look for Ray's own even where the mode switches tokens off.
         environ: Environment variables.
     """
     if given is not None:
         return given.get_secret_value()
-    if not is_token_wanted(environ):
+    if not force and not is_token_wanted(environ):
         return None
     if environ.get(TOKEN_VARIABLE, "").strip():
         return environ[TOKEN_VARIABLE].strip()

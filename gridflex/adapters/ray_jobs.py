@@ -7,7 +7,7 @@ Times are the cluster's wall times.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -223,7 +223,7 @@ class RayJobs:
         found = answer.status_code != httpx.codes.NOT_FOUND
         return str(_object(answer).get("logs", "")) if found else None
 
-    async def tail(self, ray_id: str) -> AsyncIterator[str]:
+    async def tail(self, ray_id: str) -> AsyncGenerator[str]:
         """Yield what a job prints, from its first line, until it ends.
 
         Raises:

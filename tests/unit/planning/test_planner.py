@@ -245,11 +245,14 @@ def _objectives(given: PlanningProblem) -> Iterator[float]:
     """Yield the objective of every on-time combination, by trying them all."""
     choices = [list(_choices(given, demand)) for demand in given.jobs]
     for combination in itertools.product(*choices):
-        used = [np.zeros(given.half_hours) for _ in given.sites]
+        used = np.zeros((len(given.sites), given.half_hours))
+        may_be_full = np.ones_like(used, dtype=np.bool_)  # a job that cannot leave keeps its place
         for demand, (site, slots, _) in zip(given.jobs, combination, strict=True):
             used[site][list(slots)] += demand.gpus
-        room = [outlook.free_gpus for outlook in given.sites]
-        if all((one <= other).all() for one, other in zip(used, room, strict=True)):
+            if demand.gpus and not is_held(demand):
+                may_be_full[site][list(slots)] = False
+        room = np.array([outlook.free_gpus for outlook in given.sites])
+        if ((used <= room) | may_be_full).all():
             yield sum(gbp for _, _, gbp in combination)
 
 

@@ -1,0 +1,108 @@
+"""``gridflex check``: what is in force, and whether it works."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import fsspec
+import httpx
+
+from gridflex.adapters import database
+from gridflex.adapters.ray_auth import find_token, is_token_wanted
+from gridflex.adapters.ray_jobs import RayJobs
+from gridflex.errors import GridFlexError
+from gridflex.settings import Settings, SiteSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was tried.
+
+    Args:
+        name: What.
+        is_ok: Whether it works.
+        detail: What was found, or why it does not.
+    """
+
+    name: str
+    is_ok: bool
+    detail: str
+
+
+def run_checks(settings: Settings) -> list[Check]:
+    """Try everything the settings name: database, packages, providers, clusters, gateway."""
+    return asyncio.run(_run_checks(settings))
+
+
+async def _run_checks(settings: Settings) -> list[Check]:
+    grid = settings.grid
+    providers = {
+        "carbon intensity": f"{grid.carbon_intensity_url}/intensity",
+        "Elexon": f"{grid.elexon_url}/datasets/MID",
+        "Octopus": f"{grid.octopus_url}/products/?page_size=1",
+    }
+    return [
+        await _try("database", partial(_database, settings)),
+        await _try("packages", partial(_packages, settings)),
+        await _try("token", _token),
+        *[
+            await _try(name, partial(_provider, url, grid.timeout_s))
+            for name, url in providers.items()
+        ],
+        *[await _try(f"site {site.name}", partial(_site, site)) for site in settings.sites],
+        await _try("gateway", partial(_gateway, settings)),
+    ]
+
+
+async def _try(name: str, attempt: Callable[[], Coroutine[Any, Any, str]]) -> Check:
+    try:
+        return Check(name, is_ok=True, detail=await attempt())
+    except (GridFlexError, httpx.HTTPError, OSError, ValueError) as error:
+        return Check(name, is_ok=False, detail=str(error) or type(error).__name__)
+
+
+async def _database(settings: Settings) -> str:
+    url = await asyncio.to_thread(database.ensure_database, settings)
+    kind = "configured" if settings.database_url else f"embedded in {settings.state_path}"
+    return f"PostgreSQL {await asyncio.to_thread(database.check, url)}, {kind}"
+
+
+async def _packages(settings: Settings) -> str:
+    files, path = fsspec.url_to_fs(settings.package_url)
+    await asyncio.to_thread(files.makedirs, path, exist_ok=True)
+    return settings.package_url
+
+
+async def _token() -> str:
+    if not is_token_wanted():
+        return "switched off by RAY_AUTH_MODE"
+    return "found" if find_token() else "none yet; Ray writes one when it first starts"
+
+
+async def _provider(url: str, timeout_s: float) -> str:
+    async with httpx.AsyncClient(timeout=timeout_s) as client:
+        answer = await client.get(url, headers={"Accept": "application/json"})
+    if answer.is_server_error:
+        raise httpx.HTTPError(f"{url} answers HTTP {answer.status_code}")
+    origin = answer.headers.get("X-GridFlex-Origin", "live")
+    return f"{url} answers ({origin})"
+
+
+async def _site(site: SiteSettings) -> str:
+    async with RayJobs.of_site(site) as cluster:
+        version = await cluster.version()
+        gpus = await cluster.gpus()
+    return f"Ray {version.get('ray_version')} at {site.ray_url}, {gpus.total} GPUs"
+
+
+async def _gateway(settings: Settings) -> str:
+    url = f"http://{settings.http.host}:{settings.http.port}/readyz"
+    async with httpx.AsyncClient(timeout=10) as client:
+        answer = await client.get(url)
+    if answer.is_success:
+        return f"{url} is ready"
+    raise httpx.HTTPError(f"{url} answers HTTP {answer.status_code}: {answer.text[:300]}")

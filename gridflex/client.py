@@ -1,0 +1,88 @@
+"""The HTTP interface of a running GridFlex, for Python programs and the command line."""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+from typing import Any, Final, Self
+
+import httpx
+
+from gridflex.adapters.ray_auth import find_token, token_headers
+from gridflex.errors import ContractError, SourceError
+
+URL_VARIABLE: Final = "GRIDFLEX_URL"
+DEFAULT_URL: Final = "http://127.0.0.1:8000"
+
+
+class Client:
+    """Asks a running GridFlex.
+
+    Args:
+        url: Where it answers; None takes ``GRIDFLEX_URL``, else this machine's port 8000.
+        token: Its token; None takes Ray's own.
+        transport: Replaces the network in tests.
+        timeout_s: Longest wait for one answer.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        token: str | None = None,
+        transport: httpx.BaseTransport | None = None,
+        timeout_s: float = 30.0,
+    ) -> None:
+        self.url = (url or os.environ.get(URL_VARIABLE) or DEFAULT_URL).rstrip("/")
+        self._http = httpx.Client(
+            base_url=self.url,
+            headers=token_headers(token or find_token()),
+            transport=transport,
+            timeout=timeout_s,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._http.close()
+
+    def get(self, path: str, **params: str | int | float) -> Any:  # noqa: ANN401 - JSON
+        """Return the JSON that ``path`` answers.
+
+        Raises:
+            SourceError: GridFlex does not answer, or fails; names the address.
+            ContractError: It refuses the request; the message is its own.
+        """
+        return self._ask("GET", path, params=params)
+
+    def post(self, path: str, body: object) -> Any:  # noqa: ANN401 - JSON
+        """Send JSON to ``path`` and return what it answers; raises as `get` does."""
+        return self._ask("POST", path, json=body)
+
+    def _ask(self, method: str, path: str, **options: Any) -> Any:  # noqa: ANN401 - passed on
+        try:
+            answer = self._http.request(method, path, **options)
+        except httpx.HTTPError as error:
+            raise SourceError(
+                f"GridFlex does not answer at {self.url}: {error}; is it up? (gridflex up)"
+            ) from error
+        if answer.is_success:
+            return answer.json()
+        kind = SourceError if answer.is_server_error else ContractError
+        raise kind(_problem(answer))
+
+
+def _problem(answer: httpx.Response) -> str:
+    try:
+        body = answer.json()
+    except ValueError:
+        return f"HTTP {answer.status_code}: {answer.text[:500]}"
+    if isinstance(body, dict) and (detail := body.get("detail") or body.get("title")):
+        return str(detail)
+    return f"HTTP {answer.status_code}: {body}"

@@ -1,0 +1,1 @@
+"""A server that answers like the GB grid data providers, from recorded or simulated series."""

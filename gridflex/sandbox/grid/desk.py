@@ -1,0 +1,89 @@
+"""What is known of a world at the clock's time: outturns after the fact, forecasts before it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from typing import Final, Protocol
+
+import numpy as np
+
+from gridflex.halfhour import LONDON, HalfHour
+from gridflex.sandbox.grid.faults import Faults, Provider
+from gridflex.sandbox.grid.vintages import ErrorModel
+from gridflex.sandbox.grid.world import Values, World
+
+CARBON_DELAY: Final = timedelta(minutes=5)
+ELEXON_DELAY: Final = timedelta(minutes=20)
+"""Elexon's data appears 15 to 30 minutes after the half-hour."""
+
+AUCTION_PUBLISHED: Final = time(16, 10)
+"""London time at which the prices of 23:00 to 23:00 are out."""
+
+
+class Clock(Protocol):
+    """Tells the time."""
+
+    def now(self) -> datetime:
+        """Return the present instant, aware UTC."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Desk:
+    """One provider's view of the world.
+
+    Args:
+        world: What really happens.
+        clock: When it is.
+        faults: May hold the time still for this provider.
+        provider: Who is asked.
+    """
+
+    world: World
+    clock: Clock
+    faults: Faults
+    provider: Provider
+
+    def now(self) -> datetime:
+        """Return the instant up to which this provider knows things."""
+        return self.faults.told_at(self.provider, self.clock.now())
+
+    def outturn(self, values: Values, half_hour: HalfHour, *, delay: timedelta) -> float:
+        """Return what happened, or NaN where it is not known yet."""
+        if self.now() < half_hour.end + delay:
+            return np.nan
+        return self.world.at(values, half_hour)
+
+    def forecast(
+        self,
+        values: Values,
+        *,
+        errors: ErrorModel,
+        issued: HalfHour,
+        start: HalfHour,
+        half_hours: int,
+    ) -> Values:
+        """Return the vintage of ``issued``, never negative; shape ``(half_hours,)``."""
+        truth = self.world.window(values, start, half_hours)
+        wrong = errors.errors(issued=issued, start=start, half_hours=half_hours)
+        return np.clip(truth + wrong, 0.0, None)
+
+    def day_ahead_price(self, half_hour: HalfHour) -> float:
+        """Return the auction price in GBP/MWh, or NaN before it is published."""
+        if self.now() < auction_published_at(half_hour):
+            return np.nan
+        return self.world.at(self.world.day_ahead_gbp_per_mwh, half_hour)
+
+
+def auction_published_at(half_hour: HalfHour) -> datetime:
+    """Return when the day-ahead price of a half-hour becomes known."""
+    delivery = half_hour.start.astimezone(LONDON)
+    day = delivery.date() + timedelta(days=1 if delivery.hour == 23 else 0)  # noqa: PLR2004 - from 23:00 on it is the next day's auction
+    published = datetime.combine(day - timedelta(days=1), AUCTION_PUBLISHED, tzinfo=LONDON)
+    return published.astimezone(UTC)
+
+
+def known(value: float) -> bool:
+    """Return whether a value is one."""
+    return bool(np.isfinite(value))

@@ -1,0 +1,115 @@
+"""Errors as ``application/problem+json`` (RFC 9457), from one place.
+
+What the caller got wrong is 4xx and names the field, the value and what is valid; a service
+that does not answer is 503 and may be asked again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from gridflex.errors import (
+    ContractError,
+    GridFlexError,
+    InfeasibleError,
+    MetadataError,
+    SourceError,
+)
+
+MEDIA_TYPE: Final = "application/problem+json"
+RETRY_AFTER_S: Final = "2"
+
+_KINDS: Final = (
+    (MetadataError, HTTPStatus.BAD_REQUEST, "metadata"),
+    (ContractError, HTTPStatus.BAD_REQUEST, "contract"),
+    (InfeasibleError, HTTPStatus.UNPROCESSABLE_ENTITY, "infeasible"),
+    (SourceError, HTTPStatus.SERVICE_UNAVAILABLE, "source"),
+    (GridFlexError, HTTPStatus.INTERNAL_SERVER_ERROR, "error"),
+)
+
+
+class ProblemError(Exception):
+    """A refusal that is about HTTP itself: unknown, conflicting, not allowed.
+
+    Args:
+        status: HTTP status.
+        detail: What is wrong, for a person.
+        extra: Members of the problem object beside the standard ones.
+    """
+
+    def __init__(self, status: HTTPStatus, detail: str, **extra: object) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.extra = extra
+
+
+def problem(
+    status: int, detail: str, *, kind: str | None = None, extra: Mapping[str, Any] | None = None
+) -> JSONResponse:
+    """Return a problem response.
+
+    Args:
+        status: HTTP status.
+        detail: What is wrong, for a person.
+        kind: Last part of the problem's type; None for a plain HTTP status.
+        extra: Further members.
+    """
+    body = {
+        "type": f"urn:gridflex:problem:{kind}" if kind else "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": int(status),
+        "detail": detail,
+        **(extra or {}),
+    }
+    headers = {"Retry-After": RETRY_AFTER_S} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
+    return JSONResponse(body, status_code=int(status), media_type=MEDIA_TYPE, headers=headers)
+
+
+def problem_of(error: GridFlexError) -> JSONResponse:
+    """Return the problem response of one of our own errors."""
+    status, kind = next((code, name) for cls, code, name in _KINDS if isinstance(error, cls))
+    extra = (
+        {"key": error.key, "value": error.value, "valid": error.valid}
+        if isinstance(error, MetadataError)
+        else None
+    )
+    return problem(status, str(error), kind=kind, extra=extra)
+
+
+def install_problems(app: FastAPI) -> None:
+    """Make every error of ``app`` a problem response."""
+
+    @app.exception_handler(GridFlexError)
+    async def ours(_request: Request, error: GridFlexError) -> JSONResponse:
+        return problem_of(error)
+
+    @app.exception_handler(ProblemError)
+    async def refused(_request: Request, error: ProblemError) -> JSONResponse:
+        return problem(error.status, error.detail, extra=error.extra)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+        faults = [
+            {
+                "field": ".".join(map(str, fault["loc"])),
+                "value": jsonable_encoder(fault.get("input")),
+                "valid": fault["msg"],
+            }
+            for fault in error.errors()
+        ]
+        detail = "; ".join(f"{f['field']}: {f['value']!r}: {f['valid']}" for f in faults)
+        return problem(HTTPStatus.BAD_REQUEST, detail, kind="request", extra={"errors": faults})
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> JSONResponse:
+        detail = f"{request.method} {request.url.path}: {error.detail}"
+        return problem(error.status_code, detail)

@@ -1,0 +1,240 @@
+"""Ray's request and response bodies: what a submission says, what a job looks like to Ray.
+
+Pure: what is known goes in, the body comes out. Ray's times are wall times in Unix milliseconds.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import string
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from pydantic import BaseModel, Field, StrictFloat, StrictInt, StrictStr, ValidationError
+
+from gridflex.errors import ContractError
+from gridflex.jobs import PREFIX, JobId, JobState
+from gridflex.lifecycle import RAY_STATUS, Attempt, AttemptState, Job, JobRequest, StopReason
+
+GENERATED_PREFIX: Final = "raysubmit_"
+_ALPHABET: Final = string.ascii_letters + string.digits
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:=@+-]{0,199}")
+_ATTEMPT_ID: Final = re.compile(r"(?P<job>.+)-a(?P<number>[2-9]|[1-9][0-9]+)")
+_RESOURCE_PREFIX: Final = "entrypoint_"
+
+
+class Submission(BaseModel, extra="forbid"):
+    """The body of ``POST /api/jobs/``, checked as Ray checks it.
+
+    Attributes:
+        entrypoint: Shell command.
+        submission_id: Id that the caller chose.
+        job_id: Its name in old clients.
+        runtime_env: Ray runtime environment.
+        metadata: Strings by key.
+        entrypoint_num_cpus: CPUs reserved for the entrypoint.
+        entrypoint_num_gpus: GPUs reserved for the entrypoint.
+        entrypoint_memory: Bytes reserved for the entrypoint.
+        entrypoint_resources: Custom resources reserved for the entrypoint.
+        entrypoint_label_selector: Which nodes the entrypoint may run on.
+    """
+
+    entrypoint: StrictStr = Field(min_length=1)
+    submission_id: StrictStr | None = None
+    job_id: StrictStr | None = None
+    runtime_env: dict[str, Any] | None = None
+    metadata: dict[str, StrictStr] | None = None
+    entrypoint_num_cpus: StrictInt | StrictFloat | None = Field(default=None, ge=0)
+    entrypoint_num_gpus: StrictInt | StrictFloat | None = Field(default=None, ge=0)
+    entrypoint_memory: StrictInt | None = Field(default=None, ge=0)
+    entrypoint_resources: dict[str, StrictInt | StrictFloat] | None = None
+    entrypoint_label_selector: dict[str, StrictStr] | None = None
+
+    @property
+    def chosen_id(self) -> str | None:
+        """The id that the caller chose, if any."""
+        return self.submission_id or self.job_id
+
+    def request(self) -> JobRequest:
+        """Return what to run."""
+        sent = self.model_dump(exclude_none=True)
+        return JobRequest(
+            entrypoint=self.entrypoint,
+            runtime_env=self.runtime_env or {},
+            metadata=self.metadata or {},
+            resources={
+                name.removeprefix(_RESOURCE_PREFIX): value
+                for name, value in sent.items()
+                if name.startswith(_RESOURCE_PREFIX)
+            },
+        )
+
+
+def is_flexible(body: object) -> bool:
+    """Return whether the body of a submission has a ``gridflex.io/`` key."""
+    metadata = body.get("metadata") if isinstance(body, dict) else None
+    return isinstance(metadata, dict) and any(str(key).startswith(PREFIX) for key in metadata)
+
+
+def parse_submission(body: Mapping[str, Any]) -> Submission:
+    """Return a checked submission; keys whose value is null count as absent.
+
+    Raises:
+        ContractError: Names each wrong field, its value and what is valid.
+    """
+    try:
+        return Submission.model_validate({k: v for k, v in body.items() if v is not None})
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc']))}: {fault['input']!r}: {fault['msg']}"
+            for fault in error.errors(include_url=False)
+        )
+        raise ContractError(f"not a valid job submission: {faults}") from error
+
+
+def checked_id(text: str) -> JobId:
+    """Return ``text`` as a job id.
+
+    Raises:
+        ContractError: It cannot be one.
+    """
+    if not _ID.fullmatch(text):
+        raise ContractError(
+            f"submission_id: {text!r} is not valid; valid is up to 200 letters, digits and "
+            "._:=@+-, beginning with a letter or digit"
+        )
+    if _ATTEMPT_ID.fullmatch(text):
+        raise ContractError(
+            f"submission_id: {text!r} is not valid; endings such as -a2 are GridFlex's own, "
+            "for later runs of a paused job"
+        )
+    return JobId(text)
+
+
+def attempt_owner(text: str) -> tuple[JobId, int] | None:
+    """Return which job and attempt a later attempt's id would belong to, if it is one."""
+    found = _ATTEMPT_ID.fullmatch(text)
+    return (JobId(found["job"]), int(found["number"])) if found else None
+
+
+def generated_id() -> JobId:
+    """Return a new id of the form that Ray generates."""
+    return JobId(GENERATED_PREFIX + "".join(secrets.choice(_ALPHABET) for _ in range(16)))
+
+
+@dataclass(frozen=True, slots=True)
+class NextRun:
+    """When the plan in force starts a job that waits.
+
+    Args:
+        start: GridFlex time.
+        site: Where.
+        price_gbp_per_mwh: Forecast mean over its run, if known.
+        intensity_gco2_per_kwh: Forecast mean over its run, if known.
+    """
+
+    start: datetime
+    site: str
+    price_gbp_per_mwh: float | None = None
+    intensity_gco2_per_kwh: float | None = None
+
+
+def message(job: Job, next_run: NextRun | None) -> str:
+    """Return what a person should be told about a job now."""
+    attempt = job.live_attempt
+    if job.state.is_final:
+        return job.message or f"Job has ended: {job.state}."
+    if attempt is None:
+        return _waiting(job, next_run)
+    if job.stop_requested_at:
+        return f"Stopping at site {attempt.site}, as asked by its owner."
+    if attempt.state is AttemptState.STOPPING and attempt.stop_reason is StopReason.PAUSE:
+        return f"Being paused at site {attempt.site}; it resumes by {_by(job)}."
+    if job.state is not JobState.RUNNING:
+        return f"Being started at site {attempt.site}."
+    return str((attempt.driver or {}).get("message") or "Job is currently running.")
+
+
+def details(
+    job: Job, *, next_run: NextRun | None, wall_time: Callable[[datetime], datetime]
+) -> dict[str, Any]:
+    """Return a flexible job as Ray's ``JobDetails``: one job, however many attempts.
+
+    Args:
+        job: The job.
+        next_run: Its next run by the plan in force, if it waits.
+        wall_time: Turns GridFlex time into wall time.
+    """
+    first = _driver(job.attempts[0]) if job.attempts else {}
+    last = _driver(job.attempts[-1]) if job.attempts else {}
+    ended = job.state.is_final and job.ended_at
+    return {
+        "type": "SUBMISSION",
+        "job_id": last.get("job_id"),
+        "submission_id": job.id,
+        "driver_info": last.get("driver_info"),
+        "status": RAY_STATUS[job.state],
+        "entrypoint": job.request.entrypoint,
+        "message": message(job, next_run),
+        "error_type": last.get("error_type") if job.state is JobState.FAILED else None,
+        "start_time": first.get("start_time") or _unix_ms(wall_time(job.submitted_at)),
+        "end_time": (last.get("end_time") or _unix_ms(wall_time(ended))) if ended else None,
+        "metadata": dict(job.request.metadata),
+        "runtime_env": dict(job.request.runtime_env),
+        "driver_agent_http_address": last.get("driver_agent_http_address"),
+        "driver_node_id": last.get("driver_node_id"),
+        "driver_exit_code": last.get("driver_exit_code"),
+    }
+
+
+def redacted(job_details: dict[str, Any]) -> dict[str, Any]:
+    """Return details with the values of environment variables masked, as Ray shows browsers."""
+    environment = job_details.get("runtime_env") or {}
+    if not isinstance(environment.get("env_vars"), dict):
+        return job_details
+    masked = dict.fromkeys(environment["env_vars"], "<redacted>")
+    return {**job_details, "runtime_env": {**environment, "env_vars": masked}}
+
+
+def _waiting(job: Job, next_run: NextRun | None) -> str:
+    verb = "Paused" if job.state is JobState.PAUSED else "Held"
+    again = "resumes" if job.state is JobState.PAUSED else "starts"
+    if next_run is None:
+        return f"{verb} by GridFlex until the next plan decides when it {again}; {_limit(job)}."
+    figures = ", ".join(_figures(next_run))
+    because = f" ({figures} forecast)" if figures else ""
+    return (
+        f"{verb} by GridFlex for a cheaper, cleaner half-hour: {again} at "
+        f"{_clock(next_run.start)} at site {next_run.site}{because}; {_limit(job)}."
+    )
+
+
+def _figures(next_run: NextRun) -> list[str]:
+    price, intensity = next_run.price_gbp_per_mwh, next_run.intensity_gco2_per_kwh
+    return [
+        *([f"{price:.2f} GBP/MWh"] if price is not None else []),
+        *([f"{intensity:.0f} gCO2/kWh"] if intensity is not None else []),
+    ]
+
+
+def _limit(job: Job) -> str:
+    return f"will finish by {_by(job)}"
+
+
+def _by(job: Job) -> str:
+    return _clock(job.flexibility.deadline)
+
+
+def _clock(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def _driver(attempt: Attempt) -> Mapping[str, Any]:
+    return attempt.driver or {}
+
+
+def _unix_ms(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)

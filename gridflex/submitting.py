@@ -1,0 +1,49 @@
+"""Submitting a flexible job through Ray's own client."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+
+from ray.job_submission import JobSubmissionClient
+
+from gridflex.adapters.ray_auth import MODE_VARIABLE
+from gridflex.errors import ContractError, SourceError
+from gridflex.jobs import PREFIX
+
+
+def submit_job(
+    url: str,
+    *,
+    entrypoint: Sequence[str],
+    flexibility: Mapping[str, str],
+    working_dir: str | None = None,
+    submission_id: str | None = None,
+) -> str:
+    """Submit a job and return its id.
+
+    Args:
+        url: Where GridFlex answers.
+        entrypoint: Command with its arguments.
+        flexibility: GridFlex metadata, keys without their prefix.
+        working_dir: Folder to upload.
+        submission_id: Id to use; the same one again with the same job changes nothing.
+
+    Raises:
+        SourceError: GridFlex does not answer.
+        ContractError: It refuses the job; the message is its own.
+    """
+    os.environ.setdefault(MODE_VARIABLE, "token")
+    try:
+        client = JobSubmissionClient(url)
+        return client.submit_job(
+            entrypoint=shlex.join(entrypoint),
+            submission_id=submission_id,
+            runtime_env={"working_dir": working_dir} if working_dir else {},
+            metadata={f"{PREFIX}{key}": value for key, value in flexibility.items()},
+        )
+    except ConnectionError as error:
+        raise SourceError(f"GridFlex does not answer at {url}: {error}") from error
+    except (RuntimeError, ValueError) as error:
+        raise ContractError(str(error)) from error
