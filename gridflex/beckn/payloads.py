@@ -1,0 +1,206 @@
+"""What each action carries: one model per action, and which action has which."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+
+import pydantic_core
+from pydantic import Field, model_validator
+
+from gridflex.beckn.context import Name, Uri
+from gridflex.beckn.entities import Attributes, Catalog, Contract, Descriptor, Wire
+
+
+class Cause(Wire):
+    """A finer reason, whose code may come from any list."""
+
+    code: str
+    message: str
+    details: dict[str, Any] | None = None
+
+
+class ErrorDetailsBody(Wire):
+    """Where it failed and what was behind it."""
+
+    path: str | None = None
+    cause: Cause | dict[str, Any] | None = None
+
+
+class ErrorBody(Wire):
+    """An error as it stands in acknowledgements and beside late failures."""
+
+    code: str
+    message: str
+    details: ErrorDetailsBody | None = None
+
+
+class ContractMessage(Wire):
+    """select, init, update and every callback about a contract."""
+
+    contract: Contract
+
+
+class OpenContractMessage(ContractMessage):
+    """confirm: like `ContractMessage`, with the tags that its schema leaves room for."""
+
+    tags: list[Any] | None = None
+
+
+class KnownContractMessage(OpenContractMessage):
+    """status and cancel: the contract must be named by its id."""
+
+    @model_validator(mode="after")
+    def _has_id(self) -> KnownContractMessage:
+        if not self.contract.id:
+            raise pydantic_core.PydanticCustomError("missing", "contract.id is required")
+        return self
+
+
+class Filters(Wire):
+    """A filter expression; see `gridflex.beckn.filtering`."""
+
+    type: Literal["jsonpath"]
+    expression: Annotated[str, Field(max_length=4_096)]
+
+
+class SpatialConstraint(Wire):
+    """A CQL2 spatial predicate."""
+
+    op: Literal[
+        "S_WITHIN", "S_CONTAINS", "S_INTERSECTS", "S_DISJOINT", "S_OVERLAPS", "S_CROSSES",
+        "S_TOUCHES", "S_EQUALS", "S_DWITHIN",
+    ]  # fmt: skip
+    targets: str | list[str]
+    geometry: dict[str, Any] | None = None
+    distance_meters: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    quantifier: Literal["ANY", "ALL", "NONE", "any"] | None = None
+    srid: str | None = None
+
+
+class Intent(Wire):
+    """What a buyer looks for."""
+
+    text_search: Annotated[str, Field(max_length=1_024)] | None = None
+    filters: Filters | None = None
+    spatial: list[SpatialConstraint] | None = None
+    media_search: dict[str, Any] | None = None
+
+
+class DiscoverMessage(Wire):
+    """discover."""
+
+    intent: Intent
+
+
+class CatalogsMessage(Wire):
+    """on_discover."""
+
+    catalogs: list[Catalog]
+
+
+class PublishDirective(Wire):
+    """How the cataloguing service is to treat one catalogue."""
+
+    catalog_id: Name
+    catalog_type: Literal["MASTER", "REGULAR"]
+    update_mode: Literal["FULL", "MERGE"] | None = None
+    visible_to: list[str] | None = None
+    resource_directives: list[dict[str, Any]] | None = None
+
+
+class PublishMessage(Wire):
+    """catalog/publish."""
+
+    catalogs: Annotated[list[Catalog], Field(min_length=1)]
+    publish_directives: list[PublishDirective] | None = None
+
+
+class ProcessingResult(Wire):
+    """What became of one published catalogue."""
+
+    catalog_id: str
+    status: Literal["ACCEPTED", "REJECTED", "PARTIAL"]
+    errors: list[ErrorBody] | None = None
+    stats: dict[str, int] | None = None
+
+
+class PublishedMessage(Wire):
+    """catalog/on_publish."""
+
+    results: list[ProcessingResult]
+
+
+class Tracking(Wire):
+    """Where a contract can be watched."""
+
+    url: Uri
+    status: Literal["ACTIVE", "INACTIVE"]
+    contract: Contract | None = None
+    tracking_attributes: Attributes | None = None
+
+
+class TrackingMessage(Wire):
+    """track, on_track."""
+
+    tracking: Tracking
+
+
+class RatingTarget(Wire):
+    """What is rated."""
+
+    id: str | None = None
+    descriptor: Descriptor | None = None
+    target_attributes: Attributes | None = None
+
+
+class RatingInput(Wire):
+    """One rating."""
+
+    target: RatingTarget
+    range: dict[str, Any]
+    feedback_form_submission: dict[str, Any] | None = None
+
+
+class RateMessage(Wire):
+    """rate."""
+
+    rating_inputs: list[RatingInput]
+
+
+class RatedMessage(Wire):
+    """on_rate."""
+
+    ratings: list[RatingInput]
+
+
+class Support(Wire):
+    """A call for help about a contract, and through which channels it can be had."""
+
+    order_id: str | None = None
+    descriptor: Descriptor | None = None
+    channels: Annotated[list[Attributes], Field(min_length=1)] | None = None
+
+
+class SupportMessage(Wire):
+    """support, on_support."""
+
+    support: Support
+
+
+_CONTRACT_CALLBACKS: Final = ("select", "init", "confirm", "update", "cancel", "status")
+MODELS: Final[Mapping[str, type[Wire]]] = {
+    "discover": DiscoverMessage,
+    "on_discover": CatalogsMessage,
+    **dict.fromkeys(("select", "init", "update"), ContractMessage),
+    "confirm": OpenContractMessage,
+    **dict.fromkeys(("status", "cancel"), KnownContractMessage),
+    **{f"on_{action}": ContractMessage for action in _CONTRACT_CALLBACKS},
+    **dict.fromkeys(("track", "on_track"), TrackingMessage),
+    "rate": RateMessage,
+    "on_rate": RatedMessage,
+    **dict.fromkeys(("support", "on_support"), SupportMessage),
+    "catalog/publish": PublishMessage,
+    "catalog/on_publish": PublishedMessage,
+}
+"""The model of ``message`` for each action."""
