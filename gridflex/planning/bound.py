@@ -16,7 +16,7 @@ from highspy._core import _Highs  # the public class prints a banner when it is 
 
 from gridflex.planning.arrays import Arrays, Placement
 from gridflex.planning.problem import Array
-from gridflex.planning.schedule import Index, Work, best_through, half_hours_of
+from gridflex.planning.schedule import Index, Work, half_hours_of
 
 MISSING_FACTOR = 10.0
 """What work left undone counts for in the linear programme, in spreads of the score."""
@@ -148,8 +148,13 @@ def _cheapest(arrays: Arrays, prices: Array, job: int, late: Placement | None) -
 
 
 def _unbroken(score: Array, work: Work) -> float:
-    runs = best_through(score, work.unbroken)
-    return float(score[half_hours_of(runs)].sum()) if runs else float(np.inf)
+    """Return the least score of an unbroken run; its last half-hour counts as far as it is used."""
+    length = work.unbroken
+    if length > score.size:
+        return float(np.inf)
+    sums = np.lib.stride_tricks.sliding_window_view(score, length).sum(axis=1)
+    unused = length - work.half_hours
+    return float((sums - unused * score[length - 1 :]).min())
 
 
 def _with_pauses(score: Array, work: Work) -> float:

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from gridflex.jobs import JobId
+from gridflex.planning.arrays import Arrays
+from gridflex.planning.bound import lower_bound_gbp
 from gridflex.planning.plan import Plan, PlannedRun
 from gridflex.planning.planner import make_plan, run_now
 from gridflex.planning.problem import JobDemand, PlanningProblem
@@ -209,6 +211,19 @@ def test_run_now_serves_in_order_of_release_without_pause() -> None:
 
     assert made.runs[JobId("first")] == (run("first", 0, 3),)
     assert made.runs[JobId("late")] == (run("late", 3, 2),)
+
+
+def test_the_bound_counts_the_last_half_hour_of_a_moved_job_as_far_as_it_is_used() -> None:
+    sites = outlook([300] * 8), outlook([50] * 8, name="slough")
+    both = {"london": 2.0, "slough": 2.0}
+    moves = job(
+        "a", work=2, power_kw=both, interruptible=True, running_at="london", restart_half_hours=0.1
+    )
+
+    arrays = Arrays(problem([moves], *sites))
+    bound = lower_bound_gbp(arrays, np.zeros_like(arrays.free), late={})
+
+    assert bound == pytest.approx(2.1 * 0.05)
 
 
 @given(problems())
