@@ -10,21 +10,30 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gridflex.errors import GridFlexError, StaleDataError
 from gridflex.forecasting.naive import CLIMATOLOGY_DAYS, usual_level
 from gridflex.halfhour import HalfHour
-from gridflex.signals import Blend, Kind, Known, Origin, Rung, Series, Signal, blend
+from gridflex.signals import (
+    NATIONAL,
+    Blend,
+    Kind,
+    Known,
+    Origin,
+    Series,
+    Signal,
+    UsualLevel,
+    blend,
+    weakest,
+)
 
 log = logging.getLogger(__name__)
 
-NATIONAL: Final = "GB"
 POLL_EVERY: Final = timedelta(minutes=15)
 """Shortest time between two polls: the providers rewrite their data every half-hour."""
 
@@ -232,6 +241,14 @@ class Grid:
         feeds = tuple(poll.report(now) for poll in self._polls)
         return GridReport(now=now, polled=(), saved=0, feeds=feeds)
 
+    async def standing(self, now: datetime) -> tuple[FeedReport, ...]:
+        """Return how fresh what is stored of every feed is, whichever process polled it.
+
+        Raises:
+            SourceError: The store cannot be reached.
+        """
+        return tuple(await asyncio.gather(*(self._stored(poll.feed, now) for poll in self._polls)))
+
     async def outlook(
         self, now: datetime, *, start: HalfHour, half_hours: int, region: str = NATIONAL
     ) -> tuple[Blend, Blend]:
@@ -270,12 +287,11 @@ class Grid:
         history = await self._history(signal, now=now, start=start, half_hours=half_hours)
         if history is None and not ranked:
             raise StaleDataError(f"no forecast and no outturn of {signal} is known at {now}")
-        usual = np.full(half_hours, np.nan)
+        usual = UsualLevel(np.full(half_hours, np.nan))
         if history is not None:
             usual = _usual(history, now=now, start=start, half_hours=half_hours)
             ranked.append(history)
-        best = blend(ranked, climatology=usual, start=start, now=now)
-        return _with_origin_of(best, history)
+        return blend(ranked, climatology=usual, start=start, now=now)
 
     async def _history(
         self, signal: Signal, *, now: datetime, start: HalfHour, half_hours: int
@@ -302,11 +318,17 @@ class Grid:
 
     async def _remember(self, poll: _Poll) -> None:
         if poll.is_new:
-            feed = poll.feed
-            poll.known = await self._store.newest(
-                feed.signal, kind=feed.kind, region=feed.region, source=feed.source
-            )
+            poll.known = await self._newest(poll.feed)
             poll.is_new = False
+
+    async def _stored(self, feed: Feed, now: datetime) -> FeedReport:
+        known = await self._newest(feed)
+        return _feed_report(feed, known, now=now, is_ok=None, reason="")
+
+    async def _newest(self, feed: Feed) -> Known | None:
+        return await self._store.newest(
+            feed.signal, kind=feed.kind, region=feed.region, source=feed.source
+        )
 
     async def _ask(self, poll: _Poll, now: datetime) -> Sequence[Series]:
         source = poll.feed.source
@@ -353,30 +375,31 @@ class _Poll:
         self._is_ok, self._reason = False, reason
 
     def report(self, now: datetime) -> FeedReport:
-        good_at = self.known.available_at if self.known else None
-        return FeedReport(
-            provider=self.feed.provider,
-            source=self.feed.source,
-            region=self.feed.region,
-            is_ok=self._is_ok,
-            reason=self._reason,
-            last_good_at=good_at,
-            age_s=(now - good_at).total_seconds() if good_at else None,
-        )
+        return _feed_report(self.feed, self.known, now=now, is_ok=self._is_ok, reason=self._reason)
 
 
-def _usual(
-    history: Series, *, now: datetime, start: HalfHour, half_hours: int
-) -> NDArray[np.float64]:
+def _feed_report(
+    feed: Feed, known: Known | None, *, now: datetime, is_ok: bool | None, reason: str
+) -> FeedReport:
+    good_at = known.available_at if known else None
+    return FeedReport(
+        provider=feed.provider,
+        source=feed.source,
+        region=feed.region,
+        is_ok=is_ok,
+        reason=reason,
+        last_good_at=good_at,
+        age_s=(now - good_at).total_seconds() if good_at else None,
+    )
+
+
+def _usual(history: Series, *, now: datetime, start: HalfHour, half_hours: int) -> UsualLevel:
     """The usual level from ``start``, judged by what was over by ``now``."""
     cut = min(start, HalfHour.containing(now))
     skipped = cut.until(start)
-    return usual_level(history, start=cut, half_hours=skipped + half_hours)[skipped:]
-
-
-def _with_origin_of(best: Blend, history: Series | None) -> Blend:
-    """Say simulated of a usual level that was computed from simulated outturns."""
-    rests_on_history = bool((best.rungs >= Rung.CLIMATOLOGY).any())
-    if rests_on_history and history is not None and history.origin is Origin.SIMULATED:
-        return replace(best, origin=Origin.SIMULATED)
-    return best
+    return UsualLevel(
+        usual_level(history, start=cut, half_hours=skipped + half_hours)[skipped:],
+        origin=weakest({Origin.COMPUTED, history.origin}),
+        region=history.region,
+        age_s=(now - history.available_at).total_seconds(),
+    )

@@ -17,7 +17,7 @@ from typing import Protocol
 from gridflex.adapters.job_store import JobStore
 from gridflex.adapters.plan_store import PlanStore, StoredPlan
 from gridflex.adapters.ray_jobs import Gpus
-from gridflex.agents.grid import NATIONAL, Grid
+from gridflex.agents.grid import Grid
 from gridflex.errors import SourceError
 from gridflex.fleet import Site
 from gridflex.halfhour import HalfHour
@@ -29,6 +29,7 @@ from gridflex.planning.planner import make_plan
 from gridflex.planning.problem import PlanningProblem
 from gridflex.planning.record import problem_record, result_record
 from gridflex.settings import PlannerSettings
+from gridflex.signals import NATIONAL
 
 log = logging.getLogger(__name__)
 

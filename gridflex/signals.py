@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 from gridflex.errors import ContractError, StaleDataError
 from gridflex.halfhour import HalfHour
 
+NATIONAL: Final = "GB"
+"""Region of what is said of the whole of Great Britain."""
+
 
 class Signal(StrEnum):
     """What a series is about, with its unit."""
@@ -148,8 +151,9 @@ class Blend:
         values: Shape ``(T,)``, always finite.
         rungs: Shape ``(T,)``, the `Rung` of each value.
         sources: Shape ``(T,)``, the source of each value.
+        regions: Shape ``(T,)``, the region each value is about; ``GB`` for national.
         ages_s: Shape ``(T,)``, seconds since each value became available; NaN where unknown.
-        origin: The weakest origin among the values used.
+        origins: Shape ``(T,)``, what each value rests on.
     """
 
     signal: Signal
@@ -157,8 +161,14 @@ class Blend:
     values: NDArray[np.float64]
     rungs: NDArray[np.int8]
     sources: tuple[str, ...]
+    regions: tuple[str, ...]
     ages_s: NDArray[np.float64]
-    origin: Origin
+    origins: tuple[Origin, ...]
+
+    @property
+    def origin(self) -> Origin:
+        """The weakest origin in the window."""
+        return weakest(self.origins)
 
     @property
     def worst_rung(self) -> Rung:
@@ -166,10 +176,27 @@ class Blend:
         return Rung(int(self.rungs.max(initial=0)))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class UsualLevel:
+    """What is usual for each half-hour of a window, computed from outturns.
+
+    Args:
+        values: Shape ``(T,)``, NaN where nothing is usual.
+        origin: What the outturns behind it rest on, or computed.
+        region: Region of the outturns.
+        age_s: Seconds since the newest of them became available; NaN where there is none.
+    """
+
+    values: NDArray[np.float64]
+    origin: Origin = Origin.COMPUTED
+    region: str = NATIONAL
+    age_s: float = np.nan
+
+
 def blend(
     ranked: Sequence[Series],
     *,
-    climatology: NDArray[np.float64],
+    climatology: UsualLevel,
     start: HalfHour,
     now: datetime,
     fresh_for: timedelta = FRESH_FOR,
@@ -183,8 +210,7 @@ def blend(
     Args:
         ranked: Statements about one signal and region, best source first; those that were not
             yet available at ``now`` are not used.
-        climatology: Shape ``(T,)``, the usual level of each half-hour, NaN where unknown;
-            its length is the window.
+        climatology: The usual level of each half-hour; its length is the window.
         start: Half-hour of index 0.
         now: The instant at which the blend is used.
         fresh_for: Age up to which a series is fresh.
@@ -200,7 +226,7 @@ def blend(
     fresh = [series for series in known if now - series.available_at <= fresh_for]
     stale = [series for series in known if now - series.available_at > fresh_for]
     stale.sort(key=lambda series: series.available_at, reverse=True)
-    board = _Board(start=start, size=climatology.size, now=now)
+    board = _Board(start=start, size=climatology.values.size, now=now)
     for series in fresh:
         board.take(series, Rung.FRESH)
     for series in stale:
@@ -217,35 +243,51 @@ class _Board:
         self._values = np.full(size, np.nan)
         self._rungs = np.full(size, Rung.UNKNOWN, dtype=np.int8)
         self._sources = ["unknown"] * size
+        self._regions = [NATIONAL] * size
         self._ages_s = np.full(size, np.nan)
-        self._origins: set[Origin] = set()
+        self._origins = [Origin.COMPUTED] * size
 
     def take(self, series: Series, rung: Rung) -> None:
-        candidate = series.window(self._start, self._values.size)
-        age_s = (self._now - series.available_at).total_seconds()
-        self._fill(candidate, rung, source=series.source, age_s=age_s, origin=series.origin)
-
-    def finish(self, signal: Signal, climatology: NDArray[np.float64]) -> Blend:
         self._fill(
-            climatology,
+            series.window(self._start, self._values.size),
+            rung,
+            source=series.source,
+            region=series.region,
+            age_s=(self._now - series.available_at).total_seconds(),
+            origin=series.origin,
+        )
+
+    def finish(self, signal: Signal, climatology: UsualLevel) -> Blend:
+        self._fill(
+            climatology.values,
             Rung.CLIMATOLOGY,
             source="climatology",
-            age_s=np.nan,
-            origin=Origin.COMPUTED,
+            region=climatology.region,
+            age_s=climatology.age_s,
+            origin=climatology.origin,
         )
-        missing = np.isnan(self._values)
-        if missing.all():
-            raise StaleDataError(f"nothing is known about {signal} from {self._start}")
-        self._values[missing] = np.nanmean(self._values)
+        self._take_the_mean(signal)
         return Blend(
             signal=signal,
             start=self._start,
             values=self._values,
             rungs=self._rungs,
             sources=tuple(self._sources),
+            regions=tuple(self._regions),
             ages_s=self._ages_s,
-            origin=weakest(self._origins),
+            origins=tuple(self._origins),
         )
+
+    def _take_the_mean(self, signal: Signal) -> None:
+        missing = np.isnan(self._values)
+        if missing.all():
+            raise StaleDataError(f"nothing is known about {signal} from {self._start}")
+        known = np.flatnonzero(~missing)
+        resting_on = weakest({Origin.COMPUTED, *(self._origins[index] for index in known)})
+        self._values[missing] = self._values[known].mean()
+        self._ages_s[missing] = self._ages_s[known].max()
+        for index in np.flatnonzero(missing):
+            self._origins[index] = resting_on
 
     def _fill(
         self,
@@ -253,18 +295,18 @@ class _Board:
         rung: Rung,
         *,
         source: str,
+        region: str,
         age_s: float,
         origin: Origin,
     ) -> None:
         usable = np.isnan(self._values) & np.isfinite(candidate)
-        if not usable.any():
-            return
         self._values[usable] = candidate[usable]
         self._rungs[usable] = rung
         self._ages_s[usable] = age_s
-        self._origins.add(origin)
         for index in np.flatnonzero(usable):
             self._sources[index] = source
+            self._regions[index] = region
+            self._origins[index] = origin
 
 
 _ORIGIN_ORDER: Final = (Origin.SIMULATED, Origin.COMPUTED, Origin.RECORDED, Origin.LIVE)

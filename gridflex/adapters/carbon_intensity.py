@@ -24,12 +24,11 @@ from gridflex.adapters.http import Answer, Fetcher
 from gridflex.adapters.rows import Start, tidy
 from gridflex.errors import SourceError
 from gridflex.halfhour import HALF_HOUR, HalfHour
-from gridflex.signals import Kind, Series, Signal
+from gridflex.signals import NATIONAL, Kind, Series, Signal
 
 PROVIDER: Final = "carbon-intensity"
 FORECAST: Final = "carbon-intensity/fw48h"
 OUTTURN: Final = "carbon-intensity/actual"
-NATIONAL: Final = "GB"
 MAX_RANGE: Final = timedelta(days=14)
 _FORECAST_HALF_HOURS: Final = 96
 

@@ -16,9 +16,7 @@ from gridflex.adapters.http import Fetcher, RawArchive
 from gridflex.adapters.octopus import Octopus
 from gridflex.halfhour import HalfHour
 from gridflex.settings import GridSettings
-from gridflex.signals import Kind, Series, Signal
-
-NATIONAL = "GB"
+from gridflex.signals import NATIONAL, Kind, Series, Signal
 
 
 class AskOutturn(Protocol):

@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, PlainValidator, TypeAdapter
 
 from gridflex.errors import ContractError, SourceError
 from gridflex.halfhour import HalfHour
-from gridflex.signals import Kind, Origin, Series, Signal
+from gridflex.signals import NATIONAL, Kind, Origin, Series, Signal
 
 _MOMENT: Final = TypeAdapter(AwareDatetime)
 
@@ -36,7 +36,7 @@ def tidy(
     source: str,
     origin: Origin,
     now: datetime,
-    region: str = "GB",
+    region: str = NATIONAL,
     issued_at: datetime | None = None,
 ) -> Series:
     """Return the values as one series from the first to the last half-hour.

@@ -1,6 +1,7 @@
 """Series, and the ladder down which each half-hour of a window finds its value."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -20,6 +21,7 @@ from gridflex.signals import (
     Rung,
     Series,
     Signal,
+    UsualLevel,
     blend,
     weakest,
 )
@@ -48,7 +50,7 @@ def series(
 def blended(
     *ranked: Series, usual: Sequence[float] = (NAN, NAN, NAN), now: datetime = NOW
 ) -> Blend:
-    climatology = np.array(usual, dtype=np.float64)
+    climatology = UsualLevel(np.array(usual, dtype=np.float64))
     return blend(ranked, climatology=climatology, start=NOON, now=now)
 
 
@@ -131,6 +133,27 @@ def test_climatology_fills_what_no_source_knows() -> None:
     assert found.sources == ("a", "climatology", "climatology")
     assert found.worst_rung is Rung.CLIMATOLOGY
     np.testing.assert_array_equal(found.ages_s, [0, NAN, NAN])
+
+
+def test_each_value_says_what_it_rests_on_and_which_region_it_is_of() -> None:
+    regional = replace(series([10], origin=Origin.SIMULATED), region="RG10")
+    usual = UsualLevel(np.array([90, 90, 50.0]), origin=Origin.RECORDED, age_s=60.0)
+
+    found = blend([regional, series([NAN, 20])], climatology=usual, start=NOON, now=NOW)
+
+    assert found.origins == (Origin.SIMULATED, Origin.LIVE, Origin.RECORDED)
+    assert found.regions == ("RG10", "GB", "GB")
+    np.testing.assert_array_equal(found.ages_s, [0, 0, 60])
+    assert found.origin is Origin.SIMULATED
+
+
+def test_the_mean_of_the_rest_is_as_old_and_as_real_as_its_worst_part() -> None:
+    old = series([10], age=timedelta(hours=1), origin=Origin.SIMULATED)
+
+    found = blended(old, series([NAN, 20]))
+
+    assert found.origins == (Origin.SIMULATED, Origin.LIVE, Origin.SIMULATED)
+    assert found.ages_s[2] == 3600
 
 
 def test_a_half_hour_nobody_knows_takes_the_mean_and_says_so() -> None:

@@ -16,12 +16,12 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from gridflex.adapters.http import ORIGIN_HEADER
-from gridflex.sandbox.grid.carbon import carbon_router
+from gridflex.sandbox.grid.carbon import EmptyAnswerError, carbon_router
 from gridflex.sandbox.grid.desk import Clock, Desk
 from gridflex.sandbox.grid.elexon import elexon_router
 from gridflex.sandbox.grid.faults import FaultOrder, Faults, Provider
 from gridflex.sandbox.grid.octopus import octopus_router
-from gridflex.sandbox.grid.vintages import carbon_errors, demand_errors, wind_errors
+from gridflex.sandbox.grid.vintages import VERSION, carbon_errors, demand_errors, wind_errors
 from gridflex.sandbox.grid.world import World
 
 ELEXON_PATH: Final = "/bmrs/api/v1"
@@ -58,6 +58,7 @@ def create_grid_server(world: World, clock: Clock, *, seed: int = 0) -> FastAPI:
             "from": str(world.start),
             "to": str(world.end),
             "seed": seed,
+            "error_model_version": VERSION,
             "faults": faults.in_force(),
         }
 
@@ -79,11 +80,16 @@ def create_grid_server(world: World, clock: Clock, *, seed: int = 0) -> FastAPI:
 
     app.add_exception_handler(RequestValidationError, _bad_request)
     app.add_exception_handler(HTTPException, _error)
+    app.add_exception_handler(EmptyAnswerError, _nothing)
     return app
 
 
 def _bad_request(_request: Request, error: Exception) -> Response:
     return _problem(400, "400 Bad Request", str(error))
+
+
+def _nothing(_request: Request, _error: Exception) -> Response:
+    return Response(b"")
 
 
 def _error(_request: Request, error: Exception) -> Response:

@@ -7,11 +7,14 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Final, Protocol
 
 import numpy as np
+from fastapi import Response
 
+from gridflex.adapters.http import ORIGIN_HEADER
 from gridflex.halfhour import LONDON, HalfHour
 from gridflex.sandbox.grid.faults import Faults, Provider
 from gridflex.sandbox.grid.vintages import ErrorModel
 from gridflex.sandbox.grid.world import Values, World
+from gridflex.signals import Origin
 
 CARBON_DELAY: Final = timedelta(minutes=5)
 ELEXON_DELAY: Final = timedelta(minutes=20)
@@ -87,3 +90,8 @@ def auction_published_at(half_hour: HalfHour) -> datetime:
 def known(value: float) -> bool:
     """Return whether a value is one."""
     return bool(np.isfinite(value))
+
+
+def say_simulated(response: Response) -> None:
+    """Say of an answer that its numbers are simulated, even in a recorded world."""
+    response.headers[ORIGIN_HEADER] = Origin.SIMULATED.value

@@ -2,7 +2,8 @@
 
 The market index comes newest first with a second provider that is always 0; days are
 settlement days; wind is forecast by the hour, eight times a day; ``/history`` answers with
-what had been published, ``/latest`` with what was published just before each half-hour.
+what had been published, ``/latest`` with what was published just before each half-hour. What
+is forecast is said to be simulated even in a recorded world.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, HTTPException, Query
+from fastapi import APIRouter, Depends, HTTPException, Query
 
 from gridflex.halfhour import LONDON, HalfHour, periods_in
-from gridflex.sandbox.grid.desk import ELEXON_DELAY, Desk, known
+from gridflex.sandbox.grid.desk import ELEXON_DELAY, Desk, known, say_simulated
 from gridflex.sandbox.grid.vintages import ErrorModel
 from gridflex.sandbox.grid.world import Values
 
@@ -35,13 +36,18 @@ FuelTypes = Annotated[list[str] | None, Query(alias="fuelType")]
 DataProviders = Annotated[list[str] | None, Query(alias="dataProviders")]
 
 
-def elexon_router(  # noqa: C901 - one route each
-    desk: Desk, *, demand: ErrorModel, wind: ErrorModel
-) -> APIRouter:
+def elexon_router(desk: Desk, *, demand: ErrorModel, wind: ErrorModel) -> APIRouter:
     """Return the API over one desk."""
+    office = _Office(desk, demand=demand, wind=wind)
+    api = APIRouter()
+    api.include_router(_outturns(desk, office))
+    api.include_router(_forecasts(desk, office))
+    return api
+
+
+def _outturns(desk: Desk, office: _Office) -> APIRouter:
     api = APIRouter()
     world = desk.world
-    office = _Office(desk, demand=demand, wind=wind)
 
     @api.get("/balancing/pricing/market-index")
     @api.get("/datasets/MID")
@@ -99,13 +105,19 @@ def elexon_router(  # noqa: C901 - one route each
         ]
         return office.answer(None, rows)
 
-    @api.get("/forecast/demand/day-ahead/history")
+    return api
+
+
+def _forecasts(desk: Desk, office: _Office) -> APIRouter:
+    api = APIRouter(prefix="/forecast", dependencies=[Depends(say_simulated)])
+
+    @api.get("/demand/day-ahead/history")
     def demand_history(published: Published) -> Json:
         issued = office.demand_publication(_aware(published))
         start, half_hours = _day_ahead(issued)
         return office.answer("NDF", office.demand_rows(issued, start, half_hours))
 
-    @api.get("/forecast/demand/day-ahead/latest")
+    @api.get("/demand/day-ahead/latest")
     def demand_latest(start: From, end: To) -> Json:
         newest = office.demand_publication(desk.now())
         rows = []
@@ -114,12 +126,12 @@ def elexon_router(  # noqa: C901 - one route each
             rows += office.demand_rows(issued, h, 1)
         return office.answer("NDF", rows)
 
-    @api.get("/forecast/generation/wind/history")
+    @api.get("/generation/wind/history")
     def wind_history(published: Published) -> Json:
         issued = _wind_publication(min(_aware(published), desk.now()))
         return office.answer("WINDFOR", office.wind_rows(issued))
 
-    @api.get("/forecast/generation/wind/latest")
+    @api.get("/generation/wind/latest")
     def wind_latest(start: From, end: To) -> Json:
         wanted = {str(h.start) for h in _range(start, end)}
         rows = office.wind_rows(_wind_publication(desk.now()))
@@ -138,8 +150,7 @@ class _Office:
         self._wind = wind
 
     def answer(self, dataset: str | None, rows: list[Json]) -> Json:
-        named = {"datasets": [dataset], "origin": self._desk.world.origin.value}
-        return {"metadata": named if dataset else None, "data": rows}
+        return {"metadata": {"datasets": [dataset]} if dataset else None, "data": rows}
 
     def over(self, values: Values, half_hours: list[HalfHour]) -> Iterator[tuple[HalfHour, float]]:
         """The half-hours whose value is known by now."""
@@ -172,7 +183,7 @@ class _Office:
             "bsadDefaulted": False,
             "priceDerivationCode": "N",
             "reserveScarcityPrice": 0.0,
-            "netImbalanceVolume": niv if known(niv) else None,
+            "netImbalanceVolume": round(niv, 4) if known(niv) else None,
             "replacementPrice": None,
         }
 

@@ -1,0 +1,233 @@
+"""``gridflex grid`` and ``gridflex sandbox``: what the grid does, and a grid to try things on."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+import uvicorn
+from rich.console import Console
+from rich.table import Table
+
+from gridflex.adapters.clock import Clock
+from gridflex.client import Client
+from gridflex.errors import ContractError, SourceError
+from gridflex.sandbox.grid.app import ELEXON_PATH, OCTOPUS_PATH, create_grid_server
+from gridflex.sandbox.grid.recorded import TABLE, read_world
+from gridflex.sandbox.grid.simulated import simulate_world
+from gridflex.sandbox.grid.world import World
+from gridflex.settings import ClockSettings, load_settings
+from gridflex.signals import NATIONAL, Origin
+
+SHARED_VARIABLE: Final = "GRIDFLEX_SHARED"
+DEFAULT_PORT: Final = 8090
+
+grid_app = typer.Typer(no_args_is_help=True, help="Price and carbon intensity, as GridFlex knows.")
+sandbox_app = typer.Typer(no_args_is_help=True, help="Stand-ins for outside services.")
+
+out = Console()
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Url = Annotated[str | None, typer.Option("--url", help="Where GridFlex answers.")]
+Region = Annotated[
+    str, typer.Option(help="GB, an outward postcode such as RG10, or region-13; of the intensity.")
+]
+
+
+@grid_app.command("now")
+def grid_now(*, region: Region = NATIONAL, url: Url = None, as_json: AsJson = False) -> None:
+    """Show price and intensity of the running half-hour, and how fresh every feed is."""
+    with Client(url) as client:
+        answer = client.get("/v1/grid/now", region=region)
+    if as_json:
+        out.print_json(json.dumps(answer))
+        return
+    out.print(_heading(answer), highlight=False)
+    out.print(_half_hours([answer["half_hour"]]))
+    feeds = Table("feed", "region", "last good answer (UTC)", "age")
+    for feed in answer["feeds"]:
+        last = feed["last_good_at"]
+        feeds.add_row(feed["source"], feed["region"], _minute(last), _age(feed["age_s"]))
+    out.print(feeds)
+
+
+@grid_app.command("forecast")
+def grid_forecast(
+    *,
+    hours: Annotated[int, typer.Option(min=1, help="How far to look ahead.")] = 48,
+    region: Region = NATIONAL,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show price and intensity of the half-hours to come, and how well each is known."""
+    with Client(url) as client:
+        answer = client.get("/v1/grid/forecast", hours=hours, region=region)
+    if as_json:
+        out.print_json(json.dumps(answer))
+        return
+    out.print(_heading(answer), highlight=False)
+    out.print(_half_hours(answer["half_hours"]))
+
+
+@sandbox_app.command("grid")
+def sandbox_grid(
+    *,
+    data: Annotated[
+        Path | None,
+        typer.Option(help=f"Folder with {TABLE}; else {SHARED_VARIABLE}/data/grid if it has it."),
+    ] = None,
+    simulated: Annotated[
+        bool, typer.Option("--simulated", help="Simulate, even where recorded data is found.")
+    ] = False,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Of the forecast errors and the simulated grid.")
+    ] = 0,
+    origin: Annotated[
+        str | None, typer.Option(help="GridFlex time at --origin-wall, RFC 3339; else wall time.")
+    ] = None,
+    origin_wall: Annotated[
+        str | None, typer.Option(help="Wall time at which the replay began, RFC 3339; else now.")
+    ] = None,
+    speed: Annotated[
+        float | None, typer.Option(help="Seconds of GridFlex time per second of wall time.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any.")] = DEFAULT_PORT,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="YAML file with the clock.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Serve what the three grid data providers would say at the clock's time, over HTTP.
+
+    The clock is that of the settings (``clock`` in gridflex.yaml, GRIDFLEX_CLOCK__*) unless the
+    options say otherwise, so that it agrees with a GridFlex that has the same settings.
+    """
+    clock = _clock(config, origin=origin, origin_wall=origin_wall, speed=speed)
+    world, found = _world(data, clock.now(), seed=seed, is_simulated=simulated)
+    listener = _listener(host, port)
+    base = f"http://{host}:{listener.getsockname()[1]}"
+    served = {
+        "origin": world.origin.value,
+        "found": found,
+        "from": str(world.start),
+        "to": str(world.end),
+        "now": clock.now().isoformat(),
+        "speed": clock.speed,
+        "seed": seed,
+        "carbon_intensity_url": base,
+        "elexon_url": base + ELEXON_PATH,
+        "octopus_url": base + OCTOPUS_PATH,
+    }
+    if as_json:
+        typer.echo(json.dumps(served))
+    else:
+        out.print(_announcement(served), highlight=False, soft_wrap=True)
+    app = create_grid_server(world, clock, seed=seed)
+    uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)).run(
+        sockets=[listener]
+    )
+
+
+def _clock(config: Path | None, **given: str | float | None) -> Clock:
+    flags = {name: value for name, value in given.items() if value is not None}
+    if "origin" in flags and "origin_wall" not in flags:
+        flags["origin_wall"] = Clock(ClockSettings()).now().isoformat()
+    return Clock(load_settings(config, flags={"clock": flags} if flags else None).clock)
+
+
+def _world(data: Path | None, now: datetime, *, seed: int, is_simulated: bool) -> tuple[World, str]:
+    """The world to serve, and why it is that one."""
+    if is_simulated and data:
+        raise ContractError("--data and --simulated exclude each other")
+    if data:
+        world = read_world(data)
+        if not _holds(world, now):
+            raise ContractError(
+                f"{data} covers {world.start} to {world.end} and the clock says "
+                f"{now:%Y-%m-%dT%H:%MZ}; set --origin to an instant in between, or --simulated"
+            )
+        return world, f"recorded series in {data}"
+    shared = os.environ.get(SHARED_VARIABLE)
+    folder = Path(shared) / "data" / "grid" if shared and not is_simulated else None
+    if folder and (folder / TABLE).exists():
+        world = read_world(folder)
+        if _holds(world, now):
+            return world, f"recorded series in {folder}"
+        why = f"recorded series in {folder} end before or begin after {now:%Y-%m-%dT%H:%MZ}"
+    else:
+        why = (
+            "asked for" if is_simulated else f"neither --data nor {SHARED_VARIABLE} has any series"
+        )
+    return simulate_world(now, seed=seed), why
+
+
+def _holds(world: World, now: datetime) -> bool:
+    return world.start.start <= now < world.end.start
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port))
+    except OSError as error:
+        raise SourceError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+
+
+def _announcement(served: dict[str, Any]) -> str:
+    if served["origin"] == Origin.RECORDED.value:
+        rests_on = (
+            f"[bold]recorded[/] grid, {served['from']} to {served['to']}: {served['found']}\n"
+            "forecasts and regional values are simulated on top of it (docs/grid.md)"
+        )
+    else:
+        rests_on = f"[bold]simulated[/] grid, no value was ever measured: {served['found']}"
+    return (
+        f"{rests_on}\n"
+        f"it is {served['now'][:16]}Z, {served['speed']:g} times as fast as the wall; "
+        f"seed {served['seed']}\n"
+        f"GRIDFLEX_GRID__CARBON_INTENSITY_URL={served['carbon_intensity_url']}\n"
+        f"GRIDFLEX_GRID__ELEXON_URL={served['elexon_url']}\n"
+        f"GRIDFLEX_GRID__OCTOPUS_URL={served['octopus_url']}"
+    )
+
+
+def _heading(answer: dict[str, Any]) -> str:
+    origin = answer["origin"]
+    shown = origin if origin == Origin.LIVE.value else f"[bold]{origin}[/]"
+    return f"{answer['region']} at {_minute(answer['now'])}, {shown}"
+
+
+def _half_hours(half_hours: list[dict[str, Any]]) -> Table:
+    table = Table("start (UTC)", "gCO2/kWh", "known from", "GBP/MWh", "known from")
+    for row in half_hours:
+        intensity, price = row["intensity"], row["price"]
+        table.add_row(
+            _minute(row["start"]),
+            f"{intensity['gco2_per_kwh']:.0f}",
+            _known(intensity),
+            f"{price['gbp_per_mwh']:.2f}",
+            _known(price),
+        )
+    return table
+
+
+def _known(value: dict[str, Any]) -> str:
+    """Source, region where it is not national, rung, age and what the value rests on."""
+    region = "" if value["region"] == NATIONAL else f" {value['region']}"
+    return f"{value['source']}{region}, {value['rung']}, {_age(value['age_s'])}, {value['origin']}"
+
+
+def _age(age_s: float | None) -> str:
+    if age_s is None:
+        return "never"
+    minutes = round(age_s / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.0f} h"  # noqa: PLR2004 - two hours
+
+
+def _minute(instant: str | None) -> str:
+    return instant[:16].replace("T", " ") + "Z" if instant else "-"

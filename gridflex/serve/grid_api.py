@@ -1,0 +1,212 @@
+"""``/v1/grid``: what GridFlex knows of price and carbon intensity, and how well it knows it.
+
+Every value says its source, its rung on the ladder, its age and what it rests on, so that a
+simulated or recorded number cannot be taken for a live one.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated, Any, Final, Protocol
+
+import numpy as np
+from fastapi import APIRouter, Query
+from pydantic import BaseModel
+
+from gridflex.agents.grid import FeedReport, Grid
+from gridflex.halfhour import HalfHour
+from gridflex.serve.problems import ProblemError
+from gridflex.signals import NATIONAL, Blend, Origin, Rung, weakest
+
+LONGEST_H: Final = 14 * 24
+_REGION: Final = re.compile(r"GB|region-\d{1,2}|[A-Z]{1,2}\d[A-Z\d]?")
+
+Hours = Annotated[int, Query(ge=1, le=LONGEST_H, description="How far to look ahead, in hours.")]
+Region = Annotated[
+    str, Query(description="GB, an outward postcode such as RG10, or region-13; of the intensity.")
+]
+
+
+class Clock(Protocol):
+    """Tells the time."""
+
+    def now(self) -> datetime:
+        """Return the present instant, aware UTC."""
+        ...
+
+
+class Known(BaseModel):
+    """How well a value is known.
+
+    Attributes:
+        source: Provider and product, ``climatology`` for the usual level, ``unknown`` for the
+            mean of the rest.
+        region: What the value is about: a national one stands in where no regional one is known.
+        rung: Step of the ladder from ``fresh`` to ``unknown``.
+        age_s: Seconds of GridFlex time since it became available; None where it never did.
+        origin: ``live``, ``recorded``, ``simulated`` or ``computed``.
+    """
+
+    source: str
+    region: str
+    rung: str
+    age_s: float | None
+    origin: Origin
+
+
+class Intensity(Known):
+    """Average carbon intensity of generation."""
+
+    gco2_per_kwh: float
+
+
+class Price(Known):
+    """Wholesale price."""
+
+    gbp_per_mwh: float
+
+
+class GridHalfHour(BaseModel):
+    """Intensity and price of one half-hour, known by its start in UTC."""
+
+    start: datetime
+    intensity: Intensity
+    price: Price
+
+
+class FeedStanding(BaseModel):
+    """How fresh what is stored of one feed is.
+
+    Attributes:
+        provider: Whose feed it is.
+        source: Provider and product.
+        region: Region of its series.
+        last_good_at: When its newest stored statement became available; None if none ever did.
+        age_s: Seconds of GridFlex time since then.
+    """
+
+    provider: str
+    source: str
+    region: str
+    last_good_at: datetime | None
+    age_s: float | None
+
+
+class GridNow(BaseModel):
+    """The running half-hour.
+
+    Attributes:
+        now: GridFlex time of the answer.
+        region: What was asked for.
+        origin: The weakest origin among the values.
+        half_hour: What is known of it.
+        feeds: How fresh every feed is.
+    """
+
+    now: datetime
+    region: str
+    origin: Origin
+    half_hour: GridHalfHour
+    feeds: list[FeedStanding]
+
+
+class GridForecast(BaseModel):
+    """The half-hours from the running one on.
+
+    Attributes:
+        now: GridFlex time of the answer.
+        region: What was asked for.
+        origin: The weakest origin among the values.
+        worst_rung: The weakest rung among the values.
+        half_hours: In order of time.
+    """
+
+    now: datetime
+    region: str
+    origin: Origin
+    worst_rung: str
+    half_hours: list[GridHalfHour]
+
+
+def create_grid_router(grid: Grid, clock: Clock) -> APIRouter:
+    """Return the paths below ``/grid``.
+
+    Args:
+        grid: What is known.
+        clock: GridFlex time.
+    """
+    api = APIRouter(prefix="/grid", tags=["grid"])
+
+    @api.get("/now")
+    async def now(region: Region = NATIONAL) -> GridNow:
+        """Price and intensity of the running half-hour, and how fresh every feed is."""
+        forecast = await _forecast(grid, clock.now(), half_hours=1, region=region)
+        standing = await grid.standing(forecast.now)
+        return GridNow(
+            now=forecast.now,
+            region=forecast.region,
+            origin=forecast.origin,
+            half_hour=forecast.half_hours[0],
+            feeds=[_standing(feed) for feed in standing],
+        )
+
+    @api.get("/forecast")
+    async def forecast(hours: Hours = 48, region: Region = NATIONAL) -> GridForecast:
+        """Price and intensity of every half-hour from the running one on."""
+        return await _forecast(grid, clock.now(), half_hours=2 * hours, region=region)
+
+    return api
+
+
+async def _forecast(grid: Grid, now: datetime, *, half_hours: int, region: str) -> GridForecast:
+    place = _place(region)
+    start = HalfHour.containing(now)
+    intensity, price = await grid.outlook(now, start=start, half_hours=half_hours, region=place)
+    return GridForecast(
+        now=now,
+        region=place,
+        origin=weakest({intensity.origin, price.origin}),
+        worst_rung=max(intensity.worst_rung, price.worst_rung).name.lower(),
+        half_hours=[
+            GridHalfHour(
+                start=half_hour.start,
+                intensity=Intensity(gco2_per_kwh=intensity.values[i], **_known(intensity, i)),
+                price=Price(gbp_per_mwh=price.values[i], **_known(price, i)),
+            )
+            for i, half_hour in enumerate(start.span(half_hours))
+        ],
+    )
+
+
+def _known(blend: Blend, index: int) -> dict[str, Any]:
+    age_s = float(blend.ages_s[index])
+    return {
+        "source": blend.sources[index],
+        "region": blend.regions[index],
+        "rung": Rung(int(blend.rungs[index])).name.lower(),
+        "age_s": age_s if np.isfinite(age_s) else None,
+        "origin": blend.origins[index],
+    }
+
+
+def _standing(feed: FeedReport) -> FeedStanding:
+    return FeedStanding(
+        provider=feed.provider,
+        source=feed.source,
+        region=feed.region,
+        last_good_at=feed.last_good_at,
+        age_s=feed.age_s,
+    )
+
+
+def _place(region: str) -> str:
+    place = region.split(maxsplit=1)[0] if region.split() else region
+    place = place.lower() if place.lower().startswith("region-") else place.upper()
+    if not _REGION.fullmatch(place):
+        raise ProblemError(
+            HTTPStatus.BAD_REQUEST,
+            f"region is {region!r}; valid is GB, an outward postcode such as RG10, or region-13",
+        )
+    return place
