@@ -140,6 +140,18 @@ class Attempt:
             return timedelta(0)
         return max(timedelta(0), min(self.ended_at or now, now) - self.started_at)
 
+    def work_time(self, now: datetime, *, restart: timedelta) -> timedelta:
+        """Return how much of its run time at ``now`` was work, which begins after ``restart``.
+
+        Args:
+            now: GridFlex time.
+            restart: What a start takes, from its decision on; queueing counts towards it.
+        """
+        if self.started_at is None:
+            return timedelta(0)
+        began = max(self.started_at, self.decided_at + restart)
+        return max(timedelta(0), min(self.ended_at or now, now) - began)
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -186,12 +198,11 @@ class Job:
     def remaining(self, now: datetime, *, restart: timedelta) -> timedelta:
         """Return the run time that is probably left at ``now``, without the next start.
 
-        Each attempt spends ``restart`` before its work goes on; a pause that the job survives
-        with a checkpoint loses nothing else.
+        Each attempt spends ``restart`` from its decision until its work goes on; a pause that
+        the job survives with a checkpoint loses nothing else.
         """
         worked = sum(
-            (max(timedelta(0), attempt.run_time(now) - restart) for attempt in self.attempts),
-            timedelta(0),
+            (attempt.work_time(now, restart=restart) for attempt in self.attempts), timedelta(0)
         )
         return max(self.flexibility.duration - worked, LEAST_REMAINING)
 

@@ -17,7 +17,7 @@ from gridflex import units
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId, JobState, Tier
-from gridflex.lifecycle import Job
+from gridflex.lifecycle import Job, Outcome, StopReason
 
 Energy = Mapping[HalfHour, float]
 """kWh at the meter in each half-hour."""
@@ -74,6 +74,7 @@ class JobResult:
         waited_now: The same in the counterfactual.
         redone: Run time beyond that of one unbroken run, from pauses and resumes.
         was_late: Whether it ended after its deadline.
+        was_late_now: The same in the counterfactual.
     """
 
     job: Job
@@ -83,6 +84,7 @@ class JobResult:
     waited_now: timedelta
     redone: timedelta
     was_late: bool
+    was_late_now: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ class Row:
         ran: As metered.
         run_now: The counterfactual.
         mean_wait: From submission to first start.
+        mean_wait_now: The same in the counterfactual.
         pauses: How often a job was paused.
         redone: Run time spent again or on resuming.
     """
@@ -106,8 +109,102 @@ class Row:
     ran: Account
     run_now: Account
     mean_wait: timedelta
+    mean_wait_now: timedelta
     pauses: int
     redone: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What is known of one job beyond its attempts.
+
+    Args:
+        energy: As metered.
+        power_kw: Dynamic power while it runs.
+        unbroken: How long one unbroken run takes.
+        site: Where the counterfactual runs it.
+    """
+
+    energy: Energy
+    power_kw: float
+    unbroken: timedelta
+    site: str
+
+
+def results(
+    jobs: Iterable[Job],
+    measured: Mapping[JobId, Measured],
+    *,
+    prices: Prices,
+    site_gpus: Mapping[str, int],
+) -> list[JobResult]:
+    """Return how each job that ran to its end went.
+
+    Args:
+        jobs: Those that have not ended, or never ran, are left out.
+        measured: For each of the others.
+        prices: Of every half-hour in which a job ran, or would have run.
+        site_gpus: GPUs of each site, all of which the counterfactual may use.
+
+    Raises:
+        ContractError: A price is missing, or a job needs more GPUs than its site has.
+    """
+    ran = [
+        _Ran(job, start, job.ended_at) for job in jobs if (start := _start(job)) and job.ended_at
+    ]
+    queue = [_queued(one.job, measured[one.job.id]) for one in ran]
+    starts = run_now_starts(queue, site_gpus=site_gpus)
+    return [
+        _result(one, measured[one.job.id], now=starts[one.job.id], prices=prices) for one in ran
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Ran:
+    job: Job
+    started_at: datetime
+    ended_at: datetime
+
+
+def _queued(job: Job, measured: Measured) -> QueuedJob:
+    return QueuedJob(
+        job.id, job.submitted_at, measured.unbroken, job.flexibility.gpus, measured.site
+    )
+
+
+def _result(ran: _Ran, measured: Measured, *, now: datetime, prices: Prices) -> JobResult:
+    job, deadline = ran.job, ran.job.flexibility.deadline
+    run_now = spread(now, run_time=measured.unbroken, power_kw=measured.power_kw)
+    return JobResult(
+        job=job,
+        ran=account(measured.energy, prices),
+        run_now=account(run_now, prices),
+        waited=ran.started_at - job.submitted_at,
+        waited_now=now - job.submitted_at,
+        redone=max(timedelta(0), job.run_time(ran.ended_at) - measured.unbroken),
+        was_late=ran.ended_at > deadline,
+        was_late_now=now + measured.unbroken > deadline,
+    )
+
+
+def _start(job: Job) -> datetime | None:
+    return min((a.started_at for a in job.attempts if a.started_at), default=None)
+
+
+def pauses(job: Job) -> int:
+    """Return how often a job was paused; a run that its cluster lost is none."""
+    return sum(
+        attempt.stop_reason is StopReason.PAUSE and attempt.outcome is Outcome.STOPPED
+        for attempt in job.attempts
+    )
+
+
+def saved_fraction(ran: float, run_now: float) -> float:
+    """Return which share of ``run_now`` was saved; negative where more was spent.
+
+    Prices can be negative, so the share is of the size of ``run_now``; 0 where that is 0.
+    """
+    return (run_now - ran) / abs(run_now) if run_now else 0.0
 
 
 def account(energy: Energy, prices: Prices) -> Account:
@@ -175,10 +272,12 @@ def run_now_starts(
         site_gpus: GPUs of each site.
 
     Raises:
-        ContractError: A job needs more GPUs than its site has.
+        ContractError: A job needs more GPUs than its site has, or its site is unknown.
     """
     starts: dict[JobId, datetime] = {}
-    for site in {job.site for job in jobs}:
+    for site in sorted({job.site for job in jobs}):
+        if site not in site_gpus:
+            raise ContractError(f"site {site} is not one of {', '.join(sorted(site_gpus))}")
         here = sorted(
             (job for job in jobs if job.site == site), key=lambda job: (job.submitted_at, job.id)
         )
@@ -224,17 +323,21 @@ def rows(results: Iterable[JobResult]) -> list[Row]:
 
 
 def _row(name: str, results: Sequence[JobResult]) -> Row:
-    waits = [result.waited for result in results]
     return Row(
         name=name,
         jobs=len(results),
         met=sum(1 for result in results if not result.was_late and _succeeded(result)),
         ran=sum((result.ran for result in results), Account()),
         run_now=sum((result.run_now for result in results), Account()),
-        mean_wait=sum(waits, timedelta(0)) / max(len(waits), 1),
-        pauses=sum(len(result.job.attempts) - 1 for result in results if result.job.attempts),
+        mean_wait=_mean([result.waited for result in results]),
+        mean_wait_now=_mean([result.waited_now for result in results]),
+        pauses=sum(pauses(result.job) for result in results),
         redone=sum((result.redone for result in results), timedelta(0)),
     )
+
+
+def _mean(waits: Sequence[timedelta]) -> timedelta:
+    return sum(waits, timedelta(0)) / max(len(waits), 1)
 
 
 def _succeeded(result: JobResult) -> bool:
