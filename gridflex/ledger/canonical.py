@@ -1,11 +1,11 @@
 """One byte form for what is logged, hashed and compared: JSON as RFC 8785 says.
 
-Entries themselves hold no fractional number; amounts are text there, so that a reader in any
-language sees the same digits.
+The stand-alone verifier brings its own form of the part that entries use, without fractions.
 """
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import rfc8785
@@ -24,3 +24,8 @@ def canonical_json(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
         return rfc8785.dumps(value)
     except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError) as error:
         raise ContractError(f"no canonical JSON: {error}") from error
+
+
+def digest(payload: bytes) -> str:
+    """Return the SHA-256 of bytes, in hexadecimal."""
+    return hashlib.sha256(payload).hexdigest()

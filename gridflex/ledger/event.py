@@ -17,8 +17,13 @@ from typing import Any
 
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
-from gridflex.ledger.canonical import canonical_json
-from gridflex.ledger.verify import ENTRY_MAX_BYTES, EVENT_SCHEMA, VerificationError, parse_entry
+from gridflex.ledger.verify.entries import (
+    ENTRY_MAX_BYTES,
+    EVENT_SCHEMA,
+    canonical_json,
+    parse_entry,
+)
+from gridflex.ledger.verify.reading import VerificationError
 
 
 class EventType(StrEnum):
@@ -76,39 +81,35 @@ class Event:
         Raises:
             ContractError: It is too long, has an empty id or tenant, or holds a fraction.
         """
-        entry = canonical_json(
-            {
-                "schema": EVENT_SCHEMA,
-                "id": self.id,
-                "event_type": self.event_type.value,
-                "tenant": self.tenant,
-                "site": self.site,
-                "subject": self.subject,
-                "sp": _settlement_period(self.half_hour),
-                "valid_time": instant(self.half_hour.start) if self.half_hour else None,
-                "recorded_time": instant(recorded_at),
-                "payload_sha256": self.payload_sha256,
-                "prev_ref": self.prev_ref,
-                "body": dict(self.body),
-            }
-        )
-        self._check(entry)
-        return entry
-
-    def _check(self, entry: bytes) -> None:
         if not self.id or not self.tenant:
             raise ContractError(
                 f"an event has an id and a tenant, got {self.id!r}, {self.tenant!r}"
             )
-        if len(entry) > ENTRY_MAX_BYTES:
-            raise ContractError(
-                f"event {self.id} has {len(entry)} bytes; at most {ENTRY_MAX_BYTES} are valid, "
-                "keep its payload elsewhere and record its digest"
-            )
+        fields = {
+            "schema": EVENT_SCHEMA,
+            "id": self.id,
+            "event_type": self.event_type.value,
+            "tenant": self.tenant,
+            "site": self.site,
+            "subject": self.subject,
+            "sp": _settlement_period(self.half_hour),
+            "valid_time": instant(self.half_hour.start) if self.half_hour else None,
+            "recorded_time": instant(recorded_at),
+            "payload_sha256": self.payload_sha256,
+            "prev_ref": self.prev_ref,
+            "body": dict(self.body),
+        }
         try:
-            parse_entry(entry)
+            entry = canonical_json(fields)
+            if len(entry) <= ENTRY_MAX_BYTES:
+                parse_entry(entry)
+                return entry
         except VerificationError as error:
             raise ContractError(f"event {self.id}: {error}") from error
+        raise ContractError(
+            f"event {self.id} has {len(entry)} bytes; at most {ENTRY_MAX_BYTES} are valid, "
+            "keep its payload elsewhere and record its digest"
+        )
 
 
 def instant(moment: datetime) -> str:

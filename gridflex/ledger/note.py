@@ -14,16 +14,16 @@ from typing import Final, Self
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gridflex.errors import ContractError
-from gridflex.ledger.verify import (
+from gridflex.ledger.verify.notes import (
     COSIGNATURE,
     ED25519,
     Checkpoint,
     Key,
-    VerificationError,
     parse_key,
     parse_note,
     rotation_text,
 )
+from gridflex.ledger.verify.reading import VerificationError
 
 _PREFIX: Final = "PRIVATE+KEY+"
 
@@ -105,7 +105,7 @@ def sign_note(text: str, *, signers: Sequence[Signer]) -> str:
             return note
     except VerificationError as error:
         raise ContractError(f"no note: {error}") from error
-    raise ContractError("the text of a note ends in exactly one newline")
+    raise ContractError("the text of a note ends in a newline")
 
 
 def sign_checkpoint(checkpoint: Checkpoint, *, signers: Sequence[Signer]) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gridflex.ledger.verify import TILE, leaf_hash, tree_hash
+from gridflex.ledger.verify.merkle import TILE, leaf_hash, tree_hash
 
 TILE_HEIGHT: Final = 8
 

@@ -17,8 +17,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
+from gridflex.ledger.canonical import canonical_json, digest
 from gridflex.market.attribution import Contribution
-from gridflex.market.canonical import canonical_json, digest
 from gridflex.market.runs import Run
 from gridflex.market.settlement import AccountPeriod, AccountResult, settle
 from gridflex.market.volumes import ZERO

@@ -15,7 +15,7 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
-from gridflex.market.canonical import canonical_json
+from gridflex.ledger.canonical import canonical_json
 from gridflex.market.invoice import Document, DocumentKind, Party
 
 _DOCUMENT: Final = TypeAdapter(Document)

@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
+from gridflex.ledger.canonical import digest
 from gridflex.market.attribution import Shares, attribute
 from gridflex.market.billing import (
     CommissionTerms,
@@ -26,7 +27,6 @@ from gridflex.market.billing import (
     month_nets,
 )
 from gridflex.market.book import SettlementBook, Statement, settle_book, write_statement
-from gridflex.market.canonical import digest
 from gridflex.market.invoice import BillingRun, Document, Party, TeamRow, documents, show_back
 from gridflex.market.runs import DayCash, Run, payment_day
 from gridflex.market.volumes import ZERO, Rounding

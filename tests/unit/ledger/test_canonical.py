@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridflex.errors import ContractError
-from gridflex.ledger import verify
 from gridflex.ledger.canonical import canonical_json
+from gridflex.ledger.verify import entries
+from gridflex.ledger.verify.reading import VerificationError
 
 # RFC 8785 appendix B: IEEE 754 bits and the text they become
 NUMBERS = [
@@ -90,13 +91,13 @@ def test_keys_are_sorted_by_their_utf_16_units() -> None:
     }
     order = ["\r", "1", "\u0080", "ö", "€", "😀", "\ufb33"]
 
-    for written in (canonical_json(sample), verify.canonical_json(sample)):
+    for written in (canonical_json(sample), entries.canonical_json(sample)):
         assert list(json.loads(written)) == order
 
 
 @given(JSON)
 def test_the_stand_alone_form_agrees_with_the_library(value: object) -> None:
-    assert verify.canonical_json(value) == canonical_json(value)
+    assert entries.canonical_json(value) == canonical_json(value)
 
 
 @given(JSON)
@@ -116,5 +117,5 @@ def test_what_json_cannot_carry_is_refused(value: object) -> None:
 
 @pytest.mark.parametrize("value", [0.5, 2**53, {"a": [1.0]}, {"a": "\ud800"}])
 def test_an_entry_holds_no_fraction(value: object) -> None:
-    with pytest.raises(verify.VerificationError):
-        verify.canonical_json(value)
+    with pytest.raises(VerificationError):
+        entries.canonical_json(value)

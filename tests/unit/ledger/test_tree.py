@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gridflex.ledger.tree import MerkleTree, inclusion_nodes, tiles_needed
-from gridflex.ledger.verify import (
+from gridflex.ledger.verify.merkle import (
     RightEdge,
-    VerificationError,
     leaf_hash,
     node_hash,
     verify_consistency,
     verify_inclusion,
 )
+from gridflex.ledger.verify.reading import VerificationError
 
 ENTRIES = [
     bytes.fromhex(text)

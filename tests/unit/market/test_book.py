@@ -23,7 +23,6 @@ from gridflex.market.book import (
     write_book,
     write_statement,
 )
-from gridflex.market.canonical import canonical_json
 from gridflex.market.compensation import BilateralP510, MutualisedP415, MutualisedP511
 from gridflex.market.runs import Run
 from gridflex.market.settlement import AccountPeriod
@@ -152,15 +151,3 @@ def test_a_changed_input_changes_the_digest() -> None:
 def test_text_that_is_no_book_is_refused() -> None:
     with pytest.raises(ContractError, match="not JSON"):
         read_book("{")
-
-
-@pytest.mark.parametrize("value", [{"a": 1.5}, [{"é": 1}], {"a": [0.1]}])
-def test_an_exact_record_holds_no_floats_and_only_ascii_keys(value: object) -> None:
-    with pytest.raises(ContractError):
-        canonical_json(value)
-
-
-def test_the_canonical_form_sorts_keys_and_keeps_text() -> None:
-    assert (
-        canonical_json({"b": "é", "a": [1, None, True]}) == '{"a":[1,null,true],"b":"é"}'.encode()
-    )

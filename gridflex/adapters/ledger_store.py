@@ -1,0 +1,368 @@
+"""The ledger in PostgreSQL: one writer at a time, and nothing is ever changed.
+
+An append continues the Merkle tree from its right edge; entries, tiles and all are durable when
+it returns, or none of them is there. An event that is already in the ledger is not recorded
+twice, so that whoever crashed may simply append again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import RowMapping, Select, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlmodel import col
+
+from gridflex.adapters.database import source_errors
+from gridflex.adapters.ledger_key import LedgerKey
+from gridflex.adapters.ledger_rows import (
+    hashes_of,
+    known_entries,
+    last_recorded,
+    ledger_size,
+    newest_checkpoint,
+    read_edge,
+    take_turn,
+    tiles_of,
+)
+from gridflex.adapters.tables import (
+    LedgerCheckpointRow,
+    LedgerEntryRow,
+    LedgerTileRow,
+    LedgerTimestampRow,
+)
+from gridflex.errors import ContractError
+from gridflex.halfhour import HalfHour
+from gridflex.ledger.event import Event, EventType
+from gridflex.ledger.note import Signer, rotation_body, sign_checkpoint
+from gridflex.ledger.tiles import SignedCheckpoint
+from gridflex.ledger.tree import (
+    Node,
+    TileId,
+    consistency_nodes,
+    inclusion_nodes,
+    root_node,
+)
+from gridflex.ledger.verify.merkle import EMPTY_ROOT, TILE, FullTile, RightEdge, leaf_hash
+from gridflex.ledger.verify.notes import Checkpoint, open_checkpoint, parse_key
+from gridflex.ledger.verify.reading import VerificationError
+
+CLOCK_TOLERANCE: Final = timedelta(minutes=1)
+"""How far behind the last recording time a writer's clock may be; it is then recorded at that."""
+
+READ_BATCH: Final = 16 * TILE
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """An entry as the ledger has it.
+
+    Args:
+        index: Its place.
+        leaf: Its leaf hash.
+        entry: Its bytes.
+    """
+
+    index: int
+    leaf: bytes
+    entry: bytes
+
+    @property
+    def event(self) -> dict[str, Any]:
+        """What it says, as JSON."""
+        event: dict[str, Any] = json.loads(self.entry)
+        return event
+
+
+class LedgerStore:
+    """Appends to, signs and reads the ledger.
+
+    Args:
+        engine: Where; see `gridflex.adapters.database.connect`.
+        key: Signs checkpoints; None for a reader.
+    """
+
+    def __init__(self, engine: AsyncEngine, *, key: LedgerKey | None = None) -> None:
+        self._engine = engine
+        self._key = key
+        self._turn = asyncio.Lock()
+        self._edge = RightEdge()
+
+    async def append(self, events: Sequence[Event], *, now: datetime) -> list[int]:
+        """Record events in their order and return their indexes; durable when this returns.
+
+        Args:
+            events: An event that is already there, with the same id and content, keeps its index.
+            now: GridFlex time, for all of them.
+
+        Raises:
+            ContractError: An id is taken by another event, an event is no valid entry, or the
+                clock is behind the last recording time.
+        """
+        async with self._turn, source_errors("appending to the ledger"):
+            async with self._engine.begin() as connection:
+                await take_turn(connection)
+                edge = await self._edge_of(connection)
+                known = await known_entries(connection, [event.id for event in events])
+                recorded_at = _no_earlier(now, await last_recorded(connection))
+                rows, tiles, indexes = _grown(edge, events, known, recorded_at)
+                if rows:
+                    await connection.execute(insert(LedgerEntryRow), rows)
+                if tiles:
+                    await connection.execute(insert(LedgerTileRow), [_tile(one) for one in tiles])
+            self._edge = edge
+        return indexes
+
+    async def sign(self, *, now: datetime) -> SignedCheckpoint:
+        """Return a signed checkpoint over all entries, a new one if there are new entries.
+
+        Raises:
+            ContractError: There is no key here, it is not the key in force, or the tree does not
+                extend what it signed last: signing would testify to two histories.
+        """
+        if self._key is None:
+            raise ContractError("no key to sign the ledger with")
+        async with self._turn, source_errors("signing the ledger"), self._engine.begin() as tx:
+            await take_turn(tx)
+            edge = await self._edge_of(tx)
+            signer = await _signer_in_force(tx, self._key)
+            last = await newest_checkpoint(tx)
+            await _check_extends(tx, edge.size, last, self._key)
+            if last is not None and last.size == edge.size:
+                return last
+            checkpoint = Checkpoint(signer.key.name, edge.size, edge.root())
+            note = sign_checkpoint(checkpoint, signers=[signer])
+            self._key.remember(note)
+            row = {"size": edge.size, "signed_at": now, "note": note}
+            await tx.execute(insert(LedgerCheckpointRow).values(**row))
+        return SignedCheckpoint(note)
+
+    async def rotate_key(self, new: Signer, *, now: datetime) -> int:
+        """Let another key sign from here on; both sign the entry that says so.
+
+        Raises:
+            ContractError: There is no key here, or the new one bears another name.
+        """
+        if self._key is None or new.key.name != self._key.signer.key.name:
+            raise ContractError(f"{new.key} cannot take over from {self._key and self._key.signer}")
+        self._key.prepare(new)
+        body = rotation_body(self._key.signer, new=new)
+        event = Event(f"key:{new.key.key_id.hex()}", EventType.KEY_ROTATED, body)
+        (index,) = await self.append([event], now=now)
+        self._key.use_next()
+        return index
+
+    async def stamp(self, size: int, *, authority: str, token: bytes, at: datetime) -> None:
+        """Keep an RFC 3161 token over the checkpoint of ``size``."""
+        row = {"size": size, "authority": authority, "stamped_at": at, "token": token}
+        async with source_errors("storing a timestamp"), self._engine.begin() as connection:
+            await connection.execute(insert(LedgerTimestampRow).values(**row))
+
+    async def size(self) -> int:
+        """Return how many entries there are."""
+        async with source_errors("reading the ledger"), self._engine.connect() as connection:
+            return await ledger_size(connection)
+
+    async def get(self, index: int) -> Logged | None:
+        """Return one entry, or None if there is none at this index."""
+        found = await self._select(_entry().where(col(LedgerEntryRow.index) == index))
+        return found[0] if found else None
+
+    async def find(
+        self,
+        *event_types: EventType,
+        subject: str | None = None,
+        first: HalfHour | None = None,
+        last: HalfHour | None = None,
+    ) -> list[Logged]:
+        """Return the entries of some types, oldest first.
+
+        Args:
+            event_types: Which; all without any.
+            subject: Only those about it.
+            first: Only those about this half-hour or a later one.
+            last: Only those about this half-hour or an earlier one.
+        """
+        statement = _entry()
+        if event_types:
+            statement = statement.where(col(LedgerEntryRow.event_type).in_(event_types))
+        if subject is not None:
+            statement = statement.where(col(LedgerEntryRow.subject) == subject)
+        if first is not None:
+            statement = statement.where(col(LedgerEntryRow.half_hour) >= first.start)
+        if last is not None:
+            statement = statement.where(col(LedgerEntryRow.half_hour) <= last.start)
+        return await self._select(statement)
+
+    async def entries(self, *, first: int = 0, size: int) -> AsyncIterator[bytes]:
+        """Yield the entries from index ``first`` to before ``size``, in order."""
+        for start in range(first, size, READ_BATCH):
+            end = min(start + READ_BATCH, size)
+            span = col(LedgerEntryRow.index).between(start, end - 1)
+            for logged in await self._select(_entry().where(span)):
+                yield logged.entry
+
+    async def hashes(self, tile: TileId, *, width: int) -> list[bytes]:
+        """Return the first ``width`` hashes of a tile, or fewer if there are not so many."""
+        async with source_errors("reading the ledger"), self._engine.connect() as connection:
+            return list((await tiles_of(connection, {tile}))[tile][:width])
+
+    async def checkpoints(self) -> list[SignedCheckpoint]:
+        """Return every checkpoint that was signed, with its timestamps, oldest first."""
+        at, stamp = LedgerCheckpointRow, LedgerTimestampRow
+        notes = select(col(at.size), col(at.note)).order_by(col(at.size))
+        tokens = select(col(stamp.size), col(stamp.authority), col(stamp.token))
+        async with source_errors("reading checkpoints"), self._engine.connect() as connection:
+            signed = (await connection.execute(notes)).all()
+            stamped = (await connection.execute(tokens)).all()
+        by_size: dict[int, dict[str, bytes]] = {}
+        for size, authority, token in stamped:
+            by_size.setdefault(size, {})[authority] = token
+        return [SignedCheckpoint(note, by_size.get(size, {})) for size, note in signed]
+
+    async def newest_checkpoint(self) -> SignedCheckpoint | None:
+        """Return the last checkpoint that was signed."""
+        async with source_errors("reading checkpoints"), self._engine.connect() as connection:
+            return await newest_checkpoint(connection)
+
+    async def inclusion_proof(self, index: int, *, size: int) -> list[bytes]:
+        """Return the proof that entry ``index`` is among the first ``size``.
+
+        Raises:
+            ContractError: It is not.
+        """
+        return await self._proof(lambda: inclusion_nodes(index, size=size), size)
+
+    async def consistency_proof(self, old: int, *, new: int) -> list[bytes]:
+        """Return the proof that the first ``new`` entries begin with the first ``old``.
+
+        Raises:
+            ContractError: They do not, or there are not so many.
+        """
+        return await self._proof(lambda: consistency_nodes(old, new=new), new)
+
+    async def _proof(self, nodes: Callable[[], list[Node]], size: int) -> list[bytes]:
+        async with source_errors("proving an entry"), self._engine.connect() as connection:
+            try:
+                if size > await ledger_size(connection):
+                    raise ValueError(f"there are fewer than {size} entries")  # noqa: TRY301
+                return await hashes_of(connection, nodes(), size)
+            except ValueError as error:
+                raise ContractError(f"no proof: {error}") from error
+
+    async def _select(self, statement: Select[int, bytes, bytes]) -> list[Logged]:
+        async with source_errors("reading the ledger"), self._engine.connect() as connection:
+            rows = (await connection.execute(statement)).all()
+        return [Logged(*row) for row in rows]
+
+    async def _edge_of(self, connection: AsyncConnection) -> RightEdge:
+        """Return a copy of the tree's right edge, read anew if another process appended."""
+        size = await ledger_size(connection)
+        if self._edge.size != size:
+            self._edge = await read_edge(connection, size)
+        return RightEdge([list(level) for level in self._edge.levels], size)
+
+
+def _entry() -> Select[int, bytes, bytes]:
+    row = LedgerEntryRow
+    return select(col(row.index), col(row.leaf), col(row.entry)).order_by(col(row.index))
+
+
+def _grown(
+    edge: RightEdge, events: Iterable[Event], known: dict[str, RowMapping], recorded_at: datetime
+) -> tuple[list[dict[str, Any]], list[FullTile], list[int]]:
+    """Grow the edge by the events that are new; return their rows, full tiles and all indexes."""
+    rows: dict[str, dict[str, Any]] = {}
+    tiles: list[FullTile] = []
+    indexes: list[int] = []
+    for event in events:
+        held = known.get(event.id) or rows.get(event.id)
+        if held is not None:
+            if event.entry(recorded_at=held["recorded_at"]) != held["entry"]:
+                raise ContractError(
+                    f"event {event.id} is entry {held['index']} with other content; "
+                    "a correction is a new event"
+                )
+            indexes.append(held["index"])
+            continue
+        entry = event.entry(recorded_at=recorded_at)
+        leaf = leaf_hash(entry)
+        indexes.append(edge.size)
+        rows[event.id] = _row(event, edge.size, recorded_at, entry, leaf)
+        tiles += edge.append(leaf)
+    return list(rows.values()), tiles, indexes
+
+
+def _row(
+    event: Event, index: int, recorded_at: datetime, entry: bytes, leaf: bytes
+) -> dict[str, Any]:
+    return {
+        "index": index,
+        "id": event.id,
+        "event_type": event.event_type.value,
+        "subject": event.subject,
+        "half_hour": event.half_hour.start if event.half_hour else None,
+        "recorded_at": recorded_at,
+        "entry": entry,
+        "leaf": leaf,
+    }
+
+
+def _tile(tile: FullTile) -> dict[str, Any]:
+    return {
+        "level": tile.level,
+        "index": tile.index,
+        "hashes": b"".join(tile.hashes),
+        "root": tile.root,
+    }
+
+
+def _no_earlier(now: datetime, last: datetime | None) -> datetime:
+    if last is not None and now < last - CLOCK_TOLERANCE:
+        raise ContractError(f"the clock says {now}, but the last entry was recorded at {last}")
+    return max(now, last) if last else now
+
+
+async def _check_extends(
+    connection: AsyncConnection, size: int, last: SignedCheckpoint | None, key: LedgerKey
+) -> None:
+    signed = key.last_signed()
+    for one in (last, SignedCheckpoint(signed) if signed else None):
+        if one is None:
+            continue
+        root = EMPTY_ROOT
+        if 0 < one.size <= size:
+            (root,) = await hashes_of(connection, [root_node(one.size)], one.size)
+        if one.size > size or root != one.root:
+            raise ContractError(
+                f"the ledger's {size} entries do not extend the {one.size} that were signed; "
+                "the database was changed or put back"
+            )
+
+
+async def _signer_in_force(connection: AsyncConnection, key: LedgerKey) -> Signer:
+    """Return the key of the newest rotation, or the one that signed before."""
+    rotated = (
+        select(col(LedgerEntryRow.entry))
+        .where(col(LedgerEntryRow.event_type) == EventType.KEY_ROTATED)
+        .order_by(col(LedgerEntryRow.index).desc())
+        .limit(1)
+    )
+    entry = await connection.scalar(rotated)
+    if entry is not None:
+        in_force = parse_key(json.loads(entry)["body"]["new"])
+        if key.signer.key != in_force:
+            key.use_next()
+        if key.signer.key != in_force:
+            raise ContractError(f"the key in force is {in_force}, not {key.signer.key}")
+    elif (last := await newest_checkpoint(connection)) is not None:
+        try:
+            open_checkpoint(last.note, keys=[key.signer.key])
+        except VerificationError as error:
+            raise ContractError(f"another key signed this ledger before: {error}") from error
+    return key.signer

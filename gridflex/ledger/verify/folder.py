@@ -1,0 +1,203 @@
+"""A whole ledger as static files: entries, tiles and every checkpoint against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from gridflex.ledger.verify.entries import instant_of, parse_entry
+from gridflex.ledger.verify.merkle import TILE, RightEdge, leaf_hash
+from gridflex.ledger.verify.notes import (
+    Key,
+    open_checkpoint,
+    open_note,
+    parse_checkpoint,
+    parse_note,
+    rotate,
+)
+from gridflex.ledger.verify.reading import VerificationError, read_bytes, read_text
+from gridflex.ledger.verify.receipts import Receipt
+
+BEFORE_GATE: Final = frozenset({"wman.submitted", "sev.submitted", "ecvn.submitted"})
+GATE: Final = timedelta(hours=1)
+
+
+@dataclass(slots=True)
+class Report:
+    """What was found in a ledger folder that holds.
+
+    Args:
+        origin: Which ledger.
+        size: How many entries.
+        root: In hexadecimal.
+        checkpoints: How many signed checkpoints hold, kept ones and receipts' included.
+        recorded_from: Recording time of the first entry.
+        recorded_to: Recording time of the last.
+        event_types: How many entries of each type.
+        after_gate: Indexes of market messages recorded at or after their gate closure.
+        key: The key in force at the end.
+    """
+
+    origin: str = ""
+    size: int = 0
+    root: str = ""
+    checkpoints: int = 0
+    recorded_from: str = ""
+    recorded_to: str = ""
+    event_types: dict[str, int] = field(default_factory=dict)
+    after_gate: list[int] = field(default_factory=list)
+    key: str = ""
+
+
+def verify_ledger(
+    folder: Path,
+    *,
+    keys: Sequence[Key],
+    since: Iterable[str] = (),
+    receipts: Iterable[Receipt] = (),
+    witnesses: Iterable[Key] = (),
+) -> Report:
+    """Check a whole exported ledger: steps 1 to 5 and 9.
+
+    Args:
+        folder: With ``checkpoint``, ``checkpoints/`` and ``tile/``.
+        keys: Trusted.
+        since: Signed checkpoints from elsewhere that it must extend.
+        receipts: Already verified by themselves.
+        witnesses: Keys that must have cosigned the newest checkpoint.
+
+    Raises:
+        VerificationError: A step fails.
+    """
+    newest = read_text(folder / "checkpoint")
+    size = parse_checkpoint(parse_note(newest).text).size
+    history = sorted((folder / "checkpoints").glob("*"))
+    notes = [newest, *(read_text(path) for path in history if path.suffix != ".tsr")]
+    issued = list(receipts)
+    check = _LedgerCheck(
+        folder, size, trusted=list(keys), notes=[*notes, *since, *(r.checkpoint for r in issued)]
+    )
+    report = check.run(evidence={e: r.subject for r in issued for e in r.evidence})
+    for witness in witnesses:  # step 5
+        open_note(newest, keys=[witness])
+    return report
+
+
+class _LedgerCheck:
+    def __init__(self, folder: Path, size: int, *, trusted: list[Key], notes: list[str]) -> None:
+        self._folder = folder
+        self._size = size
+        self._trusted = trusted
+        self._edge = RightEdge()
+        self._ids: set[str] = set()
+        self._report = Report()
+        self._pending: dict[int, set[str]] = {}
+        for raw in notes:
+            claimed = parse_checkpoint(parse_note(raw).text)
+            if claimed.size > size:
+                raise VerificationError(
+                    f"a checkpoint covers {claimed.size} entries, the ledger has only {size}"
+                )
+            self._pending.setdefault(claimed.size, set()).add(raw)
+
+    def run(self, *, evidence: dict[tuple[int, str], str]) -> Report:
+        named: dict[int, list[tuple[str, str]]] = {}
+        for (index, leaf), subject in evidence.items():
+            named.setdefault(index, []).append((leaf, subject))
+        self._compare_checkpoints()
+        for index, raw in enumerate(_entries(self._folder, self._size)):
+            self._take(index, raw)
+            for leaf, subject in named.pop(index, ()):  # step 9
+                if leaf_hash(raw).hex() != leaf:
+                    raise VerificationError(f"{subject} rests on another entry {index} than this")
+        if named:
+            raise VerificationError(f"receipts rest on entries {sorted(named)}, which are missing")
+        self._compare_partial_tiles()
+        self._report.key = ", ".join(map(str, self._trusted))
+        return self._report
+
+    def _take(self, index: int, raw: bytes) -> None:
+        try:
+            event = parse_entry(raw)  # step 1
+            self._note(index, event)
+            if event["event_type"] == "key.rotated":
+                self._trusted = rotate(self._trusted, event["body"])
+        except VerificationError as error:
+            raise VerificationError(f"entry {index}: {error}") from error
+        for tile in self._edge.append(leaf_hash(raw)):
+            self._compare_tile(tile.level, tile.index, tile.hashes)
+        self._compare_checkpoints()
+
+    def _note(self, index: int, event: dict[str, Any]) -> None:
+        report, recorded = self._report, event["recorded_time"]
+        if event["id"] in self._ids:
+            raise VerificationError(f"its id {event['id']!r} was used before")
+        if recorded < report.recorded_to:
+            raise VerificationError(f"recorded at {recorded}, before {report.recorded_to}")
+        if event["prev_ref"] is not None and not 0 <= event["prev_ref"] < index:
+            raise VerificationError(f"it refers to {event['prev_ref']}, which is not before it")
+        self._ids.add(event["id"])
+        report.recorded_from = report.recorded_from or recorded
+        report.recorded_to = recorded
+        kind = event["event_type"]
+        report.event_types[kind] = report.event_types.get(kind, 0) + 1
+        about = event["valid_time"]
+        is_gated = kind in BEFORE_GATE and about is not None
+        if is_gated and instant_of(recorded) >= instant_of(about) - GATE:
+            report.after_gate.append(index)
+
+    def _compare_checkpoints(self) -> None:  # steps 3 and 4
+        for raw in self._pending.pop(self._edge.size, ()):
+            checkpoint = open_checkpoint(raw, keys=self._trusted)
+            root = self._edge.root()
+            if checkpoint.root != root:
+                raise VerificationError(
+                    f"the first {checkpoint.size} entries are not those of a signed checkpoint"
+                )
+            self._report.checkpoints += 1
+            self._report.origin, self._report.root = checkpoint.origin, root.hex()
+            self._report.size = checkpoint.size
+
+    def _compare_partial_tiles(self) -> None:
+        for level, hashes in enumerate(self._edge.levels):
+            if hashes:
+                self._compare_tile(level, self._edge.size // TILE ** (level + 1), hashes)
+
+    def _compare_tile(self, level: int, index: int, hashes: Sequence[bytes]) -> None:  # step 2
+        path = tile_path(str(level), index, width=len(hashes))
+        if read_bytes(self._folder / path) != b"".join(hashes):
+            raise VerificationError(f"{path} holds other hashes than the entries give")
+
+
+def tile_path(level: str, index: int, *, width: int) -> str:
+    """Return where a tile lies; ``level`` is a number or ``entries``."""
+    name = f"{index % 1000:03d}"
+    while index := index // 1000:
+        name = f"x{index % 1000:03d}/{name}"
+    return f"tile/{level}/{name}" + ("" if width == TILE else f".p/{width}")
+
+
+def _entries(folder: Path, size: int) -> Iterator[bytes]:
+    for first in range(0, size, TILE):
+        width = min(TILE, size - first)
+        path = tile_path("entries", first // TILE, width=width)
+        yield from parse_bundle(read_bytes(folder / path), width=width, what=path)
+
+
+def parse_bundle(raw: bytes, *, width: int, what: str) -> list[bytes]:
+    """Return the entries of a bundle of ``width`` entries.
+
+    Raises:
+        VerificationError: It holds more or fewer.
+    """
+    entries, at = [], 0
+    while at + 2 <= len(raw):
+        end = at + 2 + int.from_bytes(raw[at : at + 2], "big")
+        entries.append(raw[at + 2 : end])
+        at = end
+    if at != len(raw) or len(entries) != width:
+        raise VerificationError(f"{what} does not hold exactly {width} entries")
+    return entries
