@@ -20,17 +20,13 @@ from ray.actor import ActorProxy
 from gridflex.agents.loop import Next, Tick, run_forever
 from gridflex.agents.orchestrator import Orchestrator
 from gridflex.agents.ports import Ports, build_ports
+from gridflex.agents.roles import GRID, NAMESPACE, ORCHESTRATOR, WORKLOAD
 from gridflex.agents.workload import Workload
 from gridflex.errors import SourceError
 from gridflex.halfhour import HalfHour
 from gridflex.settings import Settings, dump_settings, parse_settings
 
 log = logging.getLogger(__name__)
-
-NAMESPACE: Final = "gridflex"
-WORKLOAD: Final = "workload"
-GRID: Final = "grid"
-ORCHESTRATOR: Final = "orchestrator"
 
 POLLS_PER_HALF_HOUR: Final = 10
 SLOWEST_POLL_S: Final = 2.0

@@ -28,6 +28,10 @@ BUSY_SHARE: Final = 3.0
 """A tick that took d seconds is followed by at least d times this of rest."""
 
 
+FAILED: Final = "failed"
+"""Key under which a heartbeat says why the last tick failed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Next:
     """What a tick says about the next one.
@@ -91,11 +95,14 @@ async def _tick_once(
     now = clock.now()
     try:
         following = await tick(now, reasons)
-        await heartbeats.beat(name, at=now, detail=following.detail)
     except GridFlexError as error:
         log.warning("agent %s: tick at %s failed: %s", name, now, error)
-        return LEAST_GAP_S * 4
-    except Exception:
+        failure = str(error)
+    except Exception as error:
         log.exception("agent %s: tick at %s failed", name, now)
-        return LEAST_GAP_S * 4
-    return clock.wall_s(following.within_s)
+        failure = f"{type(error).__name__}: {error}"
+    else:
+        await heartbeats.beat(name, at=now, detail=following.detail)
+        return clock.wall_s(following.within_s)
+    await heartbeats.beat(name, at=now, detail={FAILED: failure})
+    return LEAST_GAP_S * 4

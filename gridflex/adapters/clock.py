@@ -31,6 +31,12 @@ class Clock:
         """Return GridFlex time at an aware wall time."""
         return gridflex_time(self._settings, wall)
 
+    def wall(self, moment: datetime) -> datetime:
+        """Return the wall time at which GridFlex time is ``moment``."""
+        if self._settings.origin is None or self._settings.origin_wall is None:
+            return moment
+        return self._settings.origin_wall + (moment - self._settings.origin) / self.speed
+
     def wall_s(self, gridflex_s: float) -> float:
         """Return how many seconds of wall time ``gridflex_s`` takes."""
         return gridflex_s / self._settings.speed

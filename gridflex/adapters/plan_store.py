@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, insert, select
+from sqlalchemy import RowMapping, Select, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel import col
 
@@ -21,6 +21,8 @@ from gridflex.dispatch import Orders
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId
 from gridflex.planning.plan import PlannedRun
+from gridflex.planning.problem import SiteOutlook
+from gridflex.planning.record import outlook_from_record
 
 KEPT_IN_MEMORY = 8
 
@@ -54,6 +56,19 @@ class StoredPlan:
                 for job_id, runs in self.runs.items()
             },
         )
+
+
+@dataclass(frozen=True, slots=True)
+class CommittedPlan:
+    """Which plan something was read from.
+
+    Args:
+        id: Counts up.
+        start: First half-hour it decides.
+    """
+
+    id: int
+    start: HalfHour
 
 
 class PlanStore:
@@ -125,6 +140,46 @@ class PlanStore:
         """Return what the plan in force says about one half-hour."""
         plan = await self.in_force(half_hour)
         return plan.orders(half_hour) if plan else Orders(made_at=None, runs={})
+
+    async def next_run(
+        self, job_id: JobId, *, after: HalfHour
+    ) -> tuple[CommittedPlan, PlannedRun] | None:
+        """Return a job's first run in the newest plan that is not over by ``after``."""
+        newest = select(func.max(col(PlanRow.id))).scalar_subquery()
+        statement = (
+            select(  # type: ignore[var-annotated]  # a row beside a column
+                PlanRunRow, col(PlanRow.start).label("plan_start")
+            )
+            .join(PlanRow, col(PlanRow.id) == col(PlanRunRow.plan_id))
+            .where(col(PlanRunRow.plan_id) == newest, col(PlanRunRow.job_id) == job_id)
+            .order_by(col(PlanRunRow.start))
+        )
+        async with source_errors("reading a plan"), self._engine.connect() as connection:
+            rows = (await connection.execute(statement)).mappings().all()
+        for row in rows:
+            run = _run(row)
+            if run.end > after:
+                return CommittedPlan(row["plan_id"], HalfHour.containing(row["plan_start"])), run
+        return None
+
+    async def last_with(self, job_id: JobId) -> StoredPlan | None:
+        """Return the newest plan in which a job runs."""
+        statement: Select[Any] = select(func.max(col(PlanRunRow.plan_id))).where(
+            col(PlanRunRow.job_id) == job_id
+        )
+        async with source_errors("finding the plan"), self._engine.connect() as connection:
+            plan_id = await connection.scalar(statement)
+        return await self.get(plan_id) if plan_id else None
+
+    async def outlooks(self, plan_id: int) -> Mapping[str, SiteOutlook]:
+        """Return what a plan expected of each site, by name; empty if there is no such plan."""
+        statement: Select[Any] = select(col(PlanRow.inputs)["sites"]).where(
+            col(PlanRow.id) == plan_id
+        )
+        async with source_errors("reading a plan"), self._engine.connect() as connection:
+            records = await connection.scalar(statement)
+        sites = [outlook_from_record(record) for record in records or ()]
+        return {outlook.site.name: outlook for outlook in sites}
 
     async def inputs(self, plan_id: int) -> Mapping[str, Any] | None:
         """Return all that a plan was made from, as JSON; None if there is no such plan."""

@@ -13,11 +13,16 @@ from gridflex.errors import ContractError
 from gridflex.fleet import Site
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId, Tier
-from gridflex.planning.plan import Plan
+from gridflex.planning.plan import Plan, PlannedRun
 from gridflex.planning.problem import JobDemand, PlanningProblem, SiteOutlook
 
 FORMAT: Final = 1
 _SERIES: Final = ("price_gbp_per_mwh", "intensity_gco2_per_kwh", "free_gpus")
+
+_FIGURES: Final = (
+    *("energy_kwh", "cost_gbp", "carbon_kg", "waiting_gpu_hours"),
+    *("objective_gbp", "lower_bound_gbp", "gap_fraction"),
+)
 
 
 def problem_record(problem: PlanningProblem) -> dict[str, Any]:
@@ -51,27 +56,23 @@ def problem_from_record(record: Mapping[str, Any]) -> PlanningProblem:
             JobDemand(**{**job, "id": JobId(job["id"]), "tier": Tier(job["tier"])})
             for job in record["jobs"]
         ),
-        sites=tuple(
-            SiteOutlook(
-                site=Site(**outlook["site"]),
-                **{name: np.array(outlook[name], dtype=float) for name in _SERIES},
-            )
-            for outlook in record["sites"]
-        ),
+        sites=tuple(outlook_from_record(outlook) for outlook in record["sites"]),
         carbon_price_gbp_per_tco2=record["carbon_price_gbp_per_tco2"],
+    )
+
+
+def outlook_from_record(record: Mapping[str, Any]) -> SiteOutlook:
+    """Return one of the sites that `problem_record` wrote."""
+    return SiteOutlook(
+        site=Site(**record["site"]),
+        **{name: np.array(record[name], dtype=float) for name in _SERIES},
     )
 
 
 def result_record(plan: Plan) -> dict[str, Any]:
     """Return the figures of a plan, as JSON; its runs are kept apart."""
     return {
-        "energy_kwh": plan.energy_kwh,
-        "cost_gbp": plan.cost_gbp,
-        "carbon_kg": plan.carbon_kg,
-        "waiting_gpu_hours": plan.waiting_gpu_hours,
-        "objective_gbp": plan.objective_gbp,
-        "lower_bound_gbp": plan.lower_bound_gbp,
-        "gap_fraction": plan.gap_fraction,
+        **{name: getattr(plan, name) for name in _FIGURES},
         "late": [str(job_id) for job_id in plan.late],
         "over_cap": [str(job_id) for job_id in plan.over_cap],
         "method": plan.method,
@@ -79,3 +80,22 @@ def result_record(plan: Plan) -> dict[str, Any]:
             name: prices.tolist() for name, prices in plan.shadow_prices_gbp_per_gpu.items()
         },
     }
+
+
+def plan_from_record(
+    result: Mapping[str, Any], *, start: HalfHour, runs: Mapping[JobId, tuple[PlannedRun, ...]]
+) -> Plan:
+    """Return the plan whose figures `result_record` wrote and whose runs were kept apart."""
+    figures = {name: result[name] for name in _FIGURES}
+    return Plan(
+        start=start,
+        runs=runs,
+        late=tuple(JobId(job_id) for job_id in result["late"]),
+        over_cap=tuple(JobId(job_id) for job_id in result["over_cap"]),
+        method=result["method"],
+        shadow_prices_gbp_per_gpu={
+            name: np.array(prices, dtype=float)
+            for name, prices in result["shadow_prices_gbp_per_gpu"].items()
+        },
+        **figures,
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Final, Protocol
 
@@ -54,7 +54,7 @@ async def follow(
     jobs: JobSource,
     clusters: Mapping[str, LogSource],
     poll_s: float = POLL_S,
-) -> AsyncIterator[str]:
+) -> AsyncGenerator[str]:
     """Yield what a job prints, through holds and pauses, until it has ended.
 
     A site or database that fails for a while is asked again; nothing is yielded twice.

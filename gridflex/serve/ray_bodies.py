@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
+from urllib.parse import quote
 
 from pydantic import BaseModel, Field, StrictFloat, StrictInt, StrictStr, ValidationError
 
@@ -112,6 +113,11 @@ def checked_id(text: str) -> JobId:
             "for later runs of a paused job"
         )
     return JobId(text)
+
+
+def path(job_id: str) -> str:
+    """Return the path of one job in Ray's Job API."""
+    return f"/api/jobs/{quote(job_id, safe='')}"
 
 
 def attempt_owner(text: str) -> tuple[JobId, int] | None:

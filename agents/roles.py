@@ -1,0 +1,8 @@
+"""The names of the agents: of their actors, their leadership and their heartbeats."""
+
+from typing import Final
+
+NAMESPACE: Final = "gridflex"
+WORKLOAD: Final = "workload"
+GRID: Final = "grid"
+ORCHESTRATOR: Final = "orchestrator"

@@ -1,0 +1,294 @@
+"""Starting and ending a whole GridFlex on one machine: database, Ray, Serve and agents.
+
+What was started is written to ``run.json`` in the state folder, so that ``gridflex down`` ends
+that and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import httpx
+import psutil
+
+from gridflex.adapters.ray_auth import find_token, is_token_wanted, token_headers
+from gridflex.errors import SourceError
+from gridflex.settings import CONFIG_VARIABLE, Settings, dump_settings
+
+HA_PROXY_VARIABLE: Final = "RAY_SERVE_ENABLE_HA_PROXY"
+RAY: Final = str(Path(sys.executable).with_name("ray"))
+RAY_READY_S: Final = 90.0
+SERVE_READY_S: Final = 120.0
+STOP_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """What ``gridflex up`` started.
+
+    Args:
+        ray_pid: Process that holds the local Ray head; None where Ray was already there.
+        gcs_address: Where this Ray cluster is.
+        url: Where GridFlex answers.
+    """
+
+    ray_pid: int | None
+    gcs_address: str
+    url: str
+
+
+def start_ray(
+    settings: Settings, *, gcs_port: int, num_cpus: int | None = None, num_gpus: int | None = None
+) -> int:
+    """Start a Ray head of one's own and return the process that holds it.
+
+    Its dashboard is where the first site's ``ray_url`` says.
+
+    Args:
+        settings: Where state and the first site are.
+        gcs_port: Port of the cluster itself.
+        num_cpus: CPUs it has; None counts them.
+        num_gpus: GPUs it has; None counts them.
+
+    Raises:
+        SourceError: It did not answer in time, or a port is taken.
+    """
+    dashboard = urlsplit(settings.sites[0].ray_url)
+    for port in (gcs_port, dashboard.port or 8265):
+        if not _is_free(port):
+            raise SourceError(f"port {port} is taken: another Ray cluster may run on this machine")
+    logs = settings.state_path / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    _ensure_token()
+    command = [
+        *(RAY, "start", "--head", "--block"),
+        *("--node-ip-address", "127.0.0.1", "--port", str(gcs_port)),
+        *("--dashboard-host", "127.0.0.1", "--dashboard-port", str(dashboard.port or 8265)),
+        *("--ray-client-server-port", str(free_port())),
+        *("--dashboard-agent-listen-port", str(free_port())),
+        *("--min-worker-port", "0", "--max-worker-port", "0"),
+        *("--disable-usage-stats", "--include-log-monitor", "false"),
+        *(["--num-cpus", str(num_cpus)] if num_cpus is not None else []),
+        *(["--num-gpus", str(num_gpus)] if num_gpus is not None else []),
+    ]
+    ours = {
+        HA_PROXY_VARIABLE: "1",
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
+        "RAY_SERVE_LOG_TO_STDERR": "0",
+    }
+    environment = {**ours, **os.environ}
+    with (logs / "ray.log").open("wb") as log:
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter's ray
+            command, stdout=log, stderr=log, env=environment, start_new_session=True
+        )
+    url = f"{settings.sites[0].ray_url.rstrip('/')}/api/version"
+    try:
+        _wait(lambda: answers(url, process), RAY_READY_S, what=f"Ray at {url}")
+    except SourceError:
+        end_session(process.pid)
+        raise
+    return process.pid
+
+
+def start_serve(settings: Settings, *, gcs_address: str) -> str:
+    """Deploy both applications on a running cluster and return where they answer.
+
+    Args:
+        settings: All that is configured; a copy is kept in the state folder.
+        gcs_address: The cluster.
+
+    Raises:
+        SourceError: They did not get ready in time.
+    """
+    import ray  # noqa: PLC0415 - slow to import, and other commands do without
+    from ray import serve  # noqa: PLC0415
+
+    from gridflex.serve.app import (  # noqa: PLC0415
+        ApplicationArgs,
+        build_beckn,
+        build_orchestration,
+    )
+
+    config = write_settings(settings)
+    os.environ.setdefault(HA_PROXY_VARIABLE, "1")
+    if not ray.is_initialized():
+        ray.init(address=gcs_address, namespace="gridflex", log_to_driver=False)
+    serve.start(http_options={"host": settings.http.host, "port": settings.http.port})
+    args = ApplicationArgs(config=config)
+    serve.run(build_beckn(args), name="beckn", route_prefix="/beckn")
+    serve.run(build_orchestration(args), name="orchestration", route_prefix="/")
+    url = f"http://{settings.http.host}:{settings.http.port}"
+    _wait(lambda: answers(f"{url}/readyz"), SERVE_READY_S, what=f"GridFlex at {url}/readyz")
+    return url
+
+
+def write_settings(settings: Settings) -> Path:
+    """Write the settings in force where every process of this machine can read them."""
+    settings.state_path.mkdir(parents=True, exist_ok=True)
+    path = settings.state_path / "settings.yaml"
+    path.touch(mode=0o600)
+    path.write_text(dump_settings(settings))
+    return path
+
+
+def save_run(settings: Settings, run: RunState) -> None:
+    """Remember what was started."""
+    (settings.state_path / "run.json").write_text(json.dumps(asdict(run)))
+
+
+def load_run(settings: Settings) -> RunState | None:
+    """Return what was started, or None if nothing was."""
+    path = settings.state_path / "run.json"
+    return RunState(**json.loads(path.read_text())) if path.exists() else None
+
+
+def forget_run(settings: Settings) -> None:
+    """Forget what was started, after it has ended."""
+    (settings.state_path / "run.json").unlink(missing_ok=True)
+
+
+def stop_serve(gcs_address: str) -> None:
+    """End the applications and the agents of a cluster that goes on running."""
+    import ray  # noqa: PLC0415 - slow to import
+    from ray import serve  # noqa: PLC0415
+
+    from gridflex.agents.actors import stop_agents  # noqa: PLC0415
+
+    if not ray.is_initialized():
+        ray.init(address=gcs_address, namespace="gridflex", log_to_driver=False)
+    serve.shutdown()  # type: ignore[no-untyped-call]
+    stop_agents()
+    ray.shutdown()
+
+
+def end_session(pid: int) -> None:
+    """Ask a process and all that share its session to end, and insist after a while.
+
+    What Ray starts for a cluster stays in the session of its head, HAProxy included.
+
+    Args:
+        pid: Leader of the session, whether or not it still lives.
+    """
+    for member in _session(pid):
+        _signal(member, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_S
+    while _session(pid) and time.monotonic() < deadline:
+        _reap(pid)
+        time.sleep(0.1)
+    for member in _session(pid):
+        _signal(member, signal.SIGKILL)
+    _reap(pid)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def child(command: list[str], *, log: Path, ready_url: str, ready_s: float = 30.0) -> Iterator[int]:
+    """Run a server of one's own while the block runs, and end it afterwards.
+
+    Args:
+        command: What to run.
+        log: Where its output goes.
+        ready_url: Answers once it is ready.
+        ready_s: Longest wait for that.
+
+    Raises:
+        SourceError: It did not get ready; its last output is in the message.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603 - the caller's own command
+            command, stdout=output, stderr=output, start_new_session=True
+        )
+    try:
+        try:
+            _wait(lambda: answers(ready_url, process), ready_s, what=ready_url)
+        except SourceError as error:
+            tail = log.read_text(errors="replace")[-500:]
+            raise SourceError(f"{error}; its last words: {tail}") from error
+        yield process.pid
+    finally:
+        end_session(process.pid)
+
+
+def config_environment(settings: Settings) -> dict[str, str]:
+    """Return the environment with which other processes find these settings."""
+    return {CONFIG_VARIABLE: str(settings.state_path / "settings.yaml")}
+
+
+def answers(url: str, process: subprocess.Popen[bytes] | None = None) -> bool:
+    """Return whether ``url`` answers with success; raises if its process has ended."""
+    if process and process.poll() is not None:
+        raise SourceError(f"{url}: the process ended with code {process.returncode}")
+    try:
+        answer = httpx.get(url, headers=token_headers(find_token()), timeout=5)
+    except httpx.HTTPError:
+        return False
+    return answer.is_success
+
+
+def _ensure_token() -> None:
+    """Have Ray write its token where there is none yet; ``ray start`` wants to find one."""
+    if is_token_wanted() and find_token() is None:
+        subprocess.run(  # noqa: S603 - our own interpreter's ray
+            [RAY, "get-auth-token", "--generate"], check=True, stdout=subprocess.DEVNULL
+        )
+
+
+def _wait(is_ready: Callable[[], bool], limit_s: float, *, what: str) -> None:
+    deadline = time.monotonic() + limit_s
+    while not is_ready():
+        if time.monotonic() > deadline:
+            raise SourceError(f"{what} did not get ready in {limit_s:g} s")
+        time.sleep(0.2)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _session(leader: int) -> list[int]:
+    return [pid for pid in psutil.pids() if _session_of(pid) == leader]
+
+
+def _session_of(pid: int) -> int | None:
+    try:
+        is_dead = psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        return None if is_dead else os.getsid(pid)
+    except (psutil.NoSuchProcess, ProcessLookupError, PermissionError):
+        return None
+
+
+def _signal(pid: int, which: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, which)
+
+
+def _reap(pid: int) -> None:
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)

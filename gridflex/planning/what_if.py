@@ -1,0 +1,89 @@
+"""The same jobs under other conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+import numpy as np
+
+from gridflex.errors import ContractError
+from gridflex.halfhour import HalfHour
+from gridflex.jobs import JobId
+from gridflex.planning.plan import Plan
+from gridflex.planning.problem import JobDemand, PlanningProblem, SiteOutlook
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What to assume differently.
+
+    Args:
+        gpus: GPUs by site; busy ones stay busy.
+        deadlines: Latest finish by job, aware instants.
+        carbon_caps_gco2_per_kwh: Carbon cap by job.
+        carbon_price_gbp_per_tco2: What a tonne counts for; None leaves it.
+    """
+
+    gpus: Mapping[str, int] = field(default_factory=dict)
+    deadlines: Mapping[JobId, datetime] = field(default_factory=dict)
+    carbon_caps_gco2_per_kwh: Mapping[JobId, float] = field(default_factory=dict)
+    carbon_price_gbp_per_tco2: float | None = None
+
+
+def changed(problem: PlanningProblem, changes: Changes) -> PlanningProblem:
+    """Return ``problem`` with ``changes``.
+
+    Raises:
+        ContractError: A change names a job or a site that the problem does not have, or is no
+            possible value; the message names it.
+    """
+    _check(problem, changes)
+    price = changes.carbon_price_gbp_per_tco2
+    return PlanningProblem(
+        start=problem.start,
+        jobs=tuple(_job(job, problem.start, changes) for job in problem.jobs),
+        sites=tuple(_site(outlook, changes) for outlook in problem.sites),
+        carbon_price_gbp_per_tco2=problem.carbon_price_gbp_per_tco2 if price is None else price,
+    )
+
+
+def moved_jobs(before: Plan, after: Plan) -> tuple[JobId, ...]:
+    """Return the jobs that run at other times or places."""
+    return tuple(job_id for job_id, runs in after.runs.items() if before.runs.get(job_id) != runs)
+
+
+def _check(problem: PlanningProblem, changes: Changes) -> None:
+    jobs = {job.id for job in problem.jobs}
+    sites = {outlook.site.name for outlook in problem.sites}
+    for what, named, known in (
+        ("gpus", set(changes.gpus), sites),
+        ("deadlines", set(changes.deadlines), jobs),
+        ("carbon_caps_gco2_per_kwh", set(changes.carbon_caps_gco2_per_kwh), jobs),
+    ):
+        for name in sorted(map(str, named - known)):
+            raise ContractError(f"{what}: {name!r} is not part of this plan")
+
+
+def _job(job: JobDemand, start: HalfHour, changes: Changes) -> JobDemand:
+    deadline = changes.deadlines.get(job.id)
+    return replace(
+        job,
+        deadline=start.until(HalfHour.containing(deadline)) if deadline else job.deadline,
+        carbon_cap_gco2_per_kwh=changes.carbon_caps_gco2_per_kwh.get(
+            job.id, job.carbon_cap_gco2_per_kwh
+        ),
+    )
+
+
+def _site(outlook: SiteOutlook, changes: Changes) -> SiteOutlook:
+    gpus = changes.gpus.get(outlook.site.name)
+    if gpus is None:
+        return outlook
+    busy = outlook.site.gpus - outlook.free_gpus
+    return replace(
+        outlook,
+        site=replace(outlook.site, gpus=gpus),
+        free_gpus=np.clip(gpus - busy, 0.0, None),
+    )

@@ -1,0 +1,39 @@
+"""The orchestration application: Ray's Job API, ``/v1`` and health, behind one token."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from fastapi import APIRouter, FastAPI
+
+from gridflex.agents.ports import Ports
+from gridflex.serve.auth import Authentication, token_to_ask_for
+from gridflex.serve.gateway import create_gateway
+from gridflex.serve.health import create_health_router
+from gridflex.serve.jobs_api import create_jobs_router
+from gridflex.serve.plans_api import create_plans_router
+from gridflex.serve.problems import install_problems
+
+
+def create_api(ports: Ports) -> FastAPI:
+    """Return the HTTP interface over stores, clusters and the clock.
+
+    Raises:
+        ContractError: Callers must send a token and there is none.
+    """
+    release = version("gridflex")
+    api = FastAPI(title="GridFlex", version=release, redoc_url=None)
+    install_problems(api)
+    api.include_router(create_gateway(ports))
+    v1 = APIRouter(prefix="/v1")
+    v1.include_router(create_jobs_router(ports))
+    v1.include_router(create_plans_router(ports.plans))
+    api.include_router(v1)
+    api.include_router(create_health_router(ports))
+
+    @api.get("/", include_in_schema=False)
+    def index() -> dict[str, str]:
+        return {"name": "GridFlex", "version": release, "docs": "/docs", "ready": "/readyz"}
+
+    api.add_middleware(Authentication, token=token_to_ask_for(ports.settings.http))
+    return api

@@ -1,0 +1,85 @@
+"""The two Ray Serve applications: orchestration at ``/`` and Beckn at ``/beckn``.
+
+``serve run serve_config.yaml`` calls the builders below. Starting the orchestration
+application starts the agents; they outlive it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any, Final
+
+from fastapi import FastAPI
+from pydantic import BaseModel
+from ray import serve
+from ray.serve import Application
+
+from gridflex.agents.actors import ensure_agents
+from gridflex.agents.ports import build_ports
+from gridflex.serve.api import create_api
+from gridflex.settings import dump_settings, load_settings, parse_settings
+
+DATABASE_CONNECTIONS: Final = 10
+STREAMS: Final = 1_000
+"""Requests that one replica serves together; a log that is followed occupies one."""
+
+
+class ApplicationArgs(BaseModel, extra="forbid"):
+    """Arguments of a builder, from ``args`` in ``serve_config.yaml``.
+
+    Attributes:
+        config: Settings file; None takes ``GRIDFLEX_CONFIG``, else ``gridflex.yaml`` if present.
+        settings: Single settings, nested as in the file; they win over it.
+    """
+
+    config: Path | None = None
+    settings: dict[str, Any] = {}
+
+
+class Orchestration:
+    """The orchestration application in one replica; keeps the agents running."""
+
+    def __init__(self, settings_yaml: str) -> None:
+        self._settings = parse_settings(settings_yaml)
+        self._ports = build_ports(self._settings, pool_size=DATABASE_CONNECTIONS)
+        ensure_agents(self._settings)
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """Return the application; Serve calls it after the constructor."""
+        return create_api(self._ports)
+
+    async def check_health(self) -> None:
+        """Start again what was killed for good; Serve calls it every few seconds."""
+        await asyncio.to_thread(ensure_agents, self._settings)
+
+
+class Beckn:
+    """The Beckn application in one replica."""
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """Return the application; Serve calls it after the constructor."""
+        api = FastAPI(title="GridFlex Beckn")
+
+        @api.get("/healthz")
+        def alive() -> dict[str, str]:
+            return {"status": "ok"}
+
+        return api
+
+
+def build_orchestration(args: ApplicationArgs) -> Application:
+    """Return the application with the gateway, ``/v1`` and the agents."""
+    settings = load_settings(args.config, flags=args.settings)
+    deployment = serve.deployment(
+        name="gateway", max_ongoing_requests=STREAMS, ray_actor_options={"num_cpus": 0.1}
+    )(serve.ingress()(Orchestration))
+    return deployment.bind(dump_settings(settings))
+
+
+def build_beckn(_args: ApplicationArgs) -> Application:
+    """Return the Beckn application."""
+    deployment = serve.deployment(name="network", ray_actor_options={"num_cpus": 0.1})(
+        serve.ingress()(Beckn)
+    )
+    return deployment.bind()

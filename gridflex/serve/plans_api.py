@@ -1,0 +1,200 @@
+"""``/v1/plans`` and why a job is where it is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter
+from pydantic import AwareDatetime, BaseModel, Field
+
+from gridflex.adapters.plan_store import PlanStore, StoredPlan
+from gridflex.jobs import JobId
+from gridflex.planning.plan import Plan, PlannedRun
+from gridflex.planning.planner import make_plan, run_now
+from gridflex.planning.problem import PlanningProblem
+from gridflex.planning.record import plan_from_record, problem_from_record, result_record
+from gridflex.planning.what_if import Changes, changed, moved_jobs
+from gridflex.serve.problems import ProblemError
+
+NEWEST: Final = "newest"
+WHAT_IF_BUDGET_S: Final = 5.0
+
+
+class RunView(BaseModel):
+    """One unbroken run.
+
+    Attributes:
+        site: Where.
+        start: First instant.
+        end: First instant after it.
+        half_hours: How many.
+        gpus: GPUs held.
+    """
+
+    site: str
+    start: datetime
+    end: datetime
+    half_hours: int
+    gpus: int
+
+    @classmethod
+    def of(cls, run: PlannedRun) -> RunView:
+        """Return the view of a planned run."""
+        return cls(
+            site=run.site,
+            start=run.start.start,
+            end=run.end.start,
+            half_hours=run.half_hours,
+            gpus=run.gpus,
+        )
+
+
+class PlannedJob(BaseModel):
+    """One job of a plan.
+
+    Attributes:
+        id: The job.
+        runs: In order of time; empty where the plan finds no room.
+    """
+
+    id: str
+    runs: list[RunView]
+
+
+class PlanView(BaseModel):
+    """A committed plan.
+
+    Attributes:
+        id: Counts up.
+        made_at: GridFlex time.
+        start: First half-hour it decides.
+        reason: What called for it.
+        result: Its figures, units in the names.
+        run_now: The same figures for running every job at once; modelled.
+        jobs: What runs when.
+    """
+
+    id: int
+    made_at: datetime
+    start: datetime
+    reason: str
+    result: dict[str, Any]
+    run_now: dict[str, Any]
+    jobs: list[PlannedJob]
+
+
+class WhatIf(BaseModel, extra="forbid"):
+    """What to assume differently.
+
+    Attributes:
+        gpus: GPUs by site.
+        deadlines: Latest finish by job.
+        carbon_caps_gco2_per_kwh: Carbon cap by job.
+        carbon_price_gbp_per_tco2: What a tonne counts for.
+    """
+
+    gpus: dict[str, Annotated[int, Field(ge=0)]] = {}
+    deadlines: dict[str, AwareDatetime] = {}
+    carbon_caps_gco2_per_kwh: dict[str, Annotated[float, Field(gt=0)]] = {}
+    carbon_price_gbp_per_tco2: float | None = Field(default=None, ge=0)
+
+    def changes(self) -> Changes:
+        """Return them as the planner takes them."""
+        return Changes(
+            gpus=self.gpus,
+            deadlines={JobId(job_id): at for job_id, at in self.deadlines.items()},
+            carbon_caps_gco2_per_kwh={
+                JobId(job_id): cap for job_id, cap in self.carbon_caps_gco2_per_kwh.items()
+            },
+            carbon_price_gbp_per_tco2=self.carbon_price_gbp_per_tco2,
+        )
+
+
+class WhatIfAnswer(BaseModel):
+    """What would come of it.
+
+    Attributes:
+        result: Figures under the other conditions.
+        unchanged: Figures of the same jobs as it is.
+        moved_jobs: Jobs that would run at another time or place.
+    """
+
+    result: dict[str, Any]
+    unchanged: dict[str, Any]
+    moved_jobs: list[str]
+
+
+def create_plans_router(plans: PlanStore) -> APIRouter:
+    """Return the routes below ``/v1/plans``."""
+    api = APIRouter(prefix="/plans", tags=["plans"])
+
+    @api.get("/{plan_id}")
+    async def show(plan_id: str) -> PlanView:
+        stored = await find_plan(plans, plan_id)
+        problem = await problem_of_plan(plans, stored)
+        at_once = await asyncio.to_thread(run_now, problem)
+        return PlanView(
+            id=stored.id,
+            made_at=stored.made_at,
+            start=stored.start.start,
+            reason=stored.reason,
+            result=dict(stored.result),
+            run_now=result_record(at_once),
+            jobs=[
+                PlannedJob(id=job_id, runs=[RunView.of(run) for run in runs])
+                for job_id, runs in stored.runs.items()
+            ],
+        )
+
+    @api.post("/{plan_id}/what-if")
+    async def what_if(plan_id: str, body: WhatIf) -> WhatIfAnswer:
+        stored = await find_plan(plans, plan_id)
+        problem = await problem_of_plan(plans, stored)
+        return await asyncio.to_thread(_what_if, problem, as_plan(stored), body.changes())
+
+    return api
+
+
+async def find_plan(plans: PlanStore, plan_id: str) -> StoredPlan:
+    """Return a plan by its number or as ``newest``.
+
+    Raises:
+        ProblemError: There is none.
+    """
+    if plan_id == NEWEST:
+        found = await plans.newest()
+    elif plan_id.isascii() and plan_id.isdigit() and len(plan_id) <= 18:  # noqa: PLR2004 - a bigint
+        found = await plans.get(int(plan_id))
+    else:
+        raise ProblemError(
+            HTTPStatus.BAD_REQUEST, f"plan: {plan_id!r} is not valid; valid is a number or {NEWEST}"
+        )
+    if found is None:
+        raise ProblemError(HTTPStatus.NOT_FOUND, f"plan {plan_id} does not exist")
+    return found
+
+
+async def problem_of_plan(plans: PlanStore, plan: StoredPlan) -> PlanningProblem:
+    """Return what a plan was made from."""
+    inputs: Mapping[str, Any] | None = await plans.inputs(plan.id)
+    if inputs is None:
+        raise ProblemError(HTTPStatus.NOT_FOUND, f"plan {plan.id} does not exist")
+    return await asyncio.to_thread(problem_from_record, inputs)
+
+
+def as_plan(stored: StoredPlan) -> Plan:
+    """Return a stored plan as the planner knows it."""
+    return plan_from_record(stored.result, start=stored.start, runs=stored.runs)
+
+
+def _what_if(problem: PlanningProblem, plan: Plan, changes: Changes) -> WhatIfAnswer:
+    other = make_plan(changed(problem, changes), budget_s=WHAT_IF_BUDGET_S, standing=plan)
+    return WhatIfAnswer(
+        result=result_record(other),
+        unchanged=result_record(plan),
+        moved_jobs=[str(job_id) for job_id in moved_jobs(plan, other)],
+    )
