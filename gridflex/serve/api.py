@@ -9,6 +9,7 @@ from fastapi import APIRouter, FastAPI
 from gridflex.agents.ports import Ports
 from gridflex.serve.auth import Authentication, token_to_ask_for
 from gridflex.serve.gateway import create_gateway
+from gridflex.serve.grid_api import create_grid_router
 from gridflex.serve.health import create_health_router
 from gridflex.serve.jobs_api import create_jobs_router
 from gridflex.serve.plans_api import create_plans_router
@@ -28,6 +29,7 @@ def create_api(ports: Ports) -> FastAPI:
     v1 = APIRouter(prefix="/v1")
     v1.include_router(create_jobs_router(ports))
     v1.include_router(create_plans_router(ports.plans))
+    v1.include_router(create_grid_router(ports.grid, ports.clock))
     api.include_router(v1)
     api.include_router(create_health_router(ports))
 
