@@ -80,7 +80,11 @@ class Inbox(Protocol):
         ...
 
 
-def accept_all(message: Message) -> None:
+Screen = Callable[[Message, Background, datetime], None]
+"""Refuses, by raising `BecknError`, what can be refused before it is acknowledged."""
+
+
+def accept_all(message: Message, background: Background, now: datetime) -> None:
     """Screen nothing."""
 
 
@@ -93,7 +97,7 @@ class Receiver:
         inbox: Where messages are kept.
         registry: Where senders are looked up.
         policy: What is trusted.
-        screen: Refuses, by raising `BecknError`, what can be refused at once.
+        screen: What is refused at once.
     """
 
     def __init__(
@@ -104,7 +108,7 @@ class Receiver:
         inbox: Inbox,
         registry: Registry,
         policy: TrustPolicy,
-        screen: Callable[[Message], None] = accept_all,
+        screen: Screen = accept_all,
     ) -> None:
         self._local = local
         self._key = key
@@ -112,6 +116,11 @@ class Receiver:
         self._registry = registry
         self._policy = policy
         self._screen = screen
+
+    @property
+    def subscriber_id(self) -> str:
+        """Under which id messages are received."""
+        return self._local.subscriber_id
 
     async def receive(
         self, action: str, body: bytes, *, authorization: str | None, now: datetime
@@ -154,7 +163,8 @@ class Receiver:
         novelty = check_novelty(context, header, background)
         context.require_fresh(now)
         message = parse_payload(authentic.values, context, raw=body)
-        self._screen(message)
+        if novelty is Novelty.NEW:
+            self._screen(message, background, now)
         incoming = Incoming(
             message=message,
             sender=header.key_id.subscriber_id,

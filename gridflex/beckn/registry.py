@@ -15,6 +15,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
+from urllib.parse import quote
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import AwareDatetime, BaseModel, Field, ValidationError
@@ -141,21 +142,22 @@ class _Answer(BaseModel, extra="ignore"):
 
 def lookup_path(key_id: KeyId, *, registry: str = REGISTRY_NAME) -> str:
     """Return the path that asks a DeDi registry about one key."""
-    return f"/lookup/{key_id.subscriber_id}/{registry}/{key_id.unique_key_id}"
+    parts = (key_id.subscriber_id, registry, key_id.unique_key_id)
+    return "/lookup/" + "/".join(quote(part, safe="") for part in parts)
 
 
-def parse_record(body: object, *, key_id: KeyId) -> Subscriber:
+def parse_record(body: bytes, *, key_id: KeyId) -> Subscriber:
     """Return the subscriber of a DeDi answer.
 
     Args:
-        body: Parsed JSON.
+        body: JSON.
         key_id: What was asked for; an answer about another subscriber is refused.
 
     Raises:
         ContractError: The answer is of another form or about something else.
     """
     try:
-        record = _Answer.model_validate(body).data
+        record = _Answer.model_validate_json(body).data
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         where = ".".join(map(str, fault["loc"]))

@@ -52,7 +52,7 @@ class KeyId:
             BecknError: It has not three parts, an empty part, or another algorithm.
         """
         parts = text.split("|")
-        if len(parts) != 3 or not all(parts):  # noqa: PLR2004 - the three parts of a key id
+        if len(parts) != 3 or not all(map(_is_name, parts)):  # noqa: PLR2004 - parts of a key id
             refuse(
                 Code.AUT_SIGNATURE_INVALID,
                 f"keyId {text!r} is not subscriber_id|unique_key_id|{ALGORITHM}",
@@ -267,6 +267,10 @@ def answers_request(claimed_digest: str, request_body: bytes) -> bool:
 def instant(unix_s: int) -> datetime:
     """Return Unix seconds as aware UTC."""
     return datetime.fromtimestamp(unix_s, UTC)
+
+
+def _is_name(text: str) -> bool:
+    return bool(text.strip(".")) and text.isprintable() and " " not in text
 
 
 def _parameters(text: str) -> dict[str, str]:

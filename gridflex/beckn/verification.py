@@ -31,6 +31,7 @@ from gridflex.beckn.messages import parse_context, read_object
 from gridflex.beckn.registry import Registry, Subscriber
 from gridflex.beckn.replay import Novelty, judge
 from gridflex.beckn.signing import SignatureHeader, answers_request, instant, is_signed_by
+from gridflex.beckn.states import ContractState
 
 SERVICE_KINDS: Final = frozenset({"BG", "CS", "DS", "CDS"})
 """Registry types that may answer for the network itself."""
@@ -79,13 +80,13 @@ class Background:
         earlier: Signatures kept of the same sender, message id and way.
         request_signature: Signature of our own request with this message id, if we sent one.
         request_body: Its bytes.
-        knows_transaction: Whether a contract with this transaction id is open here.
+        state: The contract of this transaction in which we play the part addressed.
     """
 
     earlier: tuple[str, ...] = ()
     request_signature: str | None = None
     request_body: bytes | None = field(default=None, repr=False)
-    knows_transaction: bool = False
+    state: ContractState | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +215,13 @@ def check_novelty(context: Context, header: SignatureHeader, background: Backgro
     """
     is_callback = is_answer(context)
     novelty = judge(header.signature, background.earlier, is_callback=is_callback)
-    if is_callback and background.request_signature is None and not background.knows_transaction:
+    is_open = background.state is not None and not background.state.stage.is_final
+    if (
+        novelty is Novelty.NEW
+        and is_callback
+        and background.request_signature is None
+        and not is_open
+    ):
         refuse(
             Code.CTX_TRANSACTION_ID_UNKNOWN,
             f"transaction {context.transaction_id} is not open here",

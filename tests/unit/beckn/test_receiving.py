@@ -8,9 +8,11 @@ import pytest
 
 from gridflex.beckn.acknowledging import Reply
 from gridflex.beckn.context import Context
+from gridflex.beckn.contracts import open_contract
 from gridflex.beckn.receiving import Incoming, Receiver
 from gridflex.beckn.registry import StaticRegistry
 from gridflex.beckn.signing import SignatureHeader, SigningKey, digest, is_signed_by, public_key
+from gridflex.beckn.states import Patience, Side
 from gridflex.beckn.verification import Background, TrustPolicy
 from gridflex.errors import SourceError
 from tests.unit.beckn.wire import (
@@ -24,6 +26,7 @@ from tests.unit.beckn.wire import (
     TRANSACTION,
     body,
     key,
+    message,
     registry,
     subscriber,
 )
@@ -33,13 +36,15 @@ SENT = body("confirm", messageId=MESSAGE)
 SENT_SIGNATURE = BAP_KEY.sign(SENT, now=NOW).signature
 
 
+OPEN = open_contract(message("select"), side=Side.BAP, now=NOW, patience=Patience()).state
+
+
 class ListInbox:
     """Keeps messages in a list; knows one open transaction and one request we sent."""
 
     def __init__(self, *, sent: dict[str, tuple[str, bytes]] | None = None) -> None:
         self.kept: list[Incoming] = []
         self.sent = sent or {}
-        self.open = {TRANSACTION}
 
     async def background(self, context: Context, *, sender: str) -> Background:
         sent = self.sent.get(context.message_id)
@@ -51,7 +56,7 @@ class ListInbox:
             ),
             request_signature=sent[0] if sent else None,
             request_body=sent[1] if sent else None,
-            knows_transaction=context.transaction_id in self.open,
+            state=OPEN if context.transaction_id == TRANSACTION else None,
         )
 
     async def keep(self, incoming: Incoming) -> bool:

@@ -1,0 +1,180 @@
+"""Beckn over HTTP: posting messages, and looking participants up in a DeDi registry."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from types import TracebackType
+from typing import Final, Self
+
+import httpx
+
+from gridflex.beckn.delivery import Answered
+from gridflex.beckn.errors import BecknError, Code
+from gridflex.beckn.registry import REGISTRY_NAME, Subscriber, lookup_path, parse_record
+from gridflex.beckn.signing import KeyId
+from gridflex.errors import ContractError, SourceError
+
+log = logging.getLogger(__name__)
+
+LARGEST_ANSWER: Final = 1024 * 1024
+REMEMBERED: Final = 4_096
+UNKNOWN_FOR: Final = timedelta(seconds=10)
+"""How long it is remembered that a key is not registered."""
+
+STALE_FOR: Final = timedelta(hours=24)
+"""How long a record counts when the registry does not answer; revocations reach us that late."""
+
+
+class BecknClient:
+    """Posts messages and reads registries; close it after use.
+
+    Args:
+        timeout_s: Longest wall time for one answer.
+        transport: Replaces the network, for tests.
+    """
+
+    def __init__(
+        self, *, timeout_s: float = 30.0, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        self._timeout_s = timeout_s
+        self._client = httpx.AsyncClient(
+            transport=transport, timeout=timeout_s, headers={"User-Agent": "gridflex"}
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+    async def post(self, url: str, body: bytes, *, authorization: str) -> Answered:
+        """See `gridflex.beckn.delivery.Transport.post`."""
+        headers = {"Content-Type": "application/json", "Authorization": authorization}
+        status, content, answered = await self._ask("POST", url, body=body, headers=headers)
+        return Answered(status, content, answered.get("Signature"))
+
+    async def get(self, url: str) -> tuple[int, bytes]:
+        """Return status and body of one GET.
+
+        Raises:
+            SourceError: There was no answer.
+        """
+        status, content, _ = await self._ask("GET", url)
+        return status, content
+
+    async def _ask(
+        self,
+        method: str,
+        url: str,
+        *,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> tuple[int, bytes, httpx.Headers]:
+        try:
+            async with (
+                asyncio.timeout(self._timeout_s),
+                self._client.stream(method, url, content=body, headers=headers) as answer,
+            ):
+                return answer.status_code, await _bounded(answer), answer.headers
+        except (TimeoutError, httpx.TimeoutException) as error:
+            raise SourceError(f"beckn: {url}: no answer in {self._timeout_s:g} s") from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise SourceError(f"beckn: {url}: {error or type(error).__name__}") from error
+
+
+@dataclass(slots=True)
+class _Known:
+    record: Subscriber | BecknError
+    until: datetime
+    read_at: datetime
+
+
+class DediRegistry:
+    """`gridflex.beckn.registry.Registry` over a DeDi registry, with a cache.
+
+    A record is kept as long as the registry says, and used up to a day longer while the registry
+    does not answer. That a key is unknown is remembered for seconds only.
+
+    Args:
+        base_url: Where ``/lookup/…`` is.
+        client: With which to ask.
+        name: The registry's name, part of the path.
+        longest_cache: Keeps a record no longer than this, whatever the registry says.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        client: BecknClient,
+        name: str = REGISTRY_NAME,
+        longest_cache: timedelta = timedelta(minutes=5),
+    ) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._client = client
+        self._name = name
+        self._longest_cache = longest_cache
+        self._known: OrderedDict[KeyId, _Known] = OrderedDict()
+
+    async def find(self, key_id: KeyId, *, now: datetime) -> Subscriber:
+        """See `gridflex.beckn.registry.Registry.find`."""
+        known = self._known.get(key_id)
+        if known is None or now >= known.until:
+            known = await self._look_up(key_id, known, now)
+        if isinstance(known.record, BecknError):
+            raise BecknError(known.record.code, known.record.reason)
+        return known.record
+
+    async def _look_up(self, key_id: KeyId, before: _Known | None, now: datetime) -> _Known:
+        try:
+            found = await self._ask(key_id, now)
+        except (SourceError, ContractError) as error:
+            is_usable = (
+                before is not None
+                and isinstance(before.record, Subscriber)
+                and now - before.read_at <= STALE_FOR
+            )
+            if before is None or not is_usable:
+                raise SourceError(f"registry: {key_id}: {error}") from error
+            log.warning("registry: uses what it said about %s at %s", key_id, before.read_at)
+            found = _Known(before.record, now + UNKNOWN_FOR, before.read_at)
+        self._known[key_id] = found
+        self._known.move_to_end(key_id)
+        while len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+        return found
+
+    async def _ask(self, key_id: KeyId, now: datetime) -> _Known:
+        url = self._base_url + lookup_path(key_id, registry=self._name)
+        status, body = await self._client.get(url)
+        if status == HTTPStatus.NOT_FOUND:
+            unknown = BecknError(Code.AUT_KEY_NOT_FOUND, f"{key_id} is not registered")
+            return _Known(unknown, now + UNKNOWN_FOR, now)
+        if status != HTTPStatus.OK:
+            raise SourceError(f"{url}: HTTP {status}")
+        record = parse_record(body, key_id=key_id)
+        return _Known(record, now + min(record.cache_for, self._longest_cache), now)
+
+
+async def _bounded(answer: httpx.Response) -> bytes:
+    parts, size = [], 0
+    async for part in answer.aiter_bytes():
+        size += len(part)
+        if size > LARGEST_ANSWER:
+            raise SourceError(f"beckn: {answer.url}: the answer is above {LARGEST_ANSWER} bytes")
+        parts.append(part)
+    return b"".join(parts)

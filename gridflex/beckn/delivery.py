@@ -1,0 +1,150 @@
+"""Delivering what is to be sent: again after a failure, for as long as its signature lasts.
+
+The very bytes that were kept are sent, with the signature that was kept. A peer that says it
+had a request before has received an attempt whose acknowledgement was lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+from gridflex.beckn.acknowledging import Acknowledgement, read_acknowledgement
+from gridflex.beckn.errors import BecknError, Code
+from gridflex.beckn.keeping import Delivery, Outgoing, Pending, Store
+from gridflex.beckn.registry import Registry
+from gridflex.beckn.signing import SignatureHeader, instant, is_signed_by
+from gridflex.errors import GridFlexError, SourceError
+
+log = logging.getLogger(__name__)
+
+AT_ONCE: Final = 32
+"""Messages sent together."""
+
+FIRST_RETRY: Final = timedelta(seconds=1)
+LONGEST_RETRY: Final = timedelta(minutes=5)
+_RECEIVED_BEFORE: Final = frozenset({Code.AUT_REPLAY_DETECTED, Code.CTX_MESSAGE_ID_DUPLICATE})
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A synchronous answer as it came.
+
+    Args:
+        status: HTTP status.
+        body: Raw bytes.
+        signature: The ``Signature`` header, if there is one.
+    """
+
+    status: int
+    body: bytes = field(repr=False)
+    signature: str | None = field(default=None, repr=False)
+
+
+class Transport(Protocol):
+    """How messages get to a peer."""
+
+    async def post(self, url: str, body: bytes, *, authorization: str) -> Answered:
+        """Return the answer to one POST.
+
+        Raises:
+            SourceError: There was none.
+        """
+        ...
+
+
+class Outcome(Protocol):
+    """Who wants to know how a message ended up."""
+
+    def __call__(
+        self, outgoing: Outgoing, heard: Acknowledgement, *, now: datetime
+    ) -> Awaitable[None]:
+        """Take note of it."""
+        ...
+
+
+class Courier:
+    """Sends what a store has to send.
+
+    Args:
+        store: What is kept.
+        transport: How messages get to a peer.
+        registry: Where peers' keys are looked up.
+        note: Told how each message ended up.
+    """
+
+    def __init__(
+        self, *, store: Store, transport: Transport, registry: Registry, note: Outcome
+    ) -> None:
+        self._store = store
+        self._transport = transport
+        self._registry = registry
+        self._note = note
+
+    async def send(self, now: datetime) -> int:
+        """Send what is to be sent and return how many messages that were."""
+        pending = await self._store.pending(now, limit=AT_ONCE)
+        answers = await asyncio.gather(*(self._post(one, now) for one in pending))
+        for one, (delivery, heard) in zip(pending, answers, strict=True):
+            await self._store.delivered(one.number, delivery)
+            if delivery.retry_at is None:
+                await self._note(one.outgoing, heard, now=now)
+        return len(pending)
+
+    async def _post(self, one: Pending, now: datetime) -> tuple[Delivery, Acknowledgement]:
+        outgoing = one.outgoing
+        expires = instant(outgoing.header.expires)
+        if now > expires:
+            failure = "its signature ran out before it was acknowledged"
+            return Delivery(at=now, failure=failure), _unheard(failure)
+        try:
+            answered = await self._transport.post(
+                outgoing.url, outgoing.message.raw, authorization=str(outgoing.header)
+            )
+        except SourceError as error:
+            delivery = Delivery(at=now, failure=str(error), retry_at=_retry_at(one, now, expires))
+            return delivery, _unheard(str(error))
+        heard = read_acknowledgement(answered.status, answered.body)
+        if one.tries and heard.error is not None and heard.error.code in _RECEIVED_BEFORE:
+            heard = Acknowledgement(is_ack=True, expects_callback=True)
+        may_retry = heard.may_retry or (outgoing.is_callback and not heard.is_ack)
+        delivery = Delivery(
+            at=now,
+            status=answered.status,
+            body=answered.body,
+            signature=answered.signature,
+            is_genuine=await self._is_genuine(answered, outgoing, now),
+            retry_at=_retry_at(one, now, expires) if may_retry else None,
+        )
+        return delivery, heard
+
+    async def _is_genuine(
+        self, answered: Answered, outgoing: Outgoing, now: datetime
+    ) -> bool | None:
+        """Return whether the peer signed its acknowledgement; None if nobody did."""
+        if answered.signature is None:
+            return None
+        try:
+            header = SignatureHeader.parse(answered.signature)
+            record = await self._registry.find(header.key_id, now=now)
+        except GridFlexError as error:
+            log.warning("acknowledgement of %s: %s", outgoing.peer_id, error)
+            return False
+        return header.key_id.subscriber_id == outgoing.peer_id and is_signed_by(
+            record.key, header, answered.body, request_signature=outgoing.header.signature
+        )
+
+
+def _unheard(reason: str) -> Acknowledgement:
+    error = BecknError(Code.NET_ACK_TIMEOUT, reason)
+    return Acknowledgement(is_ack=False, expects_callback=False, error=error)
+
+
+def _retry_at(one: Pending, now: datetime, expires: datetime) -> datetime | None:
+    """Return when to try again: after 1 s, 2 s, 4 s and so on; never without its signature."""
+    wait = min(FIRST_RETRY * 2 ** min(one.tries, 20), LONGEST_RETRY)
+    return now + wait if now + wait <= expires else None

@@ -1,0 +1,83 @@
+"""The Beckn end: raw bytes in, a signed acknowledgement out; no decision is made here.
+
+One route takes every action, because what a path means is for `gridflex.beckn.receiving` to
+say and a refusal must be signed as well. A body is read no further than is allowed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+from fastapi import FastAPI, Request, Response
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse
+
+from gridflex.beckn.acknowledging import Reply, nack
+from gridflex.beckn.context import DIRECTION
+from gridflex.beckn.errors import BecknError, Code
+from gridflex.beckn.messages import LARGEST_BODY
+from gridflex.beckn.receiving import Receiver
+
+log = logging.getLogger(__name__)
+
+_UNREAD: Final = 499
+
+
+def create_beckn_api(receiver: Receiver, *, clock: Callable[[], datetime]) -> FastAPI:
+    """Return the application that receives messages.
+
+    Args:
+        receiver: What verifies, keeps and acknowledges them.
+        clock: Wall time.
+    """
+    app = FastAPI(title="GridFlex Beckn", openapi_url=None, docs_url=None, redoc_url=None)
+
+    @app.get("/healthz")
+    async def healthz() -> JSONResponse:
+        return JSONResponse({"status": "ok", "subscriber_id": receiver.subscriber_id})
+
+    @app.post("/{action:path}")
+    async def receive(action: str, request: Request) -> Response:
+        if action not in DIRECTION:
+            error = BecknError(Code.NET_NOT_IMPLEMENTED, f"action {action[:64]!r} is not offered")
+            return _response(nack(None, error, realm=receiver.subscriber_id), status=404)
+        try:
+            body = await _read(request)
+        except ClientDisconnect:
+            return Response(status_code=_UNREAD)
+        if body is None:
+            error = BecknError(
+                Code.SCH_SCHEMA_VALIDATION_FAILED, f"the body has more than {LARGEST_BODY} bytes"
+            )
+            return _response(nack(None, error, realm=receiver.subscriber_id), status=413)
+        reply = await receiver.receive(
+            action, body, authorization=request.headers.get("authorization"), now=clock()
+        )
+        return _response(reply)
+
+    return app
+
+
+async def _read(request: Request) -> bytes | None:
+    """Return the body, or None if it is larger than what is read."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and len(declared) > len(str(LARGEST_BODY)):
+        return None
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > LARGEST_BODY:
+            return None
+    return bytes(body)
+
+
+def _response(reply: Reply, *, status: int | None = None) -> Response:
+    return Response(
+        reply.body,
+        status_code=int(status or reply.status),
+        headers=dict(reply.headers),
+        media_type="application/json",
+    )

@@ -1,0 +1,181 @@
+"""Two participants come to the same contract, whatever the network does in between."""
+
+from datetime import timedelta
+from itertools import pairwise
+
+import pytest
+
+from gridflex.beckn.memory import MemoryStore
+from gridflex.beckn.signing import SignatureHeader, is_signed_by, public_key
+from gridflex.beckn.states import Side, Stage
+from tests.unit.beckn.network import DRAFT, SELLER, Network, both, buy, network
+from tests.unit.beckn.wire import BAP, BAP_KEY, BPP, BPP_KEY, CONTRACT_ID
+
+ACTIONS = ["select", "on_select", "init", "on_init", "confirm", "on_confirm"]
+
+
+def memory(net: Network, url: str) -> MemoryStore:
+    store = net.places[url].store
+    assert isinstance(store, MemoryStore)
+    return store
+
+
+async def test_a_trade_ends_as_one_active_contract_on_both_sides() -> None:
+    net = network()
+
+    transaction = await buy(net)
+
+    bought, sold = await both(net, transaction)
+    assert (bought.stage, sold.stage) == (Stage.ACTIVE, Stage.ACTIVE)
+    assert bought.contract_id == sold.contract_id == CONTRACT_ID
+    assert [action for action, _ in net.log] == ACTIONS
+    assert {status for _, status in net.log} == {200}
+
+
+async def test_every_message_is_chained_to_the_one_it_answers() -> None:
+    net = network()
+
+    await buy(net)
+
+    asked, answered = memory(net, BAP.url), memory(net, BPP.url)
+    for request, callback in zip(asked.sent, answered.sent, strict=True):
+        assert callback.answers == request.header.signature
+        assert callback.message.context.message_id == request.message.context.message_id
+        assert is_signed_by(
+            public_key(BPP_KEY.public_base64),
+            callback.header,
+            callback.message.raw,
+            request_signature=request.header.signature,
+        )
+    assert all(delivery.is_genuine for _, delivery in asked.deliveries)
+    first = SignatureHeader.parse(str(asked.deliveries[0][1].signature))
+    assert first.key_id == BPP_KEY.key_id
+    assert asked.sent[0].header.key_id == BAP_KEY.key_id
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("what", ["lose", "drop-ack", "twice"])
+async def test_a_lost_or_repeated_message_changes_nothing_in_the_end(
+    action: str, what: str
+) -> None:
+    net = network(lambda name, attempt: what if (name, attempt) == (action, 1) else None)
+
+    bought, sold = await both(net, await buy(net))
+
+    assert (bought.stage, sold.stage) == (Stage.ACTIVE, Stage.ACTIVE)
+    assert len(await memory(net, BPP.url).holds()) == 1
+
+
+async def test_what_is_lost_is_sent_again_after_1_2_and_4_seconds() -> None:
+    net = network(lambda action, attempt: "lose" if action == "select" and attempt < 4 else None)
+
+    await buy(net)
+
+    tries = [delivery.at for number, delivery in memory(net, BAP.url).deliveries if number == 0]
+    gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(tries)]
+    assert gaps == [1, 2, 4]
+
+
+async def test_a_peer_that_never_answers_leaves_no_contract_in_limbo() -> None:
+    net = network(lambda action, _attempt: "lose" if action.startswith("on_") else None)
+
+    bought, sold = await both(net, await buy(net, until=timedelta(minutes=40)))
+
+    assert (bought.stage, sold.stage) == (Stage.EXPIRED, Stage.EXPIRED)
+    assert bought.reason == "no answer to select until 2026-07-01T12:05:00Z"
+
+
+async def test_a_confirmation_that_never_arrives_is_undone_on_both_sides() -> None:
+    net = network(lambda action, _attempt: "lose" if action == "on_confirm" else None)
+
+    bought, sold = await both(net, await buy(net, until=timedelta(minutes=10)))
+
+    assert (bought.stage, sold.stage) == (Stage.EXPIRED, Stage.CANCELLED)
+    assert await memory(net, BPP.url).holds() == []
+
+
+async def test_a_refused_request_ends_the_draft_with_its_reason() -> None:
+    net = network(lambda action, _attempt: "refuse" if action == "init" else None)
+
+    buyer = net.places[BAP.url]
+    transaction = await buyer.participant.start("select", DRAFT, peer=SELLER, now=net.now)
+    await net.run(until=net.now + timedelta(minutes=1))
+
+    bought = await buyer.store.contract(transaction, Side.BAP)
+    assert bought is not None
+    assert (bought.stage, bought.reason_code) == (Stage.REFUSED, "POL_ENGAGEMENT_REFUSED")
+
+
+async def test_the_same_thing_is_never_sold_twice() -> None:
+    net = network()
+
+    first, second = await both(net, await buy(net)), await both(net, await buy(net))
+
+    assert [state.stage for state in first] == [Stage.ACTIVE, Stage.ACTIVE]
+    assert [state.stage for state in second] == [Stage.REFUSED, Stage.REFUSED]
+    assert second[0].reason_code == "BIZ_QUANTITY_UNAVAILABLE"
+    assert len(await memory(net, BPP.url).holds()) == 1
+
+
+async def test_confirming_out_of_the_blue_is_refused_at_once() -> None:
+    net = network()
+    buyer = net.places[BAP.url].participant
+
+    author = buyer._author
+    stray = author.request(
+        "confirm", DRAFT, peer=SELLER, transaction_id=author.new_id(), now=net.now
+    )
+    answered = await net.post(stray.url, stray.message.raw, authorization=str(stray.header))
+
+    assert answered.status == 400
+    assert b"BIZ_ORDER_NOT_FOUND" in answered.body
+
+
+async def test_everybody_hears_once_that_a_contract_ended() -> None:
+    net = network(lambda action, _attempt: "lose" if action == "on_confirm" else None)
+
+    await buy(net, until=timedelta(minutes=10))
+
+    assert [state.stage for state in net.places[BAP.url].trader.ends] == [Stage.EXPIRED]
+    assert [state.stage for state in net.places[BPP.url].trader.ends] == [Stage.CANCELLED]
+
+
+async def test_a_request_that_arrived_before_is_not_taken_for_refused() -> None:
+    def mischief(action: str, attempt: int) -> str | None:
+        if action == "select" and attempt == 1:
+            return "drop-ack"
+        return "lose" if action == "on_select" and attempt < 4 else None
+
+    net = network(mischief)
+
+    bought, sold = await both(net, await buy(net))
+
+    assert ("select", 401) in net.log
+    assert (bought.stage, sold.stage) == (Stage.ACTIVE, Stage.ACTIVE)
+
+
+async def test_a_seller_withdraws_from_a_buyer_that_vanished() -> None:
+    net = network(lambda action, _attempt: "lose" if action in {"on_confirm", "cancel"} else None)
+
+    _, sold = await both(net, await buy(net, until=timedelta(minutes=62)))
+
+    assert sold.stage is Stage.CANCELLED
+    assert sold.reason_code == "NET_ACK_TIMEOUT"
+    assert await memory(net, BPP.url).holds() == []
+
+
+async def test_a_message_whose_signature_ran_out_is_not_sent_any_more() -> None:
+    net = network()
+    buyer = net.places[BAP.url]
+    transaction = await buyer.participant.start("select", DRAFT, peer=SELLER, now=net.now)
+    net.now += timedelta(minutes=5, seconds=1)
+
+    await net.turn(buyer)
+
+    bought = await buyer.store.contract(transaction, Side.BAP)
+    assert bought is not None
+    assert bought.stage is Stage.EXPIRED
+    assert net.attempts == {}
+    assert memory(net, BAP.url).deliveries[0][1].failure == (
+        "its signature ran out before it was acknowledged"
+    )
