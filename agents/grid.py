@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 import numpy as np
 
+from gridflex.adapters.carbon_intensity import mix_source
+from gridflex.agents.feeds import Feed, FeedReport, Poll, feed_report
 from gridflex.errors import GridFlexError, StaleDataError
 from gridflex.forecasting.naive import CLIMATOLOGY_DAYS, usual_level
-from gridflex.halfhour import HalfHour
+from gridflex.halfhour import HALF_HOUR, HalfHour
 from gridflex.signals import (
     NATIONAL,
     Blend,
@@ -37,9 +39,6 @@ log = logging.getLogger(__name__)
 POLL_EVERY: Final = timedelta(minutes=15)
 """Shortest time between two polls: the providers rewrite their data every half-hour."""
 
-OUTTURN_OVERLAP: Final = timedelta(hours=12)
-"""Outturns are read again for this long, because providers first estimate, then correct."""
-
 USUAL_LEVEL_FROM: Final[dict[Signal, str]] = {
     Signal.INTENSITY: "carbon-intensity/actual",
     Signal.PRICE: "elexon/mid",
@@ -47,51 +46,11 @@ USUAL_LEVEL_FROM: Final[dict[Signal, str]] = {
 """The outturns on which the usual level of each signal rests."""
 
 
-class Feed(Protocol):
-    """One thing one provider can be asked for."""
+FUELS: Final = ("gas", "wind", "nuclear", "imports", "solar", "biomass", "hydro", "coal", "other")
+"""What the generation mix is told in."""
 
-    @property
-    def provider(self) -> str:
-        """Whose answer it is; feeds of one provider are polled in the same round."""
-        ...
-
-    @property
-    def source(self) -> str:
-        """Provider and product, such as ``carbon-intensity/fw48h``; that of its series."""
-        ...
-
-    @property
-    def signal(self) -> Signal:
-        """What its series are about."""
-        ...
-
-    @property
-    def kind(self) -> Kind:
-        """Whether it forecasts or reports."""
-        ...
-
-    @property
-    def region(self) -> str:
-        """Region of its series."""
-        ...
-
-    @property
-    def lookback(self) -> timedelta:
-        """How much of the past it is asked for when nothing is stored yet."""
-        ...
-
-    async def fetch(self, *, since: HalfHour, now: datetime) -> Sequence[Series]:
-        """Return what the provider says at ``now``.
-
-        Args:
-            since: Outturns are wanted from here on; a forecast ignores it.
-            now: GridFlex time of the call; becomes ``available_at``.
-
-        Raises:
-            SourceError: The provider did not answer, or with something unusable.
-            ContractError: A row of the answer is malformed.
-        """
-        ...
+MIX_WITHIN: Final = timedelta(hours=24)
+"""An older mix says nothing about now."""
 
 
 class GridStore(Protocol):
@@ -136,29 +95,6 @@ class GridStore(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class FeedReport:
-    """How one feed stands.
-
-    Args:
-        provider: Whose feed it is.
-        source: Provider and product.
-        region: Region of its series.
-        is_ok: Whether the last poll succeeded; None before the first one.
-        reason: Why it failed; empty if it did not.
-        last_good_at: GridFlex time of the last good answer; None if there never was one.
-        age_s: Seconds since then.
-    """
-
-    provider: str
-    source: str
-    region: str
-    is_ok: bool | None
-    reason: str
-    last_good_at: datetime | None
-    age_s: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class GridReport:
     """What one tick did.
 
@@ -178,6 +114,23 @@ class GridReport:
     def degraded(self) -> tuple[FeedReport, ...]:
         """The feeds whose last poll failed."""
         return tuple(feed for feed in self.feeds if feed.is_ok is False)
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """Where the electricity of one half-hour came from.
+
+    Args:
+        half_hour: The newest that is known.
+        share_fraction: Fuel to its share, 0 to 1.
+        age_s: Seconds since it became available.
+        origin: The weakest origin among the shares.
+    """
+
+    half_hour: HalfHour
+    share_fraction: Mapping[str, float]
+    age_s: float
+    origin: Origin
 
 
 def no_jitter(_provider: str) -> timedelta:
@@ -206,7 +159,7 @@ class Grid:
         jitter: Callable[[str], timedelta] = no_jitter,
     ) -> None:
         self._store = store
-        self._polls = [_Poll(feed) for feed in feeds]
+        self._polls = [Poll(feed) for feed in feeds]
         self._poll_every = max(poll_every, POLL_EVERY)
         self._jitter = {feed.provider: jitter(feed.provider) for feed in feeds}
         self._last_round: dict[str, int] = {}
@@ -222,17 +175,14 @@ class Grid:
             SourceError: The store cannot be reached; a provider never raises.
         """
         due = [poll for poll in self._polls if self._is_due(poll.feed.provider, now)]
+        await asyncio.gather(*(self._remember(poll) for poll in self._polls))
+        saved = await asyncio.gather(*(self._collect(poll, now) for poll in due))
         for poll in due:
             self._last_round[poll.feed.provider] = self._round(poll.feed.provider, now)
-        await asyncio.gather(*(self._remember(poll) for poll in self._polls))
-        answers = await asyncio.gather(*(self._ask(poll, now) for poll in due))
-        series = [one for answer in answers for one in answer]
-        if series:
-            await self._store.save_series(series)
         return GridReport(
             now=now,
             polled=tuple(poll.feed.source for poll in due),
-            saved=len(series),
+            saved=sum(saved),
             feeds=tuple(poll.report(now) for poll in self._polls),
         )
 
@@ -271,6 +221,29 @@ class Grid:
         intensity = self._blend(Signal.INTENSITY, regions, now, start, half_hours)
         price = self._blend(Signal.PRICE, [NATIONAL], now, start, half_hours)
         return await asyncio.gather(intensity, price)
+
+    async def mix(self, now: datetime) -> Mix | None:
+        """Return the newest national generation mix of the last day, or None if there is none.
+
+        Raises:
+            SourceError: The store cannot be reached.
+        """
+        half_hours = MIX_WITHIN // HALF_HOUR
+        start = HalfHour.containing(now) - (half_hours - 1)
+        series = await asyncio.gather(
+            *(
+                self._store.outturn(
+                    Signal.GENERATION_SHARE,
+                    region=NATIONAL,
+                    source=mix_source(fuel),
+                    start=start,
+                    half_hours=half_hours,
+                    known_at=now,
+                )
+                for fuel in FUELS
+            )
+        )
+        return _newest_mix(dict(zip(FUELS, series, strict=True)), now)
 
     async def _blend(
         self,
@@ -316,80 +289,53 @@ class Grid:
     def _round(self, provider: str, now: datetime) -> int:
         return int((now - self._jitter[provider]).timestamp() // self._poll_every.total_seconds())
 
-    async def _remember(self, poll: _Poll) -> None:
+    async def _remember(self, poll: Poll) -> None:
         if poll.is_new:
             poll.known = await self._newest(poll.feed)
             poll.is_new = False
 
     async def _stored(self, feed: Feed, now: datetime) -> FeedReport:
         known = await self._newest(feed)
-        return _feed_report(feed, known, now=now, is_ok=None, reason="")
+        return feed_report(feed, known, now=now, is_ok=None, reason="")
 
     async def _newest(self, feed: Feed) -> Known | None:
         return await self._store.newest(
             feed.signal, kind=feed.kind, region=feed.region, source=feed.source
         )
 
-    async def _ask(self, poll: _Poll, now: datetime) -> Sequence[Series]:
+    async def _collect(self, poll: Poll, now: datetime) -> int:
+        """Keep what one feed says as soon as it says it; one that hangs delays no other."""
         source = poll.feed.source
         try:
             answer = await poll.feed.fetch(since=poll.since(now), now=now)
         except GridFlexError as error:
             log.warning("feed %s failed: %s", source, error)
             poll.failed(str(error))
-            return ()
+            return 0
         except Exception as error:  # one broken feed must not stop the others
             log.exception("feed %s is broken", source)
             poll.failed(f"{type(error).__name__}: {error}")
-            return ()
+            return 0
+        await self._store.save_series(answer)
         poll.answered(answer, now)
-        return answer
+        return len(answer)
 
 
-class _Poll:
-    """One feed and how its last polls went."""
-
-    def __init__(self, feed: Feed) -> None:
-        self.feed = feed
-        self.known: Known | None = None
-        self.is_new = True
-        self._is_ok: bool | None = None
-        self._reason = ""
-
-    def since(self, now: datetime) -> HalfHour:
-        """Where the next answer should start."""
-        earliest = HalfHour.containing(now - self.feed.lookback)
-        if self.known is None:
-            return earliest
-        return max(earliest, HalfHour.containing(self.known.last.start - OUTTURN_OVERLAP))
-
-    def answered(self, answer: Sequence[Series], now: datetime) -> None:
-        self._is_ok, self._reason = True, ""
-        lasts = [series.end - 1 for series in answer if len(series)]
-        if self.known is not None:
-            lasts.append(self.known.last)
-        if lasts:
-            self.known = Known(last=max(lasts), available_at=now)
-
-    def failed(self, reason: str) -> None:
-        self._is_ok, self._reason = False, reason
-
-    def report(self, now: datetime) -> FeedReport:
-        return _feed_report(self.feed, self.known, now=now, is_ok=self._is_ok, reason=self._reason)
-
-
-def _feed_report(
-    feed: Feed, known: Known | None, *, now: datetime, is_ok: bool | None, reason: str
-) -> FeedReport:
-    good_at = known.available_at if known else None
-    return FeedReport(
-        provider=feed.provider,
-        source=feed.source,
-        region=feed.region,
-        is_ok=is_ok,
-        reason=reason,
-        last_good_at=good_at,
-        age_s=(now - good_at).total_seconds() if good_at else None,
+def _newest_mix(told: Mapping[str, Series | None], now: datetime) -> Mix | None:
+    known = {fuel: series for fuel, series in told.items() if series is not None}
+    if not known:
+        return None
+    shares = np.array([series.values for series in known.values()])
+    newest = int(np.flatnonzero(np.isfinite(shares).any(axis=0))[-1])
+    return Mix(
+        half_hour=next(iter(known.values())).start + newest,
+        share_fraction={
+            fuel: float(series.values[newest])
+            for fuel, series in known.items()
+            if np.isfinite(series.values[newest])
+        },
+        age_s=(now - max(series.available_at for series in known.values())).total_seconds(),
+        origin=weakest(series.origin for series in known.values()),
     )
 
 

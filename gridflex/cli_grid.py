@@ -26,6 +26,7 @@ from gridflex.signals import NATIONAL, Origin
 
 SHARED_VARIABLE: Final = "GRIDFLEX_SHARED"
 DEFAULT_PORT: Final = 8090
+SHOWN_SHARE: Final = 0.005
 
 grid_app = typer.Typer(no_args_is_help=True, help="Price and carbon intensity, as GridFlex knows.")
 sandbox_app = typer.Typer(no_args_is_help=True, help="Stand-ins for outside services.")
@@ -49,6 +50,8 @@ def grid_now(*, region: Region = NATIONAL, url: Url = None, as_json: AsJson = Fa
         return
     out.print(_heading(answer), highlight=False)
     out.print(_half_hours([answer["half_hour"]]))
+    if mix := answer["generation_mix"]:
+        out.print(_mix(mix), highlight=False, soft_wrap=True)
     feeds = Table("feed", "region", "last good answer (UTC)", "age")
     for feed in answer["feeds"]:
         last = feed["last_good_at"]
@@ -220,6 +223,12 @@ def _known(value: dict[str, Any]) -> str:
     """Source, region where it is not national, rung, age and what the value rests on."""
     region = "" if value["region"] == NATIONAL else f" {value['region']}"
     return f"{value['source']}{region}, {value['rung']}, {_age(value['age_s'])}, {value['origin']}"
+
+
+def _mix(mix: dict[str, Any]) -> str:
+    shares = sorted(mix["share_fraction"].items(), key=lambda item: -item[1])
+    told = ", ".join(f"{fuel} {share:.0%}" for fuel, share in shares if share >= SHOWN_SHARE)
+    return f"generation at {_minute(mix['start'])}, {mix['origin']}: {told}"
 
 
 def _age(age_s: float | None) -> str:

@@ -32,6 +32,7 @@ class Signal(StrEnum):
     SYSTEM_PRICE = "system_price_gbp_per_mwh"
     DEMAND = "demand_mw"
     WIND = "wind_mw"
+    GENERATION_SHARE = "generation_share_fraction"
 
 
 BOUNDS: Final[dict[Signal, tuple[float, float]]] = {
@@ -40,6 +41,7 @@ BOUNDS: Final[dict[Signal, tuple[float, float]]] = {
     Signal.SYSTEM_PRICE: (-1_000.0, 10_000.0),
     Signal.DEMAND: (0.0, 100_000.0),
     Signal.WIND: (0.0, 100_000.0),
+    Signal.GENERATION_SHARE: (0.0, 1.0),
 }
 """Wide enough for a wild day, narrow enough for a wrong unit."""
 

@@ -12,8 +12,8 @@ Source:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -29,6 +29,7 @@ from gridflex.signals import NATIONAL, Kind, Series, Signal
 PROVIDER: Final = "carbon-intensity"
 FORECAST: Final = "carbon-intensity/fw48h"
 OUTTURN: Final = "carbon-intensity/actual"
+MIX: Final = "carbon-intensity/generation"
 MAX_RANGE: Final = timedelta(days=14)
 _FORECAST_HALF_HOURS: Final = 96
 
@@ -79,19 +80,6 @@ class _Mix(BaseModel):
 
 class _Generation(BaseModel):
     data: _Mix | list[_Mix]
-
-
-@dataclass(frozen=True, slots=True)
-class GenerationMix:
-    """Where the electricity of one half-hour came from.
-
-    Args:
-        half_hour: When.
-        share_fraction: Fuel to its share, 0 to 1; imports count as a fuel.
-    """
-
-    half_hour: HalfHour
-    share_fraction: Mapping[str, float]
 
 
 class CarbonIntensity:
@@ -174,22 +162,41 @@ class CarbonIntensity:
 
     async def generation_mix(
         self, *, start: HalfHour, end: HalfHour, now: datetime
-    ) -> Sequence[GenerationMix]:
-        """Return the national generation mix of each half-hour, in order of time.
+    ) -> Sequence[Series]:
+        """Return for each fuel its share of national generation; imports count as a fuel.
 
         Raises:
             SourceError: No usable answer.
             ContractError: A row is malformed.
         """
-        mixes: dict[HalfHour, GenerationMix] = {}
+        shares: defaultdict[str, dict[HalfHour, float]] = defaultdict(dict)
+        origin = None
         for first, last in _chunks(start, end):
             answer = await self._fetcher.get(f"generation/{_inside(first)}/{last}", now=now)
+            origin = origin or answer.origin
             data = answer.parse(_Generation).data
             for row in data if isinstance(data, list) else [data]:
                 if start <= row.from_ < end:
-                    shares = {share.fuel: share.perc / 100 for share in row.generationmix}
-                    mixes[row.from_] = GenerationMix(row.from_, shares)
-        return [mixes[half_hour] for half_hour in sorted(mixes)]
+                    for share in row.generationmix:
+                        shares[share.fuel][row.from_] = share.perc / 100
+        if origin is None or not shares:
+            raise SourceError(f"{MIX}: nothing is said of {start} to {end}")
+        return [
+            tidy(
+                values,
+                signal=Signal.GENERATION_SHARE,
+                kind=Kind.OUTTURN,
+                source=mix_source(fuel),
+                origin=origin,
+                now=now,
+            )
+            for fuel, values in shares.items()
+        ]
+
+
+def mix_source(fuel: str) -> str:
+    """Return the source of one fuel's share."""
+    return f"{MIX}/{fuel}"
 
 
 def _inside(first: HalfHour) -> str:

@@ -27,6 +27,14 @@ class AskOutturn(Protocol):
         ...
 
 
+class AskMix(Protocol):
+    """Asks for the generation mix of half-hours from ``start`` up to, not including, ``end``."""
+
+    async def __call__(self, *, start: HalfHour, end: HalfHour, now: datetime) -> Sequence[Series]:
+        """Return one series for each fuel."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ForecastFeed:
     """A forecast, as the grid agent polls it."""
@@ -63,6 +71,29 @@ class OutturnFeed:
 
 
 @dataclass(frozen=True, slots=True)
+class MixFeed:
+    """The generation mix, as the grid agent polls it: one series for each fuel.
+
+    Every answer has every fuel, so that one of them, gas, stands for how fresh all are.
+    """
+
+    ask: AskMix
+    lookback: timedelta
+    provider: str = carbon_intensity.PROVIDER
+    source: str = carbon_intensity.mix_source("gas")
+    signal: Signal = Signal.GENERATION_SHARE
+    region: str = NATIONAL
+    kind: Kind = Kind.OUTTURN
+
+    async def fetch(self, *, since: HalfHour, now: datetime) -> Sequence[Series]:
+        """Return the shares from ``since`` to the newest."""
+        return await self.ask(start=since, end=HalfHour.containing(now) + 1, now=now)
+
+
+AnyFeed = ForecastFeed | OutturnFeed | MixFeed
+
+
+@dataclass(frozen=True, slots=True)
 class GridFeeds:
     """All feeds, and the connections behind them.
 
@@ -71,7 +102,7 @@ class GridFeeds:
         fetchers: To be closed in the end.
     """
 
-    feeds: Sequence[ForecastFeed | OutturnFeed]
+    feeds: Sequence[AnyFeed]
     fetchers: Sequence[Fetcher]
 
     async def close(self) -> None:
@@ -108,7 +139,7 @@ def grid_feeds(
     ci_http = fetcher(carbon_intensity.PROVIDER, settings.carbon_intensity_url)
     elexon_http = fetcher(elexon.PROVIDER, settings.elexon_url)
     octopus_http = fetcher(octopus.PROVIDER, settings.octopus_url)
-    feeds: list[ForecastFeed | OutturnFeed] = [
+    feeds: list[AnyFeed] = [
         *_carbon(ci_http, settings, regions),
         _agile(Octopus(octopus_http, region=settings.agile_region)),
         *_elexon(Elexon(elexon_http)),
@@ -116,9 +147,7 @@ def grid_feeds(
     return GridFeeds(feeds=feeds, fetchers=(ci_http, elexon_http, octopus_http))
 
 
-def _carbon(
-    fetcher: Fetcher, settings: GridSettings, regions: Sequence[str]
-) -> list[ForecastFeed | OutturnFeed]:
+def _carbon(fetcher: Fetcher, settings: GridSettings, regions: Sequence[str]) -> list[AnyFeed]:
     api = CarbonIntensity(fetcher, outturn_label_shift=settings.outturn_label_shift)
 
     def forecast(region: str) -> ForecastFeed:
@@ -140,6 +169,7 @@ def _carbon(
             ask=api.outturn,
             lookback=timedelta(days=28),
         ),
+        MixFeed(ask=api.generation_mix, lookback=timedelta(days=2)),
     ]
 
 
@@ -156,7 +186,7 @@ def _agile(api: Octopus) -> ForecastFeed:
     )
 
 
-def _elexon(api: Elexon) -> list[ForecastFeed | OutturnFeed]:
+def _elexon(api: Elexon) -> list[AnyFeed]:
     def outturn(source: str, signal: Signal, ask: AskOutturn, *, days: int) -> OutturnFeed:
         return OutturnFeed(
             provider=elexon.PROVIDER,

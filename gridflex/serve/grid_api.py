@@ -15,7 +15,8 @@ import numpy as np
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
-from gridflex.agents.grid import FeedReport, Grid
+from gridflex.agents.feeds import FeedReport
+from gridflex.agents.grid import Grid, Mix
 from gridflex.halfhour import HalfHour
 from gridflex.serve.problems import ProblemError
 from gridflex.signals import NATIONAL, Blend, Origin, Rung, weakest
@@ -76,6 +77,22 @@ class GridHalfHour(BaseModel):
     price: Price
 
 
+class GenerationMix(BaseModel):
+    """Where the electricity of a half-hour came from.
+
+    Attributes:
+        start: The newest half-hour that is known.
+        share_fraction: Fuel to its share, 0 to 1.
+        age_s: Seconds of GridFlex time since it became available.
+        origin: What the shares rest on.
+    """
+
+    start: datetime
+    share_fraction: dict[str, float]
+    age_s: float
+    origin: Origin
+
+
 class FeedStanding(BaseModel):
     """How fresh what is stored of one feed is.
 
@@ -102,6 +119,7 @@ class GridNow(BaseModel):
         region: What was asked for.
         origin: The weakest origin among the values.
         half_hour: What is known of it.
+        generation_mix: The newest national one of the last day; None if none is known.
         feeds: How fresh every feed is.
     """
 
@@ -109,6 +127,7 @@ class GridNow(BaseModel):
     region: str
     origin: Origin
     half_hour: GridHalfHour
+    generation_mix: GenerationMix | None
     feeds: list[FeedStanding]
 
 
@@ -149,6 +168,7 @@ def create_grid_router(grid: Grid, clock: Clock) -> APIRouter:
             region=forecast.region,
             origin=forecast.origin,
             half_hour=forecast.half_hours[0],
+            generation_mix=_mix(await grid.mix(forecast.now)),
             feeds=[_standing(feed) for feed in standing],
         )
 
@@ -189,6 +209,17 @@ def _known(blend: Blend, index: int) -> dict[str, Any]:
         "age_s": age_s if np.isfinite(age_s) else None,
         "origin": blend.origins[index],
     }
+
+
+def _mix(mix: Mix | None) -> GenerationMix | None:
+    if mix is None:
+        return None
+    return GenerationMix(
+        start=mix.half_hour.start,
+        share_fraction=dict(mix.share_fraction),
+        age_s=mix.age_s,
+        origin=mix.origin,
+    )
 
 
 def _standing(feed: FeedReport) -> FeedStanding:

@@ -166,12 +166,16 @@ MIX = {
 
 @pytest.mark.parametrize("data", [pytest.param(MIX, id="object"), pytest.param([MIX], id="list")])
 async def test_the_generation_mix_is_shares_by_fuel(data: Payload) -> None:
-    mixes = await api(Replay({"/generation/": {"data": data}})).generation_mix(
+    shares = await api(Replay({"/generation/": {"data": data}})).generation_mix(
         start=hh("2026-01-15T09:30Z"), end=hh("2026-01-15T10:00Z"), now=NOW
     )
 
-    assert [mix.half_hour for mix in mixes] == [hh("2026-01-15T09:30Z")]
-    assert mixes[0].share_fraction == {"gas": pytest.approx(0.305), "wind": pytest.approx(0.695)}
+    assert {series.source: series.values.tolist() for series in shares} == {
+        "carbon-intensity/generation/gas": [pytest.approx(0.305)],
+        "carbon-intensity/generation/wind": [pytest.approx(0.695)],
+    }
+    assert {series.start for series in shares} == {hh("2026-01-15T09:30Z")}
+    assert {series.kind for series in shares} == {Kind.OUTTURN}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The grid agent's core against fake feeds and a fake store."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -242,6 +243,72 @@ async def test_a_broken_store_is_not_hidden() -> None:
 
     with pytest.raises(SourceError, match="database is gone"):
         await Grid([FakeFeed(series([100.0]))], store=Broken()).tick(NOON)
+
+
+async def test_what_could_not_be_stored_is_asked_for_again_whole() -> None:
+    class DownAtFirst(FakeStore):
+        is_up = False
+
+        async def save_series(self, series: Sequence[Series]) -> None:
+            if not self.is_up:
+                raise SourceError("database is gone")
+            await super().save_series(series)
+
+    store = DownAtFirst()
+    feed = FakeFeed(outturn([100.0] * 4, Signal.INTENSITY), lookback=timedelta(days=28))
+    grid = Grid([feed], store=store)
+    with pytest.raises(SourceError):
+        await grid.tick(NOON)
+
+    store.is_up = True
+    await grid.tick(NOON + timedelta(seconds=2))
+
+    assert feed.since == [NOW - 28 * 48] * 2
+    assert len(store.kept) == 1
+
+
+async def test_a_feed_that_hangs_does_not_keep_the_others_waiting() -> None:
+    kept = asyncio.Event()
+
+    class Store(FakeStore):
+        async def save_series(self, series: Sequence[Series]) -> None:
+            await super().save_series(series)
+            kept.set()
+
+    class Hangs(FakeFeed):
+        async def fetch(self, *, since: HalfHour, now: datetime) -> Sequence[Series]:
+            await asyncio.Event().wait()
+            return await super().fetch(since=since, now=now)
+
+    store = Store()
+    feeds = [Hangs(series([1.0], source="slow/x"), provider="slow"), FakeFeed(series([100.0]))]
+    tick = asyncio.create_task(Grid(feeds, store=store).tick(NOON))
+    async with asyncio.timeout(5):
+        await kept.wait()
+    tick.cancel()
+
+    assert [one.source for one in store.kept] == ["a/forecast"]
+
+
+async def test_the_mix_is_that_of_the_newest_half_hour_known() -> None:
+    def share(fuel: str, values: Sequence[float], origin: Origin = Origin.LIVE) -> Series:
+        return series(
+            values,
+            start=NOW - 2,
+            source=f"carbon-intensity/generation/{fuel}",
+            signal=Signal.GENERATION_SHARE,
+            kind=Kind.OUTTURN,
+            origin=origin,
+        )
+
+    grid = stocked(share("gas", [0.6, 0.7]), share("wind", [0.4, 0.3], Origin.SIMULATED))
+
+    mix = await grid.mix(NOON + timedelta(minutes=10))
+
+    assert mix is not None
+    assert (mix.half_hour, mix.age_s, mix.origin) == (NOW - 1, 600.0, Origin.SIMULATED)
+    assert mix.share_fraction == {"gas": 0.7, "wind": 0.3}
+    assert await stocked().mix(NOON) is None
 
 
 def stocked(*kept: Series) -> Grid:
