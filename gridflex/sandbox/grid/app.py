@@ -8,6 +8,7 @@ fail; ``GET /_sandbox`` says when it is and what is served.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
@@ -85,7 +86,9 @@ def create_grid_server(world: World, clock: Clock, *, seed: int = 0) -> FastAPI:
 
 
 def _bad_request(_request: Request, error: Exception) -> Response:
-    return _problem(400, "400 Bad Request", str(error))
+    faults = error.errors() if isinstance(error, RequestValidationError) else []
+    told = (f"{fault['loc'][-1]} is {fault['input']!r}: {fault['msg']}" for fault in faults)
+    return _problem(400, "; ".join(told))
 
 
 def _nothing(_request: Request, _error: Exception) -> Response:
@@ -95,8 +98,10 @@ def _nothing(_request: Request, _error: Exception) -> Response:
 def _error(_request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     detail = error.detail if isinstance(error, HTTPException) else str(error)
-    return _problem(status, str(status), str(detail))
+    return _problem(status, str(detail))
 
 
-def _problem(status: int, code: str, message: str) -> Response:
+def _problem(status: int, message: str) -> Response:
+    """The error object of the Carbon Intensity API; the other two say it in other words."""
+    code = f"{status} {HTTPStatus(status).phrase}"
     return JSONResponse({"error": {"code": code, "message": message}}, status_code=status)

@@ -27,6 +27,22 @@ WIND_AHEAD_H: Final = 72
 DEMAND_LEAD: Final = timedelta(minutes=15)
 """The demand forecast is published this long before every half-hour."""
 
+_NOT_TOLD: Final = (
+    "sellPriceAdjustment",
+    "buyPriceAdjustment",
+    "replacementPrice",
+    "replacementPriceReferenceVolume",
+    "totalAcceptedOfferVolume",
+    "totalAcceptedBidVolume",
+    "totalAdjustmentSellVolume",
+    "totalAdjustmentBuyVolume",
+    "totalSystemTaggedAcceptedOfferVolume",
+    "totalSystemTaggedAcceptedBidVolume",
+    "totalSystemTaggedAdjustmentSellVolume",
+    "totalSystemTaggedAdjustmentBuyVolume",
+)
+"""How a system price was derived: fields that are there and empty."""
+
 From = Annotated[datetime, Query(alias="from")]
 To = Annotated[datetime, Query(alias="to")]
 DateFrom = Annotated[date, Query(alias="settlementDateFrom")]
@@ -50,7 +66,6 @@ def _outturns(desk: Desk, office: _Office) -> APIRouter:
     world = desk.world
 
     @api.get("/balancing/pricing/market-index")
-    @api.get("/datasets/MID")
     def market_index(start: From, end: To, providers: DataProviders = None) -> Json:
         rows = [
             {**_started(h), "dataProvider": provider, **_settled(h), **numbers}
@@ -184,7 +199,7 @@ class _Office:
             "priceDerivationCode": "N",
             "reserveScarcityPrice": 0.0,
             "netImbalanceVolume": round(niv, 4) if known(niv) else None,
-            "replacementPrice": None,
+            **dict.fromkeys(_NOT_TOLD),
         }
 
     def demand_publication(self, by: datetime) -> datetime:

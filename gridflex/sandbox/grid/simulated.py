@@ -40,7 +40,7 @@ def simulate_world(around: datetime, *, seed: int) -> World:
     size = start.until(HalfHour(datetime(year - 1 + YEARS, 1, 1, tzinfo=UTC)))
     rng = np.random.default_rng([seed, year])
     stamps = pd.date_range(start.start, periods=size, freq=HALF_HOUR)
-    season = np.cos(2 * np.pi * (stamps.dayofyear.to_numpy() - 20) / 365.25)
+    season = np.cos(2 * np.pi * (stamps.day_of_year.to_numpy() - 20) / 365.25)
     use = _use_mw(stamps, season, rng)
     solar = _solar_mw(stamps, rng)
     wind, embedded_wind = _wind_mw(season, rng)
@@ -121,13 +121,13 @@ def _use_mw(stamps: pd.DatetimeIndex, season: Values, rng: np.random.Generator) 
     night = -5_500 * np.exp(-0.5 * ((((hour - 4) + 12) % 24 - 12) / 2.6) ** 2)
     morning = 1_500 * np.exp(-0.5 * ((hour - 9) / 2.5) ** 2)
     evening = (4_000 + 1_500 * season) * np.exp(-0.5 * ((hour - 18) / 2.2) ** 2)
-    weekend = np.where(local.dayofweek.to_numpy() >= 5, 0.92, 1.0)  # noqa: PLR2004 - Saturday
+    weekend = np.where(local.day_of_week.to_numpy() >= 5, 0.92, 1.0)  # noqa: PLR2004 - Saturday
     level = 30_500 + 4_200 * season + 900 * _memory(rng, len(stamps), hours=72)
     return np.asarray((level + night + morning + evening) * weekend)
 
 
 def _solar_mw(stamps: pd.DatetimeIndex, rng: np.random.Generator) -> Values:
-    day = stamps.dayofyear.to_numpy()
+    day = stamps.day_of_year.to_numpy()
     hour = stamps.hour.to_numpy() + stamps.minute.to_numpy() / 60 + 0.25
     declination = np.radians(-23.44 * np.cos(2 * np.pi * (day + 10) / 365.25))
     height = np.sin(_LATITUDE_RAD) * np.sin(declination) + np.cos(_LATITUDE_RAD) * np.cos(
