@@ -74,7 +74,7 @@ def _dispatch(
     gas = np.maximum(left, must_run)
     wind = np.clip(wind - spilled, 500.0, None)
     day_ahead = _hourly(_price(gas, spilled, season=season, rng=rng))
-    mid = day_ahead + 8 * _memory(rng, size, hours=3) + rng.normal(0, 3, size)
+    mid = day_ahead + 14 * _memory(rng, size, hours=3) + rng.normal(0, 6, size)
     niv = 180 * _memory(rng, size, hours=2)
     system = mid + 0.09 * niv + np.sign(niv) * np.clip(rng.exponential(14, size) - 8, 0, None)
     carbon = (
@@ -148,11 +148,11 @@ def _wind_mw(season: Values, rng: np.random.Generator) -> tuple[Values, Values]:
 def _price(gas: Values, spilled: Values, *, season: Values, rng: np.random.Generator) -> Values:
     """GBP/MWh: the fuel of the marginal plant, scarcity, and payment to use what is spilled."""
     size = gas.size
-    fuel = 76 * np.exp(0.16 * _memory(rng, size, hours=1_500) + 0.05 * season)
+    fuel = 92 * np.exp(0.16 * _memory(rng, size, hours=1_500) + 0.05 * season)
     stack = fuel * (0.55 + 0.042 * gas / 1_000)
     scarcity = 60 * np.clip((gas - 19_000) / 5_000, 0, None) ** 2
-    glut = np.where(spilled > 0, 0.7 * stack + 0.009 * spilled, 0.0)
-    return np.asarray(stack + scarcity - glut + 3 * _memory(rng, size, hours=4))
+    glut = np.where(spilled > 0, 0.6 * stack + 0.005 * spilled, 0.0)
+    return np.asarray(stack + scarcity - glut + 14 * _memory(rng, size, hours=10))
 
 
 def _hourly(values: Values) -> Values:
