@@ -29,3 +29,14 @@ def canonical_json(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
 def digest(payload: bytes) -> str:
     """Return the SHA-256 of bytes, in hexadecimal."""
     return hashlib.sha256(payload).hexdigest()
+
+
+def without_fractions(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Return a JSON value with every fractional number as text, as entries hold them."""
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, dict):
+        return {key: without_fractions(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_fractions(one) for one in value]
+    return value

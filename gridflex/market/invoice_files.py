@@ -1,7 +1,6 @@
 """Invoices as files: a printable page, CSV for bookkeeping, JSON for machines.
 
-The same document always yields the same bytes. The page carries its own style and prints on A4;
-a browser turns it into PDF.
+The same document always yields the same bytes.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from pydantic import TypeAdapter
 
 from gridflex.ledger.canonical import canonical_json
 from gridflex.market.invoice import Document, DocumentKind, Party
+from gridflex.market.page import facts_list, page
 
 _DOCUMENT: Final = TypeAdapter(Document)
 
@@ -24,28 +24,6 @@ CSV_COLUMNS: Final = (
     *("number", "kind", "issued_on", "customer", "line", "description", "basis"),
     *("settlement_month", "net_gbp", "vat_gbp", "gross_gbp", "corrects"),
 )
-
-_STYLE: Final = """
-body { font: 11pt/1.45 system-ui, sans-serif; color: #1a1d21; max-width: 48rem; margin: 2rem auto;
-  padding: 0 1rem; }
-h1 { font-size: 1.6rem; margin: 0 0 .25rem; }
-h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
-header { display: flex; flex-wrap: wrap; gap: 2rem; justify-content: space-between; }
-address { font-style: normal; white-space: pre-line; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; margin: 0; }
-dt { color: #5b6470; }
-dd { margin: 0; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; margin-top: .5rem; }
-th, td { text-align: left; padding: .4rem .6rem; border-bottom: 1px solid #d5dae0;
-  vertical-align: top; }
-td.money, th.money { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-tfoot td { border: 0; }
-tfoot tr:last-child { font-weight: 700; }
-small { color: #5b6470; overflow-wrap: anywhere; }
-@page { size: A4; margin: 18mm; }
-@media print { body { margin: 0; max-width: none; } }
-"""
 
 _TITLES: Final = {DocumentKind.INVOICE: "Invoice", DocumentKind.CREDIT_NOTE: "Credit note"}
 
@@ -77,20 +55,14 @@ def documents_csv(documents: Iterable[Document]) -> str:
 def document_html(document: Document) -> str:
     """Return a document as a page that needs nothing else."""
     title = f"{_TITLES[document.kind]} {document.number}"
-    return "\n".join(
-        (
-            "<!doctype html>",
-            '<html lang="en-GB"><head><meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>",
-            f"<header><div><h1>{escape(title)}</h1>{_facts(document)}</div>",
-            f"{_party(document.seller)}</header>",
-            f"<h2>To</h2>{_party(document.customer)}",
-            _lines(document),
-            _show_back(document),
-            _evidence(document),
-            "</body></html>\n",
-        )
+    return page(
+        title,
+        f"<header><div><h1>{escape(title)}</h1>{_facts(document)}</div>",
+        f"{_party(document.seller)}</header>",
+        f"<h2>To</h2>{_party(document.customer)}",
+        _lines(document),
+        _show_back(document),
+        _evidence(document),
     )
 
 
@@ -101,8 +73,7 @@ def _facts(document: Document) -> str:
     ]
     if document.corrects:
         facts.append(("Corrects", ", ".join(document.corrects)))
-    items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts)
-    return f"<dl>{items}</dl>"
+    return facts_list(facts)
 
 
 def _party(party: Party) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, Inexact, localcontext
@@ -57,23 +58,20 @@ def verify_receipt(raw: str | bytes, *, keys: Iterable[Key]) -> Receipt:
     if event["event_type"] != "receipt.issued":
         raise VerificationError(f"entry {index} is {event['event_type']}, not a receipt")
     try:
-        verify_figures(event["body"])  # step 8
-        evidence = tuple(
-            (int(e["index"]), str(e["leaf_sha256"])) for e in event["body"]["evidence"]
-        )
+        details = receipt["details"]
+        _check_details(details, event["body"])  # step 8
+        evidence = tuple((int(e["index"]), str(e["leaf_sha256"])) for e in details["evidence"])
     except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise VerificationError(f"the receipt is malformed: {error!r}") from error
     return Receipt(str(event["subject"]), index, receipt["checkpoint"], evidence)
 
 
-def verify_figures(body: Any) -> None:  # noqa: ANN401 - parsed JSON
-    """Check that the totals of a receipt follow from its half-hours (docs/ledger.md).
-
-    Raises:
-        VerificationError: One does not.
-    """
+def _check_details(details: Any, body: Any) -> None:  # noqa: ANN401 - parsed JSON
+    """Check that a receipt's details are those of its entry, and its totals follow from them."""
+    if hashlib.sha256(canonical_json(details)).hexdigest() != body["details_sha256"]:
+        raise VerificationError("the details are not those that its entry names")
     figures = body["figures"]
-    for name, expected in totals(body["half_hours"]).items():
+    for name, expected in totals(details["half_hours"]).items():
         stated = figures[name]
         value = None if stated is None else Decimal(stated["value"])
         if value != expected:

@@ -1,0 +1,294 @@
+"""What the market does, as events of the ledger, and back again.
+
+The ledger is where the market's facts are kept: a settlement can be run again, and an invoice
+made, from its entries alone. The order of the entries is the order of knowledge, so that of two
+versions the later one counts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+
+from gridflex.halfhour import HalfHour
+from gridflex.ledger.canonical import canonical_json, digest, without_fractions
+from gridflex.ledger.event import Event, EventType
+from gridflex.market.artefacts import ArtefactKind
+from gridflex.market.attribution import Contribution
+from gridflex.market.book import SettlementBook, read_book, settle_book, write_book, write_statement
+from gridflex.market.desk import Draft
+from gridflex.market.feedback import Feedback
+from gridflex.market.idd import Receipt
+from gridflex.market.invoice import Document
+from gridflex.market.invoice_files import document_json
+from gridflex.market.meters import Reading
+from gridflex.market.reconciliation import Trade
+from gridflex.market.registry import (
+    Allocation,
+    Consent,
+    MeteredSite,
+    Registry,
+    SecondaryBmUnit,
+    pair_key,
+)
+from gridflex.market.runs import Run
+from gridflex.market.settlement import AccountPeriod
+from gridflex.market.working_days import WorkingCalendar
+
+Json = Mapping[str, Any]
+"""An entry of the ledger, as `gridflex.ledger.verify.entries.parse_entry` returns it."""
+
+ARTEFACT_EVENTS: Final = {
+    ArtefactKind.WMAN: EventType.WMAN_SUBMITTED,
+    ArtefactKind.SEV: EventType.SEV_SUBMITTED,
+    ArtefactKind.ECVN: EventType.ECVN_SUBMITTED,
+    ArtefactKind.DVN: EventType.DVN_SUBMITTED,
+}
+
+RegistryRecord = MeteredSite | SecondaryBmUnit | Consent | Allocation
+
+_READING: Final = TypeAdapter(Reading)
+_RECORDS: Final[dict[str, TypeAdapter[Any]]] = {
+    "site": TypeAdapter(MeteredSite),
+    "unit": TypeAdapter(SecondaryBmUnit),
+    "consent": TypeAdapter(Consent),
+    "allocation": TypeAdapter(Allocation),
+}
+
+
+def artefact_event(draft: Draft) -> Event:
+    """Return a market message as it is recorded before it is sent."""
+    half_hours = [half_hour for _, half_hour in draft.volumes]
+    body = without_fractions(dict(draft.body))
+    return Event(
+        id=f"{draft.kind}:{digest(canonical_json(body))[:32]}",
+        event_type=ARTEFACT_EVENTS[draft.kind],
+        body=body,
+        subject=_unit_subject(unit for unit, _ in draft.volumes),
+        half_hour=min(half_hours, default=None),
+    )
+
+
+def answer_event(answer: Receipt | Feedback, *, file_sha256: str) -> Event:
+    """Return what central systems answered, with the digest of their file."""
+    if isinstance(answer, Receipt):
+        said = {
+            "file": answer.file_name,
+            "response": answer.response.name.lower(),
+            "detail": answer.detail,
+            "file_sha256": file_sha256,
+        }
+        return Event(f"ack:{file_sha256[:32]}", EventType.ACK_RECEIVED, said)
+    body = {
+        "artefact": str(answer.kind),
+        "accepted": answer.is_accepted,
+        "reason": answer.reason,
+        "unit": answer.unit,
+        "half_hours": [str(one) for one in answer.half_hours],
+        "file_sha256": file_sha256,
+    }
+    return Event(
+        id=f"answer:{digest(canonical_json(body))[:32]}",
+        event_type=EventType.ACK_RECEIVED,
+        body=body,
+        subject=f"unit:{answer.unit}" if answer.unit else None,
+    )
+
+
+def trade_event(trade: Trade) -> Event:
+    """Return a sale as it was concluded."""
+    body = {
+        "trade": trade.id,
+        "buyer": trade.buyer,
+        "half_hours": trade.half_hours,
+        "mw": str(trade.mw),
+        "price_gbp_per_mwh": str(trade.price_gbp_per_mwh),
+    }
+    return Event(
+        id=f"trade:{trade.id}",
+        event_type=EventType.CONTRACT_MESSAGE,
+        body=body,
+        subject=f"trade:{trade.id}",
+        half_hour=trade.first,
+    )
+
+
+def reading_event(reading: Reading) -> Event:
+    """Return a meter reading; another version of it is another event."""
+    body = _READING.dump_python(reading, mode="json")
+    return Event(
+        id=f"meter:{reading.meter}:{reading.half_hour}:{digest(canonical_json(body))[:16]}",
+        event_type=EventType.METER_RECEIVED,
+        body=body,
+        subject=f"meter:{reading.meter}",
+        half_hour=reading.half_hour,
+    )
+
+
+def readings_of(entries: Iterable[Json]) -> Iterator[Reading]:
+    """Yield the meter readings among entries; telemetry of jobs is passed over."""
+    for entry in entries:
+        if entry["event_type"] == EventType.METER_RECEIVED and "meter" in entry["body"]:
+            yield _READING.validate_python(entry["body"])
+
+
+def registry_event(record: RegistryRecord) -> Event:
+    """Return a site, unit, consent or allocation."""
+    kind, name = _named(record)
+    fields = _RECORDS[kind].dump_python(record, mode="json")
+    body = {"kind": kind, "record": without_fractions(fields)}
+    is_consent = isinstance(record, Consent)
+    return Event(
+        id=f"{kind}:{name}:{digest(canonical_json(body))[:16]}",
+        event_type=EventType.CONSENT_RECORDED if is_consent else EventType.SITE_REGISTERED,
+        body=body,
+        subject=f"{kind}:{name}",
+    )
+
+
+def registry_of(entries: Iterable[Json], *, calendar: WorkingCalendar) -> Registry:
+    """Return the registry as entries have it; of two versions the later one counts.
+
+    Raises:
+        ContractError: Its records do not agree with each other.
+    """
+    newest: dict[tuple[str, str], RegistryRecord] = {}
+    for entry in entries:
+        if entry["event_type"] in {EventType.SITE_REGISTERED, EventType.CONSENT_RECORDED}:
+            body = entry["body"]
+            record = _RECORDS[body["kind"]].validate_python(body["record"])
+            newest[_named(record)] = record
+    records = list(newest.values())
+    return Registry(
+        sites=tuple(one for one in records if isinstance(one, MeteredSite)),
+        units=tuple(one for one in records if isinstance(one, SecondaryBmUnit)),
+        consents=tuple(one for one in records if isinstance(one, Consent)),
+        allocations=tuple(one for one in records if isinstance(one, Allocation)),
+        calendar=calendar,
+    )
+
+
+def settlement_event(period: AccountPeriod, *, contributions: Iterable[Contribution] = ()) -> Event:
+    """Return one account's half-hour in one run: all its inputs, and the digest of the outcome."""
+    part = SettlementBook((period,), tuple(contributions))
+    statement = settle_book(part)
+    (result,) = statement.results
+    return Event(
+        id=f"settlement:{_settled_key(period)}:{statement.inputs_sha256[:16]}",
+        event_type=EventType.SETTLEMENT_RUN,
+        body={
+            "inputs": json.loads(write_book(part)),
+            "outcome_sha256": digest(write_statement(statement)),
+            "delivered_mwh": str(result.credited_mwh),
+            "sold_mwh": str(result.sold_mwh),
+            "net_gbp": str(result.net_gbp),
+        },
+        subject=f"account:{period.account}",
+        half_hour=period.half_hour,
+    )
+
+
+def book_of(entries: Iterable[Json]) -> SettlementBook:
+    """Return the settlement inputs that entries hold; of two versions the later one counts."""
+    parts: dict[tuple[str, HalfHour, Run], SettlementBook] = {}
+    for entry in entries:
+        if entry["event_type"] == EventType.SETTLEMENT_RUN:
+            part = _inputs(entry)
+            (period,) = part.periods
+            parts[period.account, period.half_hour, period.run] = part
+    jobs: dict[tuple[HalfHour, str, str | None], Contribution] = {}
+    for part in parts.values():
+        jobs |= {(one.half_hour, one.job, one.contract): one for one in part.contributions}
+    return SettlementBook(
+        periods=tuple(parts[key].periods[0] for key in sorted(parts, key=_order)),
+        contributions=tuple(jobs[key] for key in sorted(jobs, key=str)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """One settlement that was run again from its entry.
+
+    Args:
+        entry: Id of the event.
+        logged_sha256: Digest of the outcome as it was recorded.
+        again_sha256: Digest of the outcome now.
+    """
+
+    entry: str
+    logged_sha256: str
+    again_sha256: str
+
+    @property
+    def is_same(self) -> bool:
+        """Whether the same inputs gave the same bytes."""
+        return self.logged_sha256 == self.again_sha256
+
+
+def replay(entries: Iterable[Json]) -> Iterator[Replay]:
+    """Run every settlement among entries again and yield how it came out."""
+    for entry in entries:
+        if entry["event_type"] == EventType.SETTLEMENT_RUN:
+            again = digest(write_statement(settle_book(_inputs(entry))))
+            yield Replay(entry["id"], entry["body"]["outcome_sha256"], again)
+
+
+def invoice_event(document: Document) -> Event:
+    """Return an invoice or credit note: its figures, and the digest of the whole document."""
+    payload = document_json(document)
+    lines = [
+        {"settlement_month": one.settlement_month, "amount_gbp": str(one.amount_gbp)}
+        for one in document.lines
+    ]
+    return Event(
+        id=f"invoice:{document.number}",
+        event_type=EventType.INVOICE_ISSUED,
+        body={
+            "number": document.number,
+            "kind": document.kind.value,
+            "issued_on": document.issued_on.isoformat(),
+            "month": str(document.month),
+            "lines": lines,
+            "net_gbp": str(document.net_gbp),
+            "vat_gbp": str(document.vat_gbp),
+            "gross_gbp": str(document.gross_gbp),
+            "corrects": list(document.corrects),
+            "statement_sha256": document.evidence_sha256,
+            "document_sha256": digest(payload),
+        },
+        subject=f"invoice:{document.number}",
+    )
+
+
+def _inputs(entry: Json) -> SettlementBook:
+    return read_book(canonical_json(entry["body"]["inputs"]))
+
+
+def _settled_key(period: AccountPeriod) -> str:
+    return f"{period.account}:{period.half_hour}:{period.run}"
+
+
+def _order(key: tuple[str, HalfHour, Run]) -> tuple[str, HalfHour, int]:
+    account, half_hour, run = key
+    return account, half_hour, run.position
+
+
+def _unit_subject(units: Iterable[str]) -> str | None:
+    named = sorted(set(units))
+    return f"unit:{named[0]}" if len(named) == 1 else None
+
+
+def _named(record: RegistryRecord) -> tuple[str, str]:
+    match record:
+        case MeteredSite():
+            return "site", record.name
+        case SecondaryBmUnit():
+            return "unit", record.id
+        case Consent():
+            return "consent", f"{record.site}:{record.validity.start}"
+        case Allocation():
+            return "allocation", f"{pair_key(record.pair)}:{record.validity.start}"
