@@ -53,11 +53,20 @@ def main() -> None:
 
 
 @app.command()
-def up(*, config: Config = None, as_json: AsJson = False) -> None:
+def up(
+    *,
+    config: Config = None,
+    sandbox: Annotated[
+        bool,
+        typer.Option("--sandbox", help="Serve recorded or simulated grid data on this machine."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Start GridFlex on this machine: database, Ray if none runs, Serve and the agents."""
     from gridflex.up import bring_up  # noqa: PLC0415 - imports Ray
 
-    run = bring_up(load_settings(config), say=_say_nothing if as_json else out.print)
+    say = _say_nothing if as_json else _say
+    run = bring_up(load_settings(config), sandbox=sandbox, say=say)
     if as_json:
         _print_json(asdict(run))
 
@@ -67,7 +76,7 @@ def down(config: Config = None) -> None:
     """End what ``gridflex up`` started; held jobs stay in the database."""
     from gridflex.up import bring_down  # noqa: PLC0415 - imports Ray
 
-    bring_down(load_settings(config), say=out.print)
+    bring_down(load_settings(config), say=_say)
 
 
 @app.command()
@@ -177,6 +186,10 @@ def _shown(settings: Settings) -> dict[str, Any]:
 
 def _minute(instant: str | None) -> str:
     return instant[:16].replace("T", " ") + "Z" if instant else "-"
+
+
+def _say(text: object) -> None:
+    out.print(text, highlight=False, soft_wrap=True)
 
 
 def _say_nothing(_text: object) -> None:

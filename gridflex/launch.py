@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import socket
@@ -24,10 +25,13 @@ import httpx
 import psutil
 
 from gridflex.adapters.ray_auth import find_token, is_token_wanted, token_headers
+from gridflex.agents.roles import NAMESPACE
 from gridflex.errors import SourceError
-from gridflex.settings import CONFIG_VARIABLE, Settings, dump_settings
+from gridflex.sandbox.grid.app import CONTROL_PATH
+from gridflex.settings import Settings, dump_settings
 
 HA_PROXY_VARIABLE: Final = "RAY_SERVE_ENABLE_HA_PROXY"
+GRIDFLEX: Final = str(Path(sys.executable).with_name("gridflex"))
 RAY: Final = str(Path(sys.executable).with_name("ray"))
 RAY_READY_S: Final = 90.0
 SERVE_READY_S: Final = 120.0
@@ -42,11 +46,13 @@ class RunState:
         ray_pid: Process that holds the local Ray head; None where Ray was already there.
         gcs_address: Where this Ray cluster is.
         url: Where GridFlex answers.
+        grid_pid: Process of the grid sandbox; None where the providers are asked.
     """
 
     ray_pid: int | None
     gcs_address: str
     url: str
+    grid_pid: int | None = None
 
 
 def start_ray(
@@ -67,7 +73,7 @@ def start_ray(
     """
     dashboard = urlsplit(settings.sites[0].ray_url)
     for port in (gcs_port, dashboard.port or 8265):
-        if not _is_free(port):
+        if not is_free(port):
             raise SourceError(f"port {port} is taken: another Ray cluster may run on this machine")
     logs = settings.state_path / "logs"
     logs.mkdir(parents=True, exist_ok=True)
@@ -113,7 +119,6 @@ def start_serve(settings: Settings, *, gcs_address: str) -> str:
     Raises:
         SourceError: They did not get ready in time.
     """
-    import ray  # noqa: PLC0415 - slow to import, and other commands do without
     from ray import serve  # noqa: PLC0415
 
     from gridflex.serve.app import (  # noqa: PLC0415
@@ -124,8 +129,7 @@ def start_serve(settings: Settings, *, gcs_address: str) -> str:
 
     config = write_settings(settings)
     os.environ.setdefault(HA_PROXY_VARIABLE, "1")
-    if not ray.is_initialized():
-        ray.init(address=gcs_address, namespace="gridflex", log_to_driver=False)
+    _connect(gcs_address)
     serve.start(http_options={"host": settings.http.host, "port": settings.http.port})
     args = ApplicationArgs(config=config)
     serve.run(build_beckn(args), name="beckn", route_prefix="/beckn")
@@ -167,8 +171,7 @@ def stop_serve(gcs_address: str) -> None:
 
     from gridflex.agents.actors import stop_agents  # noqa: PLC0415
 
-    if not ray.is_initialized():
-        ray.init(address=gcs_address, namespace="gridflex", log_to_driver=False)
+    _connect(gcs_address)
     serve.shutdown()  # type: ignore[no-untyped-call]
     stop_agents()
     ray.shutdown()
@@ -193,6 +196,17 @@ def end_session(pid: int) -> None:
     _reap(pid)
 
 
+def is_free(port: int) -> bool:
+    """Return whether nobody listens on a port of this machine."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 def free_port() -> int:
     """Return a port that nobody listens on."""
     with socket.socket() as probe:
@@ -214,25 +228,51 @@ def child(command: list[str], *, log: Path, ready_url: str, ready_s: float = 30.
     Raises:
         SourceError: It did not get ready; its last output is in the message.
     """
+    pid = start_child(command, log=log, ready_url=ready_url, ready_s=ready_s)
+    try:
+        yield pid
+    finally:
+        end_session(pid)
+
+
+def start_child(command: list[str], *, log: Path, ready_url: str, ready_s: float = 30.0) -> int:
+    """Start a server that goes on by itself, as `child` does, and return its process."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - the caller's own command
             command, stdout=output, stderr=output, start_new_session=True
         )
     try:
-        try:
-            _wait(lambda: answers(ready_url, process), ready_s, what=ready_url)
-        except SourceError as error:
-            tail = log.read_text(errors="replace")[-500:]
-            raise SourceError(f"{error}; its last words: {tail}") from error
-        yield process.pid
-    finally:
+        _wait(lambda: answers(ready_url, process), ready_s, what=ready_url)
+    except BaseException as error:
         end_session(process.pid)
+        if not isinstance(error, SourceError):
+            raise
+        tail = log.read_text(errors="replace")[-500:]
+        raise SourceError(f"{error}; its last words: {tail}") from error
+    return process.pid
 
 
-def config_environment(settings: Settings) -> dict[str, str]:
-    """Return the environment with which other processes find these settings."""
-    return {CONFIG_VARIABLE: str(settings.state_path / "settings.yaml")}
+def start_grid_sandbox(settings: Settings) -> tuple[int, str]:
+    """Start the grid data server on a free port and return its process and address.
+
+    Args:
+        settings: Its clock and the state folder.
+
+    Raises:
+        SourceError: It did not get ready.
+    """
+    base = f"http://127.0.0.1:{(port := free_port())}"
+    config = write_settings(settings)
+    command = [GRIDFLEX, "sandbox", "grid", "--config", str(config), "--port", str(port)]
+    log = settings.state_path / "logs" / "grid.log"
+    return start_child(command, log=log, ready_url=base + CONTROL_PATH), base
+
+
+def degraded(url: str) -> dict[str, str]:
+    """Return what a running GridFlex says of its impaired agents, by name."""
+    body: dict[str, str] = httpx.get(f"{url}/readyz", timeout=10).json().get("degraded", {})
+    return body
 
 
 def answers(url: str, process: subprocess.Popen[bytes] | None = None) -> bool:
@@ -244,6 +284,16 @@ def answers(url: str, process: subprocess.Popen[bytes] | None = None) -> bool:
     except httpx.HTTPError:
         return False
     return answer.is_success
+
+
+def _connect(gcs_address: str) -> None:
+    import ray  # noqa: PLC0415 - slow to import
+
+    if not ray.is_initialized():
+        ray.init(
+            address=gcs_address, namespace=NAMESPACE, log_to_driver=False, logging_level="WARNING"
+        )
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
 
 
 def _ensure_token() -> None:
@@ -260,16 +310,6 @@ def _wait(is_ready: Callable[[], bool], limit_s: float, *, what: str) -> None:
         if time.monotonic() > deadline:
             raise SourceError(f"{what} did not get ready in {limit_s:g} s")
         time.sleep(0.2)
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def _session(leader: int) -> list[int]:

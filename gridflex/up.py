@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Final
-from urllib.parse import urlsplit
 
 from gridflex import launch
 from gridflex.adapters import database
 from gridflex.adapters.ray_auth import MODE_VARIABLE, is_token_wanted
 from gridflex.launch import RunState
+from gridflex.sandbox.grid.app import ELEXON_PATH, OCTOPUS_PATH
 from gridflex.settings import Settings
 
 GCS_PORT: Final = 6379
 Say = Callable[[object], None]
 
 
-def bring_up(settings: Settings, *, say: Say) -> RunState:
+def bring_up(settings: Settings, *, sandbox: bool, say: Say) -> RunState:
     """Start what does not run yet and return what runs.
 
     Ray is used where ``RAY_ADDRESS`` names a cluster or the first site answers; else a head
     is started on this machine.
+
+    Args:
+        settings: What is configured.
+        sandbox: Whether to serve grid data on this machine, recorded where some is found for the
+            present time, else simulated; it says which. Without, the providers are asked.
+        say: Told what is being done.
 
     Raises:
         SourceError: Something did not start; what had been started is ended again.
@@ -31,19 +38,27 @@ def bring_up(settings: Settings, *, say: Say) -> RunState:
     if running and launch.answers(f"{running.url}/healthz"):
         say(f"GridFlex already runs at {running.url}")
         return running
-    say("database ...")
-    database.ensure_database(settings)
-    gcs_address, ray_pid = _ray(settings, say)
-    say("Serve and agents ...")
-    try:
-        url = launch.start_serve(settings, gcs_address=gcs_address)
-    except BaseException:
+    if running:
+        _end(settings, running)
+    with ExitStack() as undo:
+        say("database ...")
+        database.ensure_database(settings)
+        grid_pid = None
+        if sandbox:
+            say("grid data server ...")
+            settings, grid_pid = _with_sandbox(settings)
+            undo.callback(launch.end_session, grid_pid)
+        gcs_address, ray_pid = _ray(settings, say)
         if ray_pid:
-            launch.end_session(ray_pid)
-        raise
-    run = RunState(ray_pid=ray_pid, gcs_address=gcs_address, url=url)
+            undo.callback(launch.end_session, ray_pid)
+        say("Serve and agents ...")
+        url = launch.start_serve(settings, gcs_address=gcs_address)
+        undo.pop_all()
+    run = RunState(ray_pid=ray_pid, gcs_address=gcs_address, url=url, grid_pid=grid_pid)
     launch.save_run(settings, run)
-    say(f"GridFlex answers at {url}; API documentation at {url}/docs")
+    say(f"GridFlex answers at {url}; its API is described at {url}/docs")
+    for name, why in launch.degraded(url).items():
+        say(f"degraded: {name}: {why}")
     say(_how_to_submit(url))
     return run
 
@@ -53,12 +68,19 @@ def bring_down(settings: Settings, *, say: Say) -> None:
     run = launch.load_run(settings)
     if run is None:
         say("nothing to end: GridFlex was not started from this state folder")
-    elif run.ray_pid:
+        return
+    _end(settings, run)
+    goes_on = "" if run.ray_pid else "; Ray, which was there before, goes on"
+    say(f"ended GridFlex{goes_on}")
+
+
+def _end(settings: Settings, run: RunState) -> None:
+    if run.ray_pid:
         launch.end_session(run.ray_pid)
-        say("ended Serve, the agents and Ray")
     else:
         launch.stop_serve(run.gcs_address)
-        say("ended Serve and the agents; Ray goes on")
+    if run.grid_pid:
+        launch.end_session(run.grid_pid)
     database.stop_embedded(settings)
     launch.forget_run(settings)
 
@@ -68,10 +90,21 @@ def _ray(settings: Settings, say: Say) -> tuple[str, int | None]:
     if named:
         return named, None
     if launch.answers(f"{settings.sites[0].ray_url}/api/version"):
-        host = urlsplit(settings.sites[0].ray_url).hostname or "127.0.0.1"
-        return f"{host}:{GCS_PORT}", None
+        return "auto", None
     say("Ray ...")
-    return f"127.0.0.1:{GCS_PORT}", launch.start_ray(settings, gcs_port=GCS_PORT)
+    port = GCS_PORT if launch.is_free(GCS_PORT) else launch.free_port()
+    return f"127.0.0.1:{port}", launch.start_ray(settings, gcs_port=port)
+
+
+def _with_sandbox(settings: Settings) -> tuple[Settings, int]:
+    """Start the grid sandbox and return settings that name it, and its process."""
+    pid, base = launch.start_grid_sandbox(settings)
+    urls = {
+        "carbon_intensity_url": base,
+        "elexon_url": base + ELEXON_PATH,
+        "octopus_url": base + OCTOPUS_PATH,
+    }
+    return settings.model_copy(update={"grid": settings.grid.model_copy(update=urls)}), pid
 
 
 def _how_to_submit(url: str) -> str:
