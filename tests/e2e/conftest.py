@@ -15,13 +15,18 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gridflex.adapters import database
 from gridflex.settings import Settings
 
+TEMPLATE = "gridflex_template"
+
 
 @pytest.fixture(scope="session")
-def embedded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def embedded_server() -> Iterator[str]:
     """The URL of an embedded server with the newest schema."""
-    settings = Settings(state_dir=tmp_path_factory.mktemp("state"))
-    yield database.ensure_database(settings)
+    settings = Settings(state_dir=_own_folder())
+    url = database.ensure_database(settings)
+    _make_template(url)
+    yield url
     database.stop_embedded(settings)
+    shutil.rmtree(settings.state_dir, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -36,17 +41,23 @@ def system_server() -> Iterator[str]:
     server.start()
     try:
         database.migrate(server.url)
+        _make_template(server.url)
         yield server.url
     finally:
         server.stop()
 
 
+def _own_folder() -> Path:
+    """Return a new folder outside pytest's, which any later run of pytest closes to other users."""
+    return Path(tempfile.mkdtemp(prefix="gridflex-pg-"))
+
+
 class _SystemServer:
-    """Lives in a short-named folder of its own: pytest closes its folders to other users."""
+    """PostgreSQL as the system has it, on a socket."""
 
     def __init__(self, binaries: Path) -> None:
         self._binaries = binaries
-        self._folder = Path(tempfile.mkdtemp(prefix="gridflex-pg-"))
+        self._folder = _own_folder()
         self._data = self._folder / "data"
         self.url = f"postgresql://postgres@/postgres?host={self._folder}"
 
@@ -68,13 +79,23 @@ class _SystemServer:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/")
 
 
+def _make_template(server: str) -> None:
+    """Keep a copy that nobody connects to, so that it can be copied at any time."""
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("SELECT pg_reload_conf()")
+    elsewhere = server.replace("/postgres?", "/template1?")
+    with psycopg.connect(elsewhere, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {TEMPLATE} TEMPLATE postgres")
+
+
 @pytest.fixture(params=["embedded_server", "system_server"])
 def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """An empty database of its own for one test, on each kind of server."""
     server: str = request.getfixturevalue(request.param)
     name = f"test_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE postgres')
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE {TEMPLATE}')
     yield server.replace("/postgres?", f"/{name}?")
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
