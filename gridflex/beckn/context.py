@@ -52,12 +52,14 @@ _BAP: Final = ("bapId", "bapUri")
 _BPP: Final = ("bppId", "bppUri")
 
 
-def utc(text: str) -> datetime:
-    """Return an RFC 3339 instant in UTC.
+def utc(text: str | datetime) -> datetime:
+    """Return an RFC 3339 instant in UTC; an aware instant of our own passes.
 
     Raises:
         ValueError: It is not one.
     """
+    if isinstance(text, datetime) and text.tzinfo is not None:
+        return text.astimezone(UTC)
     if not isinstance(text, str) or not _RFC3339.fullmatch(text):
         raise ValueError("must be an RFC 3339 instant such as 2026-07-01T18:00:00Z")
     try:

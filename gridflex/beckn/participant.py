@@ -20,7 +20,7 @@ from gridflex.beckn.keeping import Arrived, Decision, HeldError, Hold, Outgoing,
 from gridflex.beckn.messages import Message
 from gridflex.beckn.payloads import ContractMessage
 from gridflex.beckn.phrasing import as_cancelled, as_named
-from gridflex.beckn.states import ContractState, Patience, Side, Stage, Step
+from gridflex.beckn.states import ContractState, Patience, Side, Step
 from gridflex.beckn.verification import Background, is_answer
 from gridflex.beckn.writing import Author, Peer, peer_of
 from gridflex.errors import ContractError
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 AT_ONCE: Final = 100
 """Messages taken up in one go."""
+
+SERVICE_ACTIONS: Final = frozenset({"discover", "catalog/publish"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,12 +361,15 @@ def screen_contract(message: Message, background: Background, now: datetime) -> 
     Raises:
         BecknError: It is not possible now.
     """
-    if is_answer(message.context) or not _is_about_contract(message):
+    action = message.action
+    if is_answer(message.context):
         return
+    if action in SERVICE_ACTIONS:
+        raise BecknError(Code.CTX_ACTION_MISMATCH, f"{action} is for the network's services")
     patience = Patience()
     if background.state is None:
         open_contract(message, side=Side.BPP, now=now, patience=patience)
-    else:
+    elif _is_about_contract(message):
         advance(background.state, message, now=now, patience=patience)
 
 
@@ -373,11 +378,7 @@ def _is_about_contract(message: Message) -> bool:
 
 
 def _freed(state: ContractState) -> tuple[str, ...]:
-    is_seller = state.side is Side.BPP
-    return (state.transaction_id,) if is_seller and state.stage in _WITHOUT_HOLD else ()
-
-
-_WITHOUT_HOLD: Final = frozenset({Stage.COMPLETE, Stage.CANCELLED, Stage.REFUSED, Stage.EXPIRED})
+    return (state.transaction_id,) if state.stage.is_final else ()
 
 
 def sayings(*some: Saying) -> Reaction:

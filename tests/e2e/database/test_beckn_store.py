@@ -14,7 +14,7 @@ from gridflex.beckn.keeping import Decision, HeldError, Hold
 from gridflex.beckn.states import Side, Stage
 from gridflex.errors import SourceError
 from gridflex.halfhour import HalfHour
-from tests.unit.beckn.network import DRAFT, SELLER, Seller, both, buy, network
+from tests.unit.beckn.network import DRAFT, SELLER, ScriptedSeller, both, buy, network
 from tests.unit.beckn.wire import BAP, NOW, TRANSACTION
 
 OTHER = "5d1f0d7e-93a4-4f0b-8f5e-2f0f3b9c1a77"
@@ -76,8 +76,8 @@ async def test_a_confirmation_that_never_arrives_frees_what_it_held(store: Beckn
 
 
 async def test_two_sellers_over_one_database_never_sell_the_same_thing(store: BecknStore) -> None:
-    first = network(stores=(None, store), seller=Seller("job-1"))
-    second = network(stores=(None, store), seller=Seller("job-1"))
+    first = network(stores=(None, store), seller=ScriptedSeller("job-1"))
+    second = network(stores=(None, store), seller=ScriptedSeller("job-1"))
 
     sold = [await both(first, await buy(first)), await both(second, await buy(second))]
 

@@ -17,6 +17,7 @@ from gridflex.beckn.participant import (
     Participant,
     Reaction,
     Saying,
+    Trader,
     sayings,
     screen_contract,
 )
@@ -51,7 +52,7 @@ Mischief = Callable[[str, int], str | None]
 """What happens to the nth attempt to send an action: lose, drop-ack, refuse, twice."""
 
 
-class Buyer:
+class ScriptedBuyer:
     """Says the next thing whenever it can."""
 
     def __init__(self) -> None:
@@ -69,7 +70,7 @@ class Buyer:
         self.ends.append(state)
 
 
-class Seller(Buyer):
+class ScriptedSeller(ScriptedBuyer):
     """Sells one thing once."""
 
     def __init__(self, thing: str = "job-1") -> None:
@@ -97,7 +98,7 @@ class Place:
     participant: Participant
     receiver: Receiver
     store: Store
-    trader: Buyer
+    trader: Trader
 
 
 @dataclass
@@ -144,7 +145,7 @@ class Network:
         await courier.send(self.now)
 
 
-def place(local: Local, key: SigningKey, trader: Buyer, store: Store | None = None) -> Place:
+def place(local: Local, key: SigningKey, trader: Trader, store: Store | None = None) -> Place:
     kept = store or MemoryStore()
     author = Author(local, key=key, network_id=NETWORK, new_id=lambda: str(uuid.uuid4()))
     return Place(
@@ -166,11 +167,12 @@ def network(
     mischief: Mischief | None = None,
     *,
     stores: tuple[Store | None, Store | None] = (None, None),
-    seller: Seller | None = None,
+    seller: Trader | None = None,
+    buyer: Trader | None = None,
 ) -> Network:
     places = {
-        BAP.url: place(BAP, BAP_KEY, Buyer(), stores[0]),
-        BPP.url: place(BPP, BPP_KEY, seller or Seller(), stores[1]),
+        BAP.url: place(BAP, BAP_KEY, buyer or ScriptedBuyer(), stores[0]),
+        BPP.url: place(BPP, BPP_KEY, seller or ScriptedSeller(), stores[1]),
     }
     return Network(places, mischief or (lambda _action, _attempt: None))
 

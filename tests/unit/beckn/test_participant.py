@@ -7,8 +7,8 @@ import pytest
 
 from gridflex.beckn.memory import MemoryStore
 from gridflex.beckn.signing import SignatureHeader, is_signed_by, public_key
-from gridflex.beckn.states import Side, Stage
-from tests.unit.beckn.network import DRAFT, SELLER, Network, both, buy, network
+from gridflex.beckn.states import ContractState, Side, Stage
+from tests.unit.beckn.network import DRAFT, SELLER, Network, ScriptedBuyer, both, buy, network
 from tests.unit.beckn.wire import BAP, BAP_KEY, BPP, BPP_KEY, CONTRACT_ID
 
 ACTIONS = ["select", "on_select", "init", "on_init", "confirm", "on_confirm"]
@@ -136,8 +136,14 @@ async def test_everybody_hears_once_that_a_contract_ended() -> None:
 
     await buy(net, until=timedelta(minutes=10))
 
-    assert [state.stage for state in net.places[BAP.url].trader.ends] == [Stage.EXPIRED]
-    assert [state.stage for state in net.places[BPP.url].trader.ends] == [Stage.CANCELLED]
+    assert [state.stage for state in ends(net, BAP.url)] == [Stage.EXPIRED]
+    assert [state.stage for state in ends(net, BPP.url)] == [Stage.CANCELLED]
+
+
+def ends(net: Network, url: str) -> list[ContractState]:
+    trader = net.places[url].trader
+    assert isinstance(trader, ScriptedBuyer)
+    return trader.ends
 
 
 async def test_a_request_that_arrived_before_is_not_taken_for_refused() -> None:
