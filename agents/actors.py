@@ -17,10 +17,14 @@ from typing import Final, TypeVar
 import ray
 from ray.actor import ActorProxy
 
+from gridflex.adapters.grid_store import GridStore
+from gridflex.adapters.ledger_feed import LedgerFeed
+from gridflex.adapters.receipt_store import ReceiptStore
+from gridflex.agents.bookkeeper import Bookkeeper
 from gridflex.agents.loop import Next, Tick, run_forever
 from gridflex.agents.orchestrator import Orchestrator
 from gridflex.agents.ports import Ports, build_ports
-from gridflex.agents.roles import GRID, NAMESPACE, ORCHESTRATOR, WORKLOAD
+from gridflex.agents.roles import BOOKS, GRID, NAMESPACE, ORCHESTRATOR, WORKLOAD
 from gridflex.agents.workload import Workload
 from gridflex.errors import SourceError
 from gridflex.halfhour import HalfHour
@@ -35,6 +39,9 @@ FASTEST_POLL_S: Final = 0.5
 
 ASK_AGAIN_S: Final = 20.0
 """Wall time after which a stop that had no effect is asked for again."""
+
+BOOKS_EVERY_S: Final = 300.0
+"""GridFlex time between two looks at what is to be recorded."""
 
 RETRY_S: Final = 2.0
 
@@ -55,14 +62,17 @@ class WorkloadActor:
 
 
 class GridActor:
-    """`Grid` behind Ray. Builds the core and ticks it; decides nothing."""
+    """`Grid` and `Bookkeeper` behind Ray. Builds the cores and ticks them; decides nothing."""
 
     def __init__(self, settings_yaml: str) -> None:
         self._loop = _AgentLoop(GRID, settings_yaml, _grid_tick, frozenset())
+        wanted = frozenset({"plan", "stop", "ended"})
+        self._books = _AgentLoop(BOOKS, settings_yaml, _books_tick, wanted)
 
     @ray.method
     async def ping(self) -> str:
-        """Return the agent's role; raises what ended its loop, if it ended."""
+        """Return the agent's role; raises what ended a loop, if one ended."""
+        self._books.role()
         return self._loop.role()
 
 
@@ -182,6 +192,25 @@ async def _grid_tick(ports: Ports) -> Tick:
         report = await ports.grid.tick(now)
         degraded = {feed.source: feed.reason for feed in report.degraded}
         return Next(ports.settings.grid.poll_s, {"saved": report.saved, "degraded": degraded})
+
+    return tick
+
+
+async def _books_tick(ports: Ports) -> Tick:
+    ledger = ports.signing_ledger()
+    core = Bookkeeper(
+        ledger=ledger,
+        feed=LedgerFeed(ports.engine),
+        receipts=ReceiptStore(ports.engine, ledger=ledger),
+        jobs=ports.jobs,
+        outturns=GridStore(ports.engine),
+        sites=await ports.sites(),
+        restart=ports.restart,
+    )
+
+    async def tick(now: datetime, _reasons: frozenset[str]) -> Next:
+        report = await core.tick(now)
+        return Next(min(BOOKS_EVERY_S, _to_next_half_hour_s(now)), asdict(report))
 
     return tick
 

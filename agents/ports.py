@@ -15,9 +15,12 @@ from gridflex.adapters.database import connect, ensure_database
 from gridflex.adapters.grid_feeds import grid_feeds
 from gridflex.adapters.grid_store import GridStore
 from gridflex.adapters.job_store import JobStore
+from gridflex.adapters.ledger_key import LedgerKey
+from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.adapters.packages import PackageStore
 from gridflex.adapters.plan_store import PlanStore
 from gridflex.adapters.ray_jobs import RayJobs
+from gridflex.adapters.receipt_store import ReceiptStore
 from gridflex.agents.grid import Grid
 from gridflex.errors import SourceError
 from gridflex.fleet import Site
@@ -41,6 +44,8 @@ class Ports:
         grid: Prices and intensity, polled and known.
         clusters: Job API of each site, by site name.
         packages: Uploaded packages.
+        ledger: The ledger, without its key; see `signing_ledger`.
+        receipts: Receipts of jobs.
     """
 
     settings: Settings
@@ -53,6 +58,19 @@ class Ports:
     grid: Grid
     clusters: Mapping[str, RayJobs]
     packages: PackageStore
+    ledger: LedgerStore
+    receipts: ReceiptStore
+
+    def signing_ledger(self) -> LedgerStore:
+        """Return the ledger with its key, for the one process that signs.
+
+        Raises:
+            ContractError: Others may read the key, or it is another ledger's.
+            SourceError: The key's folder cannot be used.
+        """
+        origin = self.settings.ledger.origin
+        key = LedgerKey(self.settings.ledger_key_path, origin=origin)
+        return LedgerStore(self.engine, key=key)
 
     @property
     def restart(self) -> timedelta:
@@ -94,6 +112,7 @@ def build_ports(settings: Settings, *, pool_size: int = 5) -> Ports:
     engine = connect(url, pool_size=pool_size)
     store = GridStore(engine)
     regions = [site.postcode for site in settings.sites if site.postcode]
+    ledger = LedgerStore(engine)
     clusters = {site.name: RayJobs.of_site(site) for site in settings.sites}
     return Ports(
         settings=settings,
@@ -110,4 +129,6 @@ def build_ports(settings: Settings, *, pool_size: int = 5) -> Ports:
         ),
         clusters=clusters,
         packages=PackageStore(settings.package_url),
+        ledger=ledger,
+        receipts=ReceiptStore(engine, ledger=ledger),
     )

@@ -160,6 +160,21 @@ class HttpSettings(BaseModel, extra="forbid", frozen=True):
     token: SecretStr | None = None
 
 
+class LedgerSettings(BaseModel, extra="forbid", frozen=True):
+    """The ledger's name and key.
+
+    Attributes:
+        origin: Name of this ledger, in its key and its checkpoints; unique in the world.
+        key_dir: Folder with the signing key, readable by its owner only; must be the same on every
+            node that may run the agents. None is in ``state_dir``.
+        timestamp_url: RFC 3161 authority that stamps checkpoints; None for none.
+    """
+
+    origin: str = Field(default="gridflex.local/ledger", pattern=r"^[^\s+]{1,200}$")
+    key_dir: Path | None = None
+    timestamp_url: str | None = None
+
+
 class Settings(BaseSettings):
     """Everything GridFlex can be told.
 
@@ -173,6 +188,7 @@ class Settings(BaseSettings):
         grid: Price and carbon providers.
         planner: Planning weights and limits.
         http: Listening address and authentication.
+        ledger: Name and key of the ledger.
         checkpoint_dir: Folder or URL under which each job gets a folder for its checkpoints; must
             be reachable from every node of its site. None is in ``state_dir``.
         default_duration: Run time assumed for a job without ``duration`` and without history.
@@ -191,6 +207,7 @@ class Settings(BaseSettings):
     grid: GridSettings = GridSettings()
     planner: PlannerSettings = PlannerSettings()
     http: HttpSettings = HttpSettings()
+    ledger: LedgerSettings = LedgerSettings()
     default_duration: timedelta = timedelta(hours=1)
 
     @classmethod
@@ -221,6 +238,12 @@ class Settings(BaseSettings):
     def package_url(self) -> str:
         """Where uploaded packages are kept, as an fsspec URL."""
         return self.packages_url or f"file://{self.state_path / 'packages'}"
+
+    @property
+    def ledger_key_path(self) -> Path:
+        """Folder of the ledger's signing key."""
+        named = self.ledger.key_dir
+        return named.expanduser().absolute() if named else self.state_path / "ledger"
 
     @property
     def checkpoint_root(self) -> str:

@@ -255,3 +255,19 @@ class LedgerTimestampRow(SQLModel, table=True):
     authority: str = Field(primary_key=True)
     stamped_at: datetime = Field(sa_column=instant())
     token: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
+class ReceiptRow(SQLModel, table=True):
+    """The details of one receipt, whose digest its ledger entry holds; append-only."""
+
+    __tablename__ = "receipt"
+
+    ledger_index: int = Field(
+        sa_column=Column(
+            BigInteger, ForeignKey("ledger_entry.index"), primary_key=True, autoincrement=False
+        )
+    )
+    job_id: str
+    details: Json = Field(sa_column=json_object())
+
+    __table_args__ = (Index("receipt_of_job", "job_id", "ledger_index"),)

@@ -38,6 +38,7 @@ class EventType(StrEnum):
     DVN_SUBMITTED = "dv.notified"
     ECVN_SUBMITTED = "ecvn.submitted"
     INVOICE_ISSUED = "invoice.issued"
+    JOB_CHANGED = "job.changed"
     KEY_ROTATED = "key.rotated"
     METER_RECEIVED = "meter.received"
     OVERRIDE_MADE = "override.made"

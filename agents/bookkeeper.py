@@ -1,0 +1,286 @@
+"""Bookkeeper: puts what happened into the ledger, signs it and issues receipts.
+
+It reads what the other agents stored, so that nobody has to wait for the ledger, and a ledger
+that cannot be written stops no job. Nothing is kept between ticks that PostgreSQL does not have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+import numpy as np
+
+from gridflex.adapters.job_store import JobStore
+from gridflex.adapters.ledger_feed import LedgerFeed
+from gridflex.adapters.ledger_store import LedgerStore
+from gridflex.adapters.receipt_store import ReceiptStore
+from gridflex.adapters.tables import EnergyRow
+from gridflex.agents.grid import USUAL_LEVEL_FROM
+from gridflex.fleet import Site, dynamic_power_kw
+from gridflex.halfhour import HalfHour
+from gridflex.jobs import JobId
+from gridflex.ledger.event import EventType
+from gridflex.lifecycle import Job
+from gridflex.market.receipts import (
+    Basis,
+    Evidence,
+    HalfHourUse,
+    JobRecord,
+    draft_receipt,
+    weakest,
+)
+from gridflex.report import Energy, QueuedJob, run_now_starts, spread
+from gridflex.signals import NATIONAL, Origin, Series, Signal
+
+BATCH: Final = 1_000
+RECEIPT_AFTER: Final = timedelta(hours=1)
+"""After the end of a job: its last reading and the outturns come half an hour late."""
+
+RECEIPT_WITHIN: Final = timedelta(days=7)
+"""How long a job without known prices is tried again."""
+
+_ENERGY: Final = {
+    "measured": Basis.MEASURED,
+    "modelled": Basis.MODELLED,
+    "declared": Basis.ASSUMED,
+}
+_GRID: Final = {
+    Origin.LIVE: Basis.MEASURED,
+    Origin.RECORDED: Basis.MEASURED,
+    Origin.COMPUTED: Basis.MODELLED,
+    Origin.SIMULATED: Basis.ASSUMED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BookkeeperReport:
+    """What one tick did.
+
+    Args:
+        recorded: How many events are new in the ledger.
+        size: How many entries it has under its newest checkpoint.
+        receipts: Jobs that got a receipt.
+        waiting: Jobs that ended and wait for readings or outturns.
+    """
+
+    recorded: int
+    size: int
+    receipts: tuple[str, ...]
+    waiting: tuple[str, ...]
+
+
+class Outturns(Protocol):
+    """Where outturns are kept; see `gridflex.adapters.grid_store.GridStore`."""
+
+    async def outturn(
+        self,
+        signal: Signal,
+        *,
+        region: str,
+        source: str,
+        start: HalfHour,
+        half_hours: int,
+        known_at: datetime,
+    ) -> Series | None:
+        """Return the outturns of one source as they were known at ``known_at``."""
+        ...
+
+
+class Bookkeeper:
+    """Keeps the ledger.
+
+    Args:
+        ledger: Where events go; has the key.
+        feed: What the other agents stored.
+        receipts: Where receipts go.
+        jobs: Jobs and their readings.
+        outturns: Prices and intensities as they turned out.
+        sites: The sites, the default one first.
+        restart: What a start takes before work goes on.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: LedgerStore,
+        feed: LedgerFeed,
+        receipts: ReceiptStore,
+        jobs: JobStore,
+        outturns: Outturns,
+        sites: Sequence[Site],
+        restart: timedelta,
+    ) -> None:
+        self._ledger = ledger
+        self._feed = feed
+        self._receipts = receipts
+        self._jobs = jobs
+        self._outturns = outturns
+        self._sites = {site.name: site for site in sites}
+        self._default = sites[0]
+        self._restart = restart
+
+    async def tick(self, now: datetime) -> BookkeeperReport:
+        """Record what is new, issue the receipts that are due, and sign.
+
+        Raises:
+            SourceError: The database cannot be reached.
+            ContractError: The ledger cannot be extended or signed; see `LedgerStore`.
+        """
+        recorded = await self._record(now)
+        issued, waiting = await self._issue(now)
+        signed = await self._ledger.sign(now=now)
+        return BookkeeperReport(recorded, signed.size, tuple(issued), tuple(waiting))
+
+    async def _record(self, now: datetime) -> int:
+        recorded = 0
+        while events := await self._feed.unrecorded(limit=BATCH):
+            await self._ledger.append(events, now=now)
+            recorded += len(events)
+        return recorded
+
+    async def _issue(self, now: datetime) -> tuple[list[str], list[str]]:
+        ended = await self._jobs.ended_since(now - RECEIPT_WITHIN)
+        over = [job for job in ended if job.ended_at and job.ended_at + RECEIPT_AFTER <= now]
+        have = await self._receipts.issued([job.id for job in over])
+        due = [job for job in over if _started(job) and job.id not in have]
+        issued, waiting = [], []
+        starts = run_now_starts(self._queue(ended), site_gpus=self._gpus()) if due else {}
+        for job in due:
+            record = await self._record_of(job, starts[job.id], now=now)
+            if record is None:
+                waiting.append(str(job.id))
+                continue
+            await self._receipts.issue(draft_receipt(record), now=now)
+            issued.append(str(job.id))
+        return issued, waiting
+
+    def _queue(self, jobs: Sequence[Job]) -> list[QueuedJob]:
+        return [
+            QueuedJob(
+                job.id,
+                job.submitted_at,
+                self._unbroken(job),
+                min(job.flexibility.gpus, self._site(job).gpus),
+                self._site(job).name,
+            )
+            for job in jobs
+            if _started(job)
+        ]
+
+    def _gpus(self) -> dict[str, int]:
+        return {name: site.gpus for name, site in self._sites.items()}
+
+    def _site(self, job: Job) -> Site:
+        return self._sites.get(job.attempts[0].site, self._default)
+
+    def _unbroken(self, job: Job) -> timedelta:
+        """Return how long one unbroken run would have taken: without the starts in between."""
+        ran = job.run_time(job.ended_at or job.submitted_at)
+        starts = sum(1 for attempt in job.attempts if attempt.started_at)
+        return max(ran - self._restart * (starts - 1), timedelta(0))
+
+    async def _record_of(self, job: Job, run_now: datetime, *, now: datetime) -> JobRecord | None:
+        readings = await self._jobs.energy([str(job.id)])
+        if not _is_complete(job, readings):
+            return None
+        site = self._site(job)
+        used = _by_half_hour(readings)
+        power_kw = dynamic_power_kw(job.flexibility, site, cpus=job.request.entrypoint_cpus)
+        unbroken = self._unbroken(job)
+        compared = spread(run_now, run_time=unbroken, power_kw=power_kw)
+        price = await self._known(Signal.PRICE, [NATIONAL], used, compared, now)
+        regions = [site.postcode, NATIONAL] if site.postcode else [NATIONAL]
+        intensity = await self._known(Signal.INTENSITY, regions, used, compared, now)
+        if price is None or intensity is None:
+            return None
+        origins = {price.origin, intensity.origin}
+        return JobRecord(
+            job=job,
+            half_hours=_uses(used, compared, price, intensity),
+            redone=job.run_time(job.ended_at or now) - unbroken,
+            energy=weakest(_ENERGY[row.method] for row in readings),
+            grid=weakest(_GRID[one] for one in origins),
+            grid_origin=", ".join(sorted(origins)),
+            evidence=await self._evidence(job.id),
+            unbroken=Basis.MEASURED if len(job.attempts) == 1 else Basis.MODELLED,
+        )
+
+    async def _known(
+        self,
+        signal: Signal,
+        regions: Sequence[str],
+        used: Energy,
+        compared: Energy,
+        now: datetime,
+    ) -> Series | None:
+        """Return the outturns over both runs of a job; None while one is missing."""
+        first, last = min({*used, *compared}), max({*used, *compared})
+        for region in regions:
+            series = await self._outturns.outturn(
+                signal,
+                region=region,
+                source=USUAL_LEVEL_FROM[signal],
+                start=first,
+                half_hours=first.until(last) + 1,
+                known_at=now,
+            )
+            if series is not None and _has_all(series, [*used, *compared]):
+                return series
+        return None
+
+    async def _evidence(self, job_id: JobId) -> tuple[Evidence, ...]:
+        logged = await self._ledger.find(
+            EventType.JOB_CHANGED,
+            EventType.OVERRIDE_MADE,
+            EventType.METER_RECEIVED,
+            subject=f"job:{job_id}",
+        )
+        return tuple(Evidence(one.index, one.leaf.hex()) for one in logged)
+
+
+def _started(job: Job) -> bool:
+    return any(attempt.started_at for attempt in job.attempts)
+
+
+def _is_complete(job: Job, readings: Sequence[EnergyRow]) -> bool:
+    """Whether the readings cover all the time that the job ran, to the second."""
+    ran = job.run_time(job.ended_at or job.submitted_at)
+    metered = timedelta(seconds=sum(row.running_s for row in readings))
+    return abs(ran - metered) < timedelta(seconds=1)
+
+
+def _by_half_hour(readings: Sequence[EnergyRow]) -> dict[HalfHour, float]:
+    energy: dict[HalfHour, float] = {}
+    for row in readings:
+        half_hour = HalfHour.containing(row.start)
+        energy[half_hour] = energy.get(half_hour, 0.0) + row.energy_kwh
+    return energy
+
+
+def _has_all(series: Series, half_hours: Sequence[HalfHour]) -> bool:
+    return all(np.isfinite(_at(series, one)) for one in half_hours)
+
+
+def _at(series: Series, half_hour: HalfHour) -> float:
+    return float(series.values[series.start.until(half_hour)])
+
+
+def _uses(
+    used: Mapping[HalfHour, float],
+    compared: Mapping[HalfHour, float],
+    price: Series,
+    intensity: Series,
+) -> tuple[HalfHourUse, ...]:
+    return tuple(
+        HalfHourUse(
+            half_hour=one,
+            used_kwh=used.get(one, 0.0),
+            run_now_kwh=compared.get(one, 0.0),
+            price_gbp_per_mwh=_at(price, one),
+            average_gco2_per_kwh=_at(intensity, one),
+        )
+        for one in sorted({*used, *compared})
+    )
