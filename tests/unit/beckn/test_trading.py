@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from gridflex.beckn.buying import BuyingPolicy, settlement_fault
-from gridflex.beckn.entities import Catalog, ContractCode, Offer, Resource
+from gridflex.beckn.entities import Catalog, Contract, ContractCode, Offer, Resource
 from gridflex.beckn.keeping import Hold
+from gridflex.beckn.messages import Message
 from gridflex.beckn.offers import order_of, read_listed, read_order
 from gridflex.beckn.payloads import ContractMessage, KnownContractMessage
 from gridflex.beckn.reporting import due_gbp, rows_of
@@ -331,3 +332,21 @@ async def test_rows_are_signed_energy_against_the_baseline() -> None:
     assert by_start[TWO_AM] == Decimal("18.75")
     worse = [replace(row, used_kwh=Decimal(0), baseline_kwh=row.asked_kwh) for row in rows]
     assert sum(row.shifted_kwh for row in worse) == Decimal(-150)
+
+
+async def test_a_seller_who_answers_about_another_start_gets_a_cancellation() -> None:
+    trade = Trade()
+    honest = trade.seller._contract
+
+    def dishonest(message: Message, *others: Any, **more: Any) -> Contract:  # noqa: ANN401 - passed on
+        wire = honest(message, *others, **more).to_wire()
+        grid = wire["commitments"][0]["commitmentAttributes"]
+        grid["intervalPeriod"]["start"] = "2026-07-01T21:00:00Z"
+        return Contract.model_validate(wire)
+
+    trade.seller._contract = dishonest  # type: ignore[method-assign]
+    await trade.discover()
+
+    (bought,), (sold,) = await trade.contracts()
+    assert (bought.stage, sold.stage) == (Stage.CANCELLED, Stage.CANCELLED)
+    assert "init" not in trade.net.attempts

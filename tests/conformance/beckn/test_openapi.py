@@ -1,0 +1,148 @@
+"""Everything GridFlex says is valid by the official documents, and so are its answers."""
+
+import json
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from gridflex.beckn.acknowledging import Reply, ack, ack_without_callback, nack
+from gridflex.beckn.buying import discovery
+from gridflex.beckn.context import DIRECTION
+from gridflex.beckn.errors import BecknError
+from gridflex.beckn.memory import MemoryStore
+from gridflex.beckn.payloads import (
+    ContractMessage,
+    KnownContractMessage,
+    PublishMessage,
+    RateMessage,
+    Support,
+    SupportMessage,
+    Tracking,
+    TrackingMessage,
+)
+from gridflex.beckn.states import ContractState
+from gridflex.beckn.writing import Peer
+from tests.conformance.beckn.official import JULY, LTS, answer_faults, faults
+from tests.unit.beckn.house import SIX_AM, Trade
+from tests.unit.beckn.network import SELLER
+from tests.unit.beckn.wire import BAP, BPP
+
+MESSAGE = "54fb3f15-48aa-4408-bca4-52486b767679"
+SERVICE = Peer("ds.example.com", "https://ds.example.com/beckn", is_service=True)
+
+
+async def ask_everything(trade: Trade, state: ContractState) -> None:
+    """Send one of each request that is not part of the trade itself."""
+    buyer = trade.net.places[BAP.url].participant
+    contract = KnownContractMessage(contract=state.contract)
+    rating = {"target": {"id": state.contract_id}, "range": {"value": 5, "best": 5, "worst": 1}}
+    for action, payload in (
+        ("status", contract),
+        ("update", ContractMessage(contract=state.contract)),
+        ("track", TrackingMessage(tracking=Tracking(url="https://x.example.com", status="ACTIVE"))),
+        ("rate", RateMessage.model_validate({"ratingInputs": [rating]})),
+        ("support", SupportMessage(support=Support(order_id=state.contract_id))),
+    ):
+        await buyer.start(
+            action,
+            payload,
+            peer=SELLER,
+            now=trade.net.now,
+            transaction_id=state.transaction_id,
+        )
+    await trade.net.run(until=trade.net.now + timedelta(seconds=10))
+
+
+async def everything_said() -> list[tuple[str, dict[str, Any]]]:
+    """Return every message of a whole trade, of a refused and of a cancelled one."""
+    trade = Trade(jobs=("train-1", "train-2"))
+    await trade.discover()
+    bought, _ = await trade.contracts()
+    await ask_everything(trade, bought[0])
+    buyer = trade.net.places[BAP.url].participant
+    await buyer.start(
+        "cancel",
+        KnownContractMessage(contract=bought[1].contract),
+        peer=SELLER,
+        now=trade.net.now,
+        transaction_id=bought[1].transaction_id,
+    )
+    await buyer.start("discover", discovery(), peer=SERVICE, now=trade.net.now)
+    catalogs = (await trade.catalogs()).catalogs
+    seller = trade.net.places[BPP.url].participant
+    publish = PublishMessage.model_validate({"catalogs": [one.to_wire() for one in catalogs]})
+    await seller.start("catalog/publish", publish, peer=SERVICE, now=trade.net.now)
+    await trade.net.run(until=trade.net.now + timedelta(seconds=20))
+    refused = Trade()
+    await refused.discover()
+    again = ContractMessage(contract=(await refused.contracts())[0][0].contract)
+    await refused.net.places[BAP.url].participant.start(
+        "select", again, peer=SELLER, now=refused.net.now
+    )
+    await refused.net.run(until=refused.net.now + timedelta(seconds=20))
+    await trade.go_to(SIX_AM + 2)
+    said = []
+    for net in (trade.net, refused.net):
+        for place in net.places.values():
+            assert isinstance(place.store, MemoryStore)
+            said += [one.message for one in place.store.sent]
+    return [(one.action, json.loads(one.raw)) for one in said]
+
+
+@pytest.mark.parametrize("document", [JULY, LTS])
+async def test_every_message_of_a_trade_is_valid(document: str) -> None:
+    said = await everything_said()
+
+    wrong = {
+        f"{number} {action}": found
+        for number, (action, values) in enumerate(said)
+        if (found := faults(document, action, values))
+    }
+    assert not wrong
+    counts = Counter(action for action, _ in said)
+    assert set(DIRECTION) - set(counts) == {"on_discover", "catalog/on_publish"}
+    assert counts["on_status"] > 10
+
+
+@pytest.mark.parametrize(
+    ("action", "reply"),
+    [
+        pytest.param("confirm", ack(MESSAGE), id="ack"),
+        pytest.param(
+            "confirm",
+            ack_without_callback(MESSAGE, BecknError("BIZ_NO_RESULTS_FOUND", "none")),
+            id="ack without callback",
+        ),
+        *(
+            pytest.param(
+                "confirm",
+                nack(MESSAGE, BecknError(code, "why", path="$.message", cause="X"), realm="us"),
+                id=code,
+            )
+            for code in (
+                "CTX_MISSING_FIELD",
+                "SCH_INVALID_JSON",
+                "AUT_SIGNATURE_INVALID",
+                "AUT_UNAUTHORIZED_ACTION",
+                "AUT_RATE_LIMITED",
+                "POL_ENGAGEMENT_REFUSED",
+                "NET_INTERNAL_ERROR",
+            )
+        ),
+        pytest.param(
+            "confirm", nack(None, BecknError("SCH_INVALID_JSON", "why"), realm="us"), id="no id"
+        ),
+    ],
+)
+def test_every_answer_is_valid(action: str, reply: Reply) -> None:
+    assert answer_faults(action, int(reply.status), json.loads(reply.body)) == []
+
+
+def test_the_validators_find_faults() -> None:
+    values = {"context": {"version": "1.1.0", "action": "confirm"}, "message": {"contract": {}}}
+
+    for document in (JULY, LTS):
+        assert len(faults(document, "confirm", values)) >= 2
+    assert answer_faults("confirm", 200, {"message": {"ack": {"status": "ACK"}}})
