@@ -115,7 +115,7 @@ class Network:
         base, _, action = url.rpartition("/")
         self.attempts[action] += 1
         what = self.mischief(action, self.attempts[action])
-        if what == "lose":
+        if what == "lose" or base not in self.places:
             raise SourceError(f"{url}: lost")
         receiver = self.places[base].receiver
         if what == "refuse":
