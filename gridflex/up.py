@@ -46,7 +46,7 @@ def bring_up(settings: Settings, *, sandbox: bool, say: Say) -> RunState:
         grid_pid = None
         if sandbox:
             say("grid data server ...")
-            settings, grid_pid = _with_sandbox(settings)
+            settings, grid_pid = with_sandbox(settings)
             undo.callback(launch.end_session, grid_pid)
         gcs_address, ray_pid = _ray(settings, say)
         if ray_pid:
@@ -96,7 +96,7 @@ def _ray(settings: Settings, say: Say) -> tuple[str, int | None]:
     return f"127.0.0.1:{port}", launch.start_ray(settings, gcs_port=port)
 
 
-def _with_sandbox(settings: Settings) -> tuple[Settings, int]:
+def with_sandbox(settings: Settings) -> tuple[Settings, int]:
     """Start the grid sandbox and return settings that name it, and its process."""
     pid, base = launch.start_grid_sandbox(settings)
     urls = {

@@ -92,6 +92,11 @@ def connect(url: str, *, pool_size: int = 5) -> AsyncEngine:
     )
 
 
+def reading(engine: AsyncEngine) -> AsyncEngine:
+    """Return ``engine`` for single statements: each is its own transaction, in one round trip."""
+    return engine.execution_options(isolation_level="AUTOCOMMIT")
+
+
 def check(url: str) -> str:
     """Return the server's version.
 

@@ -13,12 +13,13 @@ from enum import StrEnum
 from typing import Any, Final
 
 from pydantic import TypeAdapter
-from sqlalchemy import RowMapping, Select, insert, select, text, update
+from sqlalchemy import RowMapping, Select, bindparam, func, insert, select, text, update
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlmodel import col
 
-from gridflex.adapters.database import source_errors
+from gridflex.adapters.database import reading, source_errors
 from gridflex.adapters.tables import AttemptRow, EnergyRow, JobEventRow, JobRow
 from gridflex.jobs import FINAL_STATES, Flexibility, JobId, JobState
 from gridflex.lifecycle import (
@@ -33,8 +34,48 @@ from gridflex.lifecycle import (
 
 _FLEXIBILITY: Final = TypeAdapter(Flexibility)
 _REQUEST: Final = TypeAdapter(JobRequest)
-_ATTEMPT: Final = TypeAdapter(Attempt)
-_ATTEMPT_FIELDS: Final = tuple(Attempt.__dataclass_fields__)
+_ATTEMPTS: Final = TypeAdapter(tuple[Attempt, ...])
+
+_JOBS: Final[Select[Any]] = select(
+    JobRow,
+    select(
+        func.coalesce(
+            func.jsonb_agg(
+                aggregate_order_by(
+                    func.jsonb_build_object(
+                        *(
+                            part
+                            for name in Attempt.__dataclass_fields__
+                            for part in (name, getattr(AttemptRow, name))
+                        )
+                    ),
+                    col(AttemptRow.number),
+                )
+            ),
+            text("'[]'::jsonb"),
+        )
+    )
+    .where(col(AttemptRow.job_id) == col(JobRow.id))
+    .scalar_subquery()
+    .label("attempts"),
+)
+"""Jobs with their attempts in order, as JSON."""
+
+_VISIBLE: Final = _JOBS.where(col(JobRow.deleted_at).is_(None))
+_LOCK: Final = text("SELECT 1 FROM job WHERE id = :job_id FOR UPDATE")
+_ONE: Final = _VISIBLE.where(col(JobRow.id) == bindparam("job_id"))
+
+
+_ADD: Final = text("""
+    WITH new AS (
+        INSERT INTO job (id, state, submitted_at, request, flexibility)
+        VALUES (:id, :state, :submitted_at, CAST(:request AS jsonb), CAST(:flexibility AS jsonb))
+        ON CONFLICT DO NOTHING RETURNING id, submitted_at
+    )
+    INSERT INTO job_event (job_id, at, kind, detail)
+    SELECT id, submitted_at, 'submitted', '{}' FROM new RETURNING job_id
+""")
+"""One statement, so one transaction and one round trip: a job and the event that says so."""
 
 
 class Added(StrEnum):
@@ -54,6 +95,7 @@ class JobStore:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self._reader = reading(engine)
 
     async def add(
         self,
@@ -76,15 +118,11 @@ class JobStore:
             "id": job_id,
             "state": JobState.HELD,
             "submitted_at": submitted_at,
-            "request": _REQUEST.dump_python(request, mode="json"),
-            "flexibility": _FLEXIBILITY.dump_python(flexibility, mode="json"),
+            "request": _REQUEST.dump_json(request).decode(),
+            "flexibility": _FLEXIBILITY.dump_json(flexibility).decode(),
         }
-        async with source_errors("storing a job"), self._engine.begin() as connection:
-            statement = (
-                upsert(JobRow).values(**row).on_conflict_do_nothing().returning(col(JobRow.id))
-            )
-            if (await connection.execute(statement)).first():
-                await _record(connection, job_id, submitted_at, "submitted")
+        async with source_errors("storing a job"), self._reader.connect() as connection:
+            if (await connection.execute(_ADD, row)).first():
                 return Added.NEW
             stored = await connection.scalar(select(col(JobRow.request)).where(_is(job_id)))
         same = _REQUEST.validate_python(stored).digest() == request.digest()
@@ -92,24 +130,24 @@ class JobStore:
 
     async def get(self, job_id: JobId) -> Job | None:
         """Return one job, or None if it is unknown or was deleted."""
-        jobs = await self._jobs(_visible().where(_is(job_id)))
+        jobs = await self._jobs(_ONE, {"job_id": job_id})
         return jobs[0] if jobs else None
 
     async def newest(self, *, limit: int = 1000, before_seq: int | None = None) -> list[Job]:
         """Return jobs that were not deleted, newest first."""
-        statement = _visible().order_by(col(JobRow.seq).desc()).limit(limit)
+        statement = _VISIBLE.order_by(col(JobRow.seq).desc()).limit(limit)
         if before_seq is not None:
             statement = statement.where(col(JobRow.seq) < before_seq)
         return await self._jobs(statement)
 
     async def open_jobs(self) -> list[Job]:
         """Return every job that has not reached a final state, oldest first."""
-        statement = select(JobRow).where(col(JobRow.ended_at).is_(None)).order_by(col(JobRow.seq))
+        statement = _JOBS.where(col(JobRow.ended_at).is_(None)).order_by(col(JobRow.seq))
         return await self._jobs(statement)
 
     async def ended_since(self, moment: datetime) -> list[Job]:
         """Return the jobs that ended at or after ``moment``, oldest first."""
-        statement = select(JobRow).where(col(JobRow.ended_at) >= moment).order_by(col(JobRow.seq))
+        statement = _JOBS.where(col(JobRow.ended_at) >= moment).order_by(col(JobRow.seq))
         return await self._jobs(statement)
 
     async def likely_duration(self, entrypoint: str) -> timedelta | None:
@@ -122,7 +160,7 @@ class JobStore:
                 GROUP BY j.id, j.ended_at ORDER BY j.ended_at DESC LIMIT 50
             ) AS runs
         """)
-        async with source_errors("reading run times"), self._engine.connect() as connection:
+        async with source_errors("reading run times"), self._reader.connect() as connection:
             seconds = await connection.scalar(statement, {"entrypoint": entrypoint})
         return timedelta(seconds=float(seconds)) if seconds else None
 
@@ -282,7 +320,7 @@ class JobStore:
             .where(col(EnergyRow.job_id).in_(job_ids))
             .order_by(col(EnergyRow.start))
         )
-        async with source_errors("reading energy"), self._engine.connect() as connection:
+        async with source_errors("reading energy"), self._reader.connect() as connection:
             rows = (await connection.execute(statement)).mappings().all()
         return [EnergyRow(**row) for row in rows]
 
@@ -293,13 +331,15 @@ class JobStore:
             .where(col(JobEventRow.job_id) == job_id)
             .order_by(col(JobEventRow.id))
         )
-        async with source_errors("reading events"), self._engine.connect() as connection:
+        async with source_errors("reading events"), self._reader.connect() as connection:
             rows = (await connection.execute(statement)).mappings().all()
         return [JobEventRow(**row) for row in rows]
 
-    async def _jobs(self, statement: Select[JobRow]) -> list[Job]:
-        async with source_errors("reading jobs"), self._engine.connect() as connection:
-            return await _read(connection, statement)
+    async def _jobs(
+        self, statement: Select[Any], values: Mapping[str, Any] | None = None
+    ) -> list[Job]:
+        async with source_errors("reading jobs"), self._reader.connect() as connection:
+            return await _read(connection, statement, values)
 
 
 def _next_state(job: Job, attempt: Attempt, outcome: Outcome) -> JobState:
@@ -309,10 +349,6 @@ def _next_state(job: Job, attempt: Attempt, outcome: Outcome) -> JobState:
     if job.stop_requested_at:
         return JobState.STOPPED
     return JobState.HELD if job.state is JobState.HELD else JobState.PAUSED
-
-
-def _visible() -> Select[JobRow]:
-    return select(JobRow).where(col(JobRow.deleted_at).is_(None))
 
 
 def _is(job_id: JobId):  # type: ignore[no-untyped-def]  # noqa: ANN202 - SQLAlchemy's own type
@@ -326,26 +362,18 @@ def _this(job_id: JobId, number: int):  # type: ignore[no-untyped-def]  # noqa: 
 
 
 async def _locked(connection: AsyncConnection, job_id: JobId) -> Job | None:
-    jobs = await _read(connection, _visible().where(_is(job_id)).with_for_update())
+    await connection.execute(_LOCK, {"job_id": job_id})
+    jobs = await _read(connection, _ONE, {"job_id": job_id})  # a new snapshot, under the lock
     return jobs[0] if jobs else None
 
 
-async def _read(connection: AsyncConnection, statement: Select[JobRow]) -> list[Job]:
-    rows = (await connection.execute(statement)).mappings().all()
-    if not rows:
-        return []
-    ids = [row["id"] for row in rows]
-    attempts: dict[str, list[Attempt]] = {}
-    of_jobs = (
-        select(AttemptRow).where(col(AttemptRow.job_id).in_(ids)).order_by(col(AttemptRow.number))
-    )
-    for row in (await connection.execute(of_jobs)).mappings():
-        values = {name: row[name] for name in _ATTEMPT_FIELDS}
-        attempts.setdefault(row["job_id"], []).append(_ATTEMPT.validate_python(values))
-    return [_job(row, tuple(attempts.get(row["id"], ()))) for row in rows]
+async def _read(
+    connection: AsyncConnection, statement: Select[Any], values: Mapping[str, Any] | None = None
+) -> list[Job]:
+    return [_job(row) for row in (await connection.execute(statement, values)).mappings()]
 
 
-def _job(row: RowMapping, attempts: tuple[Attempt, ...]) -> Job:
+def _job(row: RowMapping) -> Job:
     return Job(
         id=JobId(row["id"]),
         seq=row["seq"],
@@ -353,7 +381,7 @@ def _job(row: RowMapping, attempts: tuple[Attempt, ...]) -> Job:
         submitted_at=row["submitted_at"],
         request=_REQUEST.validate_python(row["request"]),
         flexibility=_FLEXIBILITY.validate_python(row["flexibility"]),
-        attempts=attempts,
+        attempts=_ATTEMPTS.validate_python(row["attempts"]),
         message=row["message"],
         stop_requested_at=row["stop_requested_at"],
         ended_at=row["ended_at"],

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import RowMapping, Select, func, insert, select
+from sqlalchemy import RowMapping, Select, bindparam, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel import col
 
-from gridflex.adapters.database import source_errors
+from gridflex.adapters.database import reading, source_errors
 from gridflex.adapters.tables import PlanRow, PlanRunRow
 from gridflex.dispatch import Orders
 from gridflex.halfhour import HalfHour
@@ -25,6 +25,19 @@ from gridflex.planning.problem import SiteOutlook
 from gridflex.planning.record import outlook_from_record
 
 KEPT_IN_MEMORY = 8
+
+_RUNS_AHEAD: Final[Select[Any]] = (
+    select(  # type: ignore[assignment]  # a row beside a column
+        PlanRunRow, col(PlanRow.start).label("plan_start")
+    )
+    .join(PlanRow, col(PlanRow.id) == col(PlanRunRow.plan_id))
+    .where(
+        col(PlanRunRow.plan_id) == select(func.max(col(PlanRow.id))).scalar_subquery(),
+        col(PlanRunRow.job_id) == bindparam("job_id"),
+    )
+    .order_by(col(PlanRunRow.start))
+)
+"""The runs of one job in the newest plan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +93,7 @@ class PlanStore:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self._reader = reading(engine)
         self._recent: dict[int, StoredPlan] = {}
 
     async def commit(
@@ -145,17 +159,8 @@ class PlanStore:
         self, job_id: JobId, *, after: HalfHour
     ) -> tuple[CommittedPlan, PlannedRun] | None:
         """Return a job's first run in the newest plan that is not over by ``after``."""
-        newest = select(func.max(col(PlanRow.id))).scalar_subquery()
-        statement = (
-            select(  # type: ignore[var-annotated]  # a row beside a column
-                PlanRunRow, col(PlanRow.start).label("plan_start")
-            )
-            .join(PlanRow, col(PlanRow.id) == col(PlanRunRow.plan_id))
-            .where(col(PlanRunRow.plan_id) == newest, col(PlanRunRow.job_id) == job_id)
-            .order_by(col(PlanRunRow.start))
-        )
-        async with source_errors("reading a plan"), self._engine.connect() as connection:
-            rows = (await connection.execute(statement)).mappings().all()
+        async with source_errors("reading a plan"), self._reader.connect() as connection:
+            rows = (await connection.execute(_RUNS_AHEAD, {"job_id": job_id})).mappings().all()
         for row in rows:
             run = _run(row)
             if run.end > after:
@@ -167,7 +172,7 @@ class PlanStore:
         statement: Select[Any] = select(func.max(col(PlanRunRow.plan_id))).where(
             col(PlanRunRow.job_id) == job_id
         )
-        async with source_errors("finding the plan"), self._engine.connect() as connection:
+        async with source_errors("finding the plan"), self._reader.connect() as connection:
             plan_id = await connection.scalar(statement)
         return await self.get(plan_id) if plan_id else None
 
@@ -176,7 +181,7 @@ class PlanStore:
         statement: Select[Any] = select(col(PlanRow.inputs)["sites"]).where(
             col(PlanRow.id) == plan_id
         )
-        async with source_errors("reading a plan"), self._engine.connect() as connection:
+        async with source_errors("reading a plan"), self._reader.connect() as connection:
             records = await connection.scalar(statement)
         sites = [outlook_from_record(record) for record in records or ()]
         return {outlook.site.name: outlook for outlook in sites}
@@ -184,7 +189,7 @@ class PlanStore:
     async def inputs(self, plan_id: int) -> Mapping[str, Any] | None:
         """Return all that a plan was made from, as JSON; None if there is no such plan."""
         statement = select(col(PlanRow.inputs)).where(col(PlanRow.id) == plan_id)
-        async with source_errors("reading a plan"), self._engine.connect() as connection:
+        async with source_errors("reading a plan"), self._reader.connect() as connection:
             found: Mapping[str, Any] | None = await connection.scalar(statement)
         return found
 
@@ -199,7 +204,7 @@ class PlanStore:
             .where(col(PlanRunRow.plan_id) == plan_id)
             .order_by(col(PlanRunRow.start))
         )
-        async with source_errors("reading a plan"), self._engine.connect() as connection:
+        async with source_errors("reading a plan"), self._reader.connect() as connection:
             row = (await connection.execute(of_plan)).mappings().first()
             runs = (await connection.execute(of_runs)).mappings().all()
         if row is None:
@@ -214,7 +219,7 @@ class PlanStore:
         statement = select(col(PlanRow.id)).order_by(col(PlanRow.id).desc()).limit(1)
         if half_hour is not None:
             statement = statement.where(col(PlanRow.start) <= half_hour.start)
-        async with source_errors("finding the plan"), self._engine.connect() as connection:
+        async with source_errors("finding the plan"), self._reader.connect() as connection:
             plan_id = await connection.scalar(statement)
         return await self.get(plan_id) if plan_id else None
 

@@ -1,0 +1,203 @@
+"""How many held jobs a second GridFlex takes, and how fast it answers meanwhile.
+
+A whole system on this machine: HAProxy, Serve, PostgreSQL, the agents planning as jobs come in,
+and the load generator, all on the same cores. Each submission is what Ray's own client sends;
+it is stored with its event in one transaction before it is answered. While they arrive, a
+second client asks for the status of jobs at random. Beside it, in the same run, the same
+submissions to the Job API of the Ray cluster itself, for jobs that it cannot start.
+
+    python bench/gateway.py [--seconds 20] [--clients 16]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import random
+import secrets
+import shutil
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+from results_file import Figure, publish
+
+from gridflex import launch
+from gridflex.adapters import database
+from gridflex.adapters.ray_auth import MODE_VARIABLE, TOKEN_VARIABLE, token_headers
+from gridflex.settings import Settings, load_settings
+from gridflex.up import with_sandbox
+
+WARM_UP_S = 3.0
+STATUS_EVERY_S = 0.05
+PEER_SUBMISSIONS = 60
+REFUSED_CPUS = 100_000
+
+
+@dataclass
+class Latencies:
+    """Wall times of answered requests, seconds."""
+
+    took_s: list[float] = field(default_factory=list)
+
+    def percentile_ms(self, percent: float) -> float:
+        """Return a percentile in milliseconds."""
+        ordered = sorted(self.took_s)
+        return 1000 * ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
+
+
+@dataclass
+class Load:
+    """What the load generator measured."""
+
+    seconds: float
+    submit: Latencies = field(default_factory=Latencies)
+    status: Latencies = field(default_factory=Latencies)
+    ids: list[str] = field(default_factory=list)
+
+    @property
+    def per_second(self) -> float:
+        """Submissions answered in a second."""
+        return len(self.submit.took_s) / self.seconds
+
+
+def submission() -> dict[str, object]:
+    """Return the body of a flexible job as Ray's client sends it."""
+    return {
+        "entrypoint": "python train.py",
+        "runtime_env": {"env_vars": {"SEED": secrets.token_hex(4)}},
+        "metadata": {"gridflex.io/tier": "T2", "gridflex.io/duration": "PT1H"},
+    }
+
+
+async def load(url: str, token: str, *, seconds: float, clients: int) -> Load:
+    """Submit from ``clients`` connections at once for ``seconds``, asking for status meanwhile."""
+    measured = Load(seconds)
+    headers = token_headers(token)
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(url, headers=headers, connector=connector) as session:
+        start = time.perf_counter() + WARM_UP_S
+        end = start + seconds
+        await asyncio.gather(
+            _ask_status(session, measured, start=start, end=end),
+            *(_submit(session, measured, start=start, end=end) for _ in range(clients)),
+        )
+    return measured
+
+
+async def _submit(
+    session: aiohttp.ClientSession, measured: Load, *, start: float, end: float
+) -> None:
+    while (began := time.perf_counter()) < end:
+        async with session.post("/api/jobs/", json=submission()) as answer:
+            body = await answer.json()
+            if answer.status != 200:
+                raise RuntimeError(f"HTTP {answer.status}: {body}")
+        measured.ids.append(body["submission_id"])
+        done = time.perf_counter()
+        if start <= began and done <= end:
+            measured.submit.took_s.append(done - began)
+
+
+async def _ask_status(
+    session: aiohttp.ClientSession, measured: Load, *, start: float, end: float
+) -> None:
+    choose = random.Random(0)  # noqa: S311 - which job to ask for
+    while (began := time.perf_counter()) < end:
+        if measured.ids:
+            async with session.get(f"/api/jobs/{choose.choice(measured.ids)}") as answer:
+                if (await answer.json())["status"] != "PENDING":
+                    raise RuntimeError("a held job must be pending")
+            if began >= start:
+                measured.status.took_s.append(time.perf_counter() - began)
+        await asyncio.sleep(STATUS_EVERY_S)
+
+
+async def ray_alone(url: str, token: str) -> Latencies:
+    """Submit one after the other to the cluster's own Job API, jobs that it cannot start."""
+    latencies = Latencies()
+    body = {**submission(), "entrypoint_num_cpus": REFUSED_CPUS}
+    async with aiohttp.ClientSession(url, headers=token_headers(token)) as session:
+        for _ in range(PEER_SUBMISSIONS):
+            began = time.perf_counter()
+            async with session.post("/api/jobs/", json=body) as answer:
+                await answer.read()
+                answer.raise_for_status()
+            latencies.took_s.append(time.perf_counter() - began)
+    return latencies
+
+
+def settings_in(state: Path) -> Settings:
+    """Return the settings of a system of its own."""
+    site = {"name": "local", "ray_url": f"http://127.0.0.1:{launch.free_port()}", "gpus": 512}
+    flags = {
+        "state_dir": str(state),
+        "sites": [site],
+        "http": {"port": launch.free_port(), "auth": "token"},
+    }
+    return load_settings(flags=flags)
+
+
+def main() -> None:
+    """Bring a system up, measure, end it, and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=20.0, help="How long to measure.")
+    parser.add_argument("--clients", type=int, default=16, help="Connections at once.")
+    args = parser.parse_args()
+    state = Path(tempfile.mkdtemp(prefix="gridflex-bench-"))
+    token = secrets.token_hex(32)
+    os.environ |= {MODE_VARIABLE: "token", TOKEN_VARIABLE: token, "RAY_TMPDIR": str(state)}
+    settings = settings_in(state)
+    sessions: list[int] = []
+    try:
+        database.ensure_database(settings)
+        settings, grid_pid = with_sandbox(settings)
+        sessions.append(grid_pid)
+        gcs_port = launch.free_port()
+        sessions.append(launch.start_ray(settings, gcs_port=gcs_port, num_cpus=8, num_gpus=512))
+        url = launch.start_serve(settings, gcs_address=f"127.0.0.1:{gcs_port}")
+        measured = asyncio.run(load(url, token, seconds=args.seconds, clients=args.clients))
+        alone = asyncio.run(ray_alone(settings.sites[0].ray_url, token))
+    finally:
+        for session in reversed(sessions):
+            launch.end_session(session)
+        database.stop_embedded(settings)
+        shutil.rmtree(state, ignore_errors=True)
+    _publish(measured, alone)
+
+
+def _publish(measured: Load, alone: Latencies) -> None:
+    peer = "Ray Job API, one client, jobs that cannot start"
+    submit, status = measured.submit, measured.status
+    data = f"{len(submit.took_s)} submissions and {len(status.took_s)} status calls at once"
+
+    def figure(
+        name: str, value: float, unit: str, target: str | None, ray: float | None = None
+    ) -> Figure:
+        return Figure(name, value, unit, target, {} if ray is None else {peer: ray}, data)
+
+    one_by_one = 1 / statistics.median(alone.took_s)
+    publish(
+        "gateway",
+        [
+            figure("submissions_per_s", measured.per_second, "1/s", ">= 150", ray=one_by_one),
+            figure("submit_p50_ms", submit.percentile_ms(50), "ms", None),
+            figure(
+                "submit_p99_ms",
+                submit.percentile_ms(99),
+                "ms",
+                "< 250",
+                ray=alone.percentile_ms(99),
+            ),
+            figure("status_p50_ms", status.percentile_ms(50), "ms", None),
+            figure("status_p99_ms", status.percentile_ms(99), "ms", "< 50"),
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()
