@@ -1,0 +1,126 @@
+"""``gridflex demo``: the main job on one day of the grid, from set-up to the savings.
+
+Real Ray jobs go through the stock client to a whole GridFlex on an accelerated clock. At the
+end the database and the cluster say whether any promise was broken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
+
+from rich.console import Console
+
+from gridflex.agents.ports import build_ports
+from gridflex.demo_jobs import DAY, DemoJob
+from gridflex.demo_play import play
+from gridflex.demo_report import DemoReport, collect
+from gridflex.demo_system import Cluster, DemoSystem, demo_system
+from gridflex.demo_view import Day, print_report, view_of
+from gridflex.errors import ContractError
+from gridflex.halfhour import HalfHour
+
+DEFAULT_DAY: Final = date(2024, 10, 11)
+"""A Friday with the two peaks of most working days. Of the days of 2024, from 06:00 to 06:00,
+49 % had a wider relative spread of day-ahead prices and 26 % one of carbon intensity."""
+
+DAY_BEGINS: Final = timedelta(hours=6)
+HALF_HOURS: Final = 48
+HALF_HOUR_S: Final = 5.0
+INTERRUPTED: Final = 130
+
+
+def run_demo(*, day: str | None, half_hour_s: float | None, as_json: bool) -> int:
+    """Play one day and return the exit code: 0 if every promise was kept, else 1.
+
+    Args:
+        day: Date on which the day begins, at 06:00 UTC; None takes `DEFAULT_DAY`.
+        half_hour_s: Wall seconds of one half-hour; None takes 5.
+        as_json: Whether to print the result as JSON on standard output.
+
+    Raises:
+        ContractError: ``day`` is no date.
+        SourceError: Something did not start.
+    """
+    start = _start(day)
+    console = Console(stderr=as_json)
+    try:
+        report = play_day(start, half_hour_s=half_hour_s or HALF_HOUR_S, console=console)
+    except KeyboardInterrupt:
+        console.print("interrupted; everything that was started has ended")
+        return INTERRUPTED
+    if as_json:
+        print(report.as_json())  # noqa: T201 - the result itself
+    else:
+        print_report(console, report)
+    return 0 if report.is_good else 1
+
+
+def play_day(
+    start: HalfHour,
+    *,
+    half_hour_s: float,
+    console: Console,
+    jobs: Sequence[DemoJob] = DAY,
+    half_hours: int = HALF_HOURS,
+) -> DemoReport:
+    """Start a system, play the day on it, end it, and return what came of it.
+
+    Args:
+        start: First half-hour of the day.
+        half_hour_s: Wall seconds of one half-hour.
+        console: Where to show how it goes.
+        jobs: What to submit.
+        half_hours: Length of the day.
+    """
+    began = time.monotonic()
+
+    def say(what: str) -> None:
+        console.print(f"starting: {what}", highlight=False)
+
+    with demo_system(start, half_hour_s=half_hour_s, cluster=Cluster(), say=say) as system:
+        shown = Day(start, half_hours, len(jobs), system.cluster.gpus)
+        console.print(_what_comes(system, start, half_hour_s, jobs), highlight=False)
+        report = asyncio.run(_play(system, jobs, shown, console))
+        console.print("ending")
+    return replace(report, demo_s=time.monotonic() - began)
+
+
+async def _play(
+    system: DemoSystem, jobs: Sequence[DemoJob], day: Day, console: Console
+) -> DemoReport:
+    ports = await asyncio.to_thread(build_ports, system.settings)
+    try:
+        with view_of(day, console) as view:
+            submitted = await play(
+                ports, system, jobs, start=day.start, half_hours=day.half_hours, view=view
+            )
+        return await collect(
+            ports, system, jobs, submitted=submitted, start=day.start, half_hours=day.half_hours
+        )
+    finally:
+        await ports.engine.dispose()
+
+
+def _start(day: str | None) -> HalfHour:
+    try:
+        chosen = date.fromisoformat(day) if day else DEFAULT_DAY
+    except ValueError as error:
+        raise ContractError(f"--day {day!r} must be a date such as {DEFAULT_DAY}") from error
+    return HalfHour(datetime.combine(chosen, datetime.min.time(), tzinfo=UTC) + DAY_BEGINS)
+
+
+def _what_comes(
+    system: DemoSystem, start: HalfHour, half_hour_s: float, jobs: Sequence[DemoJob]
+) -> str:
+    speed = system.settings.clock.speed
+    return (
+        f"{len(jobs)} real Ray jobs from {start} on, {speed:g} times as fast as the wall "
+        f"({half_hour_s:g} s per half-hour); [bold]{system.grid_origin}[/] grid; "
+        f"{system.cluster.gpus} modelled GPUs, {system.cluster.fillable} of them for GridFlex "
+        f"to fill\nGridFlex answers at {system.url}"
+    )
