@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from gridflex.cli_demo import demo
 from gridflex.cli_grid import grid_app, sandbox_app
 from gridflex.cli_plan import plan_app
 from gridflex.cli_settlement import settlement_app
@@ -27,6 +28,7 @@ EXIT_CODES: Final = ((InfeasibleError, 5), (ContractError, 4), (SourceError, 3),
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 jobs_app = typer.Typer(no_args_is_help=True, help="Jobs that GridFlex holds, runs or has run.")
+app.command()(demo)
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(plan_app, name="plan")
 app.add_typer(grid_app, name="grid")

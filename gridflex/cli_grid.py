@@ -27,6 +27,9 @@ from gridflex.signals import NATIONAL, Origin
 SHARED_VARIABLE: Final = "GRIDFLEX_SHARED"
 DEFAULT_PORT: Final = 8090
 SHOWN_SHARE: Final = 0.005
+KEEP_ALIVE_S: Final = 60
+"""Longer than a client on an accelerated clock waits between polls, so that it finds its
+connection open."""
 
 grid_app = typer.Typer(no_args_is_help=True, help="Price and carbon intensity, as GridFlex knows.")
 sandbox_app = typer.Typer(no_args_is_help=True, help="Stand-ins for outside services.")
@@ -132,9 +135,13 @@ def sandbox_grid(
     else:
         out.print(_announcement(served), highlight=False, soft_wrap=True)
     app = create_grid_server(world, clock, seed=seed)
-    uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)).run(
-        sockets=[listener]
+    server = uvicorn.Config(
+        app,
+        log_level="warning",
+        timeout_graceful_shutdown=1,
+        timeout_keep_alive=KEEP_ALIVE_S,
     )
+    uvicorn.Server(server).run(sockets=[listener])
 
 
 def _clock(config: Path | None, **given: str | float | None) -> Clock:

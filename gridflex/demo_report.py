@@ -238,12 +238,12 @@ async def _measured(
 
 def start_overhead(ended: Sequence[Job], work: Mapping[JobId, timedelta]) -> timedelta:
     """Return by how much an unbroken run was longer than its work, in the median."""
-    extra = [
-        job.run_time(job.ended_at) - work[job.id]
+    extra_s = [
+        (job.run_time(job.ended_at) - work[job.id]).total_seconds()
         for job in ended
         if len(job.attempts) == 1 and job.ended_at
     ]
-    return median(extra) if extra else timedelta(0)
+    return timedelta(seconds=median(extra_s) if extra_s else 0.0)
 
 
 def _unbroken(job: Job, usual: timedelta) -> timedelta:

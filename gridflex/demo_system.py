@@ -6,12 +6,14 @@ however the demo ends.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -27,16 +29,25 @@ from gridflex import launch
 from gridflex.adapters import database
 from gridflex.adapters.http import ORIGIN_HEADER
 from gridflex.adapters.ray_auth import MODE_VARIABLE, TOKEN_VARIABLE
+from gridflex.adapters.ray_jobs import RayJobs
+from gridflex.errors import SourceError
 from gridflex.halfhour import HALF_HOUR, HalfHour
+from gridflex.lifecycle import JobRequest
 from gridflex.sandbox.grid.app import CONTROL_PATH, ELEXON_PATH, OCTOPUS_PATH
 from gridflex.settings import Settings, parse_settings
 
-LEAD_S: Final = 25.0
-"""Wall time in which grid server, Serve and agents start before the day begins."""
+LEAD_PER_START: Final = 10.0
+"""Serve, agents and grid server get this many job starts of wall time before the day begins."""
 
-START_S: Final = 3.0
-"""Wall time from deciding a start to the job's first work, on two busy cores."""
+TRIAL_JOBS: Final = 3
+"""Jobs started together to see how long a start takes here."""
 
+LEAST_HALF_HOUR_S: Final = 5.0
+MOST_HALF_HOUR_S: Final = 15.0
+START_SHARE: Final = 0.6
+"""A job's start may take this share of a half-hour, so that it does not shift the result."""
+
+TRIAL_POLL_S: Final = 0.1
 ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
 
 Say = Callable[[str], None]
@@ -52,8 +63,8 @@ class Cluster:
         cpus: Logical CPUs of the Ray head.
     """
 
-    gpus: int = 48
-    fillable: int = 40
+    gpus: int = 72
+    fillable: int = 64
     cpus: int = 64
 
 
@@ -66,23 +77,30 @@ class DemoSystem:
         url: Where GridFlex answers.
         grid_origin: ``recorded`` or ``simulated``.
         cluster: The modelled cluster.
+        start_s: Wall seconds that the start of a Ray job takes here.
     """
 
     settings: Settings
     url: str
     grid_origin: str
     cluster: Cluster
+    start_s: float
+
+    @property
+    def half_hour_s(self) -> float:
+        """Wall seconds of one half-hour."""
+        return HALF_HOUR.total_seconds() / self.settings.clock.speed
 
 
 @contextmanager
 def demo_system(
-    start: HalfHour, *, half_hour_s: float, cluster: Cluster, say: Say
+    start: HalfHour, *, half_hour_s: float | None, cluster: Cluster, say: Say
 ) -> Iterator[DemoSystem]:
     """Run a system while the block runs; nothing of it is left afterwards.
 
     Args:
-        start: Half-hour that begins `LEAD_S` after Ray has started.
-        half_hour_s: Wall seconds of one half-hour.
+        start: Half-hour that begins soon after all is ready.
+        half_hour_s: Wall seconds of one half-hour; None takes as few as job starts allow here.
         cluster: What to model.
         say: Told what is being started.
 
@@ -95,9 +113,9 @@ def demo_system(
         stack.callback(shutil.rmtree, state, ignore_errors=True)
         stack.enter_context(_environment(_variables(state)))
         ports = _Ports.free()
-        values = _values(state, ports, half_hour_s=half_hour_s, cluster=cluster)
+        values = _values(state, ports, cluster)
+        settings = _settings(values)
         say("database")
-        settings = parse_settings(yaml.safe_dump(values))
         stack.callback(database.stop_embedded, settings)
         database.ensure_database(settings)
         say("Ray")
@@ -105,14 +123,16 @@ def demo_system(
             settings, gcs_port=ports.gcs, num_cpus=cluster.cpus, num_gpus=cluster.gpus
         )
         stack.callback(launch.end_session, ray_pid)
-        values["clock"] = _clock(start, half_hour_s)
-        settings = parse_settings(yaml.safe_dump(values))
+        say("a few trial jobs, to see how long Ray takes to start one here")
+        start_s = asyncio.run(_start_s(settings))
+        pace_s = half_hour_s or _pace_s(start_s)
+        settings = _settings(values | _timing(start, half_hour_s=pace_s, start_s=start_s))
         say("grid data server")
         grid_origin = stack.enter_context(_grid_server(settings, ports))
         say("Serve and agents")
         stack.callback(_leave_ray)
         url = launch.start_serve(settings, gcs_address=f"127.0.0.1:{ports.gcs}")
-        yield DemoSystem(settings, url, grid_origin, cluster)
+        yield DemoSystem(settings, url, grid_origin, cluster, start_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +147,11 @@ class _Ports:
         return cls(*(launch.free_port() for _ in range(4)))
 
 
-def _values(state: Path, ports: _Ports, *, half_hour_s: float, cluster: Cluster) -> dict[str, Any]:
-    speed = HALF_HOUR.total_seconds() / half_hour_s
+def _settings(values: Mapping[str, Any]) -> Settings:
+    return parse_settings(yaml.safe_dump(dict(values)))
+
+
+def _values(state: Path, ports: _Ports, cluster: Cluster) -> dict[str, Any]:
     grid = f"http://127.0.0.1:{ports.grid}"
     return {
         "state_dir": str(state),
@@ -146,22 +169,49 @@ def _values(state: Path, ports: _Ports, *, half_hour_s: float, cluster: Cluster)
             "octopus_url": grid + OCTOPUS_PATH,
             "poll_s": HALF_HOUR.total_seconds(),
         },
-        "planner": {
-            "budget_s": half_hour_s / 10,
-            "horizon_half_hours": 48,
-            "restart_s": START_S * speed,
-        },
         "http": {"port": ports.http, "auth": "token"},
     }
 
 
-def _clock(start: HalfHour, half_hour_s: float) -> dict[str, Any]:
-    began = datetime.now(UTC) + timedelta(seconds=LEAD_S)
+def _timing(start: HalfHour, *, half_hour_s: float, start_s: float) -> dict[str, Any]:
+    speed = HALF_HOUR.total_seconds() / half_hour_s
+    begins = datetime.now(UTC) + timedelta(seconds=LEAD_PER_START * start_s)
     return {
-        "speed": HALF_HOUR.total_seconds() / half_hour_s,
-        "origin": start.start.isoformat(),
-        "origin_wall": began.isoformat(),
+        "clock": {
+            "speed": speed,
+            "origin": start.start.isoformat(),
+            "origin_wall": begins.isoformat(),
+        },
+        "planner": {
+            "budget_s": half_hour_s / 10,
+            "horizon_half_hours": 48,
+            "restart_s": min(start_s, START_SHARE * half_hour_s) * speed,
+        },
     }
+
+
+def _pace_s(start_s: float) -> float:
+    return min(max(start_s / START_SHARE, LEAST_HALF_HOUR_S), MOST_HALF_HOUR_S)
+
+
+async def _start_s(settings: Settings) -> float:
+    """Return the wall time from submission to the slowest of some first steps of jobs."""
+    async with RayJobs.of_site(settings.sites[0]) as ray_jobs:
+        began = time.monotonic()
+        await asyncio.gather(*(_trial(ray_jobs, number) for number in range(TRIAL_JOBS)))
+        return time.monotonic() - began
+
+
+async def _trial(ray_jobs: RayJobs, number: int) -> None:
+    ray_id = f"trial-{number}"
+    environment = {"env_vars": {"GRIDFLEX_TRIAL": str(number)}}
+    await ray_jobs.submit(ray_id, JobRequest("sleep 1", runtime_env=environment))
+    for _ in range(int(launch.RAY_READY_S / TRIAL_POLL_S)):
+        job = await ray_jobs.get(ray_id)
+        if job and job.status != "PENDING":
+            return
+        await asyncio.sleep(TRIAL_POLL_S)
+    raise SourceError(f"Ray has not started a trial job in {launch.RAY_READY_S:g} s")
 
 
 def _variables(state: Path) -> Mapping[str, str | None]:
@@ -173,6 +223,7 @@ def _variables(state: Path) -> Mapping[str, str | None]:
         MODE_VARIABLE: "token",
         TOKEN_VARIABLE: secrets.token_hex(32),
         "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+        "RAY_worker_niceness": "0",
     }
 
 

@@ -35,7 +35,8 @@ def metered(
 ) -> Iterator[MeteredHalfHour]:
     """Yield the half-hours of an attempt that are complete and not yet metered.
 
-    A half-hour is complete when it has passed at ``until`` or the attempt ended in it.
+    A half-hour is complete when it has passed at ``until`` or the attempt has ended, be it
+    after ``until``: the end may be noted by a tick that began before it.
 
     Args:
         attempt: The run; one that has not started yields nothing.
@@ -45,7 +46,7 @@ def metered(
     """
     if attempt.started_at is None:
         return
-    end = min(attempt.ended_at or until, until)
+    end = attempt.ended_at or until
     half_hour = HalfHour.containing(max(attempt.started_at, since))
     while half_hour.start < end:
         is_complete = half_hour.end <= until or attempt.ended_at is not None

@@ -7,6 +7,7 @@ state folder; every process that names the same folder shares it, and it outlive
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -46,10 +47,13 @@ def ensure_database(settings: Settings) -> str:
 
 
 def stop_embedded(settings: Settings) -> None:
-    """Stop the embedded server of this state folder, if it runs."""
+    """Stop the embedded server of this state folder, if it runs, whoever else still uses it."""
     data = settings.state_path / "postgresql"
     if (data / "postmaster.pid").exists():
-        _embedded(data, cleanup_mode="stop").cleanup()
+        server = _embedded(data, cleanup_mode="stop")
+        server.cleanup_mode = "stop"  # a handle that `ensure_database` left here has another
+        server.global_process_id_list.put([os.getpid()])  # killed processes stay in the list
+        server.cleanup()
 
 
 def migrate(url: str) -> None:

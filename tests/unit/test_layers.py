@@ -14,6 +14,7 @@ ENTRY_POINTS = {
     "gridflex/check.py": "tries each setting for `gridflex check`",
     "gridflex/client.py": "the Python client, used from outside over HTTP",
     "gridflex/demo.py": "plays a day against a whole system",
+    "gridflex/demo_*.py": "its parts",
     "gridflex/launch.py": "starts Ray, Serve and the agents",
     "gridflex/submitting.py": "submits through Ray's own client",
     "gridflex/up.py": "brings a system on this machine up and down",

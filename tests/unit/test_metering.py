@@ -1,0 +1,62 @@
+"""Energy of a run, half-hour by half-hour."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from gridflex.halfhour import HalfHour
+from gridflex.lifecycle import Attempt, AttemptState
+from gridflex.metering import metered
+
+NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
+RUNNING = Attempt(
+    number=1, ray_id="a", site="local", state=AttemptState.RUNNING, decided_at=NOON,
+    started_at=NOON + timedelta(minutes=10),
+)  # fmt: skip
+
+
+def minutes_of(attempt: Attempt, *, since: float = 0, until: float) -> dict[float, float]:
+    parts = metered(
+        attempt,
+        power_kw=6.0,
+        since=NOON + timedelta(minutes=since),
+        until=NOON + timedelta(minutes=until),
+    )
+    first = HalfHour(NOON)
+    return {30.0 * first.until(part.half_hour): part.running.seconds / 60 for part in parts}
+
+
+def ended(minute: float) -> Attempt:
+    return replace(RUNNING, state=AttemptState.ENDED, ended_at=NOON + timedelta(minutes=minute))
+
+
+def test_only_half_hours_that_have_passed_are_metered_while_it_runs() -> None:
+    assert minutes_of(RUNNING, until=59) == {0: 20}
+    assert minutes_of(RUNNING, until=60) == {0: 20, 30: 30}
+
+
+def test_the_last_half_hour_is_metered_once_it_has_ended() -> None:
+    assert minutes_of(ended(75), until=80) == {0: 20, 30: 30, 60: 15}
+
+
+def test_an_end_after_the_tick_began_is_metered_whole() -> None:
+    assert minutes_of(ended(75), until=50) == {0: 20, 30: 30, 60: 15}
+
+
+def test_the_half_hour_in_which_metering_goes_on_is_metered_again_from_its_start() -> None:
+    assert minutes_of(ended(75), since=40, until=80) == {30: 30, 60: 15}
+
+
+def test_what_has_not_started_uses_nothing() -> None:
+    assert minutes_of(replace(RUNNING, started_at=None), until=90) == {}
+
+
+def test_an_end_before_the_start_was_seen_uses_nothing() -> None:
+    assert minutes_of(ended(5), until=90) == {}
+
+
+def test_energy_is_power_times_time() -> None:
+    (part,) = metered(ended(30), power_kw=6.0, since=NOON, until=NOON + timedelta(hours=1))
+
+    assert part.energy_kwh == pytest.approx(2.0)
