@@ -11,7 +11,6 @@ import os
 import secrets
 import shutil
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -126,25 +125,26 @@ def demo_system(
         say("a few trial jobs, to see how long Ray takes to start one here")
         start_s = asyncio.run(_start_s(settings))
         pace_s = half_hour_s or _pace_s(start_s)
-        settings = _settings(values | _timing(start, half_hour_s=pace_s, start_s=start_s))
+        values |= _timing(start, half_hour_s=pace_s, start_s=start_s)
         say("grid data server")
-        grid_origin = stack.enter_context(_grid_server(settings, ports))
+        grid_pid, grid_url = launch.start_grid_sandbox(_settings(values))
+        stack.callback(launch.end_session, grid_pid)
+        settings = _settings(values | _grid(grid_url))
         say("Serve and agents")
         stack.callback(_leave_ray)
         url = launch.start_serve(settings, gcs_address=f"127.0.0.1:{ports.gcs}")
-        yield DemoSystem(settings, url, grid_origin, cluster, start_s)
+        yield DemoSystem(settings, url, _origin(grid_url), cluster, start_s)
 
 
 @dataclass(frozen=True, slots=True)
 class _Ports:
     gcs: int
     dashboard: int
-    grid: int
     http: int
 
     @classmethod
     def free(cls) -> _Ports:
-        return cls(*(launch.free_port() for _ in range(4)))
+        return cls(*(launch.free_port() for _ in range(3)))
 
 
 def _settings(values: Mapping[str, Any]) -> Settings:
@@ -152,7 +152,6 @@ def _settings(values: Mapping[str, Any]) -> Settings:
 
 
 def _values(state: Path, ports: _Ports, cluster: Cluster) -> dict[str, Any]:
-    grid = f"http://127.0.0.1:{ports.grid}"
     return {
         "state_dir": str(state),
         "sites": [
@@ -163,12 +162,6 @@ def _values(state: Path, ports: _Ports, cluster: Cluster) -> dict[str, Any]:
                 "gpu_type": "H100",
             }
         ],
-        "grid": {
-            "carbon_intensity_url": grid,
-            "elexon_url": grid + ELEXON_PATH,
-            "octopus_url": grid + OCTOPUS_PATH,
-            "poll_s": HALF_HOUR.total_seconds(),
-        },
         "http": {"port": ports.http, "auth": "token"},
     }
 
@@ -260,15 +253,19 @@ def _signals_as_interrupts() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-@contextmanager
-def _grid_server(settings: Settings, ports: _Ports) -> Iterator[str]:
-    config = launch.write_settings(settings)
-    base = f"http://127.0.0.1:{ports.grid}"
-    program = str(Path(sys.executable).with_name("gridflex"))
-    command = [program, "sandbox", "grid", "--config", str(config), "--port", str(ports.grid)]
-    log = settings.state_path / "logs" / "grid.log"
-    with launch.child(command, log=log, ready_url=base + CONTROL_PATH):
-        yield httpx.get(base + CONTROL_PATH, timeout=10).headers[ORIGIN_HEADER]
+def _grid(base: str) -> dict[str, Any]:
+    return {
+        "grid": {
+            "carbon_intensity_url": base,
+            "elexon_url": base + ELEXON_PATH,
+            "octopus_url": base + OCTOPUS_PATH,
+            "poll_s": HALF_HOUR.total_seconds(),
+        }
+    }
+
+
+def _origin(base: str) -> str:
+    return httpx.get(base + CONTROL_PATH, timeout=10).headers[ORIGIN_HEADER]
 
 
 def _leave_ray() -> None:

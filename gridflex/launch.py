@@ -104,7 +104,7 @@ def start_ray(
     url = f"{settings.sites[0].ray_url.rstrip('/')}/api/version"
     try:
         _wait(lambda: answers(url, process), RAY_READY_S, what=f"Ray at {url}")
-    except SourceError:
+    except BaseException:
         end_session(process.pid)
         raise
     return process.pid
