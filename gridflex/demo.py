@@ -84,14 +84,22 @@ def play_day(
     with demo_system(start, half_hour_s=half_hour_s, cluster=Cluster(), say=say) as system:
         shown = Day(start, half_hours, len(jobs), system.cluster.gpus)
         console.print(_what_comes(system, start, jobs), highlight=False)
-        report = asyncio.run(_play(system, jobs, shown, console))
+        report = asyncio.run(play_on(system, jobs, shown, console))
         console.print("ending")
     return replace(report, demo_s=time.monotonic() - began)
 
 
-async def _play(
+async def play_on(
     system: DemoSystem, jobs: Sequence[DemoJob], day: Day, console: Console
 ) -> DemoReport:
+    """Play the day on a running system and return what came of it.
+
+    Args:
+        system: Where.
+        jobs: What to submit.
+        day: When.
+        console: Where to show how it goes.
+    """
     ports = await asyncio.to_thread(build_ports, system.settings)
     try:
         with view_of(day, console) as view:

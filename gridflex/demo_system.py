@@ -35,8 +35,10 @@ from gridflex.lifecycle import JobRequest
 from gridflex.sandbox.grid.app import CONTROL_PATH, ELEXON_PATH, OCTOPUS_PATH
 from gridflex.settings import Settings, parse_settings
 
-LEAD_PER_START: Final = 10.0
-"""Serve, agents and grid server get this many job starts of wall time before the day begins."""
+LEAD_S: Final = 10.0
+LEAD_PER_START: Final = 6.0
+"""Wall time before the day begins, in which grid server, Serve and agents start: so many
+seconds, and so many times what a job's start takes."""
 
 TRIAL_JOBS: Final = 3
 """Jobs started together to see how long a start takes here."""
@@ -168,7 +170,7 @@ def _values(state: Path, ports: _Ports, cluster: Cluster) -> dict[str, Any]:
 
 def _timing(start: HalfHour, *, half_hour_s: float, start_s: float) -> dict[str, Any]:
     speed = HALF_HOUR.total_seconds() / half_hour_s
-    begins = datetime.now(UTC) + timedelta(seconds=LEAD_PER_START * start_s)
+    begins = datetime.now(UTC) + timedelta(seconds=LEAD_S + LEAD_PER_START * start_s)
     return {
         "clock": {
             "speed": speed,

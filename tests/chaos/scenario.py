@@ -1,0 +1,75 @@
+"""A short demo in which every agent is killed in every way; prints what came of it as JSON.
+
+A process of its own, because Ray reads its token mode when it is first imported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+from rich.console import Console
+
+from gridflex.adapters.database import ensure_database, psycopg_url
+from gridflex.agents.roles import GRID, ORCHESTRATOR, WORKLOAD
+from gridflex.demo import play_on
+from gridflex.demo_jobs import DemoJob
+from gridflex.demo_system import Cluster, demo_system
+from gridflex.demo_view import Day
+from gridflex.halfhour import HalfHour
+from gridflex.jobs import Tier
+
+START = HalfHour(datetime(2024, 10, 11, 12, tzinfo=UTC))
+HALF_HOURS = 20
+CLUSTER = Cluster(gpus=24, fillable=16)
+
+# Arrival, GPUs, work and the time to finish, in half-hours. Twice as much work as fits at once
+# and two arrivals in every stretch, so that something is always being dispatched or paused.
+JOBS = (
+    DemoJob(1, Tier.T3, 0.2, 8, 5, 18),
+    DemoJob(2, Tier.T2, 0.6, 8, 2, 18),
+    DemoJob(3, Tier.T4, 1.4, 8, 4, 18),
+    DemoJob(4, Tier.T0, 2.3, 4, 2, 16),
+    DemoJob(5, Tier.T1, 4.1, 8, 1, 14),
+    DemoJob(6, Tier.T4, 5.2, 8, 3, 14),
+    DemoJob(7, Tier.T0, 7.4, 4, 1, 12),
+    DemoJob(8, Tier.T1, 9.3, 8, 1, 10),
+    DemoJob(9, Tier.T0, 11.3, 4, 1, 8),
+    DemoJob(10, Tier.T1, 13.2, 8, 1, 6),
+)
+
+
+def main() -> None:
+    """Play it."""
+    console = Console(stderr=True)
+    with demo_system(START, half_hour_s=None, cluster=CLUSTER, say=console.print) as system:
+        # Only now may Ray be imported: its token mode is that of the environment.
+        from tests.chaos.killing import How, Kill, Moment, killing  # noqa: PLC0415
+
+        kills = (
+            Kill(WORKLOAD, How.SIGKILL, Moment.DISPATCHING),
+            Kill(ORCHESTRATOR, How.SIGKILL, Moment.SUBMITTED),
+            Kill(GRID, How.SIGKILL, Moment.POLLED),
+            Kill(WORKLOAD, How.RAY_KILL, Moment.DISPATCHING),
+            Kill(ORCHESTRATOR, How.RAY_KILL, Moment.PLANNED),
+            Kill(GRID, How.RAY_KILL, Moment.POLLED),
+            Kill(WORKLOAD, How.SIGKILL, Moment.PAUSING),
+        )
+        url = psycopg_url(ensure_database(system.settings))
+        day = Day(START, HALF_HOURS, len(JOBS), CLUSTER.gpus)
+        with killing(kills, url) as outcomes:
+            report = asyncio.run(play_on(system, JOBS, day, console))
+    json.dump(
+        {
+            "kills": [asdict(outcome) for outcome in outcomes],
+            "report": json.loads(report.as_json()),
+        },
+        sys.stdout,
+    )
+
+
+if __name__ == "__main__":
+    main()
