@@ -215,7 +215,11 @@ async def collect(
         t0_start_s=t0_start_s(jobs, speed=ports.clock.speed),
         redone_batches=redone,
         batches=batches,
-        promises=tuple(check_promises(submitted, jobs, runs, done, speed=ports.clock.speed)),
+        promises=tuple(
+            check_promises(
+                submitted, jobs, runs, done, speed=ports.clock.speed, start_s=system.start_s
+            )
+        ),
     )
 
 

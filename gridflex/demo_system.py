@@ -61,12 +61,12 @@ class Cluster:
     Args:
         gpus: Logical GPUs of the Ray head; none of them exists.
         fillable: Of these, how many GridFlex may fill; the rest stays free for rigid jobs.
-        cpus: Logical CPUs of the Ray head.
+        cpus: Logical CPUs of the Ray head, which starts as many idle workers at once.
     """
 
     gpus: int = 72
     fillable: int = 64
-    cpus: int = 64
+    cpus: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +135,7 @@ def demo_system(
         say("Serve and agents")
         stack.callback(_leave_ray)
         url = launch.start_serve(settings, gcs_address=f"127.0.0.1:{ports.gcs}")
+        stack.enter_context(_signals_as_interrupts())  # connecting to Ray has replaced them
         yield DemoSystem(settings, url, _origin(grid_url), cluster, start_s)
 
 
@@ -244,8 +245,8 @@ def _environment(variables: Mapping[str, str | None]) -> Iterator[None]:
 def _signals_as_interrupts() -> Iterator[None]:
     """Let a request to end unwind the block, as Ctrl-C does."""
 
-    def interrupt(number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt(signal.Signals(number).name)
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        signal.raise_signal(signal.SIGINT)
 
     before = {number: signal.signal(number, interrupt) for number in ENDING_SIGNALS}
     try:

@@ -52,9 +52,10 @@ def broken(
     runs: tuple[ClusterRun, ...] = RUNS,
     result: JobResult = RESULT,
     submitted: tuple[str, ...] = ("a",),
+    start_s: float = 2.5,
 ) -> dict[str, tuple[str, ...]]:
     ids = [JobId(name) for name in submitted]
-    promises = check_promises(ids, [job], runs, [result], speed=SPEED)
+    promises = check_promises(ids, [job], runs, [result], speed=SPEED, start_s=start_s)
     return {promise.text: promise.broken_by for promise in promises if not promise.is_kept}
 
 
@@ -123,8 +124,10 @@ def test_a_rigid_job_must_run_within_seconds_of_wall_time() -> None:
     slow = replace(JOB.attempts[0], started_at=at(66))
 
     assert t0_start_s([rigid, JOB], speed=SPEED) == {"a": pytest.approx(5 * 60 / SPEED)}
-    said = broken(job=replace(rigid, attempts=(slow, JOB.attempts[1])))
+    late = replace(rigid, attempts=(slow, JOB.attempts[1]))
+    said = broken(job=late)
     assert said == {"rigid jobs (T0) run within 10 s": ("a ran after 11.0 s",)}
+    assert broken(job=late, start_s=4.0) == {}
 
 
 def test_a_rigid_job_that_never_ran_has_waited_forever() -> None:
