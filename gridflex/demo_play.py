@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -60,6 +61,7 @@ async def play(
 
     half_hour_s = HALF_HOUR.total_seconds() / ports.clock.speed
     client = await asyncio.to_thread(JobSubmissionClient, system.url)
+    logging.getLogger("ray").setLevel(logging.WARNING)  # it tells of every upload otherwise
 
     async def submit(job: DemoJob) -> JobId:
         due = start.start + job.arrives * HALF_HOUR

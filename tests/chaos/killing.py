@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import LiteralString
 
 import psycopg
 import ray
-from psycopg.abc import Query
 from ray.util.state import list_actors
 
 from gridflex.agents.roles import NAMESPACE
@@ -40,14 +40,14 @@ class Moment(StrEnum):
     POLLED = "a provider has just answered"
 
 
-MARK: dict[Moment, Query] = {
+MARK: dict[Moment, LiteralString] = {
     Moment.DISPATCHING: "SELECT 0",
     Moment.PAUSING: "SELECT 0",
     Moment.SUBMITTED: "SELECT coalesce(max(seq), 0) FROM job",
     Moment.PLANNED: "SELECT coalesce(max(id), 0) FROM plan",
     Moment.POLLED: "SELECT coalesce(max(id), 0) FROM raw_response",
 }
-HAS_COME: dict[Moment, Query] = {
+HAS_COME: dict[Moment, LiteralString] = {
     Moment.DISPATCHING: "SELECT ray_id FROM attempt WHERE state = 'decided' AND 0 = %s",
     Moment.PAUSING: "SELECT ray_id FROM attempt WHERE state = 'stopping' AND 0 = %s",
     Moment.SUBMITTED: "SELECT id FROM job WHERE seq > %s",
