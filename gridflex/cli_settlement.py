@@ -1,7 +1,7 @@
-"""``gridflex settle``: show what was earned, and write the bills.
+"""``gridflex settle``: show what was earned, and write the bills; the ledger's commands too.
 
-Both read a book of settlement inputs, so that the same file shows the same figures anywhere,
-with no server and no database.
+``show`` and ``invoice`` read a book of settlement inputs, so that the same file shows the same
+figures anywhere, with no server and no database.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from gridflex import cli_ledger
+from gridflex.cli_ledger import write
 from gridflex.errors import ContractError, SourceError
 from gridflex.market.book import (
     DayTotal,
@@ -34,7 +36,16 @@ from gridflex.market.settlement import AccountResult
 from gridflex.market.volumes import Rounding
 from gridflex.market.working_days import england_and_wales
 
-settlement_app = typer.Typer(no_args_is_help=True, help="What was earned, and the bills for it.")
+settlement_app = typer.Typer(
+    no_args_is_help=True, help="What was earned, the bills for it, and the proof."
+)
+for command in (
+    cli_ledger.verify,
+    cli_ledger.export,
+    cli_ledger.receipt,
+    cli_ledger.verifier,
+):
+    settlement_app.command()(command)
 out = Console()
 
 Book = Annotated[Path, typer.Option("--book", help="Settlement inputs, as JSON.")]
@@ -56,7 +67,7 @@ def show(
     outcome = settle_book(_read(book))
     chosen = None if day is None else _day(day)
     if statement is not None:
-        _write(statement, write_statement(outcome))
+        write(statement, write_statement(outcome))
     if as_json:
         out.print_json(_selected(outcome, chosen, run))
         return
@@ -129,7 +140,7 @@ def _write_documents(folder: Path, documents: Iterable[Document], *, month: str)
         contents[f"{month}.csv"] = documents_csv(made).encode()
     paths = [folder / name for name in sorted(contents)]
     for path in paths:
-        _write(path, contents[path.name])
+        write(path, contents[path.name])
     return paths
 
 
@@ -234,11 +245,3 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
-
-
-def _write(path: Path, body: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(body)
-    except OSError as error:
-        raise SourceError(f"{path}: cannot be written: {error.strerror}") from error

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
+from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.canonical import canonical_json, digest, without_fractions
 from gridflex.ledger.event import Event, EventType
@@ -150,6 +151,24 @@ def registry_event(record: RegistryRecord) -> Event:
     )
 
 
+def read_record(kind: str, fields: Json) -> RegistryRecord:
+    """Return a record of the registry from its fields.
+
+    Raises:
+        ContractError: The kind or a field is not valid; the message names each.
+    """
+    if kind not in _RECORDS:
+        raise ContractError(f"kind {kind!r} is not valid; valid are {', '.join(_RECORDS)}")
+    try:
+        record: RegistryRecord = _RECORDS[kind].validate_python(fields)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()
+        )
+        raise ContractError(f"{kind}: {problems}") from error
+    return record
+
+
 def registry_of(entries: Iterable[Json], *, calendar: WorkingCalendar) -> Registry:
     """Return the registry as entries have it; of two versions the later one counts.
 
@@ -160,7 +179,7 @@ def registry_of(entries: Iterable[Json], *, calendar: WorkingCalendar) -> Regist
     for entry in entries:
         if entry["event_type"] in {EventType.SITE_REGISTERED, EventType.CONSENT_RECORDED}:
             body = entry["body"]
-            record = _RECORDS[body["kind"]].validate_python(body["record"])
+            record = read_record(body["kind"], body["record"])
             newest[_named(record)] = record
     records = list(newest.values())
     return Registry(
@@ -190,6 +209,11 @@ def settlement_event(period: AccountPeriod, *, contributions: Iterable[Contribut
         subject=f"account:{period.account}",
         half_hour=period.half_hour,
     )
+
+
+def contributions_of(book: SettlementBook, half_hour: HalfHour) -> tuple[Contribution, ...]:
+    """Return what jobs did in one half-hour of a book."""
+    return tuple(one for one in book.contributions if one.half_hour == half_hour)
 
 
 def book_of(entries: Iterable[Json]) -> SettlementBook:

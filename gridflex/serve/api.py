@@ -14,6 +14,7 @@ from gridflex.serve.health import create_health_router
 from gridflex.serve.jobs_api import create_jobs_router
 from gridflex.serve.plans_api import create_plans_router
 from gridflex.serve.problems import install_problems
+from gridflex.serve.settlement_api import create_settlement_router
 
 
 def create_api(ports: Ports) -> FastAPI:
@@ -30,6 +31,7 @@ def create_api(ports: Ports) -> FastAPI:
     v1.include_router(create_jobs_router(ports))
     v1.include_router(create_plans_router(ports.plans))
     v1.include_router(create_grid_router(ports.grid, ports.clock))
+    v1.include_router(create_settlement_router(ports.ledger, ports.receipts, ports.clock))
     api.include_router(v1)
     api.include_router(create_health_router(ports))
 

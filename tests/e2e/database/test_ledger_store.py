@@ -1,6 +1,7 @@
 """The ledger in PostgreSQL, on both kinds of server."""
 
 import asyncio
+import json
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -10,11 +11,13 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
+from typer.testing import CliRunner
 
 from gridflex.adapters import database
 from gridflex.adapters.ledger_files import export_ledger
 from gridflex.adapters.ledger_key import LedgerKey
 from gridflex.adapters.ledger_store import LedgerStore
+from gridflex.cli_settlement import settlement_app
 from gridflex.errors import ContractError, SourceError
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import EventType
@@ -339,3 +342,23 @@ async def test_without_a_database_it_says_so() -> None:
     with pytest.raises(SourceError, match="appending to the ledger"):
         await LedgerStore(nowhere).append([event(0)], now=NOON)
     await nowhere.dispose()
+
+
+def test_the_command_exports_what_is_signed(database_url: str, tmp_path: Path) -> None:
+    key = LedgerKey(tmp_path / "ledger", origin=ORIGIN)
+
+    async def signed() -> None:
+        engine = database.connect(database_url)
+        await fill(LedgerStore(engine), 0, 5)
+        await LedgerStore(engine, key=key).sign(now=NOON)
+        await engine.dispose()
+
+    asyncio.run(signed())
+    runner = CliRunner(env={"GRIDFLEX_DATABASE_URL": database_url})
+    folder = tmp_path / "export"
+
+    result = runner.invoke(settlement_app, ["export", "--out", str(folder), "--json"])
+
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.output)["size"] == 5
+    assert verify_ledger(folder, keys=[key.signer.key]).size == 5

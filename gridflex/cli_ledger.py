@@ -1,0 +1,169 @@
+"""``gridflex settle``: the ledger and its receipts, checked, exported and handed out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from gridflex.adapters.database import connect, ensure_database
+from gridflex.adapters.ledger_files import export_ledger
+from gridflex.adapters.ledger_store import LedgerStore
+from gridflex.client import Client
+from gridflex.errors import SourceError
+from gridflex.ledger.canonical import canonical_json, digest
+from gridflex.ledger.standalone import standalone_verifier
+from gridflex.ledger.tiles import SignedCheckpoint
+from gridflex.ledger.verify.command import read_key, summary, verify_paths
+from gridflex.ledger.verify.folder import read_entries
+from gridflex.ledger.verify.reading import VerificationError
+from gridflex.market.receipt_page import receipt_html
+from gridflex.market.receipts import IssuedReceipt
+from gridflex.market.records import replay
+from gridflex.settings import load_settings
+
+out = Console()
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Config = Annotated[
+    Path | None, typer.Option("--config", help="YAML file; else GRIDFLEX_CONFIG or gridflex.yaml.")
+]
+Url = Annotated[str | None, typer.Option("--url", help="Where GridFlex answers.")]
+
+
+def verify(
+    paths: Annotated[list[Path], typer.Argument(help="Ledger folders and receipts.")],
+    *,
+    key: Annotated[list[str], typer.Option(help="Trusted verifier key, or a file with it.")],
+    since: Annotated[
+        list[Path] | None, typer.Option(help="A checkpoint you kept; the ledger must extend it.")
+    ] = None,
+    witness: Annotated[
+        list[str] | None, typer.Option(help="Key of a witness that must have cosigned.")
+    ] = None,
+    run_again: Annotated[
+        bool, typer.Option("--run-again", help="Also settle every logged settlement again.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Verify exported ledgers and receipts offline; exit code 1 if anything does not hold."""
+    try:
+        found = verify_paths(
+            paths,
+            keys=[read_key(one) for one in key],
+            since=since or [],
+            witnesses=[read_key(one) for one in witness or []],
+        )
+    except VerificationError as error:
+        _refuse(str(error), as_json=as_json)
+    if run_again:
+        found["settlements"] = _run_again(
+            [path for path in paths if path.is_dir()], as_json=as_json
+        )
+    if as_json:
+        out.print_json(json.dumps({"verified": True} | found))
+        return
+    out.print(summary(found), highlight=False, soft_wrap=True)
+    if run_again:
+        out.print(
+            f"VERIFIED {found['settlements']} settlements: run again, the same bytes",
+            highlight=False,
+        )
+
+
+def export(
+    *,
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the static files.")],
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the ledger up to its newest checkpoint as files that any web server can publish."""
+    newest = asyncio.run(_export(folder, config))
+    shown = {"folder": str(folder), "size": newest.size, "root": newest.root.hex()}
+    if as_json:
+        out.print_json(json.dumps(shown))
+        return
+    out.print(
+        f"{newest.size} entries, root {newest.root.hex()}, in {folder}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def receipt(
+    job: Annotated[str, typer.Argument(help="Id of a job that ended.")],
+    *,
+    file: Annotated[
+        Path | None, typer.Option("--out", help="File: .html for the page, else JSON.")
+    ] = None,
+    url: Url = None,
+) -> None:
+    """Fetch a job's receipt: JSON to verify, or a page to print."""
+    with Client(url) as client:
+        found = client.get(f"/v1/settlement/receipts/{job}")
+    body = canonical_json(found)
+    if file is None:
+        out.print_json(body.decode())
+        return
+    if file.suffix == ".html":
+        fields = {name: one for name, one in found.items() if name != "schema"}
+        body = receipt_html(IssuedReceipt(**fields)).encode()
+    write(file, body)
+    out.print(str(file), highlight=False, soft_wrap=True)
+
+
+def verifier(
+    *, file: Annotated[Path, typer.Option("--out", help="Where to write the archive.")]
+) -> None:
+    """Write the stand-alone verifier: one file that needs Python 3.11 and ``cryptography``."""
+    archive = standalone_verifier()
+    write(file, archive)
+    out.print(f"{file} SHA-256 {digest(archive)}", highlight=False, soft_wrap=True)
+
+
+def write(path: Path, body: bytes) -> None:
+    """Write a file, with the folders above it.
+
+    Raises:
+        SourceError: It cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(body)
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+async def _export(folder: Path, config: Path | None) -> SignedCheckpoint:
+    engine = connect(ensure_database(load_settings(config)))
+    try:
+        return await export_ledger(LedgerStore(engine), folder)
+    finally:
+        await engine.dispose()
+
+
+def _run_again(folders: Sequence[Path], *, as_json: bool) -> int:
+    count = 0
+    for folder in folders:
+        for one in replay(read_entries(folder)):
+            if not one.is_same:
+                _refuse(
+                    f"{folder}: {one.entry}: logged with outcome {one.logged_sha256}, "
+                    f"its inputs now give {one.again_sha256}",
+                    as_json=as_json,
+                )
+            count += 1
+    return count
+
+
+def _refuse(problem: str, *, as_json: bool) -> NoReturn:
+    if as_json:
+        out.print_json(json.dumps({"verified": False, "problem": problem}))
+    else:
+        out.print(f"NOT VERIFIED: {problem}", highlight=False, soft_wrap=True)
+    raise typer.Exit(1)

@@ -1,0 +1,290 @@
+"""``/v1/settlement``: sites, readings, settlements, receipts, invoices and the ledger.
+
+Everything that is sent here becomes an entry of the ledger, and everything that is answered is
+computed from its entries. Amounts are text, so that they stay exact.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from http import HTTPStatus
+from typing import Annotated, Any, Protocol
+
+from fastapi import APIRouter, Body, Query, Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from pydantic import BaseModel
+
+from gridflex.adapters.ledger_store import LedgerStore
+from gridflex.adapters.receipt_store import ReceiptStore
+from gridflex.errors import ContractError
+from gridflex.halfhour import HalfHour
+from gridflex.jobs import JobId
+from gridflex.ledger.event import Event, EventType
+from gridflex.market.book import (
+    DayTotal,
+    SettlementBook,
+    read_book,
+    settle_book,
+    write_book,
+    write_statement,
+)
+from gridflex.market.invoice_files import document_json
+from gridflex.market.meter_files import ReadingsIn, read_csv
+from gridflex.market.meters import MeterHistory, Reading
+from gridflex.market.monthly import BillingContract, monthly_bill, parse_month
+from gridflex.market.receipt_page import receipt_html
+from gridflex.market.records import (
+    book_of,
+    contributions_of,
+    invoice_event,
+    read_record,
+    reading_event,
+    readings_of,
+    registry_event,
+    registry_of,
+    settlement_event,
+)
+from gridflex.market.registry import Msid
+from gridflex.market.runs import Run
+from gridflex.market.volumes import Rounding
+from gridflex.market.working_days import WorkingCalendar, england_and_wales, half_hours_of
+from gridflex.serve.ledger_api import create_ledger_router
+from gridflex.serve.problems import ProblemError
+
+YEARS_AROUND = timedelta(days=4 * 365)
+"""Allocations lie within these of today, and runs pay within these of their day."""
+
+Day = Annotated[date | None, Query(description="Settlement day.")]
+
+
+class Clock(Protocol):
+    """Tells the time."""
+
+    def now(self) -> datetime:
+        """Return the present instant, aware UTC."""
+        ...
+
+
+class Recorded(BaseModel):
+    """Where what was sent is in the ledger.
+
+    Attributes:
+        indexes: Entries, in the order of what was sent; what was there already keeps its place.
+    """
+
+    indexes: list[int]
+
+
+class RecordIn(BaseModel, extra="forbid"):
+    """One record of the registry.
+
+    Attributes:
+        kind: ``site``, ``unit``, ``consent`` or ``allocation``.
+        record: Its fields, as in docs/settlement.md.
+    """
+
+    kind: str
+    record: dict[str, Any]
+
+
+class RecordsIn(BaseModel, extra="forbid"):
+    """Records of the registry, which must agree with each other and with those there are."""
+
+    records: list[RecordIn]
+
+
+class ReadingOut(BaseModel):
+    """One half-hour of a meter.
+
+    Attributes:
+        half_hour: Start, UTC.
+        net_import_mwh: Import less export; None in a gap.
+        evidence: What kind of meter.
+        is_substituted: Whether the data collector replaced a value.
+        versions: How many versions arrived.
+    """
+
+    half_hour: str
+    net_import_mwh: str | None
+    evidence: str | None
+    is_substituted: bool | None
+    versions: int
+
+
+class InvoiceIn(BaseModel, extra="forbid"):
+    """What a month is billed from.
+
+    Attributes:
+        contract: As in docs/settlement.md.
+        month: Billing month, ``YYYY-MM``.
+        known_on: Date of issue; runs paid by then count. None for the day after the month.
+    """
+
+    contract: BillingContract
+    month: str
+    known_on: date | None = None
+
+
+def create_settlement_router(
+    ledger: LedgerStore, receipts: ReceiptStore, clock: Clock
+) -> APIRouter:
+    """Return the paths below ``/settlement``.
+
+    Args:
+        ledger: Where everything is kept.
+        receipts: Receipts of jobs.
+        clock: GridFlex time.
+    """
+    api = APIRouter(prefix="/settlement", tags=["settlement"])
+    api.include_router(create_ledger_router(ledger))
+    _add_sites_and_meters(api, ledger, clock)
+    _add_settlements(api, ledger, clock)
+    _add_receipts(api, receipts)
+    return api
+
+
+def _add_sites_and_meters(api: APIRouter, ledger: LedgerStore, clock: Clock) -> None:
+    @api.post("/registry")
+    async def register(sent: RecordsIn) -> Recorded:
+        """Register sites, units, consents and allocations, all of them or none."""
+        events = [registry_event(read_record(one.kind, one.record)) for one in sent.records]
+        known = await _entries(ledger, EventType.SITE_REGISTERED, EventType.CONSENT_RECORDED)
+        now = clock.now()
+        coming = [{"event_type": one.event_type, "body": one.body} for one in events]
+        registry_of([*known, *coming], calendar=_calendar(now.date()))
+        return await _record(ledger, events, now)
+
+    @api.get("/registry")
+    async def registry() -> list[RecordIn]:
+        """Every record of the registry, every version, oldest first."""
+        known = await _entries(ledger, EventType.SITE_REGISTERED, EventType.CONSENT_RECORDED)
+        return [RecordIn(**entry["body"]) for entry in known]
+
+    @api.post("/readings")
+    async def add_readings(sent: ReadingsIn) -> Recorded:
+        """Take readings of one meter."""
+        now = clock.now()
+        return await _record(ledger, [reading_event(one) for one in sent.received(now)], now)
+
+    @api.post("/readings.csv")
+    async def add_csv(text: Annotated[str, Body(media_type="text/csv")]) -> Recorded:
+        """Take readings as CSV, all of them or none."""
+        now = clock.now()
+        events = [reading_event(one) for one in read_csv(text, received_at=now)]
+        return await _record(ledger, events, now)
+
+    @api.get("/readings/{meter}")
+    async def readings(meter: str, day: date) -> list[ReadingOut]:
+        """A meter's settlement day, gaps included, as it is known now."""
+        known = await _entries(ledger, EventType.METER_RECEIVED, subject=f"meter:{meter}", day=day)
+        history = MeterHistory.of(Msid(meter), readings_of(known))
+        return [_reading(history, one, now=clock.now()) for one in half_hours_of(day)]
+
+
+def _add_settlements(api: APIRouter, ledger: LedgerStore, clock: Clock) -> None:
+    @api.post("/books")
+    async def add_book(request: Request) -> Recorded:
+        """Settle a book: each half-hour becomes an entry with its inputs and its outcome."""
+        book = read_book(await request.body())
+        events = [
+            settlement_event(one, contributions=contributions_of(book, one.half_hour))
+            for one in book.periods
+        ]
+        return await _record(ledger, events, clock.now())
+
+    @api.get("/book", response_class=Response)
+    async def book(day: Day = None) -> Response:
+        """The inputs of every settlement, for ``gridflex settle --book``."""
+        found = await _book(ledger, day)
+        return Response(write_book(found), media_type="application/json")
+
+    @api.get("/days")
+    async def days(day: Day = None, run: Run | None = None) -> list[DayTotal]:
+        """Delivered, sold and earned by settlement day and run."""
+        outcome = settle_book(await _book(ledger, day))
+        return [one for one in outcome.days if run in {None, one.run}]
+
+    @api.get("/half-hours")
+    async def half_hours(day: date, run: Run | None = None) -> list[dict[str, Any]]:
+        """Every half-hour of a settlement day, with what was expected, metered and paid."""
+        outcome = settle_book(await _book(ledger, day))
+        results = json.loads(write_statement(outcome))["results"]
+        return [one for one in results if run is None or one["run"] == run]
+
+    @api.post("/invoices")
+    async def bill(sent: InvoiceIn) -> list[dict[str, Any]]:
+        """Bill a month from the settlements in the ledger, and record the documents."""
+        month = parse_month(sent.month)
+        known_on = sent.known_on or month.end
+        made = monthly_bill(
+            await _book(ledger, None),
+            contract=sent.contract,
+            month=month,
+            known_on=known_on,
+            calendar=_calendar(known_on),
+            rounding=Rounding(),
+        )
+        await _record(ledger, [invoice_event(one) for one in made.documents], clock.now())
+        return [json.loads(document_json(one)) for one in made.documents]
+
+    @api.get("/invoices")
+    async def invoices() -> list[dict[str, Any]]:
+        """The figures of every invoice and credit note, oldest first."""
+        return [one["body"] for one in await _entries(ledger, EventType.INVOICE_ISSUED)]
+
+
+def _add_receipts(api: APIRouter, receipts: ReceiptStore) -> None:
+    @api.get("/receipts")
+    async def listed() -> list[JobId]:
+        """Jobs with a receipt, the last one issued first."""
+        return await receipts.jobs()
+
+    @api.get("/receipts/{job_id}", response_class=JSONResponse)
+    async def receipt(job_id: str, request: Request) -> Response:
+        """A job's receipt with its proof: JSON to verify, or with ``Accept: text/html`` a page."""
+        found = await receipts.newest(JobId(job_id))
+        if found is None:
+            raise ProblemError(HTTPStatus.NOT_FOUND, f"job {job_id} has no signed receipt yet")
+        if request.headers.get("accept", "").startswith("text/html"):
+            return HTMLResponse(receipt_html(found))
+        return JSONResponse(found.as_json())
+
+
+async def _record(ledger: LedgerStore, events: Sequence[Event], now: datetime) -> Recorded:
+    if not events:
+        raise ContractError("there is nothing to record")
+    return Recorded(indexes=await ledger.append(events, now=now))
+
+
+async def _entries(
+    ledger: LedgerStore, *kinds: EventType, subject: str | None = None, day: date | None = None
+) -> list[dict[str, Any]]:
+    span = half_hours_of(day) if day else ()
+    found = await ledger.find(
+        *kinds,
+        subject=subject,
+        first=span[0] if span else None,
+        last=span[-1] if span else None,
+    )
+    return [one.event for one in found]
+
+
+async def _book(ledger: LedgerStore, day: date | None) -> SettlementBook:
+    return book_of(await _entries(ledger, EventType.SETTLEMENT_RUN, day=day))
+
+
+def _reading(history: MeterHistory, half_hour: HalfHour, *, now: datetime) -> ReadingOut:
+    found: Reading | None = history.at(half_hour, known_at=now)
+    return ReadingOut(
+        half_hour=str(half_hour),
+        net_import_mwh=str(found.net.mwh) if found else None,
+        evidence=found.evidence.value if found else None,
+        is_substituted=found.is_substituted if found else None,
+        versions=len(history.versions.get(half_hour, ())),
+    )
+
+
+def _calendar(day: date) -> WorkingCalendar:
+    return england_and_wales(day - YEARS_AROUND, day + YEARS_AROUND)

@@ -1,0 +1,282 @@
+"""``/v1/settlement`` over ASGI, on real PostgreSQL."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from gridflex.adapters.ledger_key import LedgerKey
+from gridflex.adapters.ledger_store import LedgerStore
+from gridflex.adapters.receipt_store import ReceiptStore
+from gridflex.ledger.tree import MerkleTree
+from gridflex.ledger.verify.folder import verify_ledger
+from gridflex.ledger.verify.receipts import verify_receipt
+from gridflex.market.book import SettlementBook, write_book
+from gridflex.market.receipts import draft_receipt
+from gridflex.serve.problems import install_problems
+from gridflex.serve.settlement_api import create_settlement_router
+from tests.unit.ledger.ledgers import NOON, ORIGIN, event
+from tests.unit.market.test_receipts import RECORD
+from tests.unit.market.test_settlement import EXAMPLE
+
+METER = "1200012345679"
+SITE = {
+    "name": "london",
+    "gsp_group": "C",
+    "pairs": [{"import_msid": METER, "export_msid": None}],
+    "connection_mw": "5.5",
+    "supplier": "SUPPLY",
+}
+CONTRACT = {
+    "seller": {"name": "GridFlex Ltd", "address": ["London"]},
+    "customer": {"name": "Data Centre Ltd", "address": ["Slough"]},
+    "account": "GRIDFLEX",
+    "gpus": {"2026-07": 499},
+}
+
+
+class Clock:
+    """Five past noon of the example's day, and a second later each time."""
+
+    def __init__(self) -> None:
+        self._now = datetime(2026, 7, 1, 20, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        self._now += timedelta(seconds=1)
+        return self._now
+
+
+class Served:
+    """The API with what is behind it."""
+
+    def __init__(self, engine: AsyncEngine, folder: Path) -> None:
+        self.key = LedgerKey(folder, origin=ORIGIN)
+        self.ledger = LedgerStore(engine, key=self.key)
+        self.receipts = ReceiptStore(engine, ledger=self.ledger)
+        app = FastAPI()
+        install_problems(app)
+        app.include_router(
+            create_settlement_router(self.ledger, self.receipts, Clock()), prefix="/v1"
+        )
+        transport = httpx.ASGITransport(app)
+        self.http = httpx.AsyncClient(transport=transport, base_url="http://x/v1/settlement")
+
+    async def get(self, path: str, **options: Any) -> Any:  # noqa: ANN401 - JSON
+        answer = await self.http.get(path, **options)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+
+@pytest.fixture
+def served(engine: AsyncEngine, tmp_path: Path) -> Served:
+    return Served(engine, tmp_path / "key")
+
+
+async def test_a_book_is_settled_recorded_and_read_back(served: Served) -> None:
+    book = write_book(SettlementBook((EXAMPLE,)))
+
+    first = await served.http.post("/books", content=book)
+    again = await served.http.post("/books", content=book)
+
+    assert first.json() == again.json() == {"indexes": [0]}
+    assert (await served.http.get("/book")).content == book
+    (day,) = await served.get("/days", params={"day": "2026-07-01", "run": "SF"})
+    assert Decimal(day["net_gbp"]) == 378
+    (half_hour,) = await served.get("/half-hours", params={"day": "2026-07-01"})
+    assert half_hour["units"][0]["deviation"] == {"mwh": "2.8000"}
+    assert await served.get("/days", params={"run": "RF"}) == []
+    assert await served.get("/days", params={"day": "2026-07-02"}) == []
+
+
+async def test_a_month_is_billed_from_the_ledger_and_the_invoice_recorded(served: Served) -> None:
+    await served.http.post("/books", content=write_book(SettlementBook((EXAMPLE,))))
+    sent = {"contract": CONTRACT, "month": "2026-07", "known_on": "2026-09-01"}
+
+    answer = await served.http.post("/invoices", json=sent)
+
+    (invoice,) = answer.json()
+    assert [line["amount_gbp"] for line in invoice["lines"]] == ["2000.00", "75.60"]
+    (kept,) = await served.get("/invoices")
+    assert (kept["number"], kept["gross_gbp"]) == (invoice["number"], "2490.72")
+    assert "Slough" not in json.dumps(kept)
+
+
+async def test_a_number_stands_for_one_invoice(served: Served) -> None:
+    await served.http.post("/books", content=write_book(SettlementBook((EXAMPLE,))))
+    sent = {"contract": CONTRACT, "month": "2026-07", "known_on": "2026-09-01"}
+    await served.http.post("/invoices", json=sent)
+
+    other = await served.http.post(
+        "/invoices", json=sent | {"contract": CONTRACT | {"gpus": {"2026-07": 500}}}
+    )
+
+    assert other.status_code == 400
+    assert "with other content" in other.json()["detail"]
+
+
+async def test_the_registry_takes_records_that_agree(served: Served) -> None:
+    records = [{"kind": "site", "record": SITE}]
+
+    answer = await served.http.post("/registry", json={"records": records})
+
+    assert answer.json() == {"indexes": [0]}
+    assert await served.get("/registry") == records
+
+
+@pytest.mark.parametrize(
+    ("record", "problem"),
+    [
+        ({"kind": "site", "record": SITE | {"gsp_group": "Z"}}, "gsp_group 'Z'"),
+        ({"kind": "site", "record": {"name": "x"}}, "gsp_group: Field required"),
+        ({"kind": "planet", "record": SITE}, "valid are site, unit, consent, allocation"),
+        (
+            {
+                "kind": "site",
+                "record": SITE | {"pairs": [{"import_msid": "1", "export_msid": None}]},
+            },
+            "MSID '1'",
+        ),
+    ],
+)
+async def test_a_record_that_is_not_valid_is_refused(
+    served: Served, record: dict[str, Any], problem: str
+) -> None:
+    answer = await served.http.post("/registry", json={"records": [record]})
+
+    assert answer.status_code == 400
+    assert problem in answer.json()["detail"]
+    assert await served.ledger.size() == 0
+
+
+async def test_readings_come_in_by_json_and_csv_and_gaps_are_shown(served: Served) -> None:
+    one = {"start_utc": "2026-07-01T17:00:00Z", "import_kwh": "7200.5", "evidence": "telemetry"}
+    await served.http.post("/readings", json={"meter": METER, "readings": [one]})
+    csv = f"meter,start_utc,import_kwh\n{METER},2026-07-01T17:00Z,7200\n"
+    answer = await served.http.post(
+        "/readings.csv", content=csv, headers={"content-type": "text/csv"}
+    )
+    assert answer.json() == {"indexes": [1]}, answer.text
+
+    day = await served.get(f"/readings/{METER}", params={"day": "2026-07-01"})
+
+    assert len(day) == 48
+    assert [one for one in day if one["versions"]] == [
+        {
+            "half_hour": "2026-07-01T17:00Z",
+            "net_import_mwh": "7.2",
+            "evidence": "settlement",
+            "is_substituted": False,
+            "versions": 2,
+        }
+    ]
+
+
+async def test_a_clock_change_day_has_its_own_number_of_readings(served: Served) -> None:
+    assert len(await served.get(f"/readings/{METER}", params={"day": "2026-10-25"})) == 50
+    assert len(await served.get(f"/readings/{METER}", params={"day": "2026-03-29"})) == 46
+
+
+async def test_a_bad_row_of_a_csv_is_named_and_nothing_is_recorded(served: Served) -> None:
+    csv = f"meter,start_utc,import_kwh\n{METER},2026-07-01T17:00Z,1\n{METER},2026-07-01T17:30Z,-1\n"
+
+    answer = await served.http.post(
+        "/readings.csv", content=csv, headers={"content-type": "text/csv"}
+    )
+
+    assert answer.status_code == 400
+    assert "line 3" in answer.json()["detail"]
+    assert await served.ledger.size() == 0
+
+
+async def test_a_receipt_is_served_for_machines_and_for_people(served: Served) -> None:
+    draft = draft_receipt(RECORD)
+    await served.receipts.issue(draft, now=NOON + timedelta(days=1))
+    assert (await served.http.get("/receipts/train-7")).status_code == 404
+    await served.ledger.sign(now=NOON + timedelta(days=1))
+
+    receipt = await served.get("/receipts/train-7")
+    shown = await served.http.get("/receipts/train-7", headers={"accept": "text/html,*/*"})
+
+    assert verify_receipt(json.dumps(receipt), keys=[served.key.signer.key]).index == 0
+    assert "Receipt for job train-7" in shown.text
+    assert shown.headers["content-type"].startswith("text/html")
+    assert await served.get("/receipts") == ["train-7"]
+    assert (await served.http.get("/receipts/other")).status_code == 404
+
+
+async def test_a_mirror_of_the_served_ledger_verifies(served: Served, tmp_path: Path) -> None:
+    await served.ledger.append([event(i) for i in range(600)], now=NOON)
+    await served.ledger.sign(now=NOON)
+    paths = [
+        *("checkpoint", "tile/0/000", "tile/0/001", "tile/0/002.p/88", "tile/1/000.p/2"),
+        *("tile/entries/000", "tile/entries/001", "tile/entries/002.p/88"),
+    ]
+
+    for path in paths:
+        answer = await served.http.get(f"/ledger/{path}")
+        assert answer.status_code == 200, path
+        (tmp_path / "mirror" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mirror" / path).write_bytes(answer.content)
+
+    assert verify_ledger(tmp_path / "mirror", keys=[served.key.signer.key]).size == 600
+
+
+@pytest.mark.parametrize(
+    "path", ["0/003", "0/002", "1/000", "entries/002", "0/002.p/89", "7/000", "0/2", "x/000"]
+)
+async def test_a_tile_that_is_not_whole_under_the_checkpoint_is_not_served(
+    served: Served, path: str
+) -> None:
+    await served.ledger.append([event(i) for i in range(600)], now=NOON)
+    await served.ledger.sign(now=NOON)
+    await served.ledger.append([event(i) for i in range(600, 800)], now=NOON)
+
+    assert (await served.http.get(f"/ledger/tile/{path}")).status_code == 404
+
+
+async def test_an_entry_comes_with_its_proof_once_it_is_signed(served: Served) -> None:
+    await served.ledger.append([event(i) for i in range(3)], now=NOON)
+    assert (await served.get("/ledger/entries/1"))["proof"] is None
+    note = (await served.ledger.sign(now=NOON)).note
+
+    entry = await served.get("/ledger/entries/1")
+
+    assert entry["proof"].startswith("c2sp.org/tlog-proof@v1\nindex 1\n")
+    assert entry["proof"].endswith(note)
+    assert entry["entry"]["id"] == "meter:1"
+    assert (await served.http.get("/ledger/entries/3")).status_code == 404
+
+
+async def test_the_ledger_says_how_far_it_is_signed(served: Served) -> None:
+    assert (await served.get("/ledger"))["signed_size"] == 0
+    assert (await served.http.get("/ledger/checkpoint")).status_code == 404
+    await served.ledger.append([event(i) for i in range(3)], now=NOON)
+    await served.ledger.sign(now=NOON)
+    await served.ledger.append([event(3)], now=NOON)
+
+    status = await served.get("/ledger")
+
+    tree = MerkleTree([one async for one in served.ledger.entries(size=3)])
+    assert status == {
+        "origin": ORIGIN,
+        "size": 4,
+        "signed_size": 3,
+        "root": tree.root().hex(),
+        "signed_by": [f"{ORIGIN}+{served.key.signer.key.key_id.hex()}"],
+    }
+
+
+async def test_consistency_is_proved_over_the_api(served: Served) -> None:
+    await served.ledger.append([event(i) for i in range(8)], now=NOON)
+
+    found = await served.get("/ledger/consistency", params={"old": 6, "new": 8})
+
+    assert len(found["hashes"]) == 3
+    refused = await served.http.get("/ledger/consistency", params={"old": 6, "new": 9})
+    assert refused.status_code == 400

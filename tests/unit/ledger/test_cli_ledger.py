@@ -1,0 +1,136 @@
+"""``gridflex settle verify``, ``verifier`` and ``receipt``; ``export`` needs a database."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from gridflex.cli_settlement import settlement_app
+from gridflex.ledger.canonical import digest
+from gridflex.ledger.standalone import standalone_verifier
+from gridflex.ledger.verify.receipts import verify_receipt
+from gridflex.market.records import settlement_event
+from tests.unit.ledger.ledgers import NOON, SIGNER, Ledger, ledger
+from tests.unit.market.test_receipts import issued
+from tests.unit.market.test_settlement import EXAMPLE
+
+KEY = ["--key", str(SIGNER.key)]
+
+
+def run(*arguments: str | Path, code: int = 0) -> str:
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(settlement_app, [str(a) for a in arguments])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_a_ledger_and_a_receipt_are_verified_together(tmp_path: Path) -> None:
+    made, receipt = issued()
+    folder = made.write(tmp_path / "ledger")
+    (tmp_path / "receipt.json").write_text(json.dumps(receipt.as_json()))
+
+    shown = run("verify", folder, tmp_path / "receipt.json", *KEY)
+
+    assert "receipt of job:train-7, entry 5" in shown
+    assert "7 entries" in shown
+
+
+def test_json_says_what_was_found(tmp_path: Path) -> None:
+    found = json.loads(run("verify", ledger().write(tmp_path), *KEY, "--json"))
+
+    assert found["verified"] is True
+    assert found["ledgers"][0]["size"] == 600
+
+
+def test_a_kept_checkpoint_catches_a_ledger_that_was_cut(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text(ledger().checkpoints[-1].note)
+    cut = ledger(300, signed_at=(300,)).write(tmp_path / "cut")
+
+    run("verify", cut, *KEY)
+    shown = run("verify", cut, *KEY, "--since", tmp_path / "kept", code=1)
+
+    assert "NOT VERIFIED" in shown
+    assert "has only 300" in shown
+
+
+def test_a_wrong_key_does_not_verify(tmp_path: Path) -> None:
+    shown = run("verify", ledger().write(tmp_path), "--key", "nonsense+0+x", "--json", code=1)
+
+    assert json.loads(shown)["verified"] is False
+
+
+def settled(*, outcome_sha256: str | None = None) -> Ledger:
+    event = settlement_event(EXAMPLE)
+    if outcome_sha256:
+        event = type(event)(
+            event.id,
+            event.event_type,
+            {**event.body, "outcome_sha256": outcome_sha256},
+            half_hour=event.half_hour,
+        )
+    made = Ledger([event.entry(recorded_at=NOON)])
+    made.sign()
+    return made
+
+
+def test_logged_settlements_run_again_to_the_same_bytes(tmp_path: Path) -> None:
+    shown = run("verify", settled().write(tmp_path), *KEY, "--run-again")
+
+    assert "VERIFIED 1 settlements: run again, the same bytes" in shown
+
+
+def test_a_settlement_that_its_inputs_do_not_give_is_named(tmp_path: Path) -> None:
+    false = settled(outcome_sha256="00" * 32).write(tmp_path)
+
+    run("verify", false, *KEY)  # signed as it is
+    assert "logged with outcome 0000" in run("verify", false, *KEY, "--run-again", code=1)
+
+
+def test_the_stand_alone_verifier_is_written_with_its_digest(tmp_path: Path) -> None:
+    shown = run("verifier", "--out", tmp_path / "tools" / "verify.pyz")
+
+    assert (tmp_path / "tools" / "verify.pyz").read_bytes() == standalone_verifier()
+    assert digest(standalone_verifier()) in shown
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    """A server that has one receipt."""
+    _, receipt = issued()
+    body = json.dumps(receipt.as_json()).encode()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            assert self.path == "/v1/settlement/receipts/train-7"
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as served:
+        thread = threading.Thread(target=served.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{served.server_port}"
+        served.shutdown()
+        thread.join()
+
+
+def test_a_receipt_is_fetched_as_json_that_verifies(server: str, tmp_path: Path) -> None:
+    run("receipt", "train-7", "--url", server, "--out", tmp_path / "r.json")
+
+    assert verify_receipt((tmp_path / "r.json").read_bytes(), keys=[SIGNER.key]).index == 5
+
+
+def test_a_receipt_is_fetched_as_a_page(server: str, tmp_path: Path) -> None:
+    run("receipt", "train-7", "--url", server, "--out", tmp_path / "r.html")
+
+    assert "<h1>Receipt for job train-7</h1>" in (tmp_path / "r.html").read_text()
+
+
+def test_a_receipt_is_printed(server: str) -> None:
+    assert json.loads(run("receipt", "train-7", "--url", server))["index"] == 5
