@@ -154,4 +154,5 @@ def _outlook(state: SiteState) -> SiteOutlook:
         price_gbp_per_mwh=state.price_gbp_per_mwh,
         intensity_gco2_per_kwh=state.intensity_gco2_per_kwh,
         free_gpus=free,
+        cap_gco2_per_kwh=state.site.intensity_cap_gco2_per_kwh,
     )

@@ -16,12 +16,15 @@ class Budget:
     Args:
         seconds: How long; may be 0.
         timer: Monotonic seconds.
+
+    Attributes:
+        seconds: How long it was at the start.
     """
 
     def __init__(self, seconds: float, *, timer: Callable[[], float] = time.monotonic) -> None:
         self._timer = timer
         self._started = timer()
-        self._seconds = seconds
+        self.seconds = seconds
 
     @property
     def elapsed_s(self) -> float:
@@ -31,13 +34,13 @@ class Budget:
     @property
     def left_s(self) -> float:
         """Seconds left, never below 0."""
-        return max(0.0, self._seconds - self.elapsed_s)
+        return max(0.0, self.seconds - self.elapsed_s)
 
     @property
     def is_spent(self) -> bool:
         """Whether nothing is left."""
-        return self.elapsed_s >= self._seconds
+        return self.elapsed_s >= self.seconds
 
     def has_left(self, share: float) -> bool:
         """Return whether at least ``share`` of the whole span is left."""
-        return self.left_s >= share * self._seconds
+        return self.left_s >= share * self.seconds

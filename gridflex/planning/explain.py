@@ -10,10 +10,11 @@ import numpy as np
 
 from gridflex.errors import ContractError
 from gridflex.jobs import JobId
-from gridflex.planning.arrays import Arrays, Figures, Placement
-from gridflex.planning.placing import Board
 from gridflex.planning.plan import Plan, PlannedRun
+from gridflex.planning.planner import runs_of
 from gridflex.planning.problem import JobDemand, PlanningProblem
+from gridflex.planning.solo import Place, Solo
+from gridflex.planning.standing import left_by
 
 LEAST_SAVING_GBP: Final = 0.005
 """Half a penny; less is not worth a sentence."""
@@ -89,23 +90,11 @@ class _Explainer:
 
     def __init__(self, problem: PlanningProblem, plan: Plan, demand: JobDemand) -> None:
         self._demand = demand
-        self._start = problem.start
-        self._names = [outlook.site.name for outlook in problem.sites]
-        free = [outlook.free_gpus.astype(float) for outlook in problem.sites]
-        for other in problem.jobs:
-            for run in plan.runs.get(other.id, ()) if other.id != demand.id else ():
-                first = problem.start.until(run.start)
-                free[self._names.index(run.site)][first : first + run.half_hours] -= run.gpus
-        self._alone = replace(
-            problem,
-            jobs=(demand,),
-            sites=tuple(
-                replace(outlook, free_gpus=left)
-                for outlook, left in zip(problem.sites, free, strict=True)
-            ),
-        )
-        self._arrays = Arrays(self._alone)
-        self._chosen = self._placement(plan.runs[demand.id])
+        self._is_held = demand.running_at is not None and not demand.interruptible
+        sites = left_by(problem, plan, without=demand.id)
+        self._alone = replace(problem, jobs=(demand,), sites=sites)
+        self._solo = Solo(self._alone)
+        self._chosen = self._solo.place_of(plan.runs[demand.id])
 
     def explanation(self) -> Explanation:
         chosen = self._choice(self._chosen)
@@ -129,54 +118,39 @@ class _Explainer:
             ),
         )
 
-    def _placement(self, runs: tuple[PlannedRun, ...]) -> Placement | None:
-        if not runs:
-            return None
-        indexed = tuple((self._start.until(run.start), run.half_hours) for run in runs)
-        return Placement(self._names.index(runs[0].site), indexed)
-
-    def _choice(self, placement: Placement | None) -> Choice:
-        figures = self._arrays.figures(0, placement) if placement else Figures()
+    def _choice(self, place: Place | None) -> Choice:
+        if place is None:
+            return Choice(runs=(), cost_gbp=0.0, carbon_kg=0.0, score_gbp=0.0, is_on_time=False)
+        figures = self._solo.figures(place)
+        runs = runs_of(self._alone, self._solo.tables, self._solo.state(place))
         return Choice(
-            runs=self._planned(placement) if placement else (),
-            cost_gbp=figures.cost_gbp,
-            carbon_kg=figures.carbon_kg,
-            score_gbp=self._arrays.objective_gbp(figures),
-            is_on_time=placement is not None and self._arrays.is_on_time(0, placement),
+            runs=runs[self._demand.id],
+            cost_gbp=float(figures.cost_gbp[0]),
+            carbon_kg=float(figures.carbon_kg[0]),
+            score_gbp=float(figures.objective_gbp[0]),
+            is_on_time=not figures.is_late[0],
         )
 
-    def _planned(self, placement: Placement) -> tuple[PlannedRun, ...]:
-        return tuple(
-            PlannedRun(
-                job_id=self._demand.id,
-                site=self._names[placement.site],
-                start=self._start + first,
-                half_hours=length,
-                gpus=self._demand.gpus,
-            )
-            for first, length in placement.runs
-        )
+    def _at_once(self) -> Place:
+        horizon = self._alone.half_hours
+        first = min(self._demand.release, horizon - 1)
+        mask = np.zeros(horizon, dtype=np.uint8)
+        mask[first : min(first + self._demand.work, horizon)] = 1
+        return Place(self._solo.first_option(self._demand.running_at), mask)
 
-    def _at_once(self) -> Placement:
-        first = min(self._demand.release, self._arrays.half_hours - 1)
-        length = min(self._demand.work, self._arrays.half_hours - first)
-        running = int(self._arrays.running_at[0])
-        return Placement(
-            running if running >= 0 else self._arrays.sites_of(0)[0], ((first, length),)
-        )
-
-    def _second(self) -> Placement | None:
-        if self._chosen is None or self._arrays.is_held(0):
+    def _second(self) -> Place | None:
+        if self._chosen is None or self._is_held:
             return None
-        board = _empty_board(self._arrays)
-        board.shut[self._chosen.site, self._chosen.runs[0][0]] = True
-        return board.best(0)
+        shut = np.zeros_like(self._solo.market.shut)
+        site = int(self._solo.tables.site[self._chosen.option])
+        shut[site, int(self._chosen.mask.argmax())] = True
+        return self._solo.best(shut=shut)
 
     def _binding(self, chosen: Choice) -> tuple[Binding, float]:
         demand, alone = self._demand, self._alone
-        held = not demand.interruptible and demand.running_at is not None
+        most = float(max(demand.gpus, *(mode.gpus for mode in demand.modes), 0))
         roomy = tuple(
-            replace(outlook, free_gpus=np.full_like(outlook.free_gpus, float(demand.gpus)))
+            replace(outlook, free_gpus=np.full_like(outlook.free_gpus, most), limit_kw=None)
             for outlook in alone.sites
         )
         relaxed = {
@@ -189,7 +163,7 @@ class _Explainer:
             relaxed[Binding.CARBON_CAP] = _with(
                 alone, replace(demand, carbon_cap_gco2_per_kwh=None)
             )
-        if held:
+        if self._is_held:
             relaxed = {Binding.CONTINUITY: relaxed[Binding.CONTINUITY]}
         savings = {
             binding: chosen.score_gbp - _best_score_gbp(problem, default=chosen.score_gbp)
@@ -205,14 +179,10 @@ def _with(problem: PlanningProblem, demand: JobDemand) -> PlanningProblem:
     return replace(problem, jobs=(demand,))
 
 
-def _empty_board(arrays: Arrays) -> Board:
-    return Board(arrays, np.zeros_like(arrays.free))
-
-
 def _best_score_gbp(problem: PlanningProblem, *, default: float) -> float:
-    arrays = Arrays(problem)
-    best = _empty_board(arrays).best(0)
-    return arrays.objective_gbp(arrays.figures(0, best)) if best else default
+    solo = Solo(problem)
+    best = solo.best()
+    return float(solo.figures(best).objective_gbp[0]) if best else default
 
 
 def _of_choice(chosen: Choice, now: Choice) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """What no schedule could have beaten, once prices and run times are known.
 
-A finished job is taken as so many whole half-hours of work, for which `lower_bound_gbp` holds
+A finished job is taken as so many whole half-hours of work, for which `on_time_bound_gbp` holds
 wherever on the clock they began, plus a rest that costs no less than the cheapest half-hour
 that the job could have used. Pauses cost nothing here, so real schedules stay above.
 """
@@ -11,14 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import numpy as np
-
 from gridflex import units
 from gridflex.halfhour import HALF_HOUR, HalfHour
 from gridflex.jobs import JobId, Tier
-from gridflex.planning.arrays import Arrays
-from gridflex.planning.bound import capacity_prices, lower_bound_gbp
+from gridflex.planning.certificate import lp_prices, on_time_bound_gbp
 from gridflex.planning.problem import JobDemand, PlanningProblem, SiteOutlook
+from gridflex.planning.tables import Tables, market_of, tables_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +79,13 @@ def hindsight_bound_gbp(
         sites=tuple(sites),
         carbon_price_gbp_per_tco2=carbon_price_gbp_per_tco2,
     )
-    arrays = Arrays(problem)
-    none = np.zeros_like(arrays.free)
-    found = capacity_prices(arrays, budget_s=budget_s)
-    whole = max(
-        lower_bound_gbp(arrays, prices, late={}) for prices in (none, found) if prices is not None
-    )
-    return whole + sum(_rest_gbp(job, arrays, start) for job in jobs)
+    tables = tables_of(problem)
+    market = market_of(problem, tables)
+    found = lp_prices(tables, market, budget_s=budget_s)
+    markets = [market, *([found[0]] if found else [])]
+    whole = max(on_time_bound_gbp(tables, priced) for priced in markets)
+    site_of = {outlook.site.name: site for site, outlook in enumerate(sites)}
+    return whole + sum(_rest_gbp(job, tables, site_of[job.site], start) for job in jobs)
 
 
 def _demand(job: FinishedJob, start: HalfHour) -> JobDemand:
@@ -104,10 +102,9 @@ def _demand(job: FinishedJob, start: HalfHour) -> JobDemand:
     )
 
 
-def _rest_gbp(job: FinishedJob, arrays: Arrays, start: HalfHour) -> float:
-    names = [outlook.site.name for outlook in arrays.problem.sites]
+def _rest_gbp(job: FinishedJob, tables: Tables, site: int, start: HalfHour) -> float:
     low, high = _window(job, start)
-    per_half_hour_at_1_kw = float(arrays.score[names.index(job.site), low:high].min())
+    per_half_hour_at_1_kw = float(tables.score[site, low:high].min())
     return job.rest_kwh * per_half_hour_at_1_kw / units.energy_kwh(1.0)
 
 

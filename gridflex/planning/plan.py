@@ -20,6 +20,7 @@ class PlannedRun:
         start: First half-hour.
         half_hours: How many, at least 1.
         gpus: GPUs it holds.
+        power_cap_fraction: Power limit of each GPU as a share of its uncapped draw.
     """
 
     job_id: JobId
@@ -27,6 +28,7 @@ class PlannedRun:
     start: HalfHour
     half_hours: int
     gpus: int
+    power_cap_fraction: float = 1.0
 
     @property
     def end(self) -> HalfHour:
@@ -65,6 +67,7 @@ class Plan:
         shadow_prices_gbp_per_gpu: By site, shape ``(T,)``: what one more GPU in that half-hour
             would be worth.
         over_cap: Jobs for which no schedule under their carbon cap was found.
+        sites_over_cap: Sites whose mean intensity no plan brought under their cap.
     """
 
     start: HalfHour
@@ -80,3 +83,4 @@ class Plan:
     method: str
     shadow_prices_gbp_per_gpu: Mapping[str, Array]
     over_cap: tuple[JobId, ...] = ()
+    sites_over_cap: tuple[str, ...] = ()

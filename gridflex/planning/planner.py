@@ -1,29 +1,31 @@
-"""From a planning problem to a plan that says how good it is.
-
-Capacity is priced by a linear programme; jobs are placed one after the other at those prices,
-then taken out and put back where they are cheapest until nothing improves or time is up. There
-is always a plan: without prices jobs are placed at the bare scores.
-"""
+"""From a planning problem to a plan that says how good it is."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import numpy as np
 
-from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId
-from gridflex.planning.arrays import Arrays, Figures, Placement
-from gridflex.planning.bound import capacity_prices, lower_bound_gbp
+from gridflex.planning import kernels
 from gridflex.planning.budget import Budget
-from gridflex.planning.placing import Board, by_urgency, improve, place_all
+from gridflex.planning.certificate import bound_gbp, columns_of, lp_prices
 from gridflex.planning.plan import Plan, PlannedRun
 from gridflex.planning.problem import Array, PlanningProblem
+from gridflex.planning.search import Search
+from gridflex.planning.tables import Market, State, Tables, copy_of
+from gridflex.planning.tally import Tally, excess_kg, tally
 
 Standing = Plan | Mapping[JobId, tuple[PlannedRun, ...]]
 
-MOST_ROUNDS = 8
-SHARE_FOR_PRICES = 0.5
+GOOD_GAP: Final = 0.002
+"""Below this gap the linear programme is not asked for a better bound."""
+
+LARGEST_LP: Final = 60_000
+"""Columns up to which it is asked; about a third of a second."""
+
+SHARE_FOR_LP: Final = 0.4
 
 
 def make_plan(
@@ -39,22 +41,12 @@ def make_plan(
         budget_s: Wall time to spend; a plan is returned even with none.
         standing: The plan in force, kept where nothing better is found.
     """
-    budget = Budget(budget_s)
-    arrays = Arrays(problem)
-    order = by_urgency(arrays)
-    none = np.zeros_like(arrays.free)
-    boards = [place_all(arrays, none, order)]
-    prices = capacity_prices(arrays, budget_s=SHARE_FOR_PRICES * budget.left_s)
-    if prices is not None and prices.any() and not budget.is_spent:
-        boards.append(place_all(arrays, prices, order))
+    search = Search(problem, Budget(budget_s))
     if standing is not None:
-        boards.extend(_as_board(arrays, standing))
-    board = min(boards, key=_rank)
-    rounds = 0
-    while rounds < MOST_ROUNDS and not budget.is_spent and improve(board, order) > 0:
-        rounds += 1
-    method = "greedy at bare scores" if prices is None else "dual-price greedy"
-    return finish(board, prices if prices is not None else none, method=method)
+        runs = standing.runs if isinstance(standing, Plan) else standing
+        search.offer(state_of(search, runs))
+    search.run(prices=_known_prices(problem, standing))
+    return finish(search)
 
 
 def run_now(problem: PlanningProblem) -> Plan:
@@ -63,132 +55,182 @@ def run_now(problem: PlanningProblem) -> Plan:
     Every job starts as soon as its GPUs are free at the first of its sites, in order of
     release, the order of the problem among equals.
     """
-    arrays = Arrays(problem)
-    board = Board(arrays, np.zeros_like(arrays.free))
-    jobs = sorted(range(len(problem.jobs)), key=lambda job: int(arrays.release[job]))
-    for job in jobs:
-        if arrays.is_held(job):
-            board.put(job, board.hold(job))
-    for job in jobs:
-        if not arrays.is_held(job):
-            board.put(job, board.least_late(job, through=True))
-    return finish(board, board.prices, method="run-now")
+    search = Search(problem, Budget(0.0))
+    state = copy_of(search.base)
+    order = np.argsort(search.tables.release, kind="stable")
+    movable = order[~search.tables.held[order]]
+    kernels.place_soonest(search.tables, state, search.market, movable, True)  # noqa: FBT003
+    figures = tally(problem, search.tables, state)
+    bound = _bound(search, state, figures)
+    return plan_of(search, state, figures, bound=bound, method="run-now")
 
 
-def finish(board: Board, prices: Array, *, method: str) -> Plan:
-    """Return the plan that a complete board stands for, with its figures and its bound."""
-    arrays = board.arrays
-    problem = arrays.problem
-    figures = Figures()
-    late = {}
-    for job, placement in sorted(board.placements.items()):
-        figures = figures + arrays.figures(job, placement)
-        if not arrays.is_on_time(job, placement):
-            late[job] = placement
-    objective = arrays.objective_gbp(figures)
-    bound = max(
-        lower_bound_gbp(arrays, used, late=late) for used in (prices, np.zeros_like(prices))
-    )
-    bound = min(bound, objective)
-    scale = figures.absolute_gbp + figures.waiting_gbp
+def finish(search: Search) -> Plan:
+    """Return the plan of a search with the best certificate there is time for."""
+    figures = search.figures
+    bound = _bound(search, search.best, figures)
+    method, scale = "dual-price sweeps", _scale(figures)
+    gap = float(figures.objective_gbp.sum()) - bound
+    if gap > GOOD_GAP * scale and columns_of(search.tables) <= LARGEST_LP:
+        bound = max(bound, _bound_by_lp(search))
+    return plan_of(search, search.best, figures, bound=bound, method=method)
+
+
+def plan_of(search: Search, state: State, figures: Tally, *, bound: float, method: str) -> Plan:
+    """Return the plan that a complete state stands for."""
+    problem = search.problem
+    objective = float(figures.objective_gbp.sum())
+    bound, scale = min(bound, objective), _scale(figures)
+    ids = [job.id for job in problem.jobs]
+    dirty = excess_kg(problem, search.tables, state, figures) > kernels.TOLERANCE
+    names = [outlook.site.name for outlook in problem.sites]
     return Plan(
         start=problem.start,
-        runs={problem.jobs[job].id: runs for job, runs in _planned(board)},
-        energy_kwh=figures.energy_kwh,
-        cost_gbp=figures.cost_gbp,
-        carbon_kg=figures.carbon_kg,
-        waiting_gpu_hours=figures.waiting_gpu_hours,
+        runs=runs_of(problem, search.tables, state),
+        energy_kwh=float(figures.energy_kwh.sum()),
+        cost_gbp=float(figures.cost_gbp.sum()),
+        carbon_kg=float(figures.carbon_kg.sum()),
+        waiting_gpu_hours=float(figures.waiting_gpu_hours.sum()),
         objective_gbp=objective,
         lower_bound_gbp=bound,
         gap_fraction=(objective - bound) / scale if scale > 0 else 0.0,
-        late=tuple(problem.jobs[job].id for job in late),
+        late=tuple(ids[job] for job in np.flatnonzero(figures.is_late)),
         method=method,
         shadow_prices_gbp_per_gpu={
-            site.site.name: prices[index].copy() for index, site in enumerate(problem.sites)
+            name: search.prices.gpu[site].copy() for site, name in enumerate(names)
         },
-        over_cap=tuple(
-            problem.jobs[job].id
-            for job, placement in sorted(board.placements.items())
-            if not arrays.is_under_cap(job, placement)
-        ),
+        over_cap=tuple(ids[job] for job in np.flatnonzero(figures.is_over_cap)),
+        sites_over_cap=tuple(names[site] for site in np.flatnonzero(dirty)),
     )
 
 
-def _planned(board: Board) -> list[tuple[int, tuple[PlannedRun, ...]]]:
-    problem = board.arrays.problem
-    return [
-        (
-            job,
-            tuple(
-                PlannedRun(
-                    job_id=problem.jobs[job].id,
-                    site=problem.sites[placement.site].site.name,
-                    start=problem.start + first,
-                    half_hours=length,
-                    gpus=problem.jobs[job].gpus,
-                )
-                for first, length in placement.runs
-            ),
+def runs_of(
+    problem: PlanningProblem, tables: Tables, state: State
+) -> Mapping[JobId, tuple[PlannedRun, ...]]:
+    """Return the runs of every job, in order of time."""
+    edges = np.diff(np.pad(state.on, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    of, first = np.nonzero(edges == 1)
+    _, end = np.nonzero(edges == -1)
+    times = [problem.start + t for t in range(problem.half_hours)]
+    names = [outlook.site.name for outlook in problem.sites]
+    found: dict[JobId, list[PlannedRun]] = {job.id: [] for job in problem.jobs}
+    for job, begin, length in zip(of.tolist(), first.tolist(), (end - first).tolist(), strict=True):
+        demand, option = problem.jobs[job], int(state.option[job])
+        mode = int(tables.mode[option])
+        found[demand.id].append(
+            PlannedRun(
+                job_id=demand.id,
+                site=names[tables.site[option]],
+                start=times[begin],
+                half_hours=length,
+                gpus=int(tables.gpus[option]),
+                power_cap_fraction=demand.modes[mode].power_cap_fraction if mode >= 0 else 1.0,
+            )
         )
-        for job, placement in sorted(board.placements.items())
-    ]
+    return {job_id: tuple(runs) for job_id, runs in found.items()}
 
 
-def _rank(board: Board) -> tuple[int, int, float]:
-    arrays = board.arrays
-    late = sum(not arrays.is_on_time(job, where) for job, where in board.placements.items())
-    over = sum(not arrays.is_under_cap(job, where) for job, where in board.placements.items())
-    figures = sum(
-        (arrays.figures(job, where) for job, where in board.placements.items()), Figures()
-    )
-    return late, over, arrays.objective_gbp(figures)
-
-
-def _as_board(arrays: Arrays, standing: Standing) -> list[Board]:
-    """Return the standing plan as a board, the jobs it lacks or can no longer serve added."""
-    runs = standing.runs if isinstance(standing, Plan) else standing
-    board = Board(arrays, np.zeros_like(arrays.free))
+def state_of(search: Search, runs: Mapping[JobId, Sequence[PlannedRun]]) -> State:
+    """Return a standing plan as a state, the jobs it lacks or can no longer serve added."""
+    tables, problem = search.tables, search.problem
+    state = copy_of(search.base)
     missing = []
-    for job, demand in enumerate(arrays.problem.jobs):
-        if arrays.is_held(job):
-            board.put(job, board.hold(job))
+    for job, demand in enumerate(problem.jobs):
+        if tables.held[job]:
             continue
-        kept = _kept(board, job, runs.get(demand.id, ()))
-        if kept is None:
+        option = _put_back(search, state, job, runs.get(demand.id, ()))
+        if option < 0:
             missing.append(job)
-        else:
-            board.put(job, kept)
-    for job in missing:
-        board.put(job, board.best(job) or board.least_late(job))
-    return [board]
+    jobs = np.array(missing, dtype=np.int64)
+    stuck = search.place_all(state, jobs, search.market)
+    kernels.place_soonest(tables, state, search.market, stuck, False)  # noqa: FBT003
+    return state
 
 
-def _kept(board: Board, job: int, runs: Sequence[PlannedRun]) -> Placement | None:
-    """Return the standing runs of a job if they still are a schedule for it, on time."""
-    arrays = board.arrays
-    names = [site.site.name for site in arrays.problem.sites]
-    sites = {run.site for run in runs}
-    if len(sites) != 1 or not sites <= {names[site] for site in arrays.sites_of(job)}:
+def _put_back(search: Search, state: State, job: int, runs: Sequence[PlannedRun]) -> int:
+    """Place a job where its standing runs say and return its option; -1 if that is no schedule."""
+    tables, problem = search.tables, search.problem
+    option = _option_of(problem, tables, job, runs)
+    low, high = int(tables.release[job]), int(tables.deadline[job])
+    if option < 0:
+        return -1
+    mask = np.zeros(problem.half_hours, dtype=np.uint8)
+    for run in runs:
+        begin = problem.start.until(run.start)
+        if begin < low or begin + run.half_hours > high:
+            return -1
+        mask[begin : begin + run.half_hours] = 1
+    if len(runs) > 1 and not tables.breakable[job]:
+        return -1
+    window = np.ascontiguousarray(mask[low:high])
+    value, base = np.empty(window.size), np.empty(window.size)
+    kernels.fill(tables, state, search.market, job, option, high, value, base)
+    work, restart = float(tables.work[option]), float(tables.restart[job])
+    continues = bool(tables.continues[option])
+    if not np.isfinite(kernels.worth(value, base, window.size, window, work, restart, continues)):
+        return -1
+    kernels.place(tables, state, job, option, window.size, window)
+    return option
+
+
+def _option_of(
+    problem: PlanningProblem, tables: Tables, job: int, runs: Sequence[PlannedRun]
+) -> int:
+    kinds = {(run.site, run.gpus, run.power_cap_fraction) for run in runs}
+    if len(kinds) != 1:
+        return -1
+    demand = problem.jobs[job]
+    for option in range(int(tables.first[job]), int(tables.first[job + 1])):
+        mode = int(tables.mode[option])
+        cap = demand.modes[mode].power_cap_fraction if mode >= 0 else 1.0
+        site = problem.sites[int(tables.site[option])].site.name
+        if kinds == {(site, int(tables.gpus[option]), cap)}:
+            return option
+    return -1
+
+
+def _known_prices(problem: PlanningProblem, standing: Standing | None) -> Array | None:
+    """Return a standing plan's prices, moved to the half-hours of the problem."""
+    if not isinstance(standing, Plan):
         return None
-    start: HalfHour = arrays.problem.start
-    site = names.index(sites.pop())
-    placement = Placement(site, tuple((start.until(run.start), run.half_hours) for run in runs))
-    return placement if _is_valid(board, job, placement) else None
+    shift = standing.start.until(problem.start)
+    prices = np.zeros((len(problem.sites), problem.half_hours))
+    for site, outlook in enumerate(problem.sites):
+        known = standing.shadow_prices_gbp_per_gpu.get(outlook.site.name)
+        if known is None or shift < 0:
+            return None
+        rest = known[shift : shift + problem.half_hours]
+        prices[site, : rest.size] = rest
+    return prices if prices.any() else None
 
 
-def _is_valid(board: Board, job: int, placement: Placement) -> bool:
-    arrays = board.arrays
-    if placement.runs[0][0] < arrays.release[job] or not arrays.is_on_time(job, placement):
-        return False
-    if len(placement.runs) > 1 and not arrays.problem.jobs[job].interruptible:
-        return False
-    length = sum(length for _, length in placement.runs)
-    if length > np.ceil(arrays.work_of(job, site=placement.site).needed(placement.runs)):
-        return False
-    if placement.runs[-1][0] + placement.runs[-1][1] > arrays.half_hours:
-        return False
-    return all(
-        (board.free[placement.site, first : first + size] >= arrays.gpus[job]).all()
-        or arrays.gpus[job] == 0
-        for first, size in placement.runs
+def _bound(search: Search, state: State, figures: Tally) -> float:
+    """Return the better bound of the search's prices and of none; without site caps if broken."""
+    market = _fair(search, search.prices, state, figures)
+    none = np.zeros_like(market.gpu)
+    return max(
+        bound_gbp(search.tables, used, state, figures)
+        for used in (market, market.at(none, none)._replace(tax=none))
     )
+
+
+def _fair(search: Search, market: Market, state: State, figures: Tally) -> Market:
+    excess = excess_kg(search.problem, search.tables, state, figures)
+    if (excess > kernels.TOLERANCE).any():
+        return market._replace(tax=np.zeros_like(market.tax))
+    return market
+
+
+def _bound_by_lp(search: Search) -> float:
+    budget = search.budget
+    if not budget.has_left(SHARE_FOR_LP):
+        return -np.inf
+    market = _fair(search, search.prices, search.best, search.figures)
+    found = lp_prices(search.tables, market, budget_s=0.8 * budget.left_s)
+    if found is None:
+        return -np.inf
+    return bound_gbp(search.tables, found[0], search.best, search.figures)
+
+
+def _scale(figures: Tally) -> float:
+    return float(figures.absolute_gbp.sum())

@@ -22,6 +22,33 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
+class Mode:
+    """One way to run a job other than on its own GPUs at full power.
+
+    Args:
+        gpus: GPUs it holds.
+        throughput: Speed as a share of the job's own, above 0; 0.5 doubles the half-hours.
+        power_kw: Power while it runs, by site name.
+        power_cap_fraction: Power limit of each GPU as a share of its uncapped draw.
+    """
+
+    gpus: int
+    throughput: float
+    power_kw: Mapping[str, float]
+    power_cap_fraction: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.gpus < 0:
+            raise ContractError(f"mode: gpus {self.gpus} is below 0")
+        if not (math.isfinite(self.throughput) and self.throughput > 0):
+            raise ContractError(f"mode: throughput {self.throughput} is not above 0")
+        if not 0 < self.power_cap_fraction <= 1:
+            raise ContractError(
+                f"mode: power_cap_fraction {self.power_cap_fraction} is not in (0, 1]"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class JobDemand:
     """What one job still needs.
 
@@ -39,6 +66,7 @@ class JobDemand:
         restart_half_hours: Work that every further start adds.
         carbon_cap_gco2_per_kwh: Greatest mean intensity over its run, if any.
         waiting_gbp_per_hour: What an hour of delay of all its work counts for.
+        modes: Other ways to run it; a plan keeps one for all of the job.
     """
 
     id: JobId
@@ -53,6 +81,7 @@ class JobDemand:
     restart_half_hours: float = 0.0
     carbon_cap_gco2_per_kwh: float | None = None
     waiting_gbp_per_hour: float = 0.0
+    modes: tuple[Mode, ...] = ()
 
     def __post_init__(self) -> None:
         for name, value, least in (
@@ -74,6 +103,10 @@ class JobDemand:
 
     def _check_numbers(self) -> None:
         numbers = {f"power_kw[{name}]": value for name, value in self.power_kw.items()}
+        for mode in self.modes:
+            if set(mode.power_kw) - set(self.power_kw):
+                raise ContractError(f"job {self.id}: a mode's power_kw names other sites")
+            numbers |= {f"modes power_kw[{name}]": kw for name, kw in mode.power_kw.items()}
         numbers["waiting_gbp_per_hour"] = self.waiting_gbp_per_hour
         numbers["restart_half_hours"] = self.restart_half_hours
         if self.carbon_cap_gco2_per_kwh is not None:
@@ -94,12 +127,18 @@ class SiteOutlook:
         price_gbp_per_mwh: Shape ``(T,)``.
         intensity_gco2_per_kwh: Shape ``(T,)``.
         free_gpus: Shape ``(T,)``, GPUs that the plan may fill.
+        limit_kw: Shape ``(T,)``, dynamic power the plan may draw, as committed to a market;
+            infinite where nothing is. None for no commitment.
+        cap_gco2_per_kwh: Greatest energy-weighted mean intensity of what the plan runs here, if
+            any.
     """
 
     site: Site
     price_gbp_per_mwh: Array
     intensity_gco2_per_kwh: Array
     free_gpus: Array
+    limit_kw: Array | None = None
+    cap_gco2_per_kwh: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -160,3 +199,9 @@ class PlanningProblem:
                 )
             if not np.isfinite(array).all():
                 raise ContractError(f"site {outlook.site.name}: {name} is not finite everywhere")
+        limit = outlook.limit_kw
+        if limit is not None and (limit.shape != (self.half_hours,) or np.isnan(limit).any()):
+            raise ContractError(
+                f"site {outlook.site.name}: limit_kw must have shape ({self.half_hours},) "
+                "and no NaN"
+            )

@@ -14,7 +14,7 @@ from gridflex.fleet import Site
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId, Tier
 from gridflex.planning.plan import Plan, PlannedRun
-from gridflex.planning.problem import JobDemand, PlanningProblem, SiteOutlook
+from gridflex.planning.problem import Array, JobDemand, Mode, PlanningProblem, SiteOutlook
 
 FORMAT: Final = 1
 _SERIES: Final = ("price_gbp_per_mwh", "intensity_gco2_per_kwh", "free_gpus")
@@ -31,11 +31,13 @@ def problem_record(problem: PlanningProblem) -> dict[str, Any]:
         "format": FORMAT,
         "start": str(problem.start),
         "carbon_price_gbp_per_tco2": problem.carbon_price_gbp_per_tco2,
-        "jobs": [asdict(job) | {"power_kw": dict(job.power_kw)} for job in problem.jobs],
+        "jobs": [asdict(job) for job in problem.jobs],
         "sites": [
             {
                 "site": asdict(outlook.site),
                 **{name: getattr(outlook, name).tolist() for name in _SERIES},
+                "limit_kw": _limits_record(outlook.limit_kw),
+                "cap_gco2_per_kwh": outlook.cap_gco2_per_kwh,
             }
             for outlook in problem.sites
         ],
@@ -53,7 +55,14 @@ def problem_from_record(record: Mapping[str, Any]) -> PlanningProblem:
     return PlanningProblem(
         start=HalfHour(datetime.fromisoformat(record["start"])),
         jobs=tuple(
-            JobDemand(**{**job, "id": JobId(job["id"]), "tier": Tier(job["tier"])})
+            JobDemand(
+                **{
+                    **job,
+                    "id": JobId(job["id"]),
+                    "tier": Tier(job["tier"]),
+                    "modes": tuple(Mode(**mode) for mode in job.get("modes", ())),
+                }
+            )
             for job in record["jobs"]
         ),
         sites=tuple(outlook_from_record(outlook) for outlook in record["sites"]),
@@ -66,6 +75,8 @@ def outlook_from_record(record: Mapping[str, Any]) -> SiteOutlook:
     return SiteOutlook(
         site=Site(**record["site"]),
         **{name: np.array(record[name], dtype=float) for name in _SERIES},
+        limit_kw=_limits(record.get("limit_kw")),
+        cap_gco2_per_kwh=record.get("cap_gco2_per_kwh"),
     )
 
 
@@ -75,6 +86,7 @@ def result_record(plan: Plan) -> dict[str, Any]:
         **{name: getattr(plan, name) for name in _FIGURES},
         "late": [str(job_id) for job_id in plan.late],
         "over_cap": [str(job_id) for job_id in plan.over_cap],
+        "sites_over_cap": list(plan.sites_over_cap),
         "method": plan.method,
         "shadow_prices_gbp_per_gpu": {
             name: prices.tolist() for name, prices in plan.shadow_prices_gbp_per_gpu.items()
@@ -92,6 +104,7 @@ def plan_from_record(
         runs=runs,
         late=tuple(JobId(job_id) for job_id in result["late"]),
         over_cap=tuple(JobId(job_id) for job_id in result["over_cap"]),
+        sites_over_cap=tuple(result.get("sites_over_cap", ())),
         method=result["method"],
         shadow_prices_gbp_per_gpu={
             name: np.array(prices, dtype=float)
@@ -99,3 +112,16 @@ def plan_from_record(
         },
         **figures,
     )
+
+
+def _limits_record(limit_kw: Array | None) -> list[float | None] | None:
+    """JSON knows no infinity; no limit is null."""
+    if limit_kw is None:
+        return None
+    return [limit if np.isfinite(limit) else None for limit in limit_kw.tolist()]
+
+
+def _limits(record: list[float | None] | None) -> Array | None:
+    if record is None:
+        return None
+    return np.array([np.inf if limit is None else limit for limit in record], dtype=float)

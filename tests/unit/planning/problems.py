@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gridflex.fleet import Site
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId, Tier
-from gridflex.planning.problem import JobDemand, PlanningProblem, SiteOutlook
+from gridflex.planning.problem import JobDemand, Mode, PlanningProblem, SiteOutlook
 
 MIDNIGHT = HalfHour(datetime(2026, 7, 1, tzinfo=UTC))
 
@@ -36,6 +36,8 @@ def outlook(
     intensity: Sequence[float] | None = None,
     gpus: int | Sequence[int] = 8,
     name: str = "london",
+    limit_kw: Sequence[float] | None = None,
+    cap: float | None = None,
 ) -> SiteOutlook:
     size = len(price)
     free = np.full(size, float(gpus)) if isinstance(gpus, int) else np.array(gpus, dtype=float)
@@ -44,6 +46,8 @@ def outlook(
         price_gbp_per_mwh=np.array(price, dtype=float),
         intensity_gco2_per_kwh=np.array(intensity or [0.0] * size, dtype=float),
         free_gpus=free,
+        limit_kw=None if limit_kw is None else np.array(limit_kw, dtype=float),
+        cap_gco2_per_kwh=cap,
     )
 
 
@@ -66,8 +70,19 @@ def problems(draw: st.DrawFn) -> PlanningProblem:
     signal = st.lists(st.integers(-100, 300), min_size=size, max_size=size)
     clean = st.lists(st.integers(0, 400), min_size=size, max_size=size)
     room = st.lists(st.integers(0, 6), min_size=size, max_size=size)
+    limits = st.none() | st.lists(
+        st.sampled_from([0.0, 2.0, 4.5, 9.0, np.inf]), min_size=size, max_size=size
+    )
     sites = [
-        outlook(draw(signal), intensity=draw(clean), gpus=draw(room), name=name) for name in names
+        outlook(
+            draw(signal),
+            intensity=draw(clean),
+            gpus=draw(room),
+            name=name,
+            limit_kw=draw(st.none() | limits),
+            cap=draw(st.sampled_from([None, None, None, 50.0, 200.0])),
+        )
+        for name in names
     ]
     jobs = [draw(_jobs(f"job-{i}", size, names)) for i in range(draw(st.integers(0, 6)))]
     return problem(jobs, *sites, carbon_price=float(draw(st.sampled_from([0, 80]))))
@@ -89,4 +104,18 @@ def _jobs(draw: st.DrawFn, name: str, size: int, names: list[str]) -> JobDemand:
         restart_half_hours=draw(st.sampled_from([0.0, 1 / 30, 0.5, 1.0, 1.5])),
         carbon_cap_gco2_per_kwh=draw(st.sampled_from([None, None, 100.0])),
         waiting_gbp_per_hour=draw(st.sampled_from([0.0, 0.0, 1.0])),
+        modes=tuple(
+            draw(_modes(allowed, cap))
+            for cap in draw(st.sampled_from([(), (), (0.5,), (0.6, 0.8)]))
+        ),
+    )
+
+
+@st.composite
+def _modes(draw: st.DrawFn, allowed: list[str], cap: float) -> Mode:
+    return Mode(
+        gpus=draw(st.integers(0, 4)),
+        throughput=draw(st.sampled_from([0.5, 0.7, 1.0, 1.5])),
+        power_kw={site: float(draw(st.integers(0, 5))) for site in allowed},
+        power_cap_fraction=cap,
     )

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from gridflex.jobs import JobId
 from gridflex.planning.plan import Plan, PlannedRun
-from gridflex.planning.problem import JobDemand, PlanningProblem
+from gridflex.planning.problem import JobDemand, PlanningProblem, SiteOutlook
 
 
 def broken_rules(problem: PlanningProblem, plan: Plan) -> list[str]:
@@ -22,20 +22,30 @@ def is_held(demand: JobDemand) -> bool:
     return demand.running_at is not None and not demand.interruptible
 
 
-def starts_beyond_the_first(problem: PlanningProblem, demand: JobDemand, plan: Plan) -> int:
+def mode_of(demand: JobDemand, run: PlannedRun) -> tuple[int, float, float]:
+    """Return GPUs, throughput and kW of the mode a run is in; modes differ in their power cap."""
+    for mode in demand.modes:
+        if mode.power_cap_fraction == run.power_cap_fraction:
+            return mode.gpus, mode.throughput, mode.power_kw[run.site]
+    return demand.gpus, 1.0, demand.power_kw[run.site]
+
+
+def half_hours_needed(problem: PlanningProblem, demand: JobDemand, plan: Plan) -> float:
     runs = plan.runs[demand.id]
     if not runs:
-        return 0
-    goes_on = demand.running_at == runs[0].site and runs[0].start == problem.start
-    return len(runs) - (1 if demand.running_at is None or goes_on else 0)
+        return float(demand.work)
+    gpus, throughput, _ = mode_of(demand, runs[0])
+    same = demand.running_at == runs[0].site and gpus == demand.gpus
+    goes_on = same and runs[0].start == problem.start
+    starts = len(runs) - (1 if demand.running_at is None or goes_on else 0)
+    return demand.work / throughput + demand.restart_half_hours * starts
 
 
 def _of_job(problem: PlanningProblem, plan: Plan, demand: JobDemand) -> list[str]:
     runs, broken = plan.runs[demand.id], []
     spans = [(problem.start.until(run.start), problem.start.until(run.end)) for run in runs]
     planned = sum(run.half_hours for run in runs)
-    starts = starts_beyond_the_first(problem, demand, plan)
-    needed = math.ceil(demand.work + demand.restart_half_hours * starts - 1e-9)
+    needed = math.ceil(half_hours_needed(problem, demand, plan) - 1e-9)
     is_late = demand.id in plan.late
     if any(before[1] >= after[0] for before, after in pairwise(spans)):
         broken.append("its runs touch or overlap")
@@ -57,11 +67,29 @@ def _of_job(problem: PlanningProblem, plan: Plan, demand: JobDemand) -> list[str
 
 def _of_runs(demand: JobDemand, runs: tuple[PlannedRun, ...]) -> list[str]:
     broken = []
-    if any(run.gpus != demand.gpus for run in runs):
+    if any(run.gpus != mode_of(demand, run)[0] for run in runs):
         broken.append("it gets other GPUs than it asked for")
     if any(run.site not in demand.power_kw for run in runs) or len({run.site for run in runs}) > 1:
         broken.append("it runs where it may not")
+    if len({run.power_cap_fraction for run in runs}) > 1:
+        broken.append("its mode changes")
     return broken
+
+
+def mean_intensity(problem: PlanningProblem, plan: Plan, site: str) -> float:
+    """Return the energy-weighted mean intensity of what runs at a site."""
+    outlook = next(outlook for outlook in problem.sites if outlook.site.name == site)
+    kwh = grams = 0.0
+    for demand in problem.jobs:
+        left = half_hours_needed(problem, demand, plan)
+        for run in plan.runs[demand.id] if plan.runs[demand.id] else ():
+            for t in range(problem.start.until(run.start), problem.start.until(run.end)):
+                energy = mode_of(demand, run)[2] * 0.5 * min(1.0, max(0.0, left))
+                left -= 1.0
+                if run.site == site:
+                    kwh += energy
+                    grams += energy * outlook.intensity_gco2_per_kwh[t]
+    return grams / kwh if kwh else 0.0
 
 
 def _of_capacity(problem: PlanningProblem, plan: Plan) -> list[str]:
@@ -73,7 +101,29 @@ def _of_capacity(problem: PlanningProblem, plan: Plan) -> list[str]:
             movable = _used(problem, plan, outlook.site.name, t, skip=frozenset(held))
             if movable and used > outlook.free_gpus[t]:
                 broken.append(f"{outlook.site.name}, half-hour {t}: {used} GPUs")
+            broken += _of_power(problem, plan, outlook, t)
+        cap, name = outlook.cap_gco2_per_kwh, outlook.site.name
+        mean = mean_intensity(problem, plan, name)
+        if cap is not None and mean > cap + 1e-3 and name not in plan.sites_over_cap:
+            broken.append(f"{name} is above its cap and not named")
+        if name in plan.sites_over_cap and (cap is None or mean <= cap):
+            broken.append(f"{name} is named and not above its cap")
     return broken
+
+
+def _of_power(problem: PlanningProblem, plan: Plan, outlook: SiteOutlook, t: int) -> list[str]:
+    if outlook.limit_kw is None:
+        return []
+    moment, name = problem.start + t, outlook.site.name
+    kw = movable = 0.0
+    for demand in problem.jobs:
+        for run in plan.runs[demand.id]:
+            if run.site == name and run.covers(moment):
+                kw += mode_of(demand, run)[2]
+                movable += 0.0 if is_held(demand) else mode_of(demand, run)[2]
+    if movable and kw > outlook.limit_kw[t] + 1e-6:
+        return [f"{name}, half-hour {t}: {kw} kW"]
+    return []
 
 
 def _used(

@@ -3,18 +3,19 @@
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
 from gridflex.jobs import JobId
-from gridflex.planning.arrays import Arrays
-from gridflex.planning.bound import lower_bound_gbp
+from gridflex.planning.budget import Budget
+from gridflex.planning.certificate import bound_gbp
 from gridflex.planning.plan import Plan, PlannedRun
 from gridflex.planning.planner import make_plan, run_now
-from gridflex.planning.problem import JobDemand, PlanningProblem
+from gridflex.planning.problem import JobDemand, Mode, PlanningProblem
+from gridflex.planning.search import Search
 from tests.unit.planning.problems import MIDNIGHT, job, outlook, problem, problems
 from tests.unit.planning.rules import broken_rules, is_held
 
@@ -220,8 +221,8 @@ def test_the_bound_counts_the_last_half_hour_of_a_moved_job_as_far_as_it_is_used
         "a", work=2, power_kw=both, interruptible=True, running_at="london", restart_half_hours=0.1
     )
 
-    arrays = Arrays(problem([moves], *sites))
-    bound = lower_bound_gbp(arrays, np.zeros_like(arrays.free), late={})
+    search = Search(problem([moves], *sites), Budget(0.0))
+    bound = bound_gbp(search.tables, search.market, search.best, search.figures)
 
     assert bound == pytest.approx(2.1 * 0.05)
 
@@ -247,7 +248,7 @@ def test_run_now_keeps_capacity_too(given: PlanningProblem) -> None:
 def test_no_schedule_of_few_jobs_beats_the_bound(given: PlanningProblem) -> None:
     few = replace(given, jobs=given.jobs[:2])
     made = make_plan(few, budget_s=5.0)
-    if made.late or made.over_cap:
+    if made.late or made.over_cap or made.sites_over_cap:
         return
 
     best = min(_objectives(few), default=math.inf)
@@ -261,36 +262,65 @@ def _objectives(given: PlanningProblem) -> Iterator[float]:
     choices = [list(_choices(given, demand)) for demand in given.jobs]
     for combination in itertools.product(*choices):
         used = np.zeros((len(given.sites), given.half_hours))
+        used_kw, dirt = np.zeros_like(used), np.zeros(len(given.sites))
         may_be_full = np.ones_like(used, dtype=np.bool_)  # a job that cannot leave keeps its place
-        for demand, (site, slots, _) in zip(given.jobs, combination, strict=True):
-            used[site][list(slots)] += demand.gpus
-            if demand.gpus and not is_held(demand):
-                may_be_full[site][list(slots)] = False
+        may_be_strong = np.ones_like(may_be_full)
+        for demand, choice in zip(given.jobs, combination, strict=True):
+            here, slots = choice.site, list(choice.slots)
+            used[here][slots] += choice.gpus
+            used_kw[here][slots] += choice.kw
+            dirt[here] += choice.excess
+            if choice.gpus and not is_held(demand):
+                may_be_full[here][slots] = False
+            if choice.kw and not is_held(demand):
+                may_be_strong[here][slots] = False
         room = np.array([outlook.free_gpus for outlook in given.sites])
-        if ((used <= room) | may_be_full).all():
-            yield sum(gbp for _, _, gbp in combination)
+        limit = np.array(
+            [
+                np.full(given.half_hours, np.inf) if outlook.limit_kw is None else outlook.limit_kw
+                for outlook in given.sites
+            ]
+        )
+        fits = ((used <= room) | may_be_full) & ((used_kw <= limit + 1e-9) | may_be_strong)
+        if fits.all() and (dirt <= 1e-9).all():
+            yield sum(choice.gbp for choice in combination)
 
 
-def _choices(
-    given: PlanningProblem, demand: JobDemand
-) -> Iterator[tuple[int, tuple[int, ...], float]]:
+@dataclass(frozen=True)
+class Tried:
+    """One way to run one job: what it holds, what it costs, gCO2 above its site's cap."""
+
+    site: int
+    slots: tuple[int, ...]
+    gpus: int
+    kw: float
+    gbp: float
+    excess: float
+
+
+def _choices(given: PlanningProblem, demand: JobDemand) -> Iterator[Tried]:
     names = [outlook.site.name for outlook in given.sites]
     window = range(demand.release, min(demand.deadline, given.half_hours))
-    for name, kw in demand.power_kw.items():
-        for size in range(demand.work, len(window) + 1):
-            for slots in itertools.combinations(window, size):
-                gbp = _gbp(given, demand, names.index(name), slots, kw)
-                if gbp is not None:
-                    yield names.index(name), slots, gbp
+    own = Mode(demand.gpus, 1.0, demand.power_kw)
+    for mode in (own,) if is_held(demand) else (own, *demand.modes):
+        for name, kw in mode.power_kw.items():
+            site = names.index(name)
+            for size in range(math.ceil(demand.work / mode.throughput - 1e-9), len(window) + 1):
+                for slots in itertools.combinations(window, size):
+                    found = _gbp(given, demand, mode, site, slots)
+                    if found is not None:
+                        yield Tried(site, slots, mode.gpus, kw, *found)
 
 
 def _gbp(
-    given: PlanningProblem, demand: JobDemand, site: int, slots: tuple[int, ...], kw: float
-) -> float | None:
+    given: PlanningProblem, demand: JobDemand, mode: Mode, site: int, slots: tuple[int, ...]
+) -> tuple[float, float] | None:
+    kw = mode.power_kw[given.sites[site].site.name]
     runs = 1 + sum(b - a > 1 for a, b in itertools.pairwise(slots))
     stays = demand.running_at == given.sites[site].site.name and slots[0] == 0
+    stays = stays and mode.gpus == demand.gpus
     starts = runs - (1 if demand.running_at is None or stays else 0)
-    needed = demand.work + demand.restart_half_hours * starts
+    needed = demand.work / mode.throughput + demand.restart_half_hours * starts
     if len(slots) != math.ceil(needed - 1e-9):
         return None
     if not demand.interruptible and (runs > 1 or (is_held(demand) and not stays)):
@@ -311,4 +341,6 @@ def _gbp(
     delay = sum(share * (t - demand.release) for share, t in zip(shares, slots, strict=True))
     delay -= demand.work * (demand.work - 1) / 2
     waiting = demand.waiting_gbp_per_hour * 0.5 * delay / demand.work
-    return float(sum(e * p for e, p in zip(energy, per_kwh, strict=True)) + waiting)
+    limit = outlook.cap_gco2_per_kwh
+    excess = clean - limit * kwh if limit is not None else 0.0
+    return float(sum(e * p for e, p in zip(energy, per_kwh, strict=True)) + waiting), float(excess)

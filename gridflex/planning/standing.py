@@ -1,0 +1,120 @@
+"""The standing plan, kept warm so that one arriving job finds its place at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from gridflex.jobs import JobId
+from gridflex.planning.plan import Plan, PlannedRun
+from gridflex.planning.planner import runs_of
+from gridflex.planning.problem import JobDemand, PlanningProblem, SiteOutlook
+from gridflex.planning.solo import Solo
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where an arriving job goes.
+
+    Args:
+        runs: Its runs, in order of time; none where nothing is free.
+        cost_gbp: Of the energy.
+        carbon_kg: Of the energy.
+        score_gbp: Cost, carbon at its price and waiting.
+        opportunity_gbp: What the GPUs it takes would be worth to others.
+        is_late: Whether it cannot finish by its deadline in what is free.
+    """
+
+    runs: tuple[PlannedRun, ...]
+    cost_gbp: float
+    carbon_kg: float
+    score_gbp: float
+    opportunity_gbp: float
+    is_late: bool
+
+
+def left_by(
+    problem: PlanningProblem, plan: Plan, *, without: JobId | None = None
+) -> tuple[SiteOutlook, ...]:
+    """Return the sites with what a plan leaves free.
+
+    Args:
+        problem: What was planned.
+        plan: The plan.
+        without: A job that is looked at as if it held nothing.
+    """
+    names = {outlook.site.name: site for site, outlook in enumerate(problem.sites)}
+    free = [outlook.free_gpus.astype(float) for outlook in problem.sites]
+    free_kw = [
+        None if outlook.limit_kw is None else outlook.limit_kw.astype(float)
+        for outlook in problem.sites
+    ]
+    for demand in problem.jobs:
+        for run in plan.runs.get(demand.id, ()) if demand.id != without else ():
+            site, first = names[run.site], problem.start.until(run.start)
+            free[site][first : first + run.half_hours] -= run.gpus
+            limit = free_kw[site]
+            if limit is not None:
+                limit[first : first + run.half_hours] -= power_kw(demand, run)
+    return tuple(
+        replace(outlook, free_gpus=gpus, limit_kw=limit, cap_gco2_per_kwh=None)
+        for outlook, gpus, limit in zip(problem.sites, free, free_kw, strict=True)
+    )
+
+
+def power_kw(demand: JobDemand, run: PlannedRun) -> float:
+    """Return what a job draws in a planned run."""
+    for mode in demand.modes:
+        if (mode.gpus, mode.power_cap_fraction) == (run.gpus, run.power_cap_fraction):
+            return mode.power_kw[run.site]
+    return demand.power_kw[run.site]
+
+
+class StandingBoard:
+    """What a plan leaves free, and what that is worth.
+
+    Args:
+        problem: What was planned.
+        plan: The plan in force.
+    """
+
+    def __init__(self, problem: PlanningProblem, plan: Plan) -> None:
+        self._start = problem.start
+        self._carbon_price = problem.carbon_price_gbp_per_tco2
+        self._sites = left_by(problem, plan)
+        self._prices = np.array(
+            [plan.shadow_prices_gbp_per_gpu[outlook.site.name] for outlook in problem.sites]
+        )
+
+    def place(self, demand: JobDemand) -> Placed:
+        """Return where one more job goes, and take its capacity.
+
+        Nobody else moves; the next plan may move all. GPUs count for their shadow price, so
+        that a job with a choice leaves dear half-hours to those without.
+        """
+        problem = PlanningProblem(self._start, (demand,), self._sites, self._carbon_price)
+        solo = Solo(problem)
+        place = solo.best(prices=self._prices) or solo.soonest()
+        figures = solo.figures(place)
+        runs = runs_of(problem, solo.tables, solo.state(place))[demand.id]
+        self._take(demand, runs)
+        option = place.option
+        dear = self._prices[solo.tables.site[option]][place.mask > 0].sum()
+        return Placed(
+            runs=runs,
+            cost_gbp=float(figures.cost_gbp[0]),
+            carbon_kg=float(figures.carbon_kg[0]),
+            score_gbp=float(figures.objective_gbp[0]),
+            opportunity_gbp=float(solo.tables.gpus[option] * dear),
+            is_late=bool(figures.is_late[0]),
+        )
+
+    def _take(self, demand: JobDemand, runs: Iterable[PlannedRun]) -> None:
+        for run in runs:
+            outlook = next(one for one in self._sites if one.site.name == run.site)
+            first = self._start.until(run.start)
+            outlook.free_gpus[first : first + run.half_hours] -= run.gpus
+            if outlook.limit_kw is not None:
+                outlook.limit_kw[first : first + run.half_hours] -= power_kw(demand, run)
