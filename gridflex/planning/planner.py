@@ -22,8 +22,8 @@ Standing = Plan | Mapping[JobId, tuple[PlannedRun, ...]]
 GOOD_GAP: Final = 0.002
 """Below this gap the linear programme is not asked for a better bound."""
 
-LARGEST_LP: Final = 60_000
-"""Columns up to which it is asked; about a third of a second."""
+LARGEST_LP: Final = 10_000
+"""Columns up to which it is asked; beyond, the prices of the search come close enough."""
 
 SHARE_FOR_LP: Final = 0.4
 

@@ -39,6 +39,9 @@ FIRMING: Final = (1.0, 4.0, 16.0, 64.0)
 
 MOST_ROUNDS: Final = 8
 MOST_RETRIES: Final = 64
+
+MOST_MOVED: Final = 256
+"""Jobs taken out and put back to make room for one: the smallest, then some of every size."""
 BLOCK: Final = 4096
 """Jobs per call of a kernel, so that a budget is kept."""
 
@@ -229,13 +232,13 @@ class Search:
         low, high = self.tables.release[job], self.tables.deadline[job]
         placed = self._large[state.option[self._large] >= 0]
         others = placed[state.on[placed, low:high].any(axis=1)]
-        if others.size > BLOCK:
-            return
         before = copy_of(state)
-        for other in others.tolist():
-            kernels.put(self.tables, state, other, int(state.option[other]), -1.0)
-        first = np.array([job, *others.tolist()], dtype=np.int64)
-        if self.place_all(state, first, self.prices).size:
+        for moved in (others[-MOST_MOVED:], others[:: -(-others.size // MOST_MOVED) or 1]):
+            for other in moved.tolist():
+                kernels.put(self.tables, state, other, int(state.option[other]), -1.0)
+            first = np.concatenate([np.array([job], dtype=np.int64), moved])
+            if not self.place_all(state, first, self.prices).size:
+                return
             restore(state, before)
 
     def _keep_sites_clean(self) -> None:
