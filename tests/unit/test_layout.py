@@ -78,7 +78,9 @@ def test_the_wheel_has_one_package_at_its_top(wheel: set[str]) -> None:
 def test_the_wheel_holds_every_file_that_is_not_python(wheel: set[str]) -> None:
     package = ROOT / "gridflex"
     files = {
-        path for path in package.rglob("*") if path.is_file() and path.suffix not in {".py", ".pyc"}
+        path
+        for path in package.rglob("*")
+        if path.is_file() and path.suffix != ".py" and "__pycache__" not in path.parts
     }
 
     assert {str(path.relative_to(ROOT)) for path in files} <= wheel
