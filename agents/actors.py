@@ -17,6 +17,7 @@ from typing import Final, TypeVar
 import ray
 from ray.actor import ActorProxy
 
+from gridflex.adapters.beckn_store import BecknStore
 from gridflex.adapters.grid_store import GridStore
 from gridflex.adapters.ledger_feed import LedgerFeed
 from gridflex.adapters.receipt_store import ReceiptStore
@@ -24,7 +25,8 @@ from gridflex.agents.bookkeeper import Bookkeeper
 from gridflex.agents.loop import Next, Tick, run_forever
 from gridflex.agents.orchestrator import Orchestrator
 from gridflex.agents.ports import Ports, build_ports
-from gridflex.agents.roles import BOOKS, GRID, NAMESPACE, ORCHESTRATOR, WORKLOAD
+from gridflex.agents.roles import BOOKS, GRID, NAMESPACE, ORCHESTRATOR, TRADING, WORKLOAD
+from gridflex.agents.trading import Trading, build_trading
 from gridflex.agents.workload import Workload
 from gridflex.errors import SourceError
 from gridflex.halfhour import HalfHour
@@ -43,6 +45,10 @@ ASK_AGAIN_S: Final = 20.0
 BOOKS_EVERY_S: Final = 300.0
 """GridFlex time between two looks at what is to be recorded."""
 
+TRADING_EVERY_S: Final = 5.0
+"""Wall time between two looks at what is due; a message that arrives wakes the desk earlier."""
+
+IDLE_S: Final = 86_400.0
 RETRY_S: Final = 2.0
 
 Shell = TypeVar("Shell")
@@ -62,17 +68,19 @@ class WorkloadActor:
 
 
 class GridActor:
-    """`Grid` and `Bookkeeper` behind Ray. Builds the cores and ticks them; decides nothing."""
+    """`Grid`, `Bookkeeper` and `Trading` behind Ray. Builds and ticks them; decides nothing."""
 
     def __init__(self, settings_yaml: str) -> None:
         self._loop = _AgentLoop(GRID, settings_yaml, _grid_tick, frozenset())
         wanted = frozenset({"plan", "stop", "ended"})
         self._books = _AgentLoop(BOOKS, settings_yaml, _books_tick, wanted)
+        self._trading = _AgentLoop(TRADING, settings_yaml, _trading_tick, frozenset({"beckn"}))
 
     @ray.method
     async def ping(self) -> str:
         """Return the agent's role; raises what ended a loop, if one ended."""
         self._books.role()
+        self._trading.role()
         return self._loop.role()
 
 
@@ -80,7 +88,7 @@ class OrchestratorActor:
     """`Orchestrator` behind Ray. Builds the core and ticks it; decides nothing."""
 
     def __init__(self, settings_yaml: str) -> None:
-        wanted = frozenset({"job", "stop", "ended", "forecast"})
+        wanted = frozenset({"job", "stop", "ended", "forecast", "hold"})
         self._loop = _AgentLoop(ORCHESTRATOR, settings_yaml, _orchestrator_tick, wanted)
 
     @ray.method
@@ -215,15 +223,27 @@ async def _books_tick(ports: Ports) -> Tick:
     return tick
 
 
+async def _trading_tick(ports: Ports) -> Tick:
+    if ports.settings.market.subscriber_id is None:
+        return _idle
+    planner = await _orchestrator(ports)
+    desk: list[Trading] = []
+
+    async def tick(now: datetime, _reasons: frozenset[str]) -> Next:
+        if not desk:
+            desk.append(build_trading(ports, planner=planner))
+        report = await desk[0].tick(now, wall=ports.clock.wall_now())
+        return Next(TRADING_EVERY_S * ports.clock.speed, asdict(report))
+
+    return tick
+
+
+async def _idle(_now: datetime, _reasons: frozenset[str]) -> Next:
+    return Next(IDLE_S)
+
+
 async def _orchestrator_tick(ports: Ports) -> Tick:
-    core = Orchestrator(
-        jobs=ports.jobs,
-        plans=ports.plans,
-        grid=ports.grid,
-        clusters=ports.clusters,
-        sites=await ports.sites(),
-        settings=ports.settings.planner,
-    )
+    core = await _orchestrator(ports)
 
     async def tick(now: datetime, reasons: frozenset[str]) -> Next:
         report = await core.tick(now, reason=", ".join(sorted(reasons)) or "tick")
@@ -231,6 +251,18 @@ async def _orchestrator_tick(ports: Ports) -> Tick:
         return Next(due_s, asdict(report))
 
     return tick
+
+
+async def _orchestrator(ports: Ports) -> Orchestrator:
+    return Orchestrator(
+        jobs=ports.jobs,
+        plans=ports.plans,
+        grid=ports.grid,
+        clusters=ports.clusters,
+        sites=await ports.sites(),
+        settings=ports.settings.planner,
+        promises=BecknStore(ports.engine),
+    )
 
 
 def _to_next_half_hour_s(now: datetime) -> float:

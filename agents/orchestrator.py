@@ -18,6 +18,7 @@ from gridflex.adapters.job_store import JobStore
 from gridflex.adapters.plan_store import PlanStore, StoredPlan
 from gridflex.adapters.ray_jobs import Gpus
 from gridflex.agents.grid import Grid
+from gridflex.beckn.keeping import Hold
 from gridflex.errors import SourceError
 from gridflex.fleet import Site
 from gridflex.halfhour import HalfHour
@@ -28,6 +29,7 @@ from gridflex.planning.plan import Plan, PlannedRun
 from gridflex.planning.planner import make_plan
 from gridflex.planning.problem import PlanningProblem
 from gridflex.planning.record import problem_record, result_record
+from gridflex.planning.slack import narrowed
 from gridflex.settings import PlannerSettings
 from gridflex.signals import NATIONAL
 
@@ -63,6 +65,31 @@ class OrchestratorReport:
     unreachable: Mapping[str, str]
 
 
+class Promises(Protocol):
+    """What was promised to others; see `gridflex.adapters.beckn_store.BecknStore`."""
+
+    async def holds(self) -> Sequence[Hold]:
+        """Return which jobs are promised to run when."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Position:
+    """What there is to plan at one moment.
+
+    Args:
+        problem: From the next half-hour on, without what was promised.
+        jobs: Open jobs.
+        standing: The last plan that was committed.
+        unreachable: Why each site's use could not be read.
+    """
+
+    problem: PlanningProblem
+    jobs: tuple[Job, ...]
+    standing: StoredPlan | None
+    unreachable: Mapping[str, str]
+
+
 class Orchestrator:
     """Plans what runs when.
 
@@ -73,6 +100,7 @@ class Orchestrator:
         clusters: Each site's cluster, by site name.
         sites: The sites, the default one first.
         settings: Weights and limits.
+        promises: Jobs that contracts have fixed; None if nothing is sold.
     """
 
     def __init__(
@@ -84,6 +112,7 @@ class Orchestrator:
         clusters: Mapping[str, Capacity],
         sites: Sequence[Site],
         settings: PlannerSettings,
+        promises: Promises | None = None,
     ) -> None:
         self._jobs = jobs
         self._plans = plans
@@ -91,6 +120,7 @@ class Orchestrator:
         self._clusters = clusters
         self._sites = tuple(sites)
         self._settings = settings
+        self._promises = promises
 
     async def tick(self, now: datetime, *, reason: str) -> OrchestratorReport:
         """Make a plan from the next half-hour on; commit it if it decides something new.
@@ -98,6 +128,35 @@ class Orchestrator:
         Args:
             now: GridFlex time.
             reason: What called for it; kept with the plan.
+
+        Raises:
+            StaleDataError: Nothing at all is known about price or intensity.
+            SourceError: The database cannot be reached.
+        """
+        position = await self.position(now)
+        standing = position.standing
+        problem = narrowed(position.problem, await self._promised())
+        plan = await asyncio.to_thread(
+            make_plan,
+            problem,
+            budget_s=self._settings.budget_s,
+            standing=_as_runs(standing, problem.start),
+        )
+        plan_id = await self._commit(problem, plan, standing, now=now, reason=reason)
+        return OrchestratorReport(
+            plan_id=plan_id or (standing.id if standing else None),
+            is_new=plan_id is not None,
+            jobs=len(problem.jobs),
+            late=tuple(str(job_id) for job_id in plan.late),
+            gap_fraction=plan.gap_fraction,
+            unreachable=position.unreachable,
+        )
+
+    async def position(self, now: datetime) -> Position:
+        """Return what there is to plan from the next half-hour on.
+
+        Args:
+            now: GridFlex time.
 
         Raises:
             StaleDataError: Nothing at all is known about price or intensity.
@@ -116,21 +175,11 @@ class Orchestrator:
             running_now=in_force.runs,
             settings=self._settings,
         )
-        plan = await asyncio.to_thread(
-            make_plan,
-            problem,
-            budget_s=self._settings.budget_s,
-            standing=_as_runs(standing, start),
-        )
-        plan_id = await self._commit(problem, plan, standing, now=now, reason=reason)
-        return OrchestratorReport(
-            plan_id=plan_id or (standing.id if standing else None),
-            is_new=plan_id is not None,
-            jobs=len(problem.jobs),
-            late=tuple(str(job_id) for job_id in plan.late),
-            gap_fraction=plan.gap_fraction,
-            unreachable=unreachable,
-        )
+        return Position(problem, tuple(jobs), standing, unreachable)
+
+    async def _promised(self) -> dict[str, tuple[HalfHour, int]]:
+        holds = await self._promises.holds() if self._promises else ()
+        return {hold.thing: (hold.start, hold.half_hours) for hold in holds}
 
     async def _states(
         self, jobs: Sequence[Job], *, now: datetime, start: HalfHour

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -15,9 +17,17 @@ import httpx
 
 from gridflex.beckn.delivery import Answered
 from gridflex.beckn.errors import BecknError, Code
-from gridflex.beckn.registry import REGISTRY_NAME, Subscriber, lookup_path, parse_record
+from gridflex.beckn.registry import (
+    REGISTRY_NAME,
+    Registry,
+    StaticRegistry,
+    Subscriber,
+    lookup_path,
+    parse_record,
+)
 from gridflex.beckn.signing import KeyId
 from gridflex.errors import ContractError, SourceError
+from gridflex.settings import MarketSettings
 
 log = logging.getLogger(__name__)
 
@@ -168,6 +178,43 @@ class DediRegistry:
             raise SourceError(f"{url}: HTTP {status}")
         record = parse_record(body, key_id=key_id)
         return _Known(record, now + min(record.cache_for, self._longest_cache), now)
+
+
+def registry_of(settings: MarketSettings, client: BecknClient) -> Registry:
+    """Return the registry that the settings name: a service, or a ``file://`` list of records.
+
+    Raises:
+        ContractError: The file cannot be read or holds something else.
+    """
+    if settings.registry_url.startswith("file://"):
+        return read_registry(Path(settings.registry_url.removeprefix("file://")))
+    return DediRegistry(
+        settings.registry_url,
+        client=client,
+        name=settings.registry_name,
+        longest_cache=timedelta(seconds=settings.cache_s),
+    )
+
+
+def read_registry(path: Path) -> StaticRegistry:
+    """Return a registry from a JSON list of lookup answers, as the service gives them.
+
+    Raises:
+        ContractError: The file cannot be read or holds something else.
+    """
+    try:
+        answers = json.loads(path.read_text())
+        return StaticRegistry(
+            [
+                parse_record(
+                    json.dumps(one).encode(),
+                    key_id=KeyId(one["data"]["details"]["subscriber_id"], one["data"]["record_id"]),
+                )
+                for one in answers
+            ]
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ContractError(f"{path}: not a list of registry answers: {error!r}") from error
 
 
 async def _bounded(answer: httpx.Response) -> bytes:

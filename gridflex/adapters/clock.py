@@ -25,7 +25,11 @@ class Clock:
 
     def now(self) -> datetime:
         """Return GridFlex time, aware UTC."""
-        return self.at(datetime.now(UTC))
+        return self.at(self.wall_now())
+
+    def wall_now(self) -> datetime:
+        """Return wall time, aware UTC."""
+        return datetime.now(UTC)
 
     def at(self, wall: datetime) -> datetime:
         """Return GridFlex time at an aware wall time."""

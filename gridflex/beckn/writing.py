@@ -49,6 +49,7 @@ class Author:
         new_id: Returns a new UUID.
         ttl: How long a request counts, and so how long its answer is waited for.
         lifetime: How long the signature of a request is valid.
+        egress_url: Where everything is posted instead of to its addressee, if anywhere.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Author:
         new_id: Callable[[], str],
         ttl: timedelta = timedelta(minutes=5),
         lifetime: timedelta = DEFAULT_LIFETIME,
+        egress_url: str | None = None,
     ) -> None:
         self.local = local
         self.key = key
@@ -67,6 +69,7 @@ class Author:
         self.new_id = new_id
         self._ttl = ttl
         self._lifetime = lifetime
+        self._egress_url = egress_url
 
     def request(
         self,
@@ -226,7 +229,7 @@ class Author:
         return Outgoing(
             message=message,
             peer_id=peer.subscriber_id,
-            url=f"{peer.url.rstrip('/')}/{context.action}",
+            url=f"{(self._egress_url or peer.url).rstrip('/')}/{context.action}",
             header=self.key.sign(
                 message.raw, now=now, lifetime=lifetime, request_signature=answers
             ),

@@ -17,10 +17,15 @@ from ray.serve import Application
 
 from gridflex.agents.actors import ensure_agents
 from gridflex.agents.ports import build_ports
+from gridflex.agents.trading import build_receiver
 from gridflex.serve.api import create_api
+from gridflex.serve.beckn_api import create_beckn_api, create_closed_api
 from gridflex.settings import dump_settings, load_settings, parse_settings
 
 DATABASE_CONNECTIONS: Final = 10
+BECKN_CONNECTIONS: Final = 4
+MESSAGES: Final = 64
+"""Beckn messages that one replica checks together."""
 STREAMS: Final = 1_000
 """Requests that one replica serves together; a log that is followed occupies one."""
 
@@ -55,17 +60,17 @@ class Orchestration:
 
 
 class Beckn:
-    """The Beckn application in one replica."""
+    """The Beckn application in one replica; without ``market.subscriber_id`` it takes nothing."""
+
+    def __init__(self, settings_yaml: str) -> None:
+        self._settings = parse_settings(settings_yaml)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Return the application; Serve calls it after the constructor."""
-        api = FastAPI(title="GridFlex Beckn")
-
-        @api.get("/healthz")
-        def alive() -> dict[str, str]:
-            return {"status": "ok"}
-
-        return api
+        if self._settings.market.subscriber_id is None:
+            return create_closed_api()
+        ports = build_ports(self._settings, pool_size=BECKN_CONNECTIONS)
+        return create_beckn_api(build_receiver(ports), clock=ports.clock.wall_now)
 
 
 def build_orchestration(args: ApplicationArgs) -> Application:
@@ -77,9 +82,10 @@ def build_orchestration(args: ApplicationArgs) -> Application:
     return deployment.bind(dump_settings(settings))
 
 
-def build_beckn(_args: ApplicationArgs) -> Application:
+def build_beckn(args: ApplicationArgs) -> Application:
     """Return the Beckn application."""
-    deployment = serve.deployment(name="network", ray_actor_options={"num_cpus": 0.1})(
-        serve.ingress()(Beckn)
-    )
-    return deployment.bind()
+    settings = load_settings(args.config, flags=args.settings)
+    deployment = serve.deployment(
+        name="network", max_ongoing_requests=MESSAGES, ray_actor_options={"num_cpus": 0.1}
+    )(serve.ingress()(Beckn))
+    return deployment.bind(dump_settings(settings))

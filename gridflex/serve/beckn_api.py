@@ -61,6 +61,22 @@ def create_beckn_api(receiver: Receiver, *, clock: Callable[[], datetime]) -> Fa
     return app
 
 
+def create_closed_api() -> FastAPI:
+    """Return the application of a GridFlex that does not trade."""
+    app = FastAPI(title="GridFlex Beckn", openapi_url=None, docs_url=None, redoc_url=None)
+
+    @app.get("/healthz")
+    async def healthz() -> JSONResponse:
+        return JSONResponse({"status": "ok", "subscriber_id": None})
+
+    @app.post("/{action:path}")
+    async def receive(action: str) -> Response:
+        error = BecknError(Code.POL_ENGAGEMENT_REFUSED, f"{action[:64]}: nothing is traded here")
+        return _response(nack(None, error, realm="gridflex"))
+
+    return app
+
+
 async def _read(request: Request) -> bytes | None:
     """Return the body, or None if it is larger than what is read."""
     declared = request.headers.get("content-length", "")
