@@ -5,21 +5,26 @@ from __future__ import annotations
 import json
 import os
 import socket
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
+from statistics import mean
 from typing import Annotated, Any, Final
 
 import typer
 import uvicorn
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 from gridflex.adapters.clock import Clock
 from gridflex.client import Client
 from gridflex.errors import ContractError, SourceError
+from gridflex.halfhour import HalfHour
 from gridflex.sandbox.grid.app import ELEXON_PATH, OCTOPUS_PATH, create_grid_server
+from gridflex.sandbox.grid.calibration import PUBLISHED, calibrate
 from gridflex.sandbox.grid.recorded import TABLE, read_world
 from gridflex.sandbox.grid.simulated import simulate_world
+from gridflex.sandbox.grid.vintages import VERSION, carbon_errors
 from gridflex.sandbox.grid.world import World
 from gridflex.settings import ClockSettings, load_settings
 from gridflex.signals import NATIONAL, Origin
@@ -142,6 +147,39 @@ def sandbox_grid(
         timeout_keep_alive=KEEP_ALIVE_S,
     )
     uvicorn.Server(server).run(sockets=[listener])
+
+
+@sandbox_app.command("errors")
+def sandbox_errors(
+    *,
+    seeds: Annotated[int, typer.Option(min=1, help="How many years of forecasts to draw.")] = 12,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the sandbox's synthetic carbon forecasts against what is published of real ones.
+
+    One year of forecasts for each seed, a vintage every four and a half hours.
+    """
+    year = HalfHour(datetime(2024, 1, 1, tzinfo=UTC))
+    steps = track(range(seeds), "years", console=Console(stderr=True), disable=as_json)
+    years = [
+        calibrate(carbon_errors(seed), start=year, days=366, every=9).figures() for seed in steps
+    ]
+    rows = {
+        name: {
+            "published": published,
+            "mean": mean(year[name] for year in years),
+            "lowest": min(year[name] for year in years),
+            "highest": max(year[name] for year in years),
+        }
+        for name, published in PUBLISHED.items()
+    }
+    if as_json:
+        out.print_json(json.dumps({"seeds": seeds, "version": VERSION, "figures": rows}))
+        return
+    table = Table("figure", *rows["mean"], title=f"absolute errors over {seeds} simulated years")
+    for name, row in rows.items():
+        table.add_row(name, *(f"{value:.3f}" for value in row.values()))
+    out.print(table)
 
 
 def _clock(config: Path | None, **given: str | float | None) -> Clock:

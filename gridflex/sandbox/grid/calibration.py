@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final
 
 import numpy as np
@@ -17,6 +17,29 @@ HORIZON: Final = 96
 """Half-hours ahead that the published carbon figures cover."""
 
 _DAY: Final = 48
+
+
+PUBLISHED: Final[dict[str, float]] = {
+    "mean": 24.24,
+    "median": 20.0,
+    "std": 19.5,
+    "over_20": 0.497,
+    "over_50": 0.104,
+    "over_100": 0.004,
+    "autocorrelation": 0.95,
+    "late_over_early": 1.35,
+    "daily_std": 10.5,
+    "daily_log_std": 0.39,
+    "next_day": 0.54,
+    "second_day": 0.13,
+}
+"""What is known of the published GB carbon forecast, in gCO2/kWh, fractions and ratios.
+
+Source:
+    nmpowell/carbon-intensity-forecast-tracking: pooled figures of 1,305,616 forecasts, daily
+    means of 90 days of 2023, three vintages of March 2023 (autocorrelation .91 to .97). The
+    growth is that of eight other power systems (CarbonCast forecasts of 2022: 1.2 to 1.5).
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +72,12 @@ class Calibration:
     daily_log_std: float
     next_day: float
     second_day: float
+
+    def figures(self) -> dict[str, float]:
+        """Return every figure by name, the thresholds as ``over_20`` and so on."""
+        figures = asdict(self)
+        over = figures.pop("over")
+        return {**figures, **{f"over_{limit}": fraction for limit, fraction in over.items()}}
 
 
 def calibrate(

@@ -1,0 +1,196 @@
+"""``gridflex grid`` and ``gridflex sandbox``, without a socket."""
+
+import json
+from functools import partial
+from pathlib import Path
+
+import httpx
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from gridflex import cli_grid
+from gridflex.cli import app
+from gridflex.client import Client
+from gridflex.errors import ContractError, SourceError
+from gridflex.sandbox.grid.recorded import TABLE
+from tests.shared import shared_data
+from tests.unit.grid.replay import Payload, at
+
+ENVIRONMENT = {"NO_COLOR": "1"}
+
+
+def half_hour(start: str, *, rung: str = "fresh", origin: str = "simulated") -> Payload:
+    known = {"region": "GB", "rung": rung, "age_s": 300.0, "origin": origin}
+    return {
+        "start": start,
+        "intensity": {"gco2_per_kwh": 123.4, "source": "carbon-intensity/fw48h", **known},
+        "price": {"gbp_per_mwh": -5.25, "source": "octopus/agile-derived", **known, "age_s": None},
+    }
+
+
+NOW = {
+    "now": "2026-01-15T12:05:00Z",
+    "region": "GB",
+    "origin": "simulated",
+    "half_hour": half_hour("2026-01-15T12:00:00Z"),
+    "generation_mix": {
+        "start": "2026-01-15T11:30:00Z",
+        "share_fraction": {"coal": 0.0, "gas": 0.25, "wind": 0.75},
+        "age_s": 300.0,
+        "origin": "simulated",
+    },
+    "feeds": [
+        {"provider": "elexon", "source": "elexon/mid", "region": "GB",
+         "last_good_at": "2026-01-15T08:05:00Z", "age_s": 14_400.0},
+        {"provider": "octopus", "source": "octopus/agile-derived", "region": "GB",
+         "last_good_at": None, "age_s": None},
+    ],
+}  # fmt: skip
+FORECAST = {
+    "now": "2026-01-15T12:05:00Z",
+    "region": "RG10",
+    "origin": "live",
+    "worst_rung": "climatology",
+    "half_hours": [
+        half_hour("2026-01-15T12:00:00Z", origin="live"),
+        half_hour("2026-01-15T12:30:00Z", rung="climatology", origin="computed"),
+    ],
+}
+
+
+class Cli:
+    """The command line against a GridFlex that answers from memory."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(str(request.url).removeprefix("http://127.0.0.1:8000"))
+        bodies = {"/v1/grid/now": NOW, "/v1/grid/forecast": FORECAST}
+        return httpx.Response(200, json=bodies[request.url.path])
+
+    def run(self, *arguments: str) -> str:
+        result = CliRunner().invoke(app, list(arguments), env=ENVIRONMENT)
+        assert result.exit_code == 0, result.output
+        return result.output
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch) -> Cli:
+    made = Cli()
+    client = partial(Client, transport=httpx.MockTransport(made.answer))
+    monkeypatch.setattr(cli_grid, "Client", client)
+    monkeypatch.setattr(cli_grid.out, "_width", 160)
+    monkeypatch.delenv("GRIDFLEX_URL", raising=False)
+    return made
+
+
+def test_grid_now_says_how_old_each_number_is_and_what_it_rests_on(cli: Cli) -> None:
+    shown = cli.run("grid", "now")
+
+    assert "GB at 2026-01-15 12:05Z, simulated" in shown
+    assert "carbon-intensity/fw48h, fresh, 5 min, simulated" in shown
+    assert "octopus/agile-derived, fresh, never, simulated" in shown
+    assert "123" in shown
+    assert "-5.25" in shown
+    assert "generation at 2026-01-15 11:30Z, simulated: wind 75%, gas 25%" in shown
+    assert "4 h" in shown
+
+
+def test_grid_forecast_shows_each_half_hour_with_its_rung(cli: Cli) -> None:
+    shown = cli.run("grid", "forecast", "--hours", "1", "--region", "RG10")
+
+    assert cli.asked == ["/v1/grid/forecast?hours=1&region=RG10"]
+    assert "RG10 at 2026-01-15 12:05Z, live" in shown
+    assert "2026-01-15 12:30Z" in shown
+    assert "climatology, 5 min, computed" in shown
+
+
+@pytest.mark.parametrize(("command", "body"), [("now", NOW), ("forecast", FORECAST)])
+def test_json_is_the_answer_as_it_came(cli: Cli, command: str, body: Payload) -> None:
+    assert json.loads(cli.run("grid", command, "--json")) == body
+
+
+def refused(*options: str) -> BaseException:
+    result = CliRunner().invoke(app, ["sandbox", "grid", *options], env=ENVIRONMENT)
+    assert result.exception is not None, result.output
+    return result.exception
+
+
+@pytest.fixture
+def two_days(tmp_path: Path) -> Path:
+    table = pd.read_parquet(shared_data("grid") / TABLE)
+    table[table["ts_utc"] >= "2024-06-12"].iloc[:96].to_parquet(tmp_path / TABLE)
+    return tmp_path
+
+
+def test_a_folder_without_series_is_refused_by_name(tmp_path: Path) -> None:
+    error = refused("--data", str(tmp_path))
+
+    assert isinstance(error, SourceError)
+    assert str(tmp_path / TABLE) in str(error)
+
+
+def test_a_clock_outside_the_recorded_days_is_refused_with_what_would_do(two_days: Path) -> None:
+    error = refused("--data", str(two_days), "--origin", "2025-01-01T00:00Z")
+
+    assert isinstance(error, ContractError)
+    assert "covers 2024-06-12T00:00Z to 2024-06-14T00:00Z" in str(error)
+    assert "2025-01-01T00:00Z" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        pytest.param(["--speed", "60"], "speed", id="speed of nothing"),
+        pytest.param(["--origin", "noon"], "clock.origin", id="not an instant"),
+        pytest.param(["--origin", "2024-06-12T00:00"], "clock.origin", id="whose noon"),
+        pytest.param(["--origin", "2024-06-12T00:00Z", "--speed", "-1"], "clock.speed", id="back"),
+        pytest.param(["--data", ".", "--simulated"], "--simulated", id="both"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused_by_name(options: list[str], says: str) -> None:
+    error = refused(*options)
+
+    assert isinstance(error, ContractError)
+    assert says in str(error)
+
+
+def test_recorded_series_are_served_where_the_clock_is_inside_them(
+    two_days: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = tmp_path / "shared"
+    (shared / "data").mkdir(parents=True)
+    (shared / "data" / "grid").symlink_to(two_days)
+    monkeypatch.setenv("GRIDFLEX_SHARED", str(shared))
+    inside, outside = at("2024-06-12T10:00Z"), at("2026-06-12T10:00Z")
+
+    recorded, _ = cli_grid._world(None, inside, seed=0, is_simulated=False)
+    too_late, why = cli_grid._world(None, outside, seed=0, is_simulated=False)
+    asked, _ = cli_grid._world(None, inside, seed=0, is_simulated=True)
+
+    assert [w.origin.value for w in (recorded, too_late, asked)] == [
+        "recorded", "simulated", "simulated"
+    ]  # fmt: skip
+    assert "2026-06-12T10:00Z" in why
+
+
+def test_without_recorded_series_the_grid_is_simulated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GRIDFLEX_SHARED", raising=False)
+
+    world, why = cli_grid._world(None, at("2026-06-12T10:00Z"), seed=0, is_simulated=False)
+
+    assert world.origin.value == "simulated"
+    assert "GRIDFLEX_SHARED" in why
+
+
+def test_the_errors_of_the_forecasts_are_measured_beside_the_published_ones() -> None:
+    result = CliRunner().invoke(
+        app, ["sandbox", "errors", "--seeds", "1", "--json"], env=ENVIRONMENT
+    )
+
+    figures = json.loads(result.output)["figures"]
+    assert figures["mean"]["published"] == 24.24
+    assert figures["mean"]["lowest"] == figures["mean"]["highest"] == figures["mean"]["mean"]
+    assert 20 < figures["mean"]["mean"] < 28
