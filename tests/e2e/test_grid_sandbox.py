@@ -1,0 +1,227 @@
+"""The grid agent over real HTTP: a sandbox in its own process, the real adapters, PostgreSQL."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+from typer.testing import CliRunner
+
+from gridflex.adapters import database
+from gridflex.adapters.clock import Clock
+from gridflex.adapters.grid_feeds import GridFeeds, grid_feeds
+from gridflex.adapters.grid_store import GridStore
+from gridflex.agents.grid import Grid
+from gridflex.cli import app as command_line
+from gridflex.halfhour import HalfHour
+from gridflex.serve.grid_api import create_grid_router
+from gridflex.settings import ClockSettings, GridSettings
+from gridflex.signals import Origin, Rung
+
+ORIGIN = datetime(2026, 1, 15, 17, 10, tzinfo=UTC)
+INTERRUPTED = 130
+"""What a shell calls a program that was ended by Ctrl-C."""
+
+RUN = "from gridflex.cli import main; main()"
+SOURCES = {
+    ("carbon-intensity/fw48h", "GB"),
+    ("carbon-intensity/fw48h", "RG10"),
+    ("octopus/agile-derived", "GB"),
+    ("elexon/ndf", "GB"),
+    ("elexon/windfor", "GB"),
+}
+OUTTURNS = {"carbon-intensity/actual", "elexon/mid", "elexon/system-price", "elexon/indo"}
+OUTTURNS |= {"elexon/fuelhh-wind"}
+OUTTURNS |= {
+    f"carbon-intensity/generation/{fuel}"
+    for fuel in ["biomass", "coal", "imports", "gas", "nuclear", "other", "hydro", "solar", "wind"]
+}
+
+
+@dataclass
+class Sandbox:
+    """A running ``gridflex sandbox grid``, and what it said of itself."""
+
+    process: subprocess.Popen[str]
+    said: dict[str, Any]
+
+    @property
+    def url(self) -> str:
+        url: str = self.said["carbon_intensity_url"]
+        return url
+
+    @property
+    def settings(self) -> GridSettings:
+        return GridSettings(
+            carbon_intensity_url=self.url,
+            elexon_url=self.said["elexon_url"],
+            octopus_url=self.said["octopus_url"],
+            timeout_s=5.0,
+        )
+
+    def now(self) -> datetime:
+        state = httpx.get(f"{self.url}/_sandbox").raise_for_status().json()
+        return datetime.fromisoformat(state["now"])
+
+    def order(self, fault: str) -> None:
+        httpx.put(f"{self.url}/_sandbox/fault", json={"fault": fault}).raise_for_status()
+
+    def end(self) -> int:
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(timeout=30)
+
+
+@contextmanager
+def running(*options: str) -> Iterator[Sandbox]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GRIDFLEX_")}
+    command = [sys.executable, "-c", RUN, "sandbox", "grid", "--port", "0", "--json", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        try:
+            yield Sandbox(process, json.loads(process.stdout.readline()))
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with running("--simulated", "--seed", "3", "--origin", ORIGIN.isoformat()) as started:
+        yield started
+
+
+@pytest.fixture
+async def feeds(sandbox: Sandbox, engine: AsyncEngine) -> AsyncIterator[GridFeeds]:
+    made = grid_feeds(sandbox.settings, regions=["RG10"], archive=GridStore(engine))
+    yield made
+    await made.close()
+
+
+async def rows(engine: AsyncEngine, query: str) -> set[Any]:
+    async with engine.connect() as connection:
+        found = (await connection.execute(text(query))).all()
+    return {row[0] if len(row) == 1 else tuple(row) for row in found}
+
+
+async def test_every_signal_is_fetched_archived_and_stored_and_survives_the_providers(
+    sandbox: Sandbox, feeds: GridFeeds, engine: AsyncEngine
+) -> None:
+    grid = Grid(feeds.feeds, store=GridStore(engine))
+    now = sandbox.now()
+
+    report = await grid.tick(now)
+
+    assert report.degraded == ()
+    assert await rows(engine, "SELECT DISTINCT source, region FROM forecast") == SOURCES
+    assert await rows(engine, "SELECT DISTINCT source FROM observation") == OUTTURNS
+    assert await rows(engine, "SELECT DISTINCT origin FROM observation") == {"simulated"}
+    assert await rows(engine, "SELECT DISTINCT provider, status FROM raw_response") == {
+        ("carbon-intensity", 200), ("elexon", 200), ("octopus", 200)
+    }  # fmt: skip
+    (published,) = await rows(engine, "SELECT issued_at FROM forecast WHERE source = 'elexon/ndf'")
+    assert published == ORIGIN.replace(hour=16, minute=45)
+
+    sandbox.order("garbage")
+    later = now.replace(hour=20)
+    spoiled = await grid.tick(later)
+    assert {feed.is_ok for feed in spoiled.feeds} == {False}
+    assert all(feed.reason for feed in spoiled.feeds)
+    intensity, price = await grid.outlook(later, start=HalfHour.containing(later), half_hours=48)
+    assert intensity.rungs[0] == price.rungs[0] == Rung.STALE
+    assert np.isfinite(intensity.values).all()
+    assert intensity.origin is price.origin is Origin.SIMULATED
+
+    assert sandbox.end() == INTERRUPTED
+    unreachable = await grid.tick(later.replace(hour=21))
+    assert {feed.is_ok for feed in unreachable.feeds} == {False}
+    for feed in unreachable.feeds:
+        assert feed.reason.startswith(f"{feed.provider}: {sandbox.url}")
+
+
+async def test_a_second_agent_goes_on_from_what_the_first_one_stored(
+    feeds: GridFeeds, engine: AsyncEngine
+) -> None:
+    first = Grid(feeds.feeds, store=GridStore(engine))
+    await first.tick(ORIGIN)
+    before = await rows(engine, "SELECT count(*) FROM observation")
+
+    second = Grid(feeds.feeds, store=GridStore(engine))
+    standing = await second.standing(ORIGIN)
+    report = await second.tick(ORIGIN)
+
+    assert {feed.age_s for feed in standing} == {0.0}
+    assert report.degraded == ()
+    assert await rows(engine, "SELECT count(*) FROM observation") == before
+
+
+@contextmanager
+def serving(app: FastAPI) -> Iterator[str]:
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", ws="none"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            thread.join(0.02)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+async def test_the_command_line_shows_what_the_agent_knows(
+    feeds: GridFeeds, database_url: str, engine: AsyncEngine
+) -> None:
+    clock = Clock(ClockSettings(origin=ORIGIN, origin_wall=datetime.now(UTC)))
+    await Grid(feeds.feeds, store=GridStore(engine)).tick(clock.now())
+    app = FastAPI()
+    replica = Grid(feeds.feeds, store=GridStore(database.connect(database_url)))
+    app.include_router(create_grid_router(replica, clock), prefix="/v1")
+
+    with serving(app) as url:
+        now = CliRunner().invoke(command_line, ["grid", "now", "--url", url, "--json"])
+        plain = CliRunner().invoke(command_line, ["grid", "forecast", "--url", url])
+
+    shown = json.loads(now.output)
+    assert shown["origin"] == "simulated"
+    assert shown["half_hour"]["price"]["source"] == "octopus/agile-derived"
+    assert sum(shown["generation_mix"]["share_fraction"].values()) == pytest.approx(1, abs=0.01)
+    assert len(shown["feeds"]) == len(feeds.feeds)
+    assert "GB at 2026-01-15 17:1" in plain.output
+    assert "simulated" in plain.output
+
+
+def test_the_server_follows_an_accelerated_clock() -> None:
+    with running("--simulated", "--origin", ORIGIN.isoformat(), "--speed", "3600") as box:
+        assert box.said["origin"] == "simulated"
+        assert box.said["speed"] == 3600
+        began = datetime.fromisoformat(box.said["now"])
+
+        assert began >= ORIGIN
+        assert box.now() > began
+        assert box.end() == INTERRUPTED
+
+
+def test_a_port_that_is_taken_is_said_in_one_line() -> None:
+    with running("--simulated") as box:
+        port = box.url.rpartition(":")[2]
+        second = subprocess.run(
+            [sys.executable, "-c", RUN, "sandbox", "grid", "--simulated", "--port", port],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    assert second.returncode == 3
+    assert f"cannot listen on 127.0.0.1:{port}" in second.stderr
