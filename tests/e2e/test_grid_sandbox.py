@@ -1,15 +1,17 @@
 """The grid agent over real HTTP: a sandbox in its own process, the real adapters, PostgreSQL."""
 
+import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
-import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import httpx
@@ -21,7 +23,6 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from typer.testing import CliRunner
 
-from gridflex.adapters import database
 from gridflex.adapters.clock import Clock
 from gridflex.adapters.grid_feeds import GridFeeds, grid_feeds
 from gridflex.adapters.grid_store import GridStore
@@ -167,33 +168,29 @@ async def test_a_second_agent_goes_on_from_what_the_first_one_stored(
     assert await rows(engine, "SELECT count(*) FROM observation") == before
 
 
-@contextmanager
-def serving(app: FastAPI) -> Iterator[str]:
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", ws="none"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while not server.started:
-            thread.join(0.02)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield f"http://127.0.0.1:{port}"
-    finally:
+@asynccontextmanager
+async def serving(app: FastAPI) -> AsyncIterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         server.should_exit = True
-        thread.join()
+        await task
 
 
 async def test_the_command_line_shows_what_the_agent_knows(
-    feeds: GridFeeds, database_url: str, engine: AsyncEngine
+    feeds: GridFeeds, engine: AsyncEngine
 ) -> None:
     clock = Clock(ClockSettings(origin=ORIGIN, origin_wall=datetime.now(UTC)))
     await Grid(feeds.feeds, store=GridStore(engine)).tick(clock.now())
     app = FastAPI()
-    replica = Grid(feeds.feeds, store=GridStore(database.connect(database_url)))
+    replica = Grid(feeds.feeds, store=GridStore(engine))
     app.include_router(create_grid_router(replica, clock), prefix="/v1")
 
-    with serving(app) as url:
-        now = CliRunner().invoke(command_line, ["grid", "now", "--url", url, "--json"])
-        plain = CliRunner().invoke(command_line, ["grid", "forecast", "--url", url])
+    async with serving(app) as url:
+        ask = partial(asyncio.to_thread, CliRunner().invoke, command_line)
+        now = await ask(["grid", "now", "--url", url, "--json"])
+        plain = await ask(["grid", "forecast", "--url", url])
 
     shown = json.loads(now.output)
     assert shown["origin"] == "simulated"
