@@ -188,9 +188,9 @@ async def test_the_command_line_shows_what_the_agent_knows(
     app.include_router(create_grid_router(replica, clock), prefix="/v1")
 
     async with serving(app) as url:
-        ask = partial(asyncio.to_thread, CliRunner().invoke, command_line)
-        now = await ask(["grid", "now", "--url", url, "--json"])
-        plain = await ask(["grid", "forecast", "--url", url])
+        ask = partial(CliRunner().invoke, command_line)
+        now = await asyncio.to_thread(ask, ["grid", "now", "--url", url, "--json"])
+        plain = await asyncio.to_thread(ask, ["grid", "forecast", "--url", url])
 
     shown = json.loads(now.output)
     assert shown["origin"] == "simulated"

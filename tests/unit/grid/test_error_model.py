@@ -106,6 +106,20 @@ def test_successive_vintages_of_one_target_are_alike_but_not_the_same() -> None:
     assert 0.6 < np.corrcoef(pairs.T)[0, 1] < 0.99
 
 
+def test_a_forecast_drifts_from_one_weather_run_to_the_next() -> None:
+    """Half-hour by half-hour within six hours, without a jump."""
+    target, model = START + 96, carbon_errors(0)
+    told = np.array(
+        [model.errors(issued=START + i, start=target, half_hours=1)[0] for i in range(25)]
+    )
+    relative = told / model.mean_abs_error(np.arange(96, 71, -1) / 2)
+
+    steps = np.abs(np.diff(relative))
+
+    assert steps.min() > 0
+    assert steps.max() < 0.5
+
+
 async def test_no_forecast_of_a_clean_hour_is_below_zero() -> None:
     world = small_world()
     world.intensity_gco2_per_kwh[:] = 3.0

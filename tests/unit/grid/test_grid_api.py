@@ -107,7 +107,13 @@ async def test_a_forecast_covers_the_hours_asked_for_from_the_running_half_hour_
         "climatology",
         "climatology",
     ]
-    assert body["worst_rung"] == "climatology"
+    assert [row["intensity"]["origin"] for row in body["half_hours"]] == [
+        "simulated",
+        "simulated",
+        "computed",
+        "computed",
+    ]
+    assert (body["worst_rung"], body["origin"]) == ("climatology", "simulated")
 
 
 async def test_a_forecast_is_of_two_days_unless_asked_otherwise() -> None:

@@ -131,6 +131,17 @@ async def test_what_was_told_does_not_depend_on_the_future(path: str) -> None:
     assert one == other
 
 
+async def test_the_mix_beside_a_regional_forecast_is_of_a_day_that_is_over() -> None:
+    world = small_world()
+    path = "/regional/intensity/2024-04-02T10:01Z/fw48h/postcode/RG10"
+
+    one = (await Sandbox(world, NOW).body(path))["data"]["data"]
+    other = (await Sandbox(other_future(world, after=at(NOW)), NOW).body(path))["data"]["data"]
+
+    assert [row["generationmix"] for row in one] == [row["generationmix"] for row in other]
+    assert one[0]["intensity"] != other[0]["intensity"]
+
+
 async def test_day_ahead_prices_do_not_depend_on_what_is_not_auctioned_yet() -> None:
     world = small_world()
     auctioned_to = at("2024-04-02T22:00Z")
