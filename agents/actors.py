@@ -30,6 +30,7 @@ from gridflex.agents.trading import Trading, build_trading
 from gridflex.agents.workload import Workload
 from gridflex.errors import SourceError
 from gridflex.halfhour import HalfHour
+from gridflex.planning.warm_up import warm_up
 from gridflex.settings import Settings, dump_settings, parse_settings
 
 log = logging.getLogger(__name__)
@@ -244,6 +245,15 @@ async def _idle(_now: datetime, _reasons: frozenset[str]) -> Next:
 
 async def _orchestrator_tick(ports: Ports) -> Tick:
     core = await _orchestrator(ports)
+    await asyncio.to_thread(warm_up)
+    core = Orchestrator(
+        jobs=ports.jobs,
+        plans=ports.plans,
+        grid=ports.grid,
+        clusters=ports.clusters,
+        sites=await ports.sites(),
+        settings=ports.settings.planner,
+    )
 
     async def tick(now: datetime, reasons: frozenset[str]) -> Next:
         report = await core.tick(now, reason=", ".join(sorted(reasons)) or "tick")

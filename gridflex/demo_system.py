@@ -32,6 +32,7 @@ from gridflex.adapters.ray_jobs import RayJobs
 from gridflex.errors import SourceError
 from gridflex.halfhour import HALF_HOUR, HalfHour
 from gridflex.lifecycle import JobRequest
+from gridflex.planning.warm_up import warm_up
 from gridflex.sandbox.grid.app import CONTROL_PATH, ELEXON_PATH, OCTOPUS_PATH
 from gridflex.settings import Settings, parse_settings
 
@@ -116,6 +117,8 @@ def demo_system(
         ports = _Ports.free()
         values = _values(state, ports, cluster)
         settings = _settings(values)
+        say("planner")
+        warm_up()
         say("database")
         stack.callback(database.stop_embedded, settings)
         database.ensure_database(settings)

@@ -11,6 +11,7 @@ from gridflex import launch
 from gridflex.adapters import database
 from gridflex.adapters.ray_auth import MODE_VARIABLE, is_token_wanted
 from gridflex.launch import RunState
+from gridflex.planning.warm_up import warm_up
 from gridflex.sandbox.grid.app import ELEXON_PATH, OCTOPUS_PATH
 from gridflex.settings import Settings
 
@@ -41,6 +42,8 @@ def bring_up(settings: Settings, *, sandbox: bool, say: Say) -> RunState:
     if running:
         _end(settings, running)
     with ExitStack() as undo:
+        say("planner ...")
+        warm_up()
         say("database ...")
         database.ensure_database(settings)
         grid_pid = None
