@@ -246,14 +246,6 @@ async def _idle(_now: datetime, _reasons: frozenset[str]) -> Next:
 async def _orchestrator_tick(ports: Ports) -> Tick:
     core = await _orchestrator(ports)
     await asyncio.to_thread(warm_up)
-    core = Orchestrator(
-        jobs=ports.jobs,
-        plans=ports.plans,
-        grid=ports.grid,
-        clusters=ports.clusters,
-        sites=await ports.sites(),
-        settings=ports.settings.planner,
-    )
 
     async def tick(now: datetime, reasons: frozenset[str]) -> Next:
         report = await core.tick(now, reason=", ".join(sorted(reasons)) or "tick")
