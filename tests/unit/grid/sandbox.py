@@ -22,7 +22,7 @@ SETTINGS = GridSettings(
     carbon_intensity_url=BASE,
     elexon_url=f"{BASE}/bmrs/api/v1",
     octopus_url=f"{BASE}/v1",
-    timeout_s=2.0,
+    timeout_s=60.0,
 )
 
 
@@ -95,11 +95,8 @@ class Sandbox:
             answer = await client.put("/_sandbox/fault", json={"fault": fault, **order})
         assert answer.status_code == 200, answer.text
 
-    def feeds(
-        self, *regions: str, archive: RawArchive | None = None, timeout_s: float = 2.0
-    ) -> GridFeeds:
-        settings = SETTINGS.model_copy(update={"timeout_s": timeout_s})
-        return grid_feeds(settings, regions=regions, archive=archive, transport=self.transport)
+    def feeds(self, *regions: str, archive: RawArchive | None = None) -> GridFeeds:
+        return grid_feeds(SETTINGS, regions=regions, archive=archive, transport=self.transport)
 
 
 def value_at(world: World, values: Values, half_hour: HalfHour) -> float:
