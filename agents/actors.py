@@ -199,7 +199,7 @@ async def _workload_tick(ports: Ports) -> Tick:
 async def _grid_tick(ports: Ports) -> Tick:
     async def tick(now: datetime, _reasons: frozenset[str]) -> Next:
         report = await ports.grid.tick(now)
-        degraded = {feed.source: feed.reason for feed in report.degraded}
+        degraded = {feed.name: feed.reason for feed in report.degraded}
         return Next(ports.settings.grid.poll_s, {"saved": report.saved, "degraded": degraded})
 
     return tick

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from gridflex.halfhour import HalfHour
-from gridflex.signals import Kind, Known, Series, Signal
+from gridflex.signals import NATIONAL, Kind, Known, Series, Signal
 
 OUTTURN_OVERLAP: Final = timedelta(hours=12)
 """Outturns are read again for this long, because providers first estimate, then correct."""
@@ -82,6 +82,11 @@ class FeedReport:
     reason: str
     last_good_at: datetime | None
     age_s: float | None
+
+    @property
+    def name(self) -> str:
+        """Source, and region where it is not the whole of Great Britain."""
+        return self.source if self.region == NATIONAL else f"{self.source} {self.region}"
 
 
 class Poll:

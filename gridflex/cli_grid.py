@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final
 import typer
 import uvicorn
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
@@ -65,6 +66,9 @@ def grid_now(*, region: Region = NATIONAL, url: Url = None, as_json: AsJson = Fa
         last = feed["last_good_at"]
         feeds.add_row(feed["source"], feed["region"], _minute(last), _age(feed["age_s"]))
     out.print(feeds)
+    for feed in answer["feeds"]:
+        if feed["reason"]:
+            out.print(f"[red]{feed['source']}:[/] {escape(feed['reason'])}", highlight=False)
 
 
 @grid_app.command("forecast")

@@ -47,7 +47,8 @@ class SiteSettings(BaseModel, extra="forbid", frozen=True):
             that ``ray start`` writes).
         gpus: GPUs that GridFlex may fill; None asks the cluster.
         gpu_type: Key of `gridflex.fleet.GPU_TYPES`.
-        postcode: Outward part, for regional carbon intensity; None for the national one.
+        postcode: Outward part such as ``RG10``, or ``region-13``, for regional carbon intensity;
+            None for the national one.
         marginal_pue: Facility power added per unit of IT power added.
         intensity_cap_gco2_per_kwh: Energy-weighted mean that a plan should stay under.
     """
@@ -57,7 +58,9 @@ class SiteSettings(BaseModel, extra="forbid", frozen=True):
     ray_token: SecretStr | None = None
     gpus: int | None = Field(default=None, ge=0)
     gpu_type: str = "H100"
-    postcode: str | None = None
+    postcode: str | None = Field(
+        default=None, pattern=r"^([A-Z]{1,2}[0-9][A-Z0-9]?|region-[0-9]{1,2})$"
+    )
     marginal_pue: float = Field(default=1.1, ge=1)
     intensity_cap_gco2_per_kwh: float = Field(default=200.0, gt=0)
 

@@ -30,7 +30,7 @@ def create_api(ports: Ports) -> FastAPI:
     v1 = APIRouter(prefix="/v1")
     v1.include_router(create_jobs_router(ports))
     v1.include_router(create_plans_router(ports.plans))
-    v1.include_router(create_grid_router(ports.grid, ports.clock))
+    v1.include_router(create_grid_router(ports.grid, ports.clock, ports.agents))
     v1.include_router(create_settlement_router(ports.ledger, ports.receipts, ports.clock))
     api.include_router(v1)
     api.include_router(create_health_router(ports))

@@ -7,6 +7,7 @@ simulated or recorded number cannot be taken for a live one.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Protocol
@@ -15,8 +16,9 @@ import numpy as np
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
+from gridflex.adapters.tables import AgentRow
 from gridflex.agents.feeds import FeedReport
-from gridflex.agents.grid import Grid, Mix
+from gridflex.agents.grid import AGENT, Grid, Mix
 from gridflex.halfhour import HalfHour
 from gridflex.serve.problems import ProblemError
 from gridflex.signals import NATIONAL, Blend, Origin, Rung, weakest
@@ -35,6 +37,14 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """Return the present instant, aware UTC."""
+        ...
+
+
+class Agents(Protocol):
+    """The last sign of life of each agent."""
+
+    async def all(self) -> Sequence[AgentRow]:
+        """Return them."""
         ...
 
 
@@ -102,6 +112,7 @@ class FeedStanding(BaseModel):
         region: Region of its series.
         last_good_at: When its newest stored statement became available; None if none ever did.
         age_s: Seconds of GridFlex time since then.
+        reason: Why the grid agent's last poll failed; empty if it did not.
     """
 
     provider: str
@@ -109,6 +120,7 @@ class FeedStanding(BaseModel):
     region: str
     last_good_at: datetime | None
     age_s: float | None
+    reason: str
 
 
 class GridNow(BaseModel):
@@ -149,12 +161,13 @@ class GridForecast(BaseModel):
     half_hours: list[GridHalfHour]
 
 
-def create_grid_router(grid: Grid, clock: Clock) -> APIRouter:
+def create_grid_router(grid: Grid, clock: Clock, agents: Agents | None = None) -> APIRouter:
     """Return the paths below ``/grid``.
 
     Args:
         grid: What is known.
         clock: GridFlex time.
+        agents: Where the grid agent says why a poll failed; None leaves the reasons out.
     """
     api = APIRouter(prefix="/grid", tags=["grid"])
 
@@ -163,13 +176,14 @@ def create_grid_router(grid: Grid, clock: Clock) -> APIRouter:
         """Price and intensity of the running half-hour, and how fresh every feed is."""
         forecast = await _forecast(grid, clock.now(), half_hours=1, region=region)
         standing = await grid.standing(forecast.now)
+        reasons = _reasons(await agents.all()) if agents else {}
         return GridNow(
             now=forecast.now,
             region=forecast.region,
             origin=forecast.origin,
             half_hour=forecast.half_hours[0],
             generation_mix=_mix(await grid.mix(forecast.now)),
-            feeds=[_standing(feed) for feed in standing],
+            feeds=[_standing(feed, reasons) for feed in standing],
         )
 
     @api.get("/forecast")
@@ -222,13 +236,19 @@ def _mix(mix: Mix | None) -> GenerationMix | None:
     )
 
 
-def _standing(feed: FeedReport) -> FeedStanding:
+def _reasons(agents: Sequence[AgentRow]) -> Mapping[str, str]:
+    details = (agent.detail for agent in agents if agent.name == AGENT)
+    return next((detail.get("degraded", {}) for detail in details), {})
+
+
+def _standing(feed: FeedReport, reasons: Mapping[str, str]) -> FeedStanding:
     return FeedStanding(
         provider=feed.provider,
         source=feed.source,
         region=feed.region,
         last_good_at=feed.last_good_at,
         age_s=feed.age_s,
+        reason=reasons.get(feed.name, ""),
     )
 
 

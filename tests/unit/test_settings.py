@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from gridflex.errors import ContractError
 from gridflex.settings import (
@@ -281,3 +282,14 @@ def test_ten_seconds_of_a_replay_at_360_are_an_hour() -> None:
 
     assert gridflex_time(clock, wall + timedelta(seconds=10)) == NOON + timedelta(hours=1)
     assert gridflex_time(clock, wall - timedelta(seconds=5)) == NOON - timedelta(minutes=30)
+
+
+@pytest.mark.parametrize("postcode", ["RG10", "SW1A", "E1", "region-13"])
+def test_a_site_is_placed_by_outward_postcode_or_region(postcode: str) -> None:
+    assert SiteSettings(postcode=postcode).site(gpus=1).postcode == postcode
+
+
+@pytest.mark.parametrize("postcode", ["Z", "rg10", "RG10 9XX", "13", "London", ""])
+def test_a_place_that_no_provider_knows_is_refused(postcode: str) -> None:
+    with pytest.raises(ValidationError, match="postcode"):
+        SiteSettings(postcode=postcode)

@@ -42,9 +42,10 @@ NOW = {
     },
     "feeds": [
         {"provider": "elexon", "source": "elexon/mid", "region": "GB",
-         "last_good_at": "2026-01-15T08:05:00Z", "age_s": 14_400.0},
+         "last_good_at": "2026-01-15T08:05:00Z", "age_s": 14_400.0,
+         "reason": "elexon: http://x/mid: HTTP 500 '[down]'"},
         {"provider": "octopus", "source": "octopus/agile-derived", "region": "GB",
-         "last_good_at": None, "age_s": None},
+         "last_good_at": None, "age_s": None, "reason": ""},
     ],
 }  # fmt: skip
 FORECAST = {
@@ -96,6 +97,7 @@ def test_grid_now_says_how_old_each_number_is_and_what_it_rests_on(cli: Cli) -> 
     assert "-5.25" in shown
     assert "generation at 2026-01-15 11:30Z, simulated: wind 75%, gas 25%" in shown
     assert "4 h" in shown
+    assert "elexon/mid: elexon: http://x/mid: HTTP 500 '[down]'" in shown
 
 
 def test_grid_forecast_shows_each_half_hour_with_its_rung(cli: Cli) -> None:

@@ -7,6 +7,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from gridflex.adapters.tables import AgentRow
 from gridflex.agents.grid import Grid
 from gridflex.serve.grid_api import create_grid_router
 from gridflex.serve.problems import install_problems
@@ -23,13 +24,25 @@ class Stopped:
         return self.instant
 
 
-def api(*kept: Series, now: datetime = NOON) -> httpx.AsyncClient:
+class FakeAgents:
+    async def all(self) -> list[AgentRow]:
+        failed = {"degraded": {"first/x EH1": "a: no answer in time"}}
+        return [
+            AgentRow(name="workload", ticked_at=NOON, ticked_wall=NOON, detail={}),
+            AgentRow(name="grid", ticked_at=NOON, ticked_wall=NOON, detail=failed),
+        ]
+
+
+def api(*kept: Series, now: datetime = NOON, agents: FakeAgents | None = None) -> httpx.AsyncClient:
     store = FakeStore()
     store.kept = list(kept)
-    grid = Grid([FakeFeed(series([1.0], source="first/x"))], store=store)
+    feeds = [FakeFeed(series([1.0], source="first/x"))]
+    if agents:
+        feeds.append(FakeFeed(series([1.0], source="first/x", region="EH1")))
+    grid = Grid(feeds, store=store)
     app = FastAPI()
     install_problems(app)
-    app.include_router(create_grid_router(grid, Stopped(now)), prefix="/v1")
+    app.include_router(create_grid_router(grid, Stopped(now), agents), prefix="/v1")
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gridflex.test")
 
 
@@ -87,7 +100,17 @@ async def test_now_tells_how_fresh_every_feed_is() -> None:
             "region": "GB",
             "last_good_at": "2026-01-15T12:00:00Z",
             "age_s": 3600.0,
+            "reason": "",
         }
+    ]
+
+
+async def test_now_tells_why_the_agents_last_poll_of_a_feed_failed() -> None:
+    body = await get(api(*KNOWN, agents=FakeAgents()), "/v1/grid/now")
+
+    assert [(feed["region"], feed["reason"]) for feed in body["feeds"]] == [
+        ("GB", ""),
+        ("EH1", "a: no answer in time"),
     ]
 
 
