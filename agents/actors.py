@@ -21,6 +21,7 @@ from gridflex.adapters.beckn_store import BecknStore
 from gridflex.adapters.grid_store import GridStore
 from gridflex.adapters.ledger_feed import LedgerFeed
 from gridflex.adapters.receipt_store import ReceiptStore
+from gridflex.adapters.timestamps import TimestampAuthority
 from gridflex.agents.bookkeeper import Bookkeeper
 from gridflex.agents.loop import Next, Tick, run_forever
 from gridflex.agents.orchestrator import Orchestrator
@@ -215,6 +216,7 @@ async def _books_tick(ports: Ports) -> Tick:
         outturns=GridStore(ports.engine),
         sites=await ports.sites(),
         restart=ports.restart,
+        stamper=TimestampAuthority(url) if (url := ports.settings.ledger.timestamp_url) else None,
     )
 
     async def tick(now: datetime, _reasons: frozenset[str]) -> Next:

@@ -6,6 +6,7 @@ that cannot be written stops no job. Nothing is kept between ticks that PostgreS
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,10 +20,12 @@ from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.adapters.receipt_store import ReceiptStore
 from gridflex.adapters.tables import EnergyRow
 from gridflex.agents.grid import USUAL_LEVEL_FROM
+from gridflex.errors import GridFlexError
 from gridflex.fleet import Site, dynamic_power_kw
-from gridflex.halfhour import HalfHour
+from gridflex.halfhour import HALF_HOUR, HalfHour
 from gridflex.jobs import JobId
 from gridflex.ledger.event import EventType
+from gridflex.ledger.tiles import SignedCheckpoint
 from gridflex.lifecycle import Job
 from gridflex.market.receipts import (
     Basis,
@@ -34,6 +37,8 @@ from gridflex.market.receipts import (
 )
 from gridflex.report import Energy, QueuedJob, run_now_starts, spread
 from gridflex.signals import NATIONAL, Origin, Series, Signal
+
+log = logging.getLogger(__name__)
 
 BATCH: Final = 1_000
 RECEIPT_AFTER: Final = timedelta(hours=1)
@@ -89,6 +94,16 @@ class Outturns(Protocol):
         ...
 
 
+class Stamper(Protocol):
+    """Who else says when; see `gridflex.adapters.timestamps.TimestampAuthority`."""
+
+    name: str
+
+    async def stamp(self, note: str) -> bytes:
+        """Return a token over a checkpoint."""
+        ...
+
+
 class Bookkeeper:
     """Keeps the ledger.
 
@@ -100,6 +115,7 @@ class Bookkeeper:
         outturns: Prices and intensities as they turned out.
         sites: The sites, the default one first.
         restart: What a start takes before work goes on.
+        stamper: Timestamp authority; None for none.
     """
 
     def __init__(
@@ -112,7 +128,10 @@ class Bookkeeper:
         outturns: Outturns,
         sites: Sequence[Site],
         restart: timedelta,
+        stamper: Stamper | None = None,
     ) -> None:
+        self._stamper = stamper
+        self._stamped_at: datetime | None = None
         self._ledger = ledger
         self._feed = feed
         self._receipts = receipts
@@ -132,7 +151,22 @@ class Bookkeeper:
         recorded = await self._record(now)
         issued, waiting = await self._issue(now)
         signed = await self._ledger.sign(now=now)
+        await self._stamp(signed, now)
         return BookkeeperReport(recorded, signed.size, tuple(issued), tuple(waiting))
+
+    async def _stamp(self, signed: SignedCheckpoint, now: datetime) -> None:
+        """Have the checkpoint stamped once a half-hour; an authority that fails delays nothing."""
+        if self._stamper is None:
+            return
+        if self._stamped_at is not None and now < self._stamped_at + HALF_HOUR:
+            return
+        try:
+            token = await self._stamper.stamp(signed.note)
+        except GridFlexError as error:
+            log.warning("checkpoint %s is not stamped: %s", signed.size, error)
+            return
+        await self._ledger.stamp(signed.size, authority=self._stamper.name, token=token, at=now)
+        self._stamped_at = now
 
     async def _record(self, now: datetime) -> int:
         recorded = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
@@ -12,7 +13,7 @@ from sqlmodel import col
 
 from gridflex.adapters.tables import LedgerCheckpointRow, LedgerEntryRow, LedgerTileRow
 from gridflex.ledger.tiles import SignedCheckpoint
-from gridflex.ledger.tree import Node, TileId, node_hashes, tiles_needed
+from gridflex.ledger.tree import Node, TileId, node_hashes, tile_width, tiles_needed
 from gridflex.ledger.verify.merkle import TILE, RightEdge
 
 LEDGER_LOCK: Final = 0x6C65_6467
@@ -94,10 +95,44 @@ async def _partial(connection: AsyncConnection, tile: TileId) -> list[bytes]:
     return list((await connection.scalars(statement)).all())
 
 
-async def hashes_of(connection: AsyncConnection, nodes: list[Node], size: int) -> list[bytes]:
-    """Return the hashes of nodes in the tree of ``size``."""
-    tiles = await tiles_of(connection, tiles_needed(nodes, size=size))
-    return node_hashes(nodes, size=size, tiles=tiles)
+class TileReader:
+    """Computes hashes of the tree from its tiles.
+
+    What a tree of some size has of a tile never changes, so that tiles can be kept in memory; who
+    wants to know whether the database was changed keeps none.
+
+    Args:
+        keep: How many tiles to keep, of 20 kB each.
+    """
+
+    def __init__(self, *, keep: int = 0) -> None:
+        self._keep = keep
+        self._kept: OrderedDict[tuple[TileId, int], Sequence[bytes]] = OrderedDict()
+
+    async def hashes(
+        self, connection: AsyncConnection, nodes: list[Node], *, size: int
+    ) -> list[bytes]:
+        """Return the hashes of nodes in the tree of ``size``.
+
+        Raises:
+            ValueError: The ledger has fewer entries.
+        """
+        wanted = {tile: tile_width(tile, size=size) for tile in tiles_needed(nodes, size=size)}
+        tiles = {tile: self._kept.get((tile, width)) for tile, width in wanted.items()}
+        missing = {tile for tile, hashes in tiles.items() if hashes is None}
+        read = await tiles_of(connection, missing) if missing else {}
+        for tile in missing:
+            hashes = read[tile][: wanted[tile]]
+            if len(hashes) < wanted[tile]:
+                raise ValueError(f"there are fewer than {size} entries")
+            self._remember((tile, wanted[tile]), hashes)
+            tiles[tile] = hashes
+        return node_hashes(nodes, size=size, tiles={t: h for t, h in tiles.items() if h})
+
+    def _remember(self, key: tuple[TileId, int], hashes: Sequence[bytes]) -> None:
+        self._kept[key] = hashes
+        while len(self._kept) > self._keep:
+            self._kept.popitem(last=False)
 
 
 async def newest_checkpoint(connection: AsyncConnection) -> SignedCheckpoint | None:

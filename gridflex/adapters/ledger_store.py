@@ -15,13 +15,14 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import RowMapping, Select, insert, select
+from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlmodel import col
 
 from gridflex.adapters.database import source_errors
 from gridflex.adapters.ledger_key import LedgerKey
 from gridflex.adapters.ledger_rows import (
-    hashes_of,
+    TileReader,
     known_entries,
     last_recorded,
     ledger_size,
@@ -56,6 +57,7 @@ CLOCK_TOLERANCE: Final = timedelta(minutes=1)
 """How far behind the last recording time a writer's clock may be; it is then recorded at that."""
 
 READ_BATCH: Final = 16 * TILE
+TILES_KEPT: Final = 1_024
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,8 @@ class LedgerStore:
         self._key = key
         self._turn = asyncio.Lock()
         self._edge = RightEdge()
+        self._reader = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._tiles = TileReader(keep=TILES_KEPT)
 
     async def append(self, events: Sequence[Event], *, now: datetime) -> list[int]:
         """Record events in their order and return their indexes; durable when this returns.
@@ -158,10 +162,11 @@ class LedgerStore:
         return index
 
     async def stamp(self, size: int, *, authority: str, token: bytes, at: datetime) -> None:
-        """Keep an RFC 3161 token over the checkpoint of ``size``."""
+        """Keep an RFC 3161 token over the checkpoint of ``size``; the first one stays."""
         row = {"size": size, "authority": authority, "stamped_at": at, "token": token}
         async with source_errors("storing a timestamp"), self._engine.begin() as connection:
-            await connection.execute(insert(LedgerTimestampRow).values(**row))
+            statement = upsert(LedgerTimestampRow).values(**row).on_conflict_do_nothing()
+            await connection.execute(statement)
 
     async def size(self) -> int:
         """Return how many entries there are."""
@@ -247,11 +252,9 @@ class LedgerStore:
         return await self._proof(lambda: consistency_nodes(old, new=new), new)
 
     async def _proof(self, nodes: Callable[[], list[Node]], size: int) -> list[bytes]:
-        async with source_errors("proving an entry"), self._engine.connect() as connection:
+        async with source_errors("proving an entry"), self._reader.connect() as connection:
             try:
-                if size > await ledger_size(connection):
-                    raise ValueError(f"there are fewer than {size} entries")  # noqa: TRY301
-                return await hashes_of(connection, nodes(), size)
+                return await self._tiles.hashes(connection, nodes(), size=size)
             except ValueError as error:
                 raise ContractError(f"no proof: {error}") from error
 
@@ -337,7 +340,7 @@ async def _check_extends(
             continue
         root = EMPTY_ROOT
         if 0 < one.size <= size:
-            (root,) = await hashes_of(connection, [root_node(one.size)], one.size)
+            (root,) = await TileReader().hashes(connection, [root_node(one.size)], size=one.size)
         if one.size > size or root != one.root:
             raise ContractError(
                 f"the ledger's {size} entries do not extend the {one.size} that were signed; "

@@ -21,7 +21,7 @@ from gridflex.ledger.verify.entries import (
     ENTRY_MAX_BYTES,
     EVENT_SCHEMA,
     canonical_json,
-    parse_entry,
+    check_fields,
 )
 from gridflex.ledger.verify.reading import VerificationError
 
@@ -102,15 +102,15 @@ class Event:
         }
         try:
             entry = canonical_json(fields)
-            if len(entry) <= ENTRY_MAX_BYTES:
-                parse_entry(entry)
-                return entry
+            check_fields(fields)
         except VerificationError as error:
             raise ContractError(f"event {self.id}: {error}") from error
-        raise ContractError(
-            f"event {self.id} has {len(entry)} bytes; at most {ENTRY_MAX_BYTES} are valid, "
-            "keep its payload elsewhere and record its digest"
-        )
+        if len(entry) > ENTRY_MAX_BYTES:
+            raise ContractError(
+                f"event {self.id} has {len(entry)} bytes; at most {ENTRY_MAX_BYTES} are valid, "
+                "keep its payload elsewhere and record its digest"
+            )
+        return entry
 
 
 def instant(moment: datetime) -> str:

@@ -50,9 +50,18 @@ def _ordered(value: Any) -> Any:  # noqa: ANN401
     if isinstance(value, list):
         return [_ordered(one) for one in value]
     if isinstance(value, dict):
-        keys = sorted(value, key=lambda key: str(key).encode("utf-16-be", "surrogatepass"))
-        return {str(key): _ordered(value[key]) for key in keys}
+        return {key: _ordered(value[key]) for key in _sorted_keys(value)}
     raise VerificationError(f"an entry holds only text, whole numbers and lists, not {value!r}")
+
+
+def _sorted_keys(value: dict[Any, Any]) -> list[str]:
+    """Return the keys by their UTF-16 units; by code point is the same where all are ASCII."""
+    try:
+        if "".join(value).isascii():
+            return sorted(value)
+    except TypeError as error:
+        raise VerificationError(f"the keys of an entry are text, got {list(value)!r}") from error
+    return sorted(value, key=lambda key: str(key).encode("utf-16-be", "surrogatepass"))
 
 
 def parse_entry(raw: bytes) -> dict[str, Any]:
@@ -66,6 +75,16 @@ def parse_entry(raw: bytes) -> dict[str, Any]:
     event = parse_json(raw, what="an entry")
     if not isinstance(event, dict) or not _is_canonical(event, raw):
         raise VerificationError("an entry is not canonical JSON")
+    check_fields(event)
+    return event
+
+
+def check_fields(event: dict[str, Any]) -> None:
+    """Check that an event has the agreed fields.
+
+    Raises:
+        VerificationError: A field is missing, unknown or malformed.
+    """
     if event.keys() != EVENT_FIELDS.keys() or event["schema"] != EVENT_SCHEMA:
         raise VerificationError(f"an entry has other fields than those of {EVENT_SCHEMA}")
     for name, kinds in EVENT_FIELDS.items():
@@ -74,7 +93,6 @@ def parse_entry(raw: bytes) -> dict[str, Any]:
     for name in ("recorded_time", "valid_time"):
         if event[name] is not None:
             instant_of(event[name])
-    return event
 
 
 def _is_canonical(event: dict[str, Any], raw: bytes) -> bool:

@@ -20,8 +20,9 @@ from gridflex.adapters.ledger_key import LedgerKey
 from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.adapters.plan_store import PlanStore
 from gridflex.adapters.receipt_store import ReceiptStore
-from gridflex.agents.bookkeeper import Bookkeeper
+from gridflex.agents.bookkeeper import Bookkeeper, Stamper
 from gridflex.agents.grid import USUAL_LEVEL_FROM
+from gridflex.errors import SourceError
 from gridflex.fleet import Site
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import Flexibility, JobId, Tier
@@ -66,8 +67,9 @@ class Books:
         self.receipts = ReceiptStore(engine, ledger=self.ledger)
         self.keeper = self.new_keeper()
 
-    def new_keeper(self) -> Bookkeeper:
+    def new_keeper(self, stamper: Stamper | None = None) -> Bookkeeper:
         return Bookkeeper(
+            stamper=stamper,
             ledger=self.ledger,
             feed=LedgerFeed(self.engine),
             receipts=self.receipts,
@@ -131,6 +133,22 @@ def energy(attempt: int, half_hour: HalfHour, running_s: float, kwh: float) -> M
 
 
 NOON = SIX + timedelta(hours=6)
+
+
+class FakeAuthority:
+    """Stamps, or fails."""
+
+    name = "tsa.example"
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.stamped: list[str] = []
+        self._fails = fails
+
+    async def stamp(self, note: str) -> bytes:
+        if self._fails:
+            raise SourceError("timestamp authority tsa.example: HTTP 503")
+        self.stamped.append(note)
+        return b"token"
 
 
 @pytest.fixture
@@ -318,3 +336,25 @@ async def test_an_unsigned_receipt_is_not_handed_out(books: Books) -> None:
     assert corrected is not None
     assert corrected.entry["prev_ref"] == receipt.index
     assert await unsigned.jobs() == [JOB]
+
+
+async def test_a_checkpoint_is_stamped_once_a_half_hour(books: Books) -> None:
+    authority = FakeAuthority()
+    keeper = books.new_keeper(authority)
+    await books.run_job()
+
+    for minutes in (0, 10, 29, 30, 40):
+        await keeper.tick(NOON + minutes * MINUTE)
+
+    assert len(authority.stamped) == 2
+    (checkpoint,) = await books.ledger.checkpoints()
+    assert checkpoint.tokens == {"tsa.example": b"token"}
+
+
+async def test_an_authority_that_fails_delays_nothing(books: Books) -> None:
+    await books.run_job()
+
+    report = await books.new_keeper(FakeAuthority(fails=True)).tick(NOON)
+
+    assert report.recorded > 0
+    assert report.size == report.recorded

@@ -146,7 +146,7 @@ async def test_a_writer_whose_connection_dies_leaves_nothing_half_done(
     [
         "UPDATE ledger_entry SET entry = '\\x00' WHERE index = 0",
         "DELETE FROM ledger_entry WHERE index = 0",
-        "TRUNCATE ledger_entry",
+        "TRUNCATE ledger_entry CASCADE",
         "UPDATE ledger_checkpoint SET size = 9",
         "DELETE FROM ledger_checkpoint",
         "TRUNCATE ledger_checkpoint CASCADE",
