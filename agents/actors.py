@@ -17,17 +17,15 @@ from typing import Final, TypeVar
 import ray
 from ray.actor import ActorProxy
 
-from gridflex.adapters.beckn_store import BecknStore
 from gridflex.adapters.grid_store import GridStore
 from gridflex.adapters.ledger_feed import LedgerFeed
 from gridflex.adapters.receipt_store import ReceiptStore
 from gridflex.adapters.timestamps import TimestampAuthority
 from gridflex.agents.bookkeeper import Bookkeeper
 from gridflex.agents.loop import Next, Tick, run_forever
-from gridflex.agents.orchestrator import Orchestrator
 from gridflex.agents.ports import Ports, build_ports
 from gridflex.agents.roles import BOOKS, GRID, NAMESPACE, ORCHESTRATOR, TRADING, WORKLOAD
-from gridflex.agents.trading import Trading, build_trading
+from gridflex.agents.trading import Trading, build_planner, build_trading
 from gridflex.agents.workload import Workload
 from gridflex.errors import SourceError
 from gridflex.halfhour import HalfHour
@@ -229,7 +227,7 @@ async def _books_tick(ports: Ports) -> Tick:
 async def _trading_tick(ports: Ports) -> Tick:
     if ports.settings.market.subscriber_id is None:
         return _idle
-    planner = await _orchestrator(ports)
+    planner = await build_planner(ports)
     desk: list[Trading] = []
 
     async def tick(now: datetime, _reasons: frozenset[str]) -> Next:
@@ -246,7 +244,7 @@ async def _idle(_now: datetime, _reasons: frozenset[str]) -> Next:
 
 
 async def _orchestrator_tick(ports: Ports) -> Tick:
-    core = await _orchestrator(ports)
+    core = await build_planner(ports)
     await asyncio.to_thread(warm_up)
 
     async def tick(now: datetime, reasons: frozenset[str]) -> Next:
@@ -255,18 +253,6 @@ async def _orchestrator_tick(ports: Ports) -> Tick:
         return Next(due_s, asdict(report))
 
     return tick
-
-
-async def _orchestrator(ports: Ports) -> Orchestrator:
-    return Orchestrator(
-        jobs=ports.jobs,
-        plans=ports.plans,
-        grid=ports.grid,
-        clusters=ports.clusters,
-        sites=await ports.sites(),
-        settings=ports.settings.planner,
-        promises=BecknStore(ports.engine),
-    )
 
 
 def _to_next_half_hour_s(now: datetime) -> float:

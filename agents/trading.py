@@ -20,7 +20,7 @@ from gridflex.adapters.beckn_keys import BecknKeys
 from gridflex.adapters.beckn_store import BecknStore
 from gridflex.adapters.tables import EnergyRow
 from gridflex.agents.grid import Grid
-from gridflex.agents.orchestrator import Position
+from gridflex.agents.orchestrator import Orchestrator, Position
 from gridflex.agents.ports import Ports
 from gridflex.beckn.buying import Buyer, BuyingPolicy, Expected, Outlook, discovery
 from gridflex.beckn.delivery import Courier, Transport
@@ -141,7 +141,7 @@ class PlanHouse:
     def _terms(self, wanted: Mapping[JobId, Decimal]) -> Terms:
         least = self._settings.least_premium_gbp_per_kwh
         return Terms(
-            subscriber_id=str(self._settings.subscriber_id),
+            subscriber_id=self._settings.subscriber_id or "unregistered",
             name=self._settings.name,
             grid_area=self._settings.grid_area,
             notice_half_hours=self._settings.notice_half_hours,
@@ -340,6 +340,54 @@ class Trading:
         return Peer(self._settings.service_id, url, is_service=True) if url else None
 
 
+def build_house(ports: Ports, *, planner: Planner) -> PlanHouse:
+    """Return what there is to sell, over real adapters."""
+    return PlanHouse(
+        planner=planner,
+        meters=ports.jobs,
+        grid=ports.grid,
+        store=BecknStore(ports.engine),
+        settings=ports.settings.market,
+        now=ports.clock.now,
+        region=ports.settings.sites[0].postcode or NATIONAL,
+    )
+
+
+class LaterHouse:
+    """`PlanHouse` that asks the clusters for their size when it is first needed.
+
+    Args:
+        ports: Stores, clusters, the grid and the clock.
+    """
+
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
+        self._house: PlanHouse | None = None
+
+    async def standing(self) -> Standing:
+        """See `House.standing`."""
+        if self._house is None:
+            self._house = build_house(self._ports, planner=await build_planner(self._ports))
+        return await self._house.standing()
+
+
+async def build_planner(ports: Ports) -> Orchestrator:
+    """Return the orchestrator's view of plans, promises included.
+
+    Raises:
+        SourceError: A site's size is not configured and its cluster does not say.
+    """
+    return Orchestrator(
+        jobs=ports.jobs,
+        plans=ports.plans,
+        grid=ports.grid,
+        clusters=ports.clusters,
+        sites=await ports.sites(),
+        settings=ports.settings.planner,
+        promises=BecknStore(ports.engine),
+    )
+
+
 def build_trading(ports: Ports, *, planner: Planner) -> Trading:
     """Return the desk over real adapters.
 
@@ -358,15 +406,7 @@ def build_trading(ports: Ports, *, planner: Planner) -> Trading:
         settings,
         key=_key(ports),
         store=store,
-        house=PlanHouse(
-            planner=planner,
-            meters=ports.jobs,
-            grid=ports.grid,
-            store=store,
-            settings=settings,
-            now=ports.clock.now,
-            region=region,
-        ),
+        house=build_house(ports, planner=planner),
         market=GridMarket(ports.grid, now=ports.clock.now, region=region),
         transport=client,
         registry=registry_of(settings, client),

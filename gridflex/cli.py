@@ -18,6 +18,7 @@ from rich.table import Table
 
 from gridflex.cli_demo import demo
 from gridflex.cli_grid import grid_app, sandbox_app
+from gridflex.cli_market import market_app, sandbox_beckn
 from gridflex.cli_plan import plan_app
 from gridflex.cli_settlement import settlement_app
 from gridflex.client import Client
@@ -32,7 +33,9 @@ app.command()(demo)
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(plan_app, name="plan")
 app.add_typer(grid_app, name="grid")
+app.add_typer(market_app, name="market")
 app.add_typer(settlement_app, name="settle")
+sandbox_app.command("beckn")(sandbox_beckn)
 app.add_typer(sandbox_app, name="sandbox")
 
 out = Console()

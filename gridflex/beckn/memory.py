@@ -36,6 +36,11 @@ class MemoryStore:
         self._taken_up: set[int] = set()
         self._due: dict[int, tuple[datetime, int]] = {}
 
+    @property
+    def ended(self) -> list[ContractState]:
+        """Contracts that are over."""
+        return [one for one in self._contracts.values() if one.stage.is_final]
+
     async def background(self, context: Context, *, sender: str) -> Background:
         """See `gridflex.beckn.receiving.Inbox.background`."""
         is_callback = is_answer(context)

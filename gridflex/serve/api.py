@@ -6,12 +6,15 @@ from importlib.metadata import version
 
 from fastapi import APIRouter, FastAPI
 
+from gridflex.adapters.beckn_log import BecknLog
 from gridflex.agents.ports import Ports
+from gridflex.agents.trading import LaterHouse
 from gridflex.serve.auth import Authentication, token_to_ask_for
 from gridflex.serve.gateway import create_gateway
 from gridflex.serve.grid_api import create_grid_router
 from gridflex.serve.health import create_health_router
 from gridflex.serve.jobs_api import create_jobs_router
+from gridflex.serve.market_api import create_market_router
 from gridflex.serve.plans_api import create_plans_router
 from gridflex.serve.problems import install_problems
 from gridflex.serve.settlement_api import create_settlement_router
@@ -30,6 +33,13 @@ def create_api(ports: Ports) -> FastAPI:
     v1 = APIRouter(prefix="/v1")
     v1.include_router(create_jobs_router(ports))
     v1.include_router(create_plans_router(ports.plans))
+    v1.include_router(
+        create_market_router(
+            BecknLog(ports.engine),
+            house=LaterHouse(ports),
+            subscriber_id=ports.settings.market.subscriber_id,
+        )
+    )
     v1.include_router(create_grid_router(ports.grid, ports.clock, ports.agents))
     v1.include_router(create_settlement_router(ports.ledger, ports.receipts, ports.clock))
     api.include_router(v1)

@@ -1,0 +1,237 @@
+"""``gridflex market`` and ``gridflex sandbox beckn``: trading, and a network to trade on."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gridflex.adapters.beckn_keys import BecknKeys
+from gridflex.adapters.clock import Clock
+from gridflex.beckn.registry import format_record
+from gridflex.client import Client
+from gridflex.errors import ContractError
+from gridflex.sandbox.beckn.behaviour import Behaviour
+from gridflex.sandbox.beckn.network import SandboxNetwork
+from gridflex.sandbox.beckn.parts import Part
+from gridflex.settings import Settings, load_settings
+
+market_app = typer.Typer(no_args_is_help=True, help="Flexibility offered, sold and bought.")
+keys_app = typer.Typer(no_args_is_help=True, help="Keys that sign our messages.")
+market_app.add_typer(keys_app, name="keys")
+
+out = Console()
+
+Config = Annotated[
+    Path | None, typer.Option("--config", help="YAML file; else GRIDFLEX_CONFIG or gridflex.yaml.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Url = Annotated[str | None, typer.Option("--url", help="Where GridFlex answers.")]
+Limit = Annotated[int, typer.Option(min=1, max=500, help="At most so many, the newest first.")]
+
+
+@market_app.command("offers")
+def market_offers(*, url: Url = None, as_json: AsJson = False) -> None:
+    """Show the blocks of waiting jobs that are on offer now."""
+    with Client(url) as client:
+        answer = client.get("/v1/market/offers")
+    if as_json:
+        out.print_json(json.dumps(answer))
+        return
+    table = Table("job", "site", "kWh", "planned (UTC)", "latest start", "GBP/kWh")
+    for offer in answer["offers"]:
+        table.add_row(
+            offer["job_id"],
+            offer["site"],
+            f"{offer['energy_kwh']:g}",
+            _minute(offer["planned"]),
+            _minute(offer["latest_start"]),
+            offer["price_gbp_per_kwh"],
+        )
+    out.print(table)
+
+
+@market_app.command("contracts")
+def market_contracts(
+    *,
+    contract: Annotated[
+        str | None, typer.Option("--transaction", help="Show one, with its messages.")
+    ] = None,
+    limit: Limit = 50,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show contracts, or one of them with everything that was said."""
+    with Client(url) as client:
+        if contract is None:
+            answer = client.get("/v1/market/contracts", limit=limit)
+        else:
+            answer = client.get(f"/v1/market/contracts/{contract}")
+    if as_json:
+        out.print_json(json.dumps(answer))
+    elif contract is None:
+        out.print(_contracts(answer["contracts"]))
+    else:
+        out.print(_contracts([answer]))
+        out.print(_messages(answer["messages"]))
+
+
+@market_app.command("messages")
+def market_messages(*, limit: Limit = 50, url: Url = None, as_json: AsJson = False) -> None:
+    """Show the trade log: every message in and out with what became of it."""
+    with Client(url) as client:
+        answer = client.get("/v1/market/messages", limit=limit)
+    if as_json:
+        out.print_json(json.dumps(answer))
+        return
+    out.print(_messages(answer["messages"]))
+
+
+@keys_app.command("new")
+def keys_new(
+    name: Annotated[str | None, typer.Argument(help="Unique key id; made up if absent.")] = None,
+    *,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key, readable by its owner only, and print the record for the registry."""
+    settings = load_settings(config)
+    entry = _keys(settings).new(name)
+    record = format_record(
+        entry.key_id,
+        url=settings.market.url,
+        kind="BPP" if settings.market.sells else "BAP",
+        public_base64=entry.public_base64,
+        networks=[settings.market.network_id],
+        at=Clock(settings.clock).wall_now(),
+    )
+    if as_json:
+        out.print_json(json.dumps(record))
+        return
+    state = "signs from now on" if entry.is_current else "signs after `gridflex market keys use`"
+    out.print(f"{entry.key_id}: {state}", highlight=False)
+    out.print_json(json.dumps(record))
+
+
+@keys_app.command("use")
+def keys_use(
+    name: Annotated[str, typer.Argument(help="Unique key id.")], config: Config = None
+) -> None:
+    """Let a key sign; GridFlex reads it when it starts."""
+    _keys(load_settings(config)).use(name)
+    out.print(f"{name} signs after the next start", highlight=False)
+
+
+@keys_app.command("list")
+def keys_list(*, config: Config = None, as_json: AsJson = False) -> None:
+    """Show our keys without their secrets."""
+    entries = _keys(load_settings(config)).all()
+    if as_json:
+        rows = [
+            {
+                "key_id": str(one.key_id),
+                "signing_public_key": one.public_base64,
+                "made_at": one.made_at.isoformat(),
+                "is_current": one.is_current,
+            }
+            for one in entries
+        ]
+        out.print_json(json.dumps(rows))
+        return
+    table = Table("key", "public", "made (UTC)", "signs")
+    for one in entries:
+        made = _minute(one.made_at.isoformat())
+        table.add_row(str(one.key_id), one.public_base64, made, "yes" if one.is_current else "")
+    out.print(table)
+
+
+def sandbox_beckn(
+    *,
+    host: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65531, help="Of the registry; 0 takes any.")
+    ] = 8070,
+    utility: Annotated[Behaviour, typer.Option(help="How the utility behaves.")] = Behaviour.ACCEPT,
+    aggregator: Annotated[
+        Behaviour, typer.Option(help="How the aggregator behaves.")
+    ] = Behaviour.ACCEPT,
+    without: Annotated[
+        list[Part] | None, typer.Option(help="Leave out the utility or the aggregator.")
+    ] = None,
+    ttl: Annotated[float, typer.Option(help="Seconds for which their requests count.")] = 300.0,
+    every: Annotated[float, typer.Option(help="Seconds between two discoveries.")] = 5.0,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a Beckn network: registry, discovery service, utility and aggregator, a process each.
+
+    Jobs, prices and intensities of the counterparties are simulated. PUT /_sandbox/behaviour
+    changes how one behaves while it runs; GET /_sandbox shows its contracts.
+    """
+    network = SandboxNetwork(
+        host=host,
+        port=port,
+        behaviours={Part.UTILITY: utility, Part.AGGREGATOR: aggregator},
+        parts=frozenset(Part) - frozenset(without or ()),
+        clock=load_settings(config).clock,
+        ttl_s=ttl,
+        every_s=every,
+    )
+    with network:
+        served = {part.value: base for part, base in network.base_urls.items()}
+        if as_json:
+            typer.echo(json.dumps({**served, "environment": network.environment()}))
+        else:
+            for part, base in served.items():
+                out.print(f"{part:<11} {base}", highlight=False)
+            for name, value in network.environment().items():
+                out.print(f"{name}={value}", highlight=False, soft_wrap=True)
+        network.wait()
+
+
+def _keys(settings: Settings) -> BecknKeys:
+    name = settings.market.subscriber_id
+    if name is None:
+        raise ContractError("market.subscriber_id is not set; it is our id in the registry")
+    return BecknKeys(settings.market_key_path, subscriber_id=name)
+
+
+def _contracts(contracts: list[dict[str, Any]]) -> Table:
+    table = Table("transaction", "we", "with", "stage", "kWh", "GBP", "opened (UTC)", "why")
+    for one in contracts:
+        table.add_row(
+            one["transaction_id"],
+            "sell" if one["side"] == "bpp" else "buy",
+            one["peer"],
+            one["stage"],
+            f"{one['energy_kwh']:g}",
+            one["due_gbp"] or "",
+            _minute(one["opened_at"]),
+            one["reason"] or "",
+        )
+    return table
+
+
+def _messages(messages: list[dict[str, Any]]) -> Table:
+    table = Table("at (UTC)", "", "action", "peer", "transaction", "answer", "note")
+    for one in messages:
+        answer = "" if one["status"] is None else str(one["status"])
+        table.add_row(
+            one["at"][:19].replace("T", " "),
+            "→" if one["way"] == "out" else "←",
+            one["action"],
+            one["peer"],
+            one["transaction_id"][:8],
+            answer,
+            one["note"] or "",
+        )
+    return table
+
+
+def _minute(moment: str) -> str:
+    return datetime.fromisoformat(moment).strftime("%Y-%m-%d %H:%M")

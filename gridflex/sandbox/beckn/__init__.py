@@ -1,0 +1,1 @@
+"""A Beckn network to try things on: registry, discovery service, a utility, an aggregator."""
