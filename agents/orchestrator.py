@@ -16,7 +16,7 @@ from typing import Protocol
 
 from gridflex.adapters.job_store import JobStore
 from gridflex.adapters.plan_store import PlanStore, StoredPlan
-from gridflex.adapters.ray_jobs import Gpus
+from gridflex.adapters.ray_gpus import Gpus
 from gridflex.agents.grid import Grid
 from gridflex.beckn.keeping import Hold
 from gridflex.errors import SourceError

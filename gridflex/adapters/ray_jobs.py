@@ -20,6 +20,7 @@ from websockets.asyncio.client import connect as connect_websocket
 from websockets.exceptions import ConnectionClosedError, InvalidHandshake, InvalidURI
 
 from gridflex.adapters.ray_auth import MODE_VARIABLE, WHERE, find_token, token_headers
+from gridflex.adapters.ray_gpus import Gpus, gpus_in_use, gpus_of_nodes, within
 from gridflex.errors import ContractError, SourceError
 from gridflex.lifecycle import JobRequest
 from gridflex.settings import SiteSettings
@@ -33,6 +34,11 @@ _DRIVER_FIELDS: Final = (
 )
 _REFUSED: Final = frozenset({400, 413, 422})
 """What the job itself is to blame for; any other failure is the cluster's."""
+
+_AGENT_REFUSED: Final = "Request failed with status code 400"
+"""In the HTTP 500 with which Ray's head passes on that its agent refused the job."""
+
+_TAKEN: Final = "already exists"
 
 _SHOWN: Final = 500
 
@@ -79,19 +85,6 @@ class RayJob:
     def has_ended(self) -> bool:
         """Whether its status is final."""
         return self.status in ENDED
-
-
-@dataclass(frozen=True, slots=True)
-class Gpus:
-    """GPUs of one cluster.
-
-    Args:
-        total: How many its live nodes have.
-        used: How many are reserved; None where the cluster does not say.
-    """
-
-    total: int
-    used: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +181,7 @@ class RayJobs:
             return
         if answer.is_success:
             return
-        if answer.status_code in _REFUSED:
+        if _is_refused(answer):
             raise ContractError(f"{self.base_url} refuses job {ray_id}: {_said(answer)}")
         await self._settle(ray_id, request, self._failure(answer))
 
@@ -258,18 +251,14 @@ class RayJobs:
     async def gpus(self) -> Gpus:
         """Return the GPUs of the live nodes."""
         status = _object(await self._ask("GET", "/api/cluster_status"))
-        report = _within(status, "data", "clusterStatus", "loadMetricsReport", "usage")
-        if isinstance(report, dict):
-            used, total = report.get("GPU", (0.0, 0.0))
-            return Gpus(total=int(total), used=float(used))
-        nodes = _object(await self._ask("GET", "/nodes", params={"view": "summary"}))
-        summary = _within(nodes, "data", "summary") or []
-        totals = [
-            _within(node, "raylet", "resourcesTotal", "GPU") or 0
-            for node in summary
-            if _within(node, "raylet", "state") == "ALIVE"
-        ]
-        return Gpus(total=int(sum(totals)), used=None)
+        usage = within(status, "data", "clusterStatus", "loadMetricsReport", "usage")
+        try:
+            if isinstance(usage, dict):
+                return gpus_in_use(usage)
+            nodes = _object(await self._ask("GET", "/nodes", params={"view": "summary"}))
+            return gpus_of_nodes(within(nodes, "data", "summary") or [])
+        except (TypeError, ValueError, OverflowError) as error:
+            raise SourceError(f"{self.base_url}: GPUs are not counted: {error}") from error
 
     async def forward(self, method: str, path: str, *, json: object = None) -> Reply:
         """Pass a request on and return the answer unchanged, whatever its status.
@@ -355,6 +344,13 @@ def _as_source_errors(place: str) -> Iterator[None]:
         raise SourceError(f"{place}: {error or type(error).__name__}") from error
 
 
+def _is_refused(answer: httpx.Response) -> bool:
+    """Return whether sending the job again is of no use; another one may have its id."""
+    if _TAKEN in answer.text:
+        return False
+    return answer.status_code in _REFUSED or _AGENT_REFUSED in answer.text
+
+
 def _is_same(found: RayJob, request: JobRequest) -> bool:
     metadata: Mapping[str, str] = found.details.get("metadata") or {}
     return found.details.get("entrypoint") == request.entrypoint and all(
@@ -370,7 +366,10 @@ def _ray_job(details: object) -> RayJob:
 
 
 def _instant(unix_ms: object) -> datetime | None:
-    return datetime.fromtimestamp(unix_ms / 1000, UTC) if isinstance(unix_ms, int) else None
+    try:
+        return datetime.fromtimestamp(unix_ms / 1000, UTC) if isinstance(unix_ms, int) else None
+    except (OSError, OverflowError, ValueError):  # no calendar goes there
+        return None
 
 
 def _path(ray_id: str) -> str:
@@ -394,12 +393,6 @@ def _object(answer: httpx.Response) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise SourceError(f"{answer.url}: the answer is not an object: {_said(answer)}")
     return body
-
-
-def _within(tree: object, *names: str) -> Any:  # noqa: ANN401 - parsed by the caller
-    for name in names:
-        tree = tree.get(name) if isinstance(tree, dict) else None
-    return tree
 
 
 def _said(answer: httpx.Response) -> str:
