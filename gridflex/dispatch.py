@@ -7,11 +7,12 @@ wants and how late it is decide the rest.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from gridflex.halfhour import HalfHour
 from gridflex.jobs import PREFIX, JobId
 from gridflex.lifecycle import (
     CHECKPOINT_VARIABLE,
@@ -46,10 +47,18 @@ class Orders:
     Args:
         made_at: When the plan was made; None if there is none.
         runs: For every job the plan knows, its run in the half-hour, if any.
+        plan: All its runs, past ones included.
     """
 
     made_at: datetime | None
     runs: Mapping[JobId, PlannedRun | None]
+    plan: Mapping[JobId, tuple[PlannedRun, ...]] = field(default_factory=dict)
+
+    def know_of(self, job_id: JobId, attempt: Attempt) -> bool:
+        """Return whether the plan knew that the attempt would run: ordered it, or came later."""
+        began = HalfHour.containing(attempt.decided_at)
+        is_ordered = any(run.covers(began) for run in self.plan.get(job_id, ()))
+        return is_ordered or (self.made_at is not None and self.made_at > attempt.decided_at)
 
 
 def next_action(
@@ -57,7 +66,8 @@ def next_action(
 ) -> Action | None:
     """Return what the job needs now, or None.
 
-    Only a plan that was made when the job already ran can pause it.
+    Only a plan that knew of a run can end it, and a job that would have to start again at once
+    is not paused.
 
     Args:
         job: The job with its attempts.
@@ -80,10 +90,10 @@ def next_action(
         reason = attempt.stop_reason or StopReason.PAUSE
         ask = _may_ask(attempt, reason, now, again_after=ask_again_after)
         return Action(reason.value) if ask else None
-    may_pause = job.flexibility.interruptible and attempt.state is AttemptState.RUNNING
-    wants_pause = orders.made_at is not None and orders.made_at > attempt.decided_at
     is_idle = job.id in orders.runs and run is None
-    return Action.PAUSE if may_pause and wants_pause and is_idle else None
+    if is_idle and orders.know_of(job.id, attempt) and _may_pause(job, now, restart=restart):
+        return Action.PAUSE
+    return None
 
 
 def attempt_request(job: Job, attempt: Attempt, *, checkpoint_root: str) -> JobRequest:
@@ -107,6 +117,13 @@ def attempt_request(job: Job, attempt: Attempt, *, checkpoint_root: str) -> JobR
         runtime_env={**job.request.runtime_env, "env_vars": ours},
         metadata={**job.request.metadata, ATTEMPT_OF: str(job.id)},
     )
+
+
+def _may_pause(job: Job, now: datetime, *, restart: timedelta) -> bool:
+    attempt = job.live_attempt
+    is_running = attempt is not None and attempt.state is AttemptState.RUNNING
+    can_wait = not job.must_start(now, restart=restart)
+    return is_running and job.flexibility.interruptible and can_wait
 
 
 def _may_ask(

@@ -68,6 +68,7 @@ class StoredPlan:
                 job_id: next((run for run in runs if run.covers(half_hour)), None)
                 for job_id, runs in self.runs.items()
             },
+            plan=self.runs,
         )
 
 

@@ -4,10 +4,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gridflex.halfhour import HalfHour
 from gridflex.lifecycle import Attempt, AttemptState
-from gridflex.metering import metered
+from gridflex.metering import MeteredHalfHour, metered
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 RUNNING = Attempt(
@@ -60,3 +62,26 @@ def test_energy_is_power_times_time() -> None:
     (part,) = metered(ended(30), power_kw=6.0, since=NOON, until=NOON + timedelta(hours=1))
 
     assert part.energy_kwh == pytest.approx(2.0)
+
+
+@given(
+    st.integers(0, 200),
+    st.integers(0, 200),
+    st.lists(st.integers(1, 50), min_size=1, max_size=12),
+)
+def test_however_often_it_is_metered_each_half_hour_is_the_same_and_all_make_the_whole(
+    first: int, ran: int, steps: list[int]
+) -> None:
+    start, end = NOON + timedelta(minutes=first), NOON + timedelta(minutes=first + ran)
+    parts: dict[HalfHour, MeteredHalfHour] = {}
+    since, until = NOON, NOON
+    for step in [*steps, 600]:
+        until += timedelta(minutes=step)
+        run = ended(first + ran) if until >= end else RUNNING
+        run = replace(run, started_at=start)
+        for part in metered(run, power_kw=6.0, since=since, until=until):
+            assert parts.setdefault(part.half_hour, part) == part
+        since = until - timedelta(minutes=30)
+
+    assert sum((part.running for part in parts.values()), timedelta(0)) == end - start
+    assert sum(part.energy_kwh for part in parts.values()) == pytest.approx(0.1 * ran)
