@@ -129,6 +129,10 @@ class _DemandMaker:
         return allowed if running_at is None or running_at in allowed else (*allowed, running_at)
 
     def _running_at(self, job: Job, ordered: PlannedRun | None) -> str | None:
+        site = self._place(job, ordered)
+        return site if site in self._sites else None
+
+    def _place(self, job: Job, ordered: PlannedRun | None) -> str | None:
         if job.live_attempt:
             return job.live_attempt.site if job.live_attempt.stop_reason is None else None
         if ordered:

@@ -1,0 +1,171 @@
+"""From jobs as they stand to what the planner is asked, worked by hand."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+import numpy as np
+import pytest
+
+from gridflex.fleet import Site
+from gridflex.halfhour import HalfHour
+from gridflex.jobs import JobId, JobState, Tier
+from gridflex.lifecycle import AttemptState, Job, JobRequest, Outcome, StopReason
+from gridflex.planning.assemble import SiteState, assemble, horizon
+from gridflex.planning.plan import PlannedRun
+from gridflex.planning.problem import JobDemand, PlanningProblem
+from gridflex.settings import PlannerSettings
+from tests.unit.lifecycles import HOUR, MINUTE, NOON, attempt, job
+
+NOW = NOON + 10 * MINUTE
+START = HalfHour.containing(NOON) + 1
+SETTINGS = PlannerSettings(restart_s=300.0, waiting_gbp_per_gpu_hour=0.5)
+PAUSED = attempt(
+    state=AttemptState.ENDED, outcome=Outcome.STOPPED, ended_at=NOON + 5 * MINUTE, site="slough"
+)
+
+
+def site(name: str, *, gpus: int = 8, other: int = 0) -> SiteState:
+    values = np.ones(12)
+    return SiteState(Site(name, gpus=gpus, gpu_type="H100"), values, values, other)
+
+
+def assembled(
+    *jobs: Job,
+    now: datetime = NOW,
+    ordered: Mapping[JobId, PlannedRun | None] | None = None,
+    sites: tuple[SiteState, ...] = (site("london"), site("slough")),
+) -> PlanningProblem:
+    return assemble(
+        jobs, now=now, start=START, sites=sites, running_now=ordered or {}, settings=SETTINGS
+    )
+
+
+def demand(found: Job, *, now: datetime = NOW, ordered: PlannedRun | None = None) -> JobDemand:
+    return assembled(found, now=now, ordered={found.id: ordered}).jobs[0]
+
+
+def test_a_held_job_still_needs_its_duration_and_a_start() -> None:
+    found = demand(job(carbon_cap_gco2_per_kwh=150.0))
+
+    assert (found.id, found.tier, found.release, found.gpus) == ("job-1", Tier.T3, 0, 2)
+    assert found.work == 9  # 4 h and 5 min
+    assert found.deadline == 23  # midnight, from 12:30
+    assert found.running_at is None
+    assert found.interruptible
+    assert found.restart_half_hours == pytest.approx(1 / 6)
+    assert found.carbon_cap_gco2_per_kwh == 150.0
+    assert found.waiting_gbp_per_hour == 1.0
+
+
+def test_a_job_draws_what_its_gpus_draw_at_each_site_where_it_may_run() -> None:
+    found = demand(job(sites=("london", "slough")))
+
+    # 2 x 0.560 kW and one busy CPU thread of 0.0035 kW, times a marginal PUE of 1.1
+    assert found.power_kw == pytest.approx({"london": 1.23585, "slough": 1.23585})
+
+
+def test_a_job_without_sites_may_run_at_the_default_one() -> None:
+    assert set(demand(job(sites=())).power_kw) == {"london"}
+    assert set(demand(job(sites=("gone",))).power_kw) == {"london"}
+
+
+def test_a_running_job_has_worked_until_the_plan_begins() -> None:
+    found = demand(job(attempt(started_at=NOON)))
+
+    assert found.running_at == "london"
+    assert found.work == 8  # 4 h less 25 min: 3 h 35 min
+
+
+def test_a_job_that_is_about_to_start_by_the_plan_in_force_counts_as_running() -> None:
+    run = PlannedRun(JobId("job-1"), "london", START - 1, 4, 2)
+
+    found = demand(job(), ordered=run)
+
+    assert found.running_at == "london"
+    assert found.work == 8  # 4 h 5 min less the 20 min to 12:30
+
+
+def test_a_job_that_must_start_counts_as_running_at_its_first_site() -> None:
+    rigid = job(tier=Tier.T0, interruptible=False, sites=("slough", "london"))
+
+    found = demand(rigid)
+
+    assert found.running_at == "slough"
+    assert set(found.power_kw) == {"slough"}
+
+
+def test_a_job_that_cannot_be_paused_stays_where_it_runs() -> None:
+    found = demand(job(attempt(), interruptible=False, sites=("london", "slough")))
+
+    assert set(found.power_kw) == {"london"}
+
+
+def test_a_job_that_runs_where_it_no_longer_may_goes_on_there_or_moves() -> None:
+    found = demand(job(attempt(site="slough"), sites=("london",)))
+
+    assert (found.running_at, set(found.power_kw)) == ("slough", {"london", "slough"})
+
+
+def test_a_job_at_a_site_that_was_taken_out_of_the_settings_is_planned_anew() -> None:
+    found = demand(job(attempt(site="gone")))
+
+    assert (found.running_at, set(found.power_kw)) == (None, {"london"})
+
+
+def test_orders_for_a_site_that_was_taken_out_of_the_settings_are_void() -> None:
+    run = PlannedRun(JobId("job-1"), "gone", START - 1, 4, 2)
+
+    assert demand(job(), ordered=run).running_at is None
+
+
+def test_a_job_that_is_being_paused_does_not_run_when_the_plan_begins() -> None:
+    stopping = attempt(state=AttemptState.STOPPING, stop_reason=StopReason.PAUSE, stop_asked_at=NOW)
+
+    assert demand(job(stopping)).running_at is None
+
+
+def test_a_paused_job_needs_the_rest_and_another_start() -> None:
+    found = demand(job(PAUSED, state=JobState.PAUSED, duration=HOUR))
+
+    assert found.running_at is None
+    assert found.work == 3  # 1 h, none of it done in the five minutes of starting, and 5 min
+
+
+def test_a_job_that_is_nearly_done_is_not_paused() -> None:
+    found = demand(job(attempt(started_at=NOON), duration=20 * MINUTE))
+
+    assert (found.work, found.interruptible) == (1, False)
+
+
+def test_a_job_that_its_owner_stops_is_not_planned() -> None:
+    assert assembled(job(), job(id=JobId("b"), stop_requested_at=NOW)).jobs[0].id == "job-1"
+    assert len(assembled(job(stop_requested_at=NOW)).jobs) == 0
+
+
+def test_other_work_is_taken_to_hold_its_gpus_for_four_hours() -> None:
+    found = assembled(sites=(site("london", gpus=8, other=3), site("slough", gpus=2, other=5)))
+
+    np.testing.assert_array_equal(found.sites[0].free_gpus, [5.0] * 8 + [8.0] * 4)
+    np.testing.assert_array_equal(found.sites[1].free_gpus, [0.0] * 8 + [2.0] * 4)
+
+
+@pytest.mark.parametrize(
+    ("deadlines", "half_hours"),
+    [
+        pytest.param((), 4, id="no jobs"),
+        pytest.param((NOON + HOUR,), 4, id="all within the least"),
+        pytest.param((NOON + HOUR, NOON + 12 * HOUR), 24, id="the last deadline and one more"),
+        pytest.param((NOON - HOUR,), 4, id="already late"),
+        pytest.param((NOON + timedelta(days=365),), 2976, id="never beyond 62 days"),
+    ],
+)
+def test_the_horizon_holds_every_deadline(deadlines: tuple[datetime, ...], half_hours: int) -> None:
+    jobs = [job(deadline=deadline) for deadline in deadlines]
+
+    assert horizon(jobs, start=START, least=4) == half_hours
+
+
+def test_busy_cpus_draw_power_too() -> None:
+    busy = job(gpus=0, request=JobRequest("a", resources={"num_cpus": 8}))
+
+    assert demand(busy).power_kw == pytest.approx({"london": 8 * 0.0035 * 1.1})
