@@ -23,6 +23,9 @@ class Client:
         token: Its token; None takes Ray's own.
         transport: Replaces the network in tests.
         timeout_s: Longest wait for one answer.
+
+    Raises:
+        ContractError: ``url`` is not an address.
     """
 
     def __init__(
@@ -34,12 +37,15 @@ class Client:
         timeout_s: float = 30.0,
     ) -> None:
         self.url = (url or os.environ.get(URL_VARIABLE) or DEFAULT_URL).rstrip("/")
-        self._http = httpx.Client(
-            base_url=self.url,
-            headers=token_headers(token or find_token()),
-            transport=transport,
-            timeout=timeout_s,
-        )
+        try:
+            self._http = httpx.Client(
+                base_url=self.url,
+                headers=token_headers(token or find_token()),
+                transport=transport,
+                timeout=timeout_s,
+            )
+        except httpx.InvalidURL as error:
+            raise ContractError(f"{self.url!r} is not an address: {error}") from error
 
     def __enter__(self) -> Self:
         return self
@@ -73,9 +79,16 @@ class Client:
                 f"GridFlex does not answer at {self.url}: {error}; is it up? (gridflex up)"
             ) from error
         if answer.is_success:
-            return answer.json()
+            return _json(answer)
         kind = SourceError if answer.is_server_error else ContractError
         raise kind(_problem(answer))
+
+
+def _json(answer: httpx.Response) -> Any:  # noqa: ANN401 - JSON
+    try:
+        return answer.json()
+    except ValueError as error:
+        raise SourceError(f"{answer.url} is not GridFlex: its answer is not JSON") from error
 
 
 def _problem(answer: httpx.Response) -> str:

@@ -49,7 +49,7 @@ def find_token(
     try:
         path = Path(environ.get(PATH_VARIABLE) or DEFAULT_PATH).expanduser()
         return path.read_text().strip() or None
-    except (OSError, RuntimeError):  # absent or unreadable, or there is no home folder
+    except (OSError, ValueError, RuntimeError):  # absent, unreadable, no text; no home folder
         return None
 
 

@@ -93,7 +93,7 @@ def degraded_agents(agents: Sequence[AgentRow]) -> Mapping[str, str]:
 def _reasons(detail: Mapping[str, Any]) -> Iterator[str]:
     if FAILED in detail:
         yield str(detail[FAILED])
-    for kind in ("degraded", "unreachable"):
+    for kind in ("degraded", "unreachable", "failures"):
         yield from (f"{name}: {why}" for name, why in (detail.get(kind) or {}).items())
 
 

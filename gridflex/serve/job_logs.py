@@ -55,24 +55,30 @@ async def follow(
     clusters: Mapping[str, LogSource],
     poll_s: float = POLL_S,
 ) -> AsyncGenerator[str]:
-    """Yield what a job prints, through holds and pauses, until it has ended.
+    """Yield what a job prints, through holds and pauses, until it has ended or is deleted.
 
     A site or database that fails for a while is asked again; nothing is yielded twice.
     """
     followed = 0
     position = _Position()
     while True:
-        job = await _look(jobs, job_id)
-        if job is not None:
-            for attempt in job.attempts[followed:]:
-                async with aclosing(position.rest_of(attempt, clusters[attempt.site])) as lines:
-                    async for piece in lines:
-                        yield piece
-                if not position.is_at_end:
-                    break
-                followed, position = followed + 1, _Position()
-            if job.state.is_final and followed == len(job.attempts):
-                return
+        try:
+            job = await jobs.get(job_id)
+        except SourceError as error:
+            log.warning("looking after job %s failed, will be tried again: %s", job_id, error)
+            await asyncio.sleep(poll_s)
+            continue
+        if job is None:
+            return
+        for attempt in job.attempts[followed:]:
+            async with aclosing(position.rest_of(attempt, clusters[attempt.site])) as lines:
+                async for piece in lines:
+                    yield piece
+            if not position.is_at_end:
+                break
+            followed, position = followed + 1, _Position()
+        if job.state.is_final and followed == len(job.attempts):
+            return
         await asyncio.sleep(poll_s)
 
 
@@ -99,11 +105,3 @@ class _Position:
         except SourceError as error:
             log.info("logs of %s stopped for now: %s", attempt.ray_id, error)
             self.is_at_end = not attempt.is_live
-
-
-async def _look(jobs: JobSource, job_id: JobId) -> Job | None:
-    try:
-        return await jobs.get(job_id)
-    except SourceError as error:
-        log.warning("looking after job %s failed, will be tried again: %s", job_id, error)
-        return None

@@ -26,6 +26,7 @@ from gridflex.errors import (
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = "2"
+UNFORESEEN: Final = "GridFlex has a fault of its own here; its log says which"
 
 _KINDS: Final = (
     (MetadataError, HTTPStatus.BAD_REQUEST, "metadata"),
@@ -91,6 +92,10 @@ def install_problems(app: FastAPI) -> None:
     @app.exception_handler(GridFlexError)
     async def ours(_request: Request, error: GridFlexError) -> JSONResponse:
         return problem_of(error)
+
+    @app.exception_handler(Exception)
+    async def unforeseen(_request: Request, _error: Exception) -> JSONResponse:
+        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, UNFORESEEN)
 
     @app.exception_handler(ProblemError)
     async def refused(_request: Request, error: ProblemError) -> JSONResponse:

@@ -25,6 +25,21 @@ _ALPHABET: Final = string.ascii_letters + string.digits
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:=@+-]{0,199}")
 _ATTEMPT_ID: Final = re.compile(r"(?P<job>.+)-a(?P<number>[2-9]|[1-9][0-9]+)")
 _RESOURCE_PREFIX: Final = "entrypoint_"
+_AMOUNT: Final[Any] = Field(default=None, ge=0, allow_inf_nan=False)
+
+
+class RuntimeEnv(BaseModel, extra="allow"):
+    """The parts of a Ray runtime environment that GridFlex reads; the rest is passed on.
+
+    Attributes:
+        env_vars: Environment variables of the job.
+        working_dir: Where its working directory comes from.
+        py_modules: Where its modules come from.
+    """
+
+    env_vars: dict[str, StrictStr] | None = None
+    working_dir: StrictStr | None = None
+    py_modules: list[StrictStr] | None = None
 
 
 class Submission(BaseModel, extra="forbid"):
@@ -46,10 +61,10 @@ class Submission(BaseModel, extra="forbid"):
     entrypoint: StrictStr = Field(min_length=1)
     submission_id: StrictStr | None = None
     job_id: StrictStr | None = None
-    runtime_env: dict[str, Any] | None = None
+    runtime_env: RuntimeEnv | None = None
     metadata: dict[str, StrictStr] | None = None
-    entrypoint_num_cpus: StrictInt | StrictFloat | None = Field(default=None, ge=0)
-    entrypoint_num_gpus: StrictInt | StrictFloat | None = Field(default=None, ge=0)
+    entrypoint_num_cpus: StrictInt | StrictFloat | None = _AMOUNT
+    entrypoint_num_gpus: StrictInt | StrictFloat | None = _AMOUNT
     entrypoint_memory: StrictInt | None = Field(default=None, ge=0)
     entrypoint_resources: dict[str, StrictInt | StrictFloat] | None = None
     entrypoint_label_selector: dict[str, StrictStr] | None = None
@@ -64,7 +79,7 @@ class Submission(BaseModel, extra="forbid"):
         sent = self.model_dump(exclude_none=True)
         return JobRequest(
             entrypoint=self.entrypoint,
-            runtime_env=self.runtime_env or {},
+            runtime_env=sent.get("runtime_env", {}),
             metadata=self.metadata or {},
             resources={
                 name.removeprefix(_RESOURCE_PREFIX): value

@@ -1,0 +1,116 @@
+"""Every error becomes one problem+json object with the right status."""
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+from gridflex.errors import (
+    ContractError,
+    GridFlexError,
+    InfeasibleError,
+    MetadataError,
+    SourceError,
+    StaleDataError,
+)
+from gridflex.serve.problems import ProblemError, install_problems
+
+
+class Body(BaseModel):
+    gpus: int
+
+
+def app(error: Exception) -> FastAPI:
+    api = FastAPI()
+    install_problems(api)
+
+    @api.get("/fail")
+    async def fail() -> None:
+        raise error
+
+    @api.post("/body")
+    async def body(_body: Body) -> None:
+        return
+
+    return api
+
+
+async def ask(
+    error: Exception, path: str = "/fail", *, method: str = "GET", json: object = None
+) -> httpx.Response:
+    transport = httpx.ASGITransport(app(error), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://gf.test") as client:
+        return await client.request(method, path, json=json)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "kind"),
+    [
+        (MetadataError("gridflex.io/tier", "T9", valid="T0 to T5"), 400, "metadata"),
+        (ContractError("bad"), 400, "contract"),
+        (InfeasibleError("never"), 422, "infeasible"),
+        (SourceError("away"), 503, "source"),
+        (StaleDataError("old"), 503, "source"),
+        (GridFlexError("broken"), 500, "error"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+async def test_each_kind_of_error_has_its_status(
+    error: GridFlexError, status: int, kind: str
+) -> None:
+    answer = await ask(error)
+
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    body = answer.json()
+    assert (body["type"], body["status"]) == (f"urn:gridflex:problem:{kind}", status)
+    assert body["detail"] == str(error)
+    assert ("retry-after" in answer.headers) is (status == 503)
+
+
+async def test_wrong_metadata_names_key_value_and_what_is_valid() -> None:
+    body = (await ask(MetadataError("gridflex.io/tier", "T9", valid="T0 to T5"))).json()
+
+    assert (body["key"], body["value"], body["valid"]) == ("gridflex.io/tier", "T9", "T0 to T5")
+
+
+async def test_a_refusal_about_http_has_a_plain_type_and_its_own_members() -> None:
+    answer = await ask(ProblemError(409, "taken", id="a"))  # type: ignore[arg-type]
+
+    assert answer.json() == {
+        "type": "about:blank",
+        "title": "Conflict",
+        "status": 409,
+        "detail": "taken",
+        "id": "a",
+    }
+
+
+async def test_a_wrong_body_names_each_field() -> None:
+    answer = await ask(ContractError(""), "/body", method="POST", json={"gpus": "many"})
+
+    assert answer.status_code == 400
+    assert answer.json()["errors"] == [
+        {
+            "field": "body.gpus",
+            "value": "many",
+            "valid": "Input should be a valid integer, unable to parse string as an integer",
+        }
+    ]
+    assert "body.gpus: 'many'" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/x", 404), ("PUT", "/fail", 405)])
+async def test_what_is_not_served_is_a_problem_too(method: str, path: str, status: int) -> None:
+    answer = await ask(ContractError(""), path, method=method)
+
+    assert (answer.status_code, answer.json()["status"]) == (status, status)
+    assert answer.json()["detail"].startswith(f"{method} {path}: ")
+
+
+async def test_a_fault_of_our_own_is_a_problem_that_gives_nothing_away() -> None:
+    answer = await ask(RuntimeError("password=hunter2"))
+
+    assert answer.status_code == 500
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "hunter2" not in answer.text

@@ -1,0 +1,72 @@
+"""What a program is told when GridFlex answers, refuses, fails or is not there."""
+
+import httpx
+import pytest
+
+from gridflex.client import Client
+from gridflex.errors import ContractError, SourceError
+
+PROBLEM = {"title": "Bad Request", "detail": "plan: 'x' is not valid"}
+
+
+def client(answer: httpx.Response | Exception, seen: list[httpx.Request] | None = None) -> Client:
+    def reply(request: httpx.Request) -> httpx.Response:
+        if seen is not None:
+            seen.append(request)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return Client("http://gf.test/", token="abc", transport=httpx.MockTransport(reply))  # noqa: S106
+
+
+def test_an_answer_is_its_json_and_the_question_has_the_token() -> None:
+    seen: list[httpx.Request] = []
+    with client(httpx.Response(200, json={"id": 7}), seen) as gridflex:
+        assert gridflex.get("/v1/plans/newest", limit=5) == {"id": 7}
+        assert gridflex.post("/v1/x", {"a": 1}) == {"id": 7}
+
+    assert str(seen[0].url) == "http://gf.test/v1/plans/newest?limit=5"
+    assert seen[0].headers["authorization"] == "Bearer abc"
+    assert (seen[1].method, seen[1].content) == ("POST", b'{"a":1}')
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "says"),
+    [
+        pytest.param(httpx.Response(400, json=PROBLEM), ContractError, "plan: 'x'", id="a refusal"),
+        pytest.param(httpx.Response(503, json=PROBLEM), SourceError, "plan: 'x'", id="a failure"),
+        pytest.param(
+            httpx.Response(404, json={"title": "Not Found"}), ContractError, "Not Found", id="title"
+        ),
+        pytest.param(
+            httpx.Response(502, text="<html>"), SourceError, "HTTP 502: <html>", id="a proxy"
+        ),
+        pytest.param(httpx.Response(418, json=[1]), ContractError, r"HTTP 418: \[1\]", id="a list"),
+        pytest.param(
+            httpx.Response(200, text="<html>"), SourceError, "not JSON", id="something else there"
+        ),
+        pytest.param(
+            httpx.ConnectError("refused"), SourceError, "http://gf.test: refused; is it up", id="-"
+        ),
+    ],
+)
+def test_what_goes_wrong_is_said_in_our_own_errors(
+    answer: httpx.Response | Exception, kind: type[Exception], says: str
+) -> None:
+    with client(answer) as gridflex, pytest.raises(kind, match=says):
+        gridflex.get("/v1/jobs")
+
+
+def test_the_address_comes_from_the_environment_else_this_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("GRIDFLEX_URL", raising=False)
+    assert Client().url == "http://127.0.0.1:8000"
+    monkeypatch.setenv("GRIDFLEX_URL", "http://elsewhere:1/")
+    assert Client().url == "http://elsewhere:1"
+
+
+def test_an_address_that_is_none_is_refused() -> None:
+    with pytest.raises(ContractError, match="'http://a:b' is not an address"):
+        Client("http://a:b")
