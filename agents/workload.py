@@ -119,7 +119,7 @@ class Workload:
         self._checkpoint_root = checkpoint_root
         self._gridflex_time = gridflex_time
         self._gate = asyncio.Semaphore(AT_ONCE)
-        self._metered_until: datetime | None = None
+        self._metered_until: dict[str, datetime] = {}
 
     async def tick(self, now: datetime) -> WorkloadReport:
         """Bring intent and clusters together once.
@@ -131,7 +131,7 @@ class Workload:
         unreachable = await self._reconcile(jobs, now)
         jobs = await self._jobs.open_jobs()
         actions, failures = await self._act(jobs, now, unreachable=unreachable)
-        await self._meter(jobs, now)
+        await self._meter(jobs, now, unreachable=unreachable)
         return WorkloadReport(
             open_jobs=len(jobs),
             running=sum(1 for job in jobs if job.live_attempt),
@@ -146,7 +146,7 @@ class Workload:
         unreachable: dict[str, str] = {}
         for site in sorted(wanted):
             try:
-                reported = {job.ray_id: job for job in await self._clusters[site].list()}
+                reported = {job.ray_id: job for job in await self._cluster(site).list()}
             except SourceError as error:
                 unreachable[site] = str(error)
                 continue
@@ -179,7 +179,7 @@ class Workload:
     async def _note_missing(self, job: Job, attempt: Attempt, now: datetime) -> None:
         if attempt.state is AttemptState.DECIDED:
             return
-        if await self._clusters[attempt.site].get(attempt.ray_id) is None:
+        if await self._cluster(attempt.site).get(attempt.ray_id) is None:
             log.warning("site %s no longer knows attempt %s", attempt.site, attempt.ray_id)
             message = f"site {attempt.site} lost it; it will run again"
             await self._jobs.attempt_ended(
@@ -189,6 +189,11 @@ class Workload:
                 at=now,
                 driver={"message": message},
             )
+
+    def _cluster(self, site: str) -> Cluster:
+        if site not in self._clusters:
+            raise SourceError(f"site {site} is not in the settings")
+        return self._clusters[site]
 
     def _wall(self, moment: datetime | None) -> datetime | None:
         return self._gridflex_time(moment) if moment else None
@@ -223,8 +228,8 @@ class Workload:
     def _site_for(self, job: Job, run: PlannedRun | None) -> str:
         if job.live_attempt:
             return job.live_attempt.site
-        allowed = job.flexibility.sites or tuple(self._sites)[:1]
-        return run.site if run else allowed[0]
+        wanted = (*([run.site] if run else []), *job.flexibility.sites, *self._sites)
+        return next(site for site in wanted if site in self._sites)
 
     async def _perform(self, job: Job, action: Action, *, site: str, now: datetime) -> str | None:
         async with self._gate:
@@ -243,7 +248,7 @@ class Workload:
         return None
 
     async def _submit(self, job: Job, attempt: Attempt, now: datetime) -> None:
-        cluster = self._clusters[attempt.site]
+        cluster = self._cluster(attempt.site)
         request = attempt_request(job, attempt, checkpoint_root=self._checkpoint_root)
         try:
             for uri in job.request.package_uris:
@@ -262,21 +267,29 @@ class Workload:
 
     async def _stop(self, job: Job, attempt: Attempt, reason: StopReason, now: datetime) -> None:
         await self._jobs.attempt_stopping(job.id, attempt.number, reason=reason, at=now)
-        await self._clusters[attempt.site].stop(attempt.ray_id)
+        await self._cluster(attempt.site).stop(attempt.ray_id)
 
-    async def _meter(self, jobs: Sequence[Job], now: datetime) -> None:
-        since = self._metered_until or now - LOOK_BACK
-        ended = await self._jobs.ended_since(since)
+    async def _meter(
+        self, jobs: Sequence[Job], now: datetime, *, unreachable: Mapping[str, str]
+    ) -> None:
+        """Meter what is seen; the runs of an unreachable site wait until it answers again."""
+        since = {
+            site: self._metered_until.get(site, now - LOOK_BACK)
+            for site in self._sites
+            if site not in unreachable
+        }
+        ended = await self._jobs.ended_since(min(since.values(), default=now))
         await self._jobs.add_energy(
             [
                 row
                 for job in (*jobs, *ended)
                 for attempt in job.attempts
-                if attempt.ended_at is None or attempt.ended_at >= since
-                for row in self._energy_rows(job, attempt, since=since, now=now)
+                if (first := since.get(attempt.site))
+                if attempt.ended_at is None or attempt.ended_at >= first
+                for row in self._energy_rows(job, attempt, since=first, now=now)
             ]
         )
-        self._metered_until = now - HALF_HOUR
+        self._metered_until |= dict.fromkeys(since, now - HALF_HOUR)
 
     def _energy_rows(
         self, job: Job, attempt: Attempt, *, since: datetime, now: datetime

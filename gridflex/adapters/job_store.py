@@ -109,7 +109,8 @@ class JobStore:
 
         Returns:
             ``NEW``; ``SAME`` when the same request is already stored under this id, which
-            makes a repeated submission harmless; ``CONFLICT`` when a different one is.
+            makes a repeated submission harmless; ``CONFLICT`` when a different one is, or one
+            that was deleted.
 
         Raises:
             SourceError: The database cannot be reached.
@@ -124,9 +125,10 @@ class JobStore:
         async with source_errors("storing a job"), self._reader.connect() as connection:
             if (await connection.execute(_ADD, row)).first():
                 return Added.NEW
-            stored = await connection.scalar(select(col(JobRow.request)).where(_is(job_id)))
+            known = select(col(JobRow.request), col(JobRow.deleted_at)).where(_is(job_id))
+            stored, deleted_at = (await connection.execute(known)).one()
         same = _REQUEST.validate_python(stored).digest() == request.digest()
-        return Added.SAME if same else Added.CONFLICT
+        return Added.SAME if same and deleted_at is None else Added.CONFLICT
 
     async def get(self, job_id: JobId) -> Job | None:
         """Return one job, or None if it is unknown or was deleted."""
@@ -162,7 +164,7 @@ class JobStore:
         """)
         async with source_errors("reading run times"), self._reader.connect() as connection:
             seconds = await connection.scalar(statement, {"entrypoint": entrypoint})
-        return timedelta(seconds=float(seconds)) if seconds else None
+        return timedelta(seconds=float(seconds)) if seconds and seconds > 0 else None
 
     async def request_stop(self, job_id: JobId, *, at: datetime) -> Job | None:
         """Note that the owner wants the job stopped; one that is not on a cluster ends at once.
@@ -251,15 +253,15 @@ class JobStore:
     async def attempt_stopping(
         self, job_id: JobId, number: int, *, reason: StopReason, at: datetime
     ) -> None:
-        """Store the intent to stop the attempt, before the cluster is asked."""
+        """Store the intent to stop the attempt, or to ask again, before the cluster is asked."""
         async with source_errors("stopping an attempt"), self._engine.begin() as connection:
-            await _locked(connection, job_id)
+            job = await _locked(connection, job_id)
+            attempt = job.live_attempt if job else None
+            if attempt is None or attempt.number != number:
+                return
             changes = {"state": AttemptState.STOPPING, "stop_asked_at": at, "stop_reason": reason}
-            statement = _this(job_id, number).where(
-                col(AttemptRow.state) != AttemptState.ENDED,
-                col(AttemptRow.stop_reason).is_distinct_from(reason),
-            )
-            if (await connection.execute(statement.values(**changes))).rowcount:
+            await connection.execute(_this(job_id, number).values(**changes))
+            if attempt.stop_reason is not reason:
                 detail = {"attempt": number, "reason": reason}
                 await _record(connection, job_id, at, "stop asked", detail)
 

@@ -117,7 +117,8 @@ def test_a_rigid_job_always_starts_at_once() -> None:
 def test_work_is_never_more_than_run_time_nor_what_is_left_more_than_the_duration(
     runs: list[tuple[int, int, int]], at: int, restart: int
 ) -> None:
-    attempts, minute = [], 0
+    attempts: list[Attempt] = []
+    minute = 0
     for pause, queued, ran in runs:
         decided, started = minute + pause, minute + pause + queued
         minute = started + ran

@@ -244,10 +244,10 @@ def test_a_job_stopped_while_held_ended_when_gridflex_says() -> None:
 
 
 def test_the_error_of_a_pause_is_not_the_jobs() -> None:
-    driver = {"error_type": "JOB_ENTRYPOINT_COMMAND_ERROR"}
+    run = over(error_type="JOB_ENTRYPOINT_COMMAND_ERROR")
 
-    assert shown(job(over(**driver), state=JobState.PAUSED))["error_type"] is None
-    failed = job(over(**driver), state=JobState.FAILED, ended_at=NOON)
+    assert shown(job(run, state=JobState.PAUSED))["error_type"] is None
+    failed = job(run, state=JobState.FAILED, ended_at=NOON)
     assert shown(failed)["error_type"] == "JOB_ENTRYPOINT_COMMAND_ERROR"
 
 

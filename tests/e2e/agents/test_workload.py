@@ -1,0 +1,453 @@
+"""The workload agent over real PostgreSQL: each job runs once, at its time, whatever fails."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import text
+
+from gridflex.adapters.job_store import JobStore
+from gridflex.jobs import JobId, JobState, Tier
+from gridflex.lifecycle import AttemptState, JobRequest, Outcome
+from tests.e2e.world import FLEXIBLE, HOUR, MINUTE, NOON, TRAIN, World
+
+URI = "gcs://_ray_pkg_0123456789abcdef.zip"
+PACKED = replace(TRAIN, runtime_env={"working_dir": URI, "env_vars": {"LR": "0.1"}})
+
+
+async def package(content: bytes = b"PKzip") -> AsyncIterator[bytes]:
+    yield content
+
+
+async def running(world: World, *, half_hours: int = 8) -> None:
+    """Bring job-1 to RUNNING at noon by a plan that runs it so long."""
+    await world.submit()
+    await world.plan({"job-1": [(NOON, half_hours)]})
+    await world.tick()
+    world.london.run("job-1")
+    world.pass_time(MINUTE)
+    await world.tick()
+    assert (await world.job()).state is JobState.RUNNING
+
+
+async def test_a_job_is_held_until_its_half_hour_and_then_runs(world: World) -> None:
+    await world.submit()
+    await world.plan({"job-1": [(NOON + HOUR, 4)]})
+
+    report = await world.tick()
+    assert (report.open_jobs, report.actions, world.london.accepted) == (1, {}, [])
+
+    world.pass_time(HOUR)
+    report = await world.tick()
+    assert report.actions == {"job-1": "start"}
+    assert world.london.accepted == ["job-1"]
+    assert (await world.job()).state is JobState.HELD
+
+    world.london.run("job-1")
+    await world.tick()
+    assert (await world.job()).state is JobState.RUNNING
+
+    world.pass_time(HOUR)
+    world.london.end("job-1")
+    await world.tick()
+    ended = await world.job()
+    assert (ended.state, ended.ended_at) == (JobState.SUCCEEDED, NOON + 2 * HOUR)
+    assert world.london.accepted == ["job-1"]
+
+
+async def test_the_cluster_is_asked_for_what_was_submitted(world: World) -> None:
+    world.london.packages[URI] = b"PKzip"
+    await world.submit(request=replace(PACKED, resources={"num_gpus": 2}))
+    await world.plan({"job-1": [(NOON, 4)]})
+
+    await world.tick()
+
+    assert world.london.jobs["job-1"].request == {
+        "entrypoint": "python train.py",
+        "submission_id": "job-1",
+        "runtime_env": {
+            "working_dir": URI,
+            "env_vars": {
+                "GRIDFLEX_JOB_ID": "job-1",
+                "GRIDFLEX_CHECKPOINT_DIR": "/checkpoints/job-1",
+                "RAY_JOB_STOP_WAIT_TIME_S": "30",
+                "LR": "0.1",
+            },
+        },
+        "metadata": {"gridflex.io/tier": "T3", "gridflex.io/attempt-of": "job-1"},
+        "entrypoint_num_gpus": 2,
+    }
+
+
+async def test_a_job_whose_dispatch_reply_was_lost_runs_once(world: World) -> None:
+    world.london.lost_replies = 1
+    await world.submit()
+    await world.plan({"job-1": [(NOON, 4)]})
+
+    report = await world.tick()
+    await world.tick()
+
+    assert report.failures == {}
+    assert world.london.accepted == ["job-1"]
+
+
+async def test_a_job_whose_dispatch_hung_is_sent_again(world: World) -> None:
+    await world.submit()
+    await world.plan({"job-1": [(NOON, 4)]})
+    world.london.hangs = True
+    report = await world.tick()
+    assert "no answer in time" in report.failures["job-1"]
+
+    report = await world.tick()
+    assert "no answer in time" in report.unreachable["london"]
+    assert report.actions == {}
+
+    world.london.hangs = False
+    await world.tick()
+    assert world.london.accepted == ["job-1"]
+    assert [a.number for a in (await world.job()).attempts] == [1]
+
+
+async def test_a_job_starts_late_rather_than_never_without_any_plan(world: World) -> None:
+    await world.submit(flexibility=replace(FLEXIBLE, deadline=NOON + 4 * HOUR))
+    world.pass_time(89 * MINUTE)
+    assert (await world.tick()).actions == {}
+
+    world.pass_time(MINUTE)
+
+    assert (await world.tick()).actions == {"job-1": "start"}
+
+
+async def test_a_rigid_job_starts_at_once_without_any_plan(world: World) -> None:
+    await world.submit(flexibility=replace(FLEXIBLE, tier=Tier.T0, interruptible=False))
+
+    assert (await world.tick()).actions == {"job-1": "start"}
+
+
+async def test_a_job_pauses_and_resumes_with_its_checkpoints_as_the_plan_says(
+    world: World,
+) -> None:
+    await world.submit()
+    await world.plan({"job-1": [(NOON, 2), (NOON + 3 * HOUR, 3)]})
+    await world.tick()
+    world.london.run("job-1")
+    world.pass_time(MINUTE)
+    await world.tick()
+
+    world.pass_time(59 * MINUTE)
+    assert (await world.tick()).actions == {"job-1": "pause"}
+    await world.tick()
+    paused = await world.job()
+    assert (paused.state, paused.attempts[0].outcome) == (JobState.PAUSED, Outcome.STOPPED)
+    assert (await world.tick()).actions == {}
+
+    world.pass_time(2 * HOUR)
+    assert (await world.tick()).actions == {"job-1": "start"}
+    first, second = (world.london.jobs[name].environment for name in ("job-1", "job-1-a2"))
+    assert second == {**first, "GRIDFLEX_RESUME": "1"}
+    assert first["GRIDFLEX_CHECKPOINT_DIR"] == "/checkpoints/job-1"
+    assert "GRIDFLEX_RESUME" not in first
+
+    world.london.run("job-1-a2")
+    await world.tick()
+    world.pass_time(HOUR)
+    world.london.end("job-1-a2")
+    await world.tick()
+    assert (await world.job()).state is JobState.SUCCEEDED
+    assert world.london.accepted == ["job-1", "job-1-a2"]
+
+
+async def test_a_plan_cannot_pause_a_run_that_it_did_not_know_of(world: World) -> None:
+    await world.submit(flexibility=replace(FLEXIBLE, deadline=NOON + 12 * HOUR))
+    await world.plan({"job-1": [(NOON + 6 * HOUR, 4)]})
+    world.pass_time(MINUTE)
+    attempt = await world.jobs.decide_attempt(JobId("job-1"), site="london", at=world.clock.moment)
+    assert attempt is not None
+    await world.tick()
+    world.london.run("job-1")
+    await world.tick()
+
+    assert (await world.tick()).actions == {}
+
+    world.pass_time(MINUTE)
+    await world.plan({"job-1": [(NOON + 6 * HOUR, 4)]})
+    assert (await world.tick()).actions == {"job-1": "pause"}
+
+
+async def test_a_pause_that_has_no_effect_is_asked_for_again_and_no_more_often(
+    world: World,
+) -> None:
+    world.london.stops_at_once = False
+    await running(world, half_hours=2)
+    world.pass_time(HOUR)
+    asked = []
+    for _ in range(24):
+        await world.tick()
+        asked.append(world.london.jobs["job-1"].stops_asked)
+        world.pass_time(MINUTE)
+
+    assert asked == [1] * 10 + [2] * 10 + [3] * 4
+
+
+async def test_a_job_that_finishes_while_being_paused_has_finished(world: World) -> None:
+    world.london.stops_at_once = False
+    await running(world, half_hours=2)
+    world.pass_time(HOUR)
+    await world.tick()
+    world.london.end("job-1")
+
+    await world.tick()
+
+    assert (await world.job()).state is JobState.SUCCEEDED
+
+
+async def test_an_owner_stops_a_running_job(world: World) -> None:
+    await running(world)
+    await world.jobs.request_stop(JobId("job-1"), at=world.clock.moment)
+
+    assert (await world.tick()).actions == {"job-1": "stop"}
+    await world.tick()
+
+    job = await world.job()
+    assert (job.state, job.message) == (JobState.STOPPED, "Job was intentionally stopped.")
+
+
+async def test_an_owner_stops_a_job_whose_dispatch_never_arrived(world: World) -> None:
+    await world.submit()
+    await world.plan({"job-1": [(NOON, 4)]})
+    world.london.hangs = True
+    await world.tick()
+    world.london.hangs = False
+    await world.jobs.request_stop(JobId("job-1"), at=world.clock.moment)
+
+    for _ in range(3):
+        await world.tick()
+
+    assert (await world.job()).state is JobState.STOPPED
+    assert world.london.accepted == []
+
+
+async def test_a_job_that_its_cluster_forgot_runs_again(world: World) -> None:
+    await running(world)
+    world.london.restart()
+
+    await world.tick()
+    await world.tick()
+
+    job = await world.job()
+    assert [attempt.outcome for attempt in job.attempts] == [Outcome.LOST, None]
+    assert world.london.live == ["job-1-a2"]
+    assert world.london.jobs["job-1-a2"].environment["GRIDFLEX_RESUME"] == "1"
+
+
+async def test_a_cluster_that_does_not_answer_is_waited_for(world: World) -> None:
+    await running(world)
+    world.london.is_down = True
+
+    for _ in range(3):
+        world.pass_time(HOUR)
+        report = await world.tick()
+        assert "london.test" in report.unreachable["london"]
+
+    world.london.is_down = False
+    world.london.end("job-1")
+    await world.tick()
+    assert (await world.job()).state is JobState.SUCCEEDED
+    assert world.london.accepted == ["job-1"]
+
+
+async def test_a_cluster_that_answers_garbage_is_waited_for(world: World) -> None:
+    await running(world)
+    world.london.garbage = "<html>maintenance</html>"
+
+    report = await world.tick()
+
+    assert "not JSON" in report.unreachable["london"]
+    assert (await world.job()).state is JobState.RUNNING
+
+
+async def test_one_cluster_that_is_down_does_not_hold_up_the_other(world: World) -> None:
+    await running(world)
+    world.london.is_down = True
+    await world.submit("job-2", flexibility=replace(FLEXIBLE, sites=("slough",)))
+    await world.plan({"job-2": [(NOON, 4)]}, site="slough")
+
+    await world.tick()
+
+    assert world.rays["slough"].accepted == ["job-2"]
+
+
+async def test_a_site_that_left_the_settings_does_not_hold_up_the_rest(world: World) -> None:
+    await running(world)
+    await world.submit("job-2", flexibility=replace(FLEXIBLE, sites=("slough",)))
+    await world.plan({"job-1": [], "job-2": [(NOON, 4)]}, site="slough")
+    only_slough = world.workload(
+        clusters={"slough": world.clusters["slough"]}, sites=world.sites[1:]
+    )
+
+    report = await only_slough.tick(world.clock.moment)
+
+    assert "not in the settings" in report.unreachable["london"]
+    assert world.rays["slough"].accepted == ["job-2"]
+
+
+async def test_a_package_that_ray_dropped_is_put_again_at_dispatch(world: World) -> None:
+    await world.packages.put(URI, package())
+    await world.submit(request=PACKED)
+    await world.plan({"job-1": [(NOON, 4)]})
+
+    await world.tick()
+
+    assert world.london.packages == {URI: b"PKzip"}
+    assert world.london.jobs["job-1"].status == "PENDING"
+
+
+async def test_a_job_whose_package_is_nowhere_fails_and_says_so(world: World) -> None:
+    await world.submit(request=PACKED)
+    await world.plan({"job-1": [(NOON, 4)]})
+
+    await world.tick()
+
+    job = await world.job()
+    assert (job.state, job.message) == (JobState.FAILED, f"package {URI} never arrived at GridFlex")
+    assert world.london.accepted == []
+
+
+async def test_a_job_that_ray_refuses_fails_and_does_not_come_back(world: World) -> None:
+    refused = replace(TRAIN, resources={"label_selector": {"zone": "a b"}})
+    await world.submit(request=refused)
+    await world.submit("job-2")
+    await world.plan({"job-1": [(NOON, 4)], "job-2": [(NOON, 4)]})
+
+    await world.tick()
+    await world.tick()
+
+    job = await world.job()
+    assert job.state is JobState.FAILED
+    assert "Invalid label selector value `a b`" in str(job.message)
+    assert world.london.accepted == ["job-2"]
+
+
+async def test_another_job_under_the_same_id_on_the_cluster_is_left_alone(world: World) -> None:
+    await world.clusters["london"].submit("job-1", JobRequest("python theirs.py"))
+    await world.submit()
+    await world.plan({"job-1": [(NOON, 4)]})
+
+    await world.tick()
+
+    assert (await world.job()).state is JobState.FAILED
+    assert world.london.live == ["job-1"]
+    assert world.london.jobs["job-1"].stops_asked == 0
+
+
+async def test_a_job_that_failed_before_it_was_seen_running_has_failed(world: World) -> None:
+    await world.submit()
+    await world.plan({"job-1": [(NOON, 4)]})
+    await world.tick()
+    world.london.end("job-1", "FAILED", message="exit code 1")
+
+    await world.tick()
+
+    job = await world.job()
+    assert (job.state, job.message) == (JobState.FAILED, "exit code 1")
+    assert job.attempts[0].started_at == NOON
+
+
+async def test_energy_is_metered_by_the_half_hour_once(world: World) -> None:
+    await running(world)
+    agent = world.workload()
+    for _ in range(5):
+        world.pass_time(17 * MINUTE)
+        await world.tick(agent)
+        await world.tick()
+    world.london.end("job-1")
+    await world.tick(agent)
+    await world.tick()
+
+    rows = await world.jobs.energy(["job-1"])
+
+    # running from 12:01 to 13:26 at 10 kW times a marginal PUE of 1.1
+    assert [row.running_s for row in rows] == [29 * 60.0, 1800.0, 26 * 60.0]
+    assert sum(row.energy_kwh for row in rows) == pytest.approx(11.0 * 85 / 60)
+    assert {row.method for row in rows} == {"declared"}
+
+
+async def test_a_run_that_ended_unseen_is_metered_to_its_end_and_not_beyond(world: World) -> None:
+    agent = world.workload()
+    await running(world)
+    world.pass_time(29 * MINUTE)
+    await world.tick(agent)
+    world.london.is_down = True
+    world.pass_time(HOUR)
+    world.london.end("job-1")
+    for _ in range(4):
+        world.pass_time(HOUR)
+        await world.tick(agent)
+    world.london.is_down = False
+    await world.tick(agent)
+
+    rows = await world.jobs.energy(["job-1"])
+
+    # running from 12:01 to 13:30
+    assert [row.running_s for row in rows] == [29 * 60.0, 1800.0, 1800.0]
+
+
+async def test_what_happened_to_a_job_is_kept_in_order(world: World) -> None:
+    await running(world, half_hours=2)
+    world.pass_time(HOUR)
+    await world.tick()
+    await world.tick()
+
+    kinds = [event.kind for event in await world.jobs.events(JobId("job-1"))]
+
+    assert kinds == [
+        *("submitted", "decided", "dispatched", "started", "state"),
+        *("stop asked", "ended", "state"),
+    ]
+
+
+async def test_a_hundred_jobs_due_at_once_all_start_once(world: World) -> None:
+    names = [f"job-{number}" for number in range(40)]
+    for name in names:
+        await world.submit(name)
+    await world.plan({name: [(NOON, 4)] for name in names})
+
+    report = await world.tick()
+    await world.tick()
+
+    assert set(report.actions.values()) == {"start"}
+    assert sorted(world.london.accepted) == sorted(names)
+
+
+async def test_two_agents_at_once_start_a_job_once(world: World) -> None:
+    import asyncio  # noqa: PLC0415
+
+    await world.submit()
+    await world.plan({"job-1": [(NOON, 4)]})
+
+    await asyncio.gather(*(world.tick() for _ in range(4)))
+
+    assert world.london.accepted == ["job-1"]
+    assert len((await world.job()).attempts) == 1
+
+
+async def test_an_attempt_that_was_never_sent_is_sent_by_the_next_agent(world: World) -> None:
+    await world.submit()
+    await world.jobs.decide_attempt(JobId("job-1"), site="london", at=NOON)
+
+    report = await world.tick()
+
+    assert report.actions == {"job-1": "resend"}
+    assert world.london.accepted == ["job-1"]
+    assert (await world.job()).attempts[0].state is AttemptState.SUBMITTED
+
+
+async def test_a_slow_clock_of_a_cluster_makes_no_negative_history(world: World) -> None:
+    await running(world)
+    world.london.wall = NOON - HOUR
+    world.london.end("job-1")
+    await world.tick()
+
+    assert await JobStore(world.engine).likely_duration(TRAIN.entrypoint) is None
+    async with world.engine.connect() as connection:
+        assert await connection.scalar(text("SELECT count(*) FROM energy")) == 0
