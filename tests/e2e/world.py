@@ -15,9 +15,11 @@ from gridflex.adapters.agent_store import AgentStore
 from gridflex.adapters.clock import Clock
 from gridflex.adapters.grid_store import GridStore
 from gridflex.adapters.job_store import JobStore
+from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.adapters.packages import PackageStore
 from gridflex.adapters.plan_store import PlanStore
 from gridflex.adapters.ray_jobs import RayJobs
+from gridflex.adapters.receipt_store import ReceiptStore
 from gridflex.agents.grid import Grid
 from gridflex.agents.orchestrator import Orchestrator, OrchestratorReport
 from gridflex.agents.ports import Ports
@@ -140,6 +142,8 @@ class World:
             grid=self.grid(),
             clusters=self.clusters,
             packages=self.packages,
+            ledger=(ledger := LedgerStore(self.engine)),
+            receipts=ReceiptStore(self.engine, ledger=ledger),
         )
 
     def grid(self) -> Grid:
