@@ -52,6 +52,36 @@ def plan_show(plan: PlanId = "newest", url: Url = None, as_json: AsJson = False)
     out.print(_figures(shown["result"], against=shown["run_now"]))
 
 
+@plan_app.command("front")
+def plan_front(
+    plan: PlanId = "newest",
+    carbon_price: Annotated[float, typer.Option(help="GBP per tonne of CO2.")] = 80.0,
+    waiting_price: Annotated[float, typer.Option(help="GBP per GPU-hour of waiting.")] = 0.0,
+    url: Url = None,
+    as_json: AsJson = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Show what other plans trade off: cost against carbon against waiting."""
+    query = f"gbp_per_tco2={carbon_price}&gbp_per_gpu_hour={waiting_price}"
+    with Client(url) as client:
+        front = client.get(f"/v1/plans/{plan}/front?{query}")
+    if as_json:
+        out.print_json(json.dumps(front))
+        return
+    table = Table("", "cost GBP", "carbon kgCO2", "waiting GPU h", "jobs moved", "found by")
+    marks = {front["knee"]: "knee"}
+    marks[front["preferred"]] = "best at these prices"
+    for index, point in enumerate(front["points"]):
+        table.add_row(
+            marks.get(index, ""),
+            f"{point['cost_gbp']:.2f}",
+            f"{point['carbon_kg']:.2f}",
+            f"{point['waiting_gpu_hours']:.1f}",
+            str(point["moved_jobs"]),
+            point["origin"],
+        )
+    out.print(table)
+
+
 @plan_app.command("what-if")
 def plan_what_if(  # noqa: PLR0917 - options, not arguments
     plan: PlanId = "newest",

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Protocol
 
 import numpy as np
 
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId
-from gridflex.planning.plan import Plan
+from gridflex.planning.plan import PlannedRun
 from gridflex.planning.problem import JobDemand, PlanningProblem, SiteOutlook
 
 
@@ -49,7 +50,16 @@ def changed(problem: PlanningProblem, changes: Changes) -> PlanningProblem:
     )
 
 
-def moved_jobs(before: Plan, after: Plan) -> tuple[JobId, ...]:
+class HasRuns(Protocol):
+    """A plan, or a point of a front."""
+
+    @property
+    def runs(self) -> Mapping[JobId, tuple[PlannedRun, ...]]:
+        """By job, in order of time."""
+        ...
+
+
+def moved_jobs(before: HasRuns, after: HasRuns) -> tuple[JobId, ...]:
     """Return the jobs that run at other times or places."""
     return tuple(job_id for job_id, runs in after.runs.items() if before.runs.get(job_id) != runs)
 

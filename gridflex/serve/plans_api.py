@@ -8,11 +8,12 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import AwareDatetime, BaseModel, Field
 
 from gridflex.adapters.plan_store import PlanStore, StoredPlan
 from gridflex.jobs import JobId
+from gridflex.planning.front import Front, make_front
 from gridflex.planning.plan import Plan, PlannedRun
 from gridflex.planning.planner import make_plan, run_now
 from gridflex.planning.problem import PlanningProblem
@@ -22,6 +23,7 @@ from gridflex.serve.problems import ProblemError
 
 NEWEST: Final = "newest"
 WHAT_IF_BUDGET_S: Final = 5.0
+FRONT_BUDGET_S: Final = 2.0
 
 
 class RunView(BaseModel):
@@ -128,9 +130,46 @@ class WhatIfAnswer(BaseModel):
     moved_jobs: list[str]
 
 
+class FrontPointView(BaseModel):
+    """One plan of a front.
+
+    Attributes:
+        cost_gbp: Of the energy.
+        carbon_kg: Of the energy.
+        waiting_gpu_hours: Delay of the work, weighted by GPUs.
+        late: Promises it breaks: late jobs, and caps on intensity.
+        origin: How it was found.
+        moved_jobs: How many jobs run at another time or place than in the plan.
+    """
+
+    cost_gbp: float
+    carbon_kg: float
+    waiting_gpu_hours: float
+    late: int
+    origin: str
+    moved_jobs: int
+
+
+class FrontView(BaseModel):
+    """Plans for the same jobs of which none is better in cost, carbon and waiting; modelled.
+
+    Attributes:
+        points: The cheapest first.
+        knee: Index of the point that gives up least of each for the others.
+        preferred: Index of the best point at the prices asked for.
+        evaluated: Plans looked at.
+    """
+
+    points: list[FrontPointView]
+    knee: int
+    preferred: int
+    evaluated: int
+
+
 def create_plans_router(plans: PlanStore) -> APIRouter:
     """Return the routes below ``/v1/plans``."""
     api = APIRouter(prefix="/plans", tags=["plans"])
+    fronts: dict[int, tuple[Front, Plan]] = {}
 
     @api.get("/{plan_id}")
     async def show(plan_id: str) -> PlanView:
@@ -148,6 +187,24 @@ def create_plans_router(plans: PlanStore) -> APIRouter:
                 PlannedJob(id=job_id, runs=[RunView.of(run) for run in runs])
                 for job_id, runs in stored.runs.items()
             ],
+        )
+
+    @api.get("/{plan_id}/front")
+    async def front(
+        plan_id: str,
+        gbp_per_tco2: Annotated[float, Query(ge=0)] = 80.0,
+        gbp_per_gpu_hour: Annotated[float, Query(ge=0)] = 0.0,
+    ) -> FrontView:
+        stored = await find_plan(plans, plan_id)
+        if stored.id not in fronts:
+            problem = await problem_of_plan(plans, stored)
+            found = await asyncio.to_thread(
+                make_front, problem, budget_s=FRONT_BUDGET_S, standing=as_plan(stored)
+            )
+            fronts.clear()
+            fronts[stored.id] = (found, as_plan(stored))
+        return _front_view(
+            *fronts[stored.id], gbp_per_tco2=gbp_per_tco2, gbp_per_gpu_hour=gbp_per_gpu_hour
         )
 
     @api.post("/{plan_id}/what-if")
@@ -189,6 +246,27 @@ async def problem_of_plan(plans: PlanStore, plan: StoredPlan) -> PlanningProblem
 def as_plan(stored: StoredPlan) -> Plan:
     """Return a stored plan as the planner knows it."""
     return plan_from_record(stored.result, start=stored.start, runs=stored.runs)
+
+
+def _front_view(
+    front: Front, plan: Plan, *, gbp_per_tco2: float, gbp_per_gpu_hour: float
+) -> FrontView:
+    return FrontView(
+        points=[
+            FrontPointView(
+                cost_gbp=point.cost_gbp,
+                carbon_kg=point.carbon_kg,
+                waiting_gpu_hours=point.waiting_gpu_hours,
+                late=point.late,
+                origin=point.origin,
+                moved_jobs=len(moved_jobs(plan, point)),
+            )
+            for point in front.points
+        ],
+        knee=front.knee,
+        preferred=front.preferred(gbp_per_tco2=gbp_per_tco2, gbp_per_gpu_hour=gbp_per_gpu_hour),
+        evaluated=front.evaluated,
+    )
 
 
 def _what_if(problem: PlanningProblem, plan: Plan, changes: Changes) -> WhatIfAnswer:

@@ -1,0 +1,53 @@
+"""The front of a stored plan over HTTP."""
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from gridflex.adapters.plan_store import PlanStore, StoredPlan
+from gridflex.halfhour import HALF_HOUR
+from gridflex.planning.planner import make_plan
+from gridflex.planning.record import problem_record, result_record
+from gridflex.serve.plans_api import create_plans_router
+from tests.unit.planning.problems import MIDNIGHT, job, outlook, problem
+
+GIVEN = problem(
+    [job("a"), job("b")],
+    outlook([60, 60, 10, 10, 40, 40, 80, 80], intensity=[250, 250, 200, 200, 150, 150, 20, 20]),
+)
+MADE = make_plan(GIVEN, budget_s=0.0)
+
+
+class OnePlan(PlanStore):
+    """A store that holds one plan, number 7, in memory."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def newest(self) -> StoredPlan | None:
+        return StoredPlan(
+            id=7,
+            made_at=MIDNIGHT.start - HALF_HOUR,
+            start=MIDNIGHT,
+            reason="tick",
+            result=result_record(MADE),
+            runs=MADE.runs,
+        )
+
+    async def inputs(self, _plan_id: int) -> dict[str, object] | None:
+        return problem_record(GIVEN)
+
+
+async def test_a_front_is_served_with_its_knee_and_what_given_prices_prefer() -> None:
+    api = FastAPI()
+    api.include_router(create_plans_router(OnePlan()))
+    transport = httpx.ASGITransport(app=api)
+    async with httpx.AsyncClient(transport=transport, base_url="http://gridflex.test") as client:
+        clean = (await client.get("/plans/newest/front?gbp_per_tco2=100000")).json()
+        cheap = (await client.get("/plans/newest/front?gbp_per_tco2=0")).json()
+
+    assert clean["points"] == cheap["points"]
+    assert clean["points"][clean["preferred"]]["carbon_kg"] == pytest.approx(0.08)
+    assert cheap["points"][cheap["preferred"]]["cost_gbp"] == pytest.approx(0.04)
+    assert 0 <= clean["knee"] < len(clean["points"])
+    assert clean["evaluated"] >= len(clean["points"])
