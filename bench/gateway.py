@@ -197,6 +197,7 @@ def main() -> None:
         steady = asyncio.run(at_rate(url, token, seconds=args.seconds, per_second=args.rate))
         alone = asyncio.run(ray_alone(settings.sites[0].ray_url, token))
     finally:
+        launch.disconnect()
         for session in reversed(sessions):
             launch.end_session(session)
         database.stop_embedded(settings)

@@ -136,7 +136,7 @@ def demo_system(
         stack.callback(launch.end_session, grid_pid)
         settings = _settings(values | _grid(grid_url))
         say("Serve and agents")
-        stack.callback(_leave_ray)
+        stack.callback(launch.disconnect)
         url = launch.start_serve(settings, gcs_address=f"127.0.0.1:{ports.gcs}")
         stack.enter_context(_signals_as_interrupts())  # connecting to Ray has replaced them
         yield DemoSystem(settings, url, _origin(grid_url), cluster, start_s)
@@ -272,9 +272,3 @@ def _grid(base: str) -> dict[str, Any]:
 
 def _origin(base: str) -> str:
     return httpx.get(base + CONTROL_PATH, timeout=10).headers[ORIGIN_HEADER]
-
-
-def _leave_ray() -> None:
-    import ray  # noqa: PLC0415 - slow to import
-
-    ray.shutdown()

@@ -167,14 +167,20 @@ def forget_run(settings: Settings) -> None:
 
 def stop_serve(gcs_address: str) -> None:
     """End the applications and the agents of a cluster that goes on running."""
-    import ray  # noqa: PLC0415 - slow to import
-    from ray import serve  # noqa: PLC0415
+    from ray import serve  # noqa: PLC0415 - slow to import
 
     from gridflex.agents.actors import stop_agents  # noqa: PLC0415
 
     _connect(gcs_address)
     serve.shutdown()  # type: ignore[no-untyped-call]
     stop_agents()
+    disconnect()
+
+
+def disconnect() -> None:
+    """Leave the cluster; a process that does not may be ended together with it."""
+    import ray  # noqa: PLC0415 - slow to import
+
     ray.shutdown()
 
 

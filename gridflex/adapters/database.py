@@ -11,6 +11,7 @@ import os
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -21,6 +22,7 @@ from alembic.config import Config
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import URL, create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from gridflex.errors import SourceError
@@ -79,19 +81,22 @@ def migrate(url: str) -> None:
             engine.dispose()
 
 
-def connect(url: str, *, pool_size: int = 5) -> AsyncEngine:
+def connect(
+    url: str, *, pool_size: int = 5, wait: timedelta = timedelta(seconds=10)
+) -> AsyncEngine:
     """Return an engine for asynchronous use; connects when first used.
 
     Args:
         url: PostgreSQL URL, as in ``GRIDFLEX_DATABASE_URL``.
         pool_size: Connections kept open at most.
+        wait: Longest wait for one of them.
     """
     return create_async_engine(
         _sqlalchemy_url(url),
         pool_size=pool_size,
         max_overflow=0,
         pool_pre_ping=True,
-        pool_timeout=10,
+        pool_timeout=wait.total_seconds(),
         connect_args={"connect_timeout": 10},
     )
 
@@ -117,7 +122,7 @@ async def source_errors(what: str) -> AsyncIterator[None]:
     """Turn failures to reach the database into `SourceError`; own mistakes pass through."""
     try:
         yield
-    except (OperationalError, InterfaceError, TimeoutError, OSError) as error:
+    except (OperationalError, InterfaceError, PoolTimeoutError, OSError) as error:
         raise SourceError(f"database: {what}: {_first_line(error)}") from error
     except DBAPIError as error:
         if not error.connection_invalidated:
