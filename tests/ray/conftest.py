@@ -1,0 +1,97 @@
+"""One whole system from ``serve_config.yaml``: real Ray, Serve with HAProxy, PostgreSQL, HTTP."""
+
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gridflex import launch
+from gridflex.adapters import database
+from gridflex.adapters.ray_auth import MODE_VARIABLE, TOKEN_VARIABLE
+from gridflex.settings import Settings, load_settings
+from gridflex.up import with_sandbox
+
+ROOT = Path(__file__).parents[2]
+SPEED = 180.0
+"""A half-hour takes 10 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """A system that runs.
+
+    Args:
+        url: Where it answers.
+        ray_pid: Leader of the session of its Ray head.
+        gcs_address: Where its cluster is.
+        settings: Its settings.
+    """
+
+    url: str
+    ray_pid: int
+    gcs_address: str
+    settings: Settings
+
+
+@pytest.fixture(scope="module")
+def deployed() -> Iterator[Deployed]:
+    """What ``serve run serve_config.yaml`` deploys, on free ports and an accelerated clock."""
+    with ExitStack() as stack:
+        stack.enter_context(pytest.MonkeyPatch.context()).setattr(os, "environ", os.environ.copy())
+        state = Path(tempfile.mkdtemp(prefix="gridflex-ray-"))
+        stack.callback(shutil.rmtree, state, ignore_errors=True)
+        os.environ |= {
+            MODE_VARIABLE: "token",
+            TOKEN_VARIABLE: secrets.token_hex(16),
+            "RAY_TMPDIR": str(state),
+        }
+        settings = load_settings(flags=_flags(state))
+        database.ensure_database(settings)
+        stack.callback(database.stop_embedded, settings)
+        settings, grid_pid = with_sandbox(settings)
+        stack.callback(launch.end_session, grid_pid)
+        gcs_port = launch.free_port()
+        ray_pid = launch.start_ray(settings, gcs_port=gcs_port, num_cpus=8, num_gpus=8)
+        stack.callback(launch.end_session, ray_pid)
+        address = f"127.0.0.1:{gcs_port}"
+        url = f"http://127.0.0.1:{settings.http.port}"
+        command = [
+            *(str(Path(sys.executable).with_name("serve")), "run", "--address", address),
+            str(_config(settings)),
+        ]
+        log = state / "logs" / "serve.log"
+        stack.enter_context(
+            launch.child(command, log=log, ready_url=f"{url}/readyz", ready_s=launch.SERVE_READY_S)
+        )
+        yield Deployed(url, ray_pid, address, settings)
+
+
+def _flags(state: Path) -> dict[str, Any]:
+    now = datetime.now(UTC).isoformat()
+    return {
+        "state_dir": str(state),
+        "sites": [{"ray_url": f"http://127.0.0.1:{launch.free_port()}", "gpus": 8}],
+        "http": {"port": launch.free_port(), "auth": "token"},
+        "clock": {"speed": SPEED, "origin": now, "origin_wall": now},
+    }
+
+
+def _config(settings: Settings) -> Path:
+    """Write the project's own file with other ports and the settings of the test."""
+    config = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
+    config["http_options"]["port"] = settings.http.port
+    for application in config["applications"]:
+        application["args"] = {"config": str(launch.write_settings(settings))}
+    path = settings.state_path / "serve_config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
