@@ -31,7 +31,7 @@ from pathlib import Path
 import aiohttp
 from results_file import Figure, publish
 
-from gridflex import launch
+from gridflex import launch, processes
 from gridflex.adapters import database
 from gridflex.adapters.ray_auth import MODE_VARIABLE, TOKEN_VARIABLE, token_headers
 from gridflex.settings import Settings, load_settings
@@ -165,11 +165,11 @@ async def ray_alone(url: str, token: str) -> Latencies:
 
 def settings_in(state: Path) -> Settings:
     """Return the settings of a system of its own."""
-    site = {"name": "local", "ray_url": f"http://127.0.0.1:{launch.free_port()}", "gpus": 512}
+    site = {"name": "local", "ray_url": f"http://127.0.0.1:{processes.free_port()}", "gpus": 512}
     flags = {
         "state_dir": str(state),
         "sites": [site],
-        "http": {"port": launch.free_port(), "auth": "token"},
+        "http": {"port": processes.free_port(), "auth": "token"},
     }
     return load_settings(flags=flags)
 
@@ -190,7 +190,7 @@ def main() -> None:
         database.ensure_database(settings)
         settings, grid_pid = with_sandbox(settings)
         sessions.append(grid_pid)
-        gcs_port = launch.free_port()
+        gcs_port = processes.free_port()
         sessions.append(launch.start_ray(settings, gcs_port=gcs_port, num_cpus=8, num_gpus=512))
         url = launch.start_serve(settings, gcs_address=f"127.0.0.1:{gcs_port}")
         fastest = asyncio.run(flat_out(url, token, seconds=args.seconds, clients=args.clients))
@@ -199,7 +199,7 @@ def main() -> None:
     finally:
         launch.disconnect()
         for session in reversed(sessions):
-            launch.end_session(session)
+            processes.end(session)
         database.stop_embedded(settings)
         shutil.rmtree(state, ignore_errors=True)
     _publish(fastest, steady, alone)

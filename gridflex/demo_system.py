@@ -24,7 +24,7 @@ from typing import Any, Final
 import httpx
 import yaml
 
-from gridflex import launch
+from gridflex import launch, processes
 from gridflex.adapters import database
 from gridflex.adapters.http import ORIGIN_HEADER
 from gridflex.adapters.ray_auth import MODE_VARIABLE, TOKEN_VARIABLE
@@ -113,7 +113,7 @@ def demo_system(
         stack.enter_context(_signals_as_interrupts())
         state = Path(tempfile.mkdtemp(prefix="gridflex-demo-"))
         stack.callback(shutil.rmtree, state, ignore_errors=True)
-        stack.enter_context(_environment(_variables(state)))
+        stack.enter_context(processes.environment(_variables(state)))
         ports = _Ports.free()
         values = _values(state, ports, cluster)
         settings = _settings(values)
@@ -126,14 +126,14 @@ def demo_system(
         ray_pid = launch.start_ray(
             settings, gcs_port=ports.gcs, num_cpus=cluster.cpus, num_gpus=cluster.gpus
         )
-        stack.callback(launch.end_session, ray_pid)
+        stack.callback(processes.end, ray_pid)
         say("a few trial jobs, to see how long Ray takes to start one here")
         start_s = asyncio.run(_start_s(settings))
         pace_s = half_hour_s or _pace_s(start_s)
         values |= _timing(start, half_hour_s=pace_s, start_s=start_s)
         say("grid data server")
         grid_pid, grid_url = launch.start_grid_sandbox(_settings(values))
-        stack.callback(launch.end_session, grid_pid)
+        stack.callback(processes.end, grid_pid)
         settings = _settings(values | _grid(grid_url))
         say("Serve and agents")
         stack.callback(launch.disconnect)
@@ -150,7 +150,7 @@ class _Ports:
 
     @classmethod
     def free(cls) -> _Ports:
-        return cls(*(launch.free_port() for _ in range(3)))
+        return cls(*(processes.free_port() for _ in range(3)))
 
 
 def _settings(values: Mapping[str, Any]) -> Settings:
@@ -228,20 +228,6 @@ def _variables(state: Path) -> Mapping[str, str | None]:
 
 def _is_other_system(name: str) -> bool:
     return name == "RAY_ADDRESS" or (name.startswith("GRIDFLEX_") and name != "GRIDFLEX_SHARED")
-
-
-@contextmanager
-def _environment(variables: Mapping[str, str | None]) -> Iterator[None]:
-    before = dict(os.environ)
-    for name, value in variables.items():
-        os.environ.pop(name, None)
-        if value is not None:
-            os.environ[name] = value
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 @contextmanager

@@ -6,25 +6,20 @@ that and nothing else.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
-import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 import httpx
-import psutil
 
-from gridflex.adapters.ray_auth import find_token, is_token_wanted, token_headers
+from gridflex import processes
+from gridflex.adapters.ray_auth import find_token, is_token_wanted
 from gridflex.agents.roles import NAMESPACE
 from gridflex.errors import SourceError
 from gridflex.sandbox.grid.app import CONTROL_PATH
@@ -35,8 +30,6 @@ GRIDFLEX: Final = str(Path(sys.executable).with_name("gridflex"))
 RAY: Final = str(Path(sys.executable).with_name("ray"))
 RAY_READY_S: Final = 90.0
 SERVE_READY_S: Final = 120.0
-STOP_S: Final = 5.0
-"""Serve's own actors never end when asked; what matters is in the database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +67,15 @@ def start_ray(
     """
     dashboard = urlsplit(settings.sites[0].ray_url)
     for port in (gcs_port, dashboard.port or 8265):
-        if not is_free(port):
+        if not processes.is_free(port):
             raise SourceError(f"port {port} is taken: another Ray cluster may run on this machine")
-    logs = settings.state_path / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
     _ensure_token()
     command = [
         *(RAY, "start", "--head", "--block"),
         *("--node-ip-address", "127.0.0.1", "--port", str(gcs_port)),
         *("--dashboard-host", "127.0.0.1", "--dashboard-port", str(dashboard.port or 8265)),
-        *("--ray-client-server-port", str(free_port())),
-        *("--dashboard-agent-listen-port", str(free_port())),
+        *("--ray-client-server-port", str(processes.free_port())),
+        *("--dashboard-agent-listen-port", str(processes.free_port())),
         *("--min-worker-port", "0", "--max-worker-port", "0"),
         *("--disable-usage-stats", "--include-log-monitor", "false"),
         *(["--num-cpus", str(num_cpus)] if num_cpus is not None else []),
@@ -92,22 +83,17 @@ def start_ray(
     ]
     ours = {
         HA_PROXY_VARIABLE: "1",
-        "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
-        "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(processes.free_port()),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(processes.free_port()),
         "RAY_SERVE_LOG_TO_STDERR": "0",
     }
-    environment = {**ours, **os.environ}
-    with (logs / "ray.log").open("wb") as log:
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter's ray
-            command, stdout=log, stderr=log, env=environment, start_new_session=True
-        )
-    url = f"{settings.sites[0].ray_url.rstrip('/')}/api/version"
-    try:
-        _wait(lambda: answers(url, process), RAY_READY_S, what=f"Ray at {url}")
-    except BaseException:
-        end_session(process.pid)
-        raise
-    return process.pid
+    return processes.start(
+        command,
+        log=settings.state_path / "logs" / "ray.log",
+        ready_url=f"{settings.sites[0].ray_url.rstrip('/')}/api/version",
+        ready_s=RAY_READY_S,
+        added={name: value for name, value in ours.items() if name not in os.environ},
+    )
 
 
 def start_serve(settings: Settings, *, gcs_address: str) -> str:
@@ -136,7 +122,9 @@ def start_serve(settings: Settings, *, gcs_address: str) -> str:
     serve.run(build_beckn(args), name="beckn", route_prefix="/beckn")
     serve.run(build_orchestration(args), name="orchestration", route_prefix="/")
     url = f"http://{settings.http.host}:{settings.http.port}"
-    _wait(lambda: answers(f"{url}/readyz"), SERVE_READY_S, what=f"GridFlex at {url}/readyz")
+    processes.wait_until(
+        lambda: processes.answers(f"{url}/readyz"), SERVE_READY_S, what=f"GridFlex at {url}/readyz"
+    )
     return url
 
 
@@ -184,82 +172,6 @@ def disconnect() -> None:
     ray.shutdown()
 
 
-def end_session(pid: int) -> None:
-    """Ask a process and all that share its session to end, and insist after a while.
-
-    What Ray starts for a cluster stays in the session of its head, HAProxy included.
-
-    Args:
-        pid: Leader of the session, whether or not it still lives.
-    """
-    for member in _session(pid):
-        _signal(member, signal.SIGTERM)
-    deadline = time.monotonic() + STOP_S
-    while _session(pid) and time.monotonic() < deadline:
-        _reap(pid)
-        time.sleep(0.1)
-    for member in _session(pid):
-        _signal(member, signal.SIGKILL)
-    _reap(pid)
-
-
-def is_free(port: int) -> bool:
-    """Return whether nobody listens on a port of this machine."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-@contextlib.contextmanager
-def child(command: list[str], *, log: Path, ready_url: str, ready_s: float = 30.0) -> Iterator[int]:
-    """Run a server of one's own while the block runs, and end it afterwards.
-
-    Args:
-        command: What to run.
-        log: Where its output goes.
-        ready_url: Answers once it is ready.
-        ready_s: Longest wait for that.
-
-    Raises:
-        SourceError: It did not get ready; its last output is in the message.
-    """
-    pid = start_child(command, log=log, ready_url=ready_url, ready_s=ready_s)
-    try:
-        yield pid
-    finally:
-        end_session(pid)
-
-
-def start_child(command: list[str], *, log: Path, ready_url: str, ready_s: float = 30.0) -> int:
-    """Start a server that goes on by itself, as `child` does, and return its process."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603 - the caller's own command
-            command, stdout=output, stderr=output, start_new_session=True
-        )
-    try:
-        _wait(lambda: answers(ready_url, process), ready_s, what=ready_url)
-    except BaseException as error:
-        end_session(process.pid)
-        if not isinstance(error, SourceError):
-            raise
-        tail = log.read_text(errors="replace")[-500:]
-        raise SourceError(f"{error}; its last words: {tail}") from error
-    return process.pid
-
-
 def start_grid_sandbox(settings: Settings) -> tuple[int, str]:
     """Start the grid data server on a free port and return its process and address.
 
@@ -269,28 +181,17 @@ def start_grid_sandbox(settings: Settings) -> tuple[int, str]:
     Raises:
         SourceError: It did not get ready.
     """
-    base = f"http://127.0.0.1:{(port := free_port())}"
+    base = f"http://127.0.0.1:{(port := processes.free_port())}"
     config = write_settings(settings)
     command = [GRIDFLEX, "sandbox", "grid", "--config", str(config), "--port", str(port)]
     log = settings.state_path / "logs" / "grid.log"
-    return start_child(command, log=log, ready_url=base + CONTROL_PATH), base
+    return processes.start(command, log=log, ready_url=base + CONTROL_PATH), base
 
 
 def degraded(url: str) -> dict[str, str]:
     """Return what a running GridFlex says of its impaired agents, by name."""
     body: dict[str, str] = httpx.get(f"{url}/readyz", timeout=10).json().get("degraded", {})
     return body
-
-
-def answers(url: str, process: subprocess.Popen[bytes] | None = None) -> bool:
-    """Return whether ``url`` answers with success; raises if its process has ended."""
-    if process and process.poll() is not None:
-        raise SourceError(f"{url}: the process ended with code {process.returncode}")
-    try:
-        answer = httpx.get(url, headers=token_headers(find_token()), timeout=5)
-    except httpx.HTTPError:
-        return False
-    return answer.is_success
 
 
 def _connect(gcs_address: str) -> None:
@@ -312,33 +213,3 @@ def _ensure_token() -> None:
         subprocess.run(  # noqa: S603 - our own interpreter's ray
             [RAY, "get-auth-token", "--generate"], check=True, stdout=subprocess.DEVNULL
         )
-
-
-def _wait(is_ready: Callable[[], bool], limit_s: float, *, what: str) -> None:
-    deadline = time.monotonic() + limit_s
-    while not is_ready():
-        if time.monotonic() > deadline:
-            raise SourceError(f"{what} did not get ready in {limit_s:g} s")
-        time.sleep(0.2)
-
-
-def _session(leader: int) -> list[int]:
-    return [pid for pid in psutil.pids() if _session_of(pid) == leader]
-
-
-def _session_of(pid: int) -> int | None:
-    try:
-        is_dead = psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-        return None if is_dead else os.getsid(pid)
-    except (psutil.NoSuchProcess, ProcessLookupError, PermissionError):
-        return None
-
-
-def _signal(pid: int, which: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, which)
-
-
-def _reap(pid: int) -> None:
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Final
 
-from gridflex import launch
+from gridflex import launch, processes
 from gridflex.adapters import database
 from gridflex.adapters.ray_auth import MODE_VARIABLE, is_token_wanted
 from gridflex.launch import RunState
@@ -36,7 +36,7 @@ def bring_up(settings: Settings, *, sandbox: bool, say: Say) -> RunState:
     """
     os.environ.setdefault(MODE_VARIABLE, "token")
     running = launch.load_run(settings)
-    if running and launch.answers(f"{running.url}/healthz"):
+    if running and processes.answers(f"{running.url}/healthz"):
         say(f"GridFlex already runs at {running.url}")
         return running
     if running:
@@ -50,10 +50,10 @@ def bring_up(settings: Settings, *, sandbox: bool, say: Say) -> RunState:
         if sandbox:
             say("grid data server ...")
             settings, grid_pid = with_sandbox(settings)
-            undo.callback(launch.end_session, grid_pid)
+            undo.callback(processes.end, grid_pid)
         gcs_address, ray_pid = _ray(settings, say)
         if ray_pid:
-            undo.callback(launch.end_session, ray_pid)
+            undo.callback(processes.end, ray_pid)
         say("Serve and agents ...")
         url = launch.start_serve(settings, gcs_address=gcs_address)
         undo.pop_all()
@@ -79,11 +79,11 @@ def bring_down(settings: Settings, *, say: Say) -> None:
 
 def _end(settings: Settings, run: RunState) -> None:
     if run.ray_pid:
-        launch.end_session(run.ray_pid)
+        processes.end(run.ray_pid)
     else:
         launch.stop_serve(run.gcs_address)
     if run.grid_pid:
-        launch.end_session(run.grid_pid)
+        processes.end(run.grid_pid)
     database.stop_embedded(settings)
     launch.forget_run(settings)
 
@@ -92,10 +92,10 @@ def _ray(settings: Settings, say: Say) -> tuple[str, int | None]:
     named = os.environ.get("RAY_ADDRESS")
     if named:
         return named, None
-    if launch.answers(f"{settings.sites[0].ray_url}/api/version"):
+    if processes.answers(f"{settings.sites[0].ray_url}/api/version"):
         return "auto", None
     say("Ray ...")
-    port = GCS_PORT if launch.is_free(GCS_PORT) else launch.free_port()
+    port = GCS_PORT if processes.is_free(GCS_PORT) else processes.free_port()
     return f"127.0.0.1:{port}", launch.start_ray(settings, gcs_port=port)
 
 

@@ -1,10 +1,9 @@
 """The two Ray Serve applications: orchestration at ``/`` and Beckn at ``/beckn``.
 
 ``serve run serve_config.yaml`` calls the builders below. Starting the orchestration
-application starts the agents; they outlive it.
+application starts the agents; they outlive it. Annotations are not postponed here: Serve reads
+those of the builders to check their arguments.
 """
-
-from __future__ import annotations
 
 import asyncio
 from pathlib import Path

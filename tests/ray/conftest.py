@@ -1,6 +1,5 @@
 """One whole system from ``serve_config.yaml``: real Ray, Serve with HAProxy, PostgreSQL, HTTP."""
 
-import os
 import secrets
 import shutil
 import sys
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gridflex import launch
+from gridflex import launch, processes
 from gridflex.adapters import database
 from gridflex.adapters.ray_auth import MODE_VARIABLE, TOKEN_VARIABLE
 from gridflex.settings import Settings, load_settings
@@ -47,22 +46,22 @@ class Deployed:
 def deployed() -> Iterator[Deployed]:
     """What ``serve run serve_config.yaml`` deploys, on free ports and an accelerated clock."""
     with ExitStack() as stack:
-        stack.enter_context(pytest.MonkeyPatch.context()).setattr(os, "environ", os.environ.copy())
         state = Path(tempfile.mkdtemp(prefix="gridflex-ray-"))
         stack.callback(shutil.rmtree, state, ignore_errors=True)
-        os.environ |= {
+        variables = {
             MODE_VARIABLE: "token",
             TOKEN_VARIABLE: secrets.token_hex(16),
             "RAY_TMPDIR": str(state),
         }
+        stack.enter_context(processes.environment(variables))
         settings = load_settings(flags=_flags(state))
         database.ensure_database(settings)
         stack.callback(database.stop_embedded, settings)
         settings, grid_pid = with_sandbox(settings)
-        stack.callback(launch.end_session, grid_pid)
-        gcs_port = launch.free_port()
+        stack.callback(processes.end, grid_pid)
+        gcs_port = processes.free_port()
         ray_pid = launch.start_ray(settings, gcs_port=gcs_port, num_cpus=8, num_gpus=8)
-        stack.callback(launch.end_session, ray_pid)
+        stack.callback(processes.end, ray_pid)
         address = f"127.0.0.1:{gcs_port}"
         url = f"http://127.0.0.1:{settings.http.port}"
         command = [
@@ -71,7 +70,9 @@ def deployed() -> Iterator[Deployed]:
         ]
         log = state / "logs" / "serve.log"
         stack.enter_context(
-            launch.child(command, log=log, ready_url=f"{url}/readyz", ready_s=launch.SERVE_READY_S)
+            processes.running(
+                command, log=log, ready_url=f"{url}/readyz", ready_s=launch.SERVE_READY_S
+            )
         )
         yield Deployed(url, ray_pid, address, settings)
 
@@ -80,8 +81,8 @@ def _flags(state: Path) -> dict[str, Any]:
     now = datetime.now(UTC).isoformat()
     return {
         "state_dir": str(state),
-        "sites": [{"ray_url": f"http://127.0.0.1:{launch.free_port()}", "gpus": 8}],
-        "http": {"port": launch.free_port(), "auth": "token"},
+        "sites": [{"ray_url": f"http://127.0.0.1:{processes.free_port()}", "gpus": 8}],
+        "http": {"port": processes.free_port(), "auth": "token"},
         "clock": {"speed": SPEED, "origin": now, "origin_wall": now},
     }
 

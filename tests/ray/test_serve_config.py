@@ -1,7 +1,6 @@
 """``serve run serve_config.yaml`` and Ray's own command line against it."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -11,11 +10,10 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-import ray
 
+from gridflex import processes
 from gridflex.adapters.ray_auth import find_token, token_headers
-from gridflex.agents.actors import GRID, ORCHESTRATOR, WORKLOAD, ensure_agents
-from gridflex.agents.roles import NAMESPACE
+from gridflex.settings import dump_settings
 from tests.ray.conftest import Deployed
 
 RAY = str(Path(sys.executable).with_name("ray"))
@@ -47,8 +45,7 @@ def get(deployed: Deployed, path: str) -> httpx.Response:
 
 def test_both_applications_answer_through_haproxy(deployed: Deployed) -> None:
     ready = httpx.get(f"{deployed.url}/readyz", timeout=30).json()
-    session = [pid for pid in psutil.pids() if _session_of(pid) == deployed.ray_pid]
-    names = {psutil.Process(pid).name() for pid in session}
+    names = {psutil.Process(pid).name() for pid in processes.session(deployed.ray_pid)}
 
     assert ready == {"status": "ready", "silent": {}, "degraded": {}}
     assert httpx.get(f"{deployed.url}/beckn/healthz", timeout=30).is_success
@@ -124,22 +121,28 @@ def test_rays_own_client_shows_what_is_wrong(
 
 
 def test_starting_the_agents_again_changes_nothing(deployed: Deployed) -> None:
-    ray.init(address=deployed.gcs_address, namespace=NAMESPACE, log_to_driver=False)
-    try:
+    script = """
+        import sys
+        import ray
+        from gridflex.agents.actors import ensure_agents
+        from gridflex.agents.roles import GRID, NAMESPACE, ORCHESTRATOR, WORKLOAD
+        from gridflex.settings import parse_settings
+
+        ray.init(address=sys.argv[1], namespace=NAMESPACE, log_to_driver=False)
         names = (WORKLOAD, GRID, ORCHESTRATOR)
         before = [ray.get_actor(name) for name in names]
-        ensure_agents(deployed.settings)
+        ensure_agents(parse_settings(sys.stdin.read()))
         after = [ray.get_actor(name) for name in names]
-        roles = ray.get([actor.ping.remote() for actor in after])
-    finally:
-        ray.shutdown()
+        print("same" if before == after else "others")
+        print(*ray.get([actor.ping.remote() for actor in after]))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), deployed.gcs_address],
+        input=dump_settings(deployed.settings),
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=120,
+        check=True,
+    )
 
-    assert before == after
-    assert roles == list(names)
-
-
-def _session_of(pid: int) -> int | None:
-    try:
-        return os.getsid(pid)
-    except ProcessLookupError:
-        return None
+    assert done.stdout.split() == ["same", "workload", "grid", "orchestrator"]

@@ -16,6 +16,7 @@ ENTRY_POINTS = {
     "gridflex/demo.py": "plays a day against a whole system",
     "gridflex/demo_*.py": "its parts",
     "gridflex/launch.py": "starts Ray, Serve and the agents",
+    "gridflex/processes.py": "starts, waits for and ends processes of one's own",
     "gridflex/submitting.py": "submits through Ray's own client",
     "gridflex/up.py": "brings a system on this machine up and down",
 }
