@@ -9,7 +9,6 @@ from pathlib import Path
 
 import httpx
 import psutil
-import pytest
 
 from gridflex import processes
 from gridflex.adapters.ray_auth import find_token, token_headers
@@ -100,24 +99,14 @@ def test_a_held_job_can_be_stopped_before_it_ever_ran(deployed: Deployed) -> Non
     assert get(deployed, "/v1/jobs/never").json()["attempts"] == []
 
 
-@pytest.mark.parametrize(
-    ("metadata", "said"),
-    [
-        pytest.param({"gridflex.io/teir": "T2"}, "gridflex.io/teir: 'T2'", id="unknown key"),
-        pytest.param({"gridflex.io/duration": "4 hours"}, "such as PT4H", id="bad duration"),
-        pytest.param(
-            {"gridflex.io/deadline": "2020-01-01T00:00:00Z"}, "valid is a finish from", id="past"
-        ),
-        pytest.param({"gridflex.io/gpus": "9"}, "a whole number from 0 to 8", id="too many GPUs"),
-    ],
-)
-def test_rays_own_client_shows_what_is_wrong(
-    deployed: Deployed, metadata: dict[str, str], said: str
-) -> None:
+def test_rays_own_client_shows_what_is_wrong(deployed: Deployed) -> None:
+    metadata = {"gridflex.io/duration": "4 hours"}
+
     printed = submit(deployed, "--no-wait", "--", "true", metadata=metadata)
 
     assert "status code 400" in printed
-    assert said in printed
+    assert "gridflex.io/duration: '4 hours' is not valid" in printed
+    assert "such as PT4H" in printed
 
 
 def test_starting_the_agents_again_changes_nothing(deployed: Deployed) -> None:
