@@ -17,7 +17,7 @@ from typing import Any, Final
 from gridflex.adapters.agent_store import AgentStore
 from gridflex.adapters.clock import Clock
 from gridflex.adapters.wakeups import leading
-from gridflex.errors import GridFlexError, SourceError
+from gridflex.errors import GridFlexError
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ async def run_forever(
                     reasons = frozenset()
                     while not reasons & wanted and (left_s := until - time.monotonic()) > 0:
                         reasons |= await wakeups.wait(left_s)
-        except SourceError as error:
+        except GridFlexError as error:
             log.warning("agent %s lost the database, will try again: %s", name, error)
             await asyncio.sleep(retry_s)
 

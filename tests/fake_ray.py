@@ -128,10 +128,16 @@ class FakeRay:
             )
         self.jobs[ray_id] = FakeJob(body, _unix_ms(self.wall))
         self.accepted.append(ray_id)
-        working_dir = body.get("runtime_env", {}).get("working_dir", "")
-        if working_dir.startswith("gcs://") and working_dir not in self.packages:
-            self.end(ray_id, "FAILED", message=f"runtime_env setup failed: no {working_dir}")
+        if not self._can_set_up(body.get("runtime_env", {})):
+            self.end(ray_id, "FAILED", message="runtime_env setup failed")
         return JSONResponse({"job_id": ray_id, "submission_id": ray_id})
+
+    def _can_set_up(self, environment: object) -> bool:
+        if not isinstance(environment, dict):
+            return False
+        working_dir = environment.get("working_dir", "")
+        is_text = isinstance(working_dir, str)
+        return is_text and (not working_dir.startswith("gcs://") or working_dir in self.packages)
 
     def details(self, ray_id: str) -> dict[str, Any]:
         job = self.jobs[ray_id]

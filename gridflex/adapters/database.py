@@ -21,11 +21,11 @@ from alembic import command
 from alembic.config import Config
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import URL, create_engine, make_url, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from gridflex.errors import SourceError
+from gridflex.errors import ContractError, SourceError
 from gridflex.settings import Settings
 
 if TYPE_CHECKING:
@@ -119,9 +119,14 @@ def check(url: str) -> str:
 
 @asynccontextmanager
 async def source_errors(what: str) -> AsyncIterator[None]:
-    """Turn failures to reach the database into `SourceError`; own mistakes pass through."""
+    """Turn failures to reach the database into `SourceError`; own mistakes pass through.
+
+    A value that PostgreSQL cannot hold, such as text with a NUL, is a `ContractError`.
+    """
     try:
         yield
+    except DataError as error:
+        raise ContractError(f"{what}: {_first_line(error.orig or error)}") from error
     except (OperationalError, InterfaceError, PoolTimeoutError, OSError) as error:
         raise SourceError(f"database: {what}: {_first_line(error)}") from error
     except DBAPIError as error:

@@ -65,7 +65,10 @@ async def leading(url: str, role: str) -> AsyncIterator[Wakeups]:
         raise SourceError(f"database: connecting as {role}: {error}") from error
     async with connection:
         await _lock(connection, role)
-        await connection.execute(f"LISTEN {CHANNEL}")
+        try:
+            await connection.execute(f"LISTEN {CHANNEL}")
+        except psycopg.Error as error:
+            raise SourceError(f"database: listening as {role}: {error}") from error
         yield Wakeups(connection)
 
 

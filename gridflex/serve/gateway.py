@@ -31,7 +31,7 @@ from gridflex.errors import ContractError, GridFlexError, SourceError
 from gridflex.jobs import PREFIX, JobId, Submission, parse_flexibility
 from gridflex.lifecycle import Job, JobRequest
 from gridflex.serve import ray_bodies
-from gridflex.serve.job_logs import all_logs, follow
+from gridflex.serve.job_logs import all_logs, cluster_of, follow
 from gridflex.serve.next_runs import NextRuns
 from gridflex.serve.problems import ProblemError, problem, problem_of
 from gridflex.settings import SiteSettings
@@ -153,10 +153,16 @@ class Gateway:
         submission = ray_bodies.parse_submission(body)
         chosen = submission.chosen_id
         job_id = ray_bodies.checked_id(chosen or ray_bodies.generated_id())
+        request = submission.request()
         known = await self._ports.jobs.get(job_id) if chosen else None
-        if chosen and known is None and await self._is_taken(job_id):
+        if known is not None:
+            is_taken = known.request.digest() != request.digest()
+        else:
+            is_taken = chosen is not None and await self._is_taken(job_id)
+        if is_taken:
             raise ProblemError(HTTPStatus.CONFLICT, _exists(job_id))
-        await self._keep(job_id, submission.request(), known=known)
+        if known is None:
+            await self._keep(job_id, request)
         return _json({"job_id": job_id, "submission_id": job_id})
 
     async def jobs(self) -> list[dict[str, Any]]:
@@ -195,7 +201,7 @@ class Gateway:
             )
         for attempt in job.attempts:
             try:
-                await self._ports.clusters[attempt.site].delete(attempt.ray_id)
+                await cluster_of(attempt, self._ports.clusters).delete(attempt.ray_id)
             except GridFlexError as error:
                 log.warning("attempt %s stays on its cluster: %s", attempt.ray_id, error)
         return True
@@ -214,11 +220,12 @@ class Gateway:
 
     async def _pass_on(self, body: Mapping[str, Any]) -> Reply:
         chosen = body.get("submission_id") or body.get("job_id")
-        if isinstance(chosen, str) and await self._ports.jobs.get(JobId(chosen)):
-            raise ProblemError(HTTPStatus.CONFLICT, _exists(chosen))
-        runtime_env = body.get("runtime_env")
-        request = JobRequest("", runtime_env=runtime_env if isinstance(runtime_env, dict) else {})
-        for uri in request.package_uris:
+        if isinstance(chosen, str):
+            owner = ray_bodies.attempt_owner(chosen)
+            for job_id in (JobId(chosen), *([owner[0]] if owner else [])):
+                if await self._ports.jobs.get(job_id):
+                    raise ProblemError(HTTPStatus.CONFLICT, _exists(chosen))
+        for uri in ray_bodies.package_uris(body):
             if await self._ports.packages.has(uri):
                 await self._ports.packages.supply(self._default, uri)
         return await self._default.forward("POST", "/api/jobs/", json=dict(body))
@@ -238,9 +245,9 @@ class Gateway:
         except SourceError:
             return False  # dispatch asks again before anything runs
 
-    async def _keep(self, job_id: JobId, request: JobRequest, *, known: Job | None) -> None:
+    async def _keep(self, job_id: JobId, request: JobRequest) -> None:
         await self._check_packages(request)
-        submitted_at = known.submitted_at if known else self._ports.clock.now()
+        submitted_at = self._ports.clock.now()
         flexibility = parse_flexibility(
             request.metadata,
             Submission(
@@ -285,9 +292,8 @@ class Gateway:
     async def _cluster_of(self, job_id: str) -> RayJobs:
         owner = ray_bodies.attempt_owner(job_id)
         job = await self._ports.jobs.get(owner[0]) if owner else None
-        attempts = job.attempts if job else ()
-        sites = [attempt.site for attempt in attempts if attempt.ray_id == job_id]
-        return self._ports.clusters[sites[0]] if sites else self._default
+        attempts = [attempt for attempt in job.attempts if attempt.ray_id == job_id] if job else []
+        return cluster_of(attempts[0], self._ports.clusters) if attempts else self._default
 
     async def _others(self, cluster: RayJobs) -> list[dict[str, Any]]:
         try:
@@ -312,6 +318,8 @@ async def _send_all(websocket: WebSocket, lines: AsyncGenerator[str]) -> None:
     await asyncio.gather(*pending, return_exceptions=True)
     if sending in done:
         failure = sending.exception()
+        if isinstance(failure, WebSocketDisconnect):
+            return
         if isinstance(failure, GridFlexError):
             await websocket.close(code=1011, reason=str(failure)[:120])
         elif failure is not None:
@@ -327,17 +335,15 @@ async def _send(websocket: WebSocket, lines: AsyncGenerator[str]) -> None:
 
 
 async def _left(websocket: WebSocket) -> None:
-    try:
-        while True:
-            await websocket.receive_text()
-    except WebSocketDisconnect:
-        return
+    while (await websocket.receive())["type"] != "websocket.disconnect":
+        pass
 
 
 def _json_object(body: bytes) -> Mapping[str, Any]:
     try:
         parsed = json.loads(body)
-    except ValueError as error:
+        json.dumps(parsed, allow_nan=False, ensure_ascii=False).encode()  # what others can read too
+    except (ValueError, RecursionError) as error:
         raise ContractError(f"the body of a job submission must be JSON: {error}") from error
     if not isinstance(parsed, dict):
         raise ContractError(f"the body of a job submission must be an object, got {parsed!r:.60}")

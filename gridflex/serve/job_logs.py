@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from gridflex.errors import SourceError
 from gridflex.jobs import JobId
@@ -30,6 +30,9 @@ class LogSource(Protocol):
         ...
 
 
+Cluster = TypeVar("Cluster")
+
+
 class JobSource(Protocol):
     """Where jobs are kept; see `gridflex.adapters.job_store.JobStore`."""
 
@@ -38,13 +41,24 @@ class JobSource(Protocol):
         ...
 
 
+def cluster_of(attempt: Attempt, clusters: Mapping[str, Cluster]) -> Cluster:
+    """Return the cluster of an attempt.
+
+    Raises:
+        SourceError: Its site is no longer in the settings.
+    """
+    if attempt.site not in clusters:
+        raise SourceError(f"site {attempt.site} is not in the settings")
+    return clusters[attempt.site]
+
+
 async def all_logs(job: Job, clusters: Mapping[str, LogSource]) -> str:
     """Return what all attempts of ``job`` have printed so far.
 
     Raises:
         SourceError: A site does not answer.
     """
-    parts = [await clusters[attempt.site].logs(attempt.ray_id) for attempt in job.attempts]
+    parts = [await cluster_of(attempt, clusters).logs(attempt.ray_id) for attempt in job.attempts]
     return "".join(part for part in parts if part)
 
 
@@ -71,7 +85,7 @@ async def follow(
         if job is None:
             return
         for attempt in job.attempts[followed:]:
-            async with aclosing(position.rest_of(attempt, clusters[attempt.site])) as lines:
+            async with aclosing(position.rest_of(attempt, clusters)) as lines:
                 async for piece in lines:
                     yield piece
             if not position.is_at_end:
@@ -89,13 +103,15 @@ class _Position:
         self.is_at_end = False
         self._characters = 0
 
-    async def rest_of(self, attempt: Attempt, cluster: LogSource) -> AsyncGenerator[str]:
+    async def rest_of(
+        self, attempt: Attempt, clusters: Mapping[str, LogSource]
+    ) -> AsyncGenerator[str]:
         """Yield what was not yielded yet; Ray's tail begins with the first line every time."""
         if attempt.state is AttemptState.DECIDED:
             return
         to_skip = self._characters
         try:
-            async for piece in cluster.tail(attempt.ray_id):
+            async for piece in cluster_of(attempt, clusters).tail(attempt.ray_id):
                 new = piece[to_skip:]
                 to_skip = max(0, to_skip - len(piece))
                 if new:

@@ -154,7 +154,7 @@ class EnergyView(_View):
         start: The half-hour.
         running_s: How long it ran in it, GridFlex time.
         energy_kwh: Dynamic energy at the meter.
-        method: ``metered``, ``declared`` or ``modelled``.
+        method: ``measured``, ``declared`` or ``modelled``.
     """
 
     attempt: int
@@ -240,11 +240,12 @@ def create_jobs_router(ports: Ports) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE)] = PAGE,
         cursor: Annotated[int | None, Query(ge=1)] = None,
     ) -> JobPage:
-        jobs = await ports.jobs.newest(limit=limit, before_seq=cursor)
+        found = await ports.jobs.newest(limit=limit + 1, before_seq=cursor)
+        jobs = found[:limit]
         planned = await next_runs.of_all(ports.clock.now())
         return JobPage(
             jobs=[JobView.of(job, planned.get(job.id) if _waits(job) else None) for job in jobs],
-            next_cursor=jobs[-1].seq if len(jobs) == limit else None,
+            next_cursor=jobs[-1].seq if len(found) > limit else None,
         )
 
     @api.get("/{job_id}")

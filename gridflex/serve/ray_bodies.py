@@ -95,6 +95,15 @@ def is_flexible(body: object) -> bool:
     return isinstance(metadata, dict) and any(str(key).startswith(PREFIX) for key in metadata)
 
 
+def package_uris(body: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the uploaded packages that an unchecked submission refers to, as far as it says."""
+    try:
+        environment = RuntimeEnv.model_validate(body.get("runtime_env") or {})
+    except ValidationError:
+        return ()
+    return JobRequest("", runtime_env=environment.model_dump(exclude_none=True)).package_uris
+
+
 def parse_submission(body: Mapping[str, Any]) -> Submission:
     """Return a checked submission; keys whose value is null count as absent.
 

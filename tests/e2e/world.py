@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gridflex.adapters.agent_store import AgentStore
@@ -52,6 +53,9 @@ FLEXIBLE = Flexibility(
     power_kw=10.0,
     sites=("london",),
 )
+ONE_SERVER = pytest.mark.parametrize("database_url", ["embedded_server"], indirect=True)
+"""For tests of many steps or many cases in which nothing depends on the kind of server."""
+
 TRAIN = JobRequest("python train.py", metadata={"gridflex.io/tier": "T3"})
 
 

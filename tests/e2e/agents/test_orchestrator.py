@@ -10,7 +10,7 @@ from gridflex.errors import StaleDataError
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import Flexibility, JobId, JobState, Tier
 from gridflex.planning.record import problem_from_record
-from tests.e2e.world import FLEXIBLE, HOUR, MINUTE, NOON, World
+from tests.e2e.world import FLEXIBLE, HOUR, MINUTE, NOON, ONE_SERVER, World
 
 NOON_HALF_HOUR = HalfHour.containing(NOON)
 HALF_HOUR = timedelta(minutes=30)
@@ -187,7 +187,7 @@ async def live_a_day(world: World, work: Mapping[str, int]) -> dict[str, Sequenc
     return dict(ran)
 
 
-@pytest.mark.parametrize("database_url", ["embedded_server"], indirect=True)
+@ONE_SERVER
 async def test_a_day_of_mixed_jobs_is_on_time_once_each_and_cheap(world: World) -> None:
     prices = [60.0, 90.0, 90.0, 20.0, 90.0, 90.0, 15.0, 15.0] * 6
     await world.forecast(price=prices, intensity=FLAT)

@@ -8,12 +8,10 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
-import pytest
-
 from gridflex.agents.workload import Workload
 from gridflex.jobs import JobState
 from tests.e2e.agents.test_workload import PACKED, URI, package
-from tests.e2e.world import FLEXIBLE, HOUR, NOON, World
+from tests.e2e.world import FLEXIBLE, HOUR, NOON, ONE_SERVER, World
 
 HALF_HOUR: Final = timedelta(minutes=30)
 WORK: Final = 3
@@ -26,9 +24,6 @@ ACTS: Final = frozenset(
     }
 )
 """What changes something; dying before a question is dying after the act before it."""
-
-ONE_SERVER: Final = pytest.mark.parametrize("database_url", ["embedded_server"], indirect=True)
-"""Some hundred ticks; nothing in them depends on the kind of server."""
 
 
 class DeathError(BaseException):

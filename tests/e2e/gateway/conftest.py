@@ -1,8 +1,11 @@
+from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from gridflex.serve.api import create_api
 from tests.e2e.world import World
 
 
@@ -10,3 +13,11 @@ from tests.e2e.world import World
 def world(engine: AsyncEngine, database_url: str, tmp_path: Path) -> World:
     """GridFlex at noon with nothing to do."""
     return World(engine, database_url, tmp_path)
+
+
+@pytest.fixture
+async def http(world: World) -> AsyncIterator[httpx.AsyncClient]:
+    """The whole application, asked over HTTP."""
+    transport = httpx.ASGITransport(create_api(world.ports()))
+    async with httpx.AsyncClient(transport=transport, base_url="http://gf.test") as client:
+        yield client

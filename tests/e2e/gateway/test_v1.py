@@ -1,0 +1,268 @@
+"""``/v1``, health and metrics over real PostgreSQL."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from gridflex.adapters import database
+from gridflex.adapters.agent_store import AgentStore
+from gridflex.agents.roles import GRID, ORCHESTRATOR, WORKLOAD
+from gridflex.jobs import JobId
+from gridflex.serve.api import create_api
+from tests.e2e.world import FLEXIBLE, HOUR, MINUTE, NOON, ONE_SERVER, World
+
+VALLEY = [90.0] * 8 + [10.0] * 8 + [80.0] * 32
+FLAT = [100.0] * 48
+
+
+async def get(http: httpx.AsyncClient, path: str) -> Any:  # noqa: ANN401 - JSON
+    answer = await http.get(path)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def planned(world: World) -> int:
+    """Have job-1 planned into the valley from 16:00 to 20:00 and return the plan."""
+    await world.forecast(price=VALLEY, intensity=FLAT)
+    await world.submit(flexibility=replace(FLEXIBLE, interruptible=False))
+    report = await world.replan("job")
+    assert report.plan_id is not None
+    return report.plan_id
+
+
+async def test_a_job_is_shown_with_its_flexibility_attempts_events_and_energy(
+    world: World, http: httpx.AsyncClient
+) -> None:
+    await world.submit()
+    await world.plan({"job-1": [(NOON, 8)]})
+    await world.tick()
+    world.london.run("job-1")
+    await world.tick()
+    world.pass_time(30 * MINUTE)
+    await world.tick()
+
+    shown = await get(http, "/v1/jobs/job-1")
+
+    assert (shown["id"], shown["state"], shown["entrypoint"]) == (
+        "job-1",
+        "running",
+        "python train.py",
+    )
+    assert shown["flexibility"]["deadline"] == "2026-07-02T00:00:00Z"
+    assert shown["flexibility"]["duration"] == "PT2H"
+    assert shown["flexibility"]["premium_gbp_per_kwh"] == "0"
+    assert [attempt["ray_id"] for attempt in shown["attempts"]] == ["job-1"]
+    kinds = [event["kind"] for event in shown["events"]]
+    assert kinds == ["submitted", "decided", "dispatched", "started", "state"]
+    (energy,) = shown["energy"]
+    assert (energy["running_s"], energy["method"]) == (1800.0, "declared")
+    assert energy["energy_kwh"] == pytest.approx(5.5)
+    assert shown["next_run"] is None
+
+
+async def test_jobs_come_in_pages_newest_first_without_gaps_or_repeats(
+    world: World, http: httpx.AsyncClient
+) -> None:
+    for number in range(7):
+        await world.submit(f"job-{number}")
+
+    pages, cursor = [], None
+    while True:
+        page = await get(http, f"/v1/jobs?limit=3{f'&cursor={cursor}' if cursor else ''}")
+        pages.append([job["id"] for job in page["jobs"]])
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+
+    assert pages == [["job-6", "job-5", "job-4"], ["job-3", "job-2", "job-1"], ["job-0"]]
+
+
+async def test_a_last_page_that_is_full_is_the_last(world: World, http: httpx.AsyncClient) -> None:
+    await world.submit("a")
+    await world.submit("b")
+
+    page = await get(http, "/v1/jobs?limit=2")
+
+    assert (len(page["jobs"]), page["next_cursor"]) == (2, None)
+
+
+@ONE_SERVER
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=501", "limit=x", "cursor=0", "cursor=-1", "cursor=a"]
+)
+async def test_a_page_that_cannot_be_is_refused(http: httpx.AsyncClient, query: str) -> None:
+    answer = await http.get(f"/v1/jobs?{query}")
+
+    assert answer.status_code == 400
+    assert query.partition("=")[0] in answer.json()["detail"]
+
+
+async def test_a_held_job_says_when_it_runs_and_at_what_price(
+    world: World, http: httpx.AsyncClient
+) -> None:
+    await planned(world)
+
+    shown = (await get(http, "/v1/jobs"))["jobs"][0]
+
+    assert shown["next_run"]["site"] == "london"
+    assert shown["next_run"]["price_gbp_per_mwh"] == pytest.approx(10.0)
+    assert shown["next_run"]["intensity_gco2_per_kwh"] == pytest.approx(100.0)
+    assert shown["message"].startswith("Held by GridFlex for a cheaper, cleaner half-hour")
+
+
+async def test_a_plan_is_shown_beside_running_everything_at_once(
+    world: World, http: httpx.AsyncClient
+) -> None:
+    plan_id = await planned(world)
+
+    newest = await get(http, "/v1/plans/newest")
+
+    assert newest == await get(http, f"/v1/plans/{plan_id}")
+    assert (newest["id"], newest["reason"]) == (plan_id, "job")
+    assert newest["start"] == "2026-07-01T12:30:00Z"
+    (job,) = newest["jobs"]
+    assert (job["id"], [run["half_hours"] for run in job["runs"]]) == ("job-1", [5])
+    # five half-hours at 11 kW: 27.5 kWh at 10 GBP/MWh against 90
+    assert newest["result"]["cost_gbp"] == pytest.approx(0.275)
+    assert newest["run_now"]["cost_gbp"] == pytest.approx(27.5 * 0.09)
+    assert newest["result"]["carbon_kg"] == pytest.approx(2.75)
+
+
+async def test_why_a_job_is_where_it_is(world: World, http: httpx.AsyncClient) -> None:
+    plan_id = await planned(world)
+
+    why = await get(http, "/v1/jobs/job-1/explain")
+
+    assert (why["id"], why["state"], why["plan_id"]) == ("job-1", "held", plan_id)
+    assert why["chosen"]["cost_gbp"] == pytest.approx(0.275)
+    assert why["chosen"]["is_on_time"]
+    assert why["run_now"]["cost_gbp"] == pytest.approx(27.5 * 0.09)
+    assert len(why["lines"]) == 2
+    assert why["lines"][0].startswith("Held by GridFlex")
+
+
+async def test_before_the_first_plan_the_reason_is_that_there_is_none(
+    world: World, http: httpx.AsyncClient
+) -> None:
+    await world.submit()
+
+    why = await get(http, "/v1/jobs/job-1/explain")
+
+    assert (why["plan_id"], why["chosen"], why["binding"]) == (None, None, None)
+    assert "until the next plan" in why["lines"][0]
+
+
+async def test_what_if_a_deadline_were_earlier(world: World, http: httpx.AsyncClient) -> None:
+    await planned(world)
+    body = {"deadlines": {"job-1": "2026-07-01T15:00:00Z"}}
+
+    answer = (await http.post("/v1/plans/newest/what-if", json=body)).json()
+
+    assert answer["moved_jobs"] == ["job-1"]
+    assert answer["unchanged"]["cost_gbp"] == pytest.approx(0.275)
+    assert answer["result"]["cost_gbp"] == pytest.approx(27.5 * 0.09)
+    newest = await world.plans.newest()
+    assert newest is not None
+    assert newest.runs[JobId("job-1")][0].start.start >= NOON + 4 * HOUR
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "says"),
+    [
+        ({"gpus": {"paris": 3}}, 400, "'paris' is not part"),
+        ({"gpus": {"london": -1}}, 400, "gpus.london"),
+        ({"deadlines": {"ghost": "2026-07-01T15:00:00Z"}}, 400, "'ghost'"),
+        ({"deadlines": {"job-1": "2026-07-01T15:00:00"}}, 400, "deadlines.job-1"),
+        ({"carbon_price_gbp_per_tco2": -1}, 400, "carbon_price"),
+        ({"bogus": 1}, 400, "bogus"),
+        ({}, 200, ""),
+    ],
+)
+@ONE_SERVER
+async def test_a_what_if_that_cannot_be_is_refused(
+    world: World, http: httpx.AsyncClient, body: dict[str, Any], status: int, says: str
+) -> None:
+    await planned(world)
+
+    answer = await http.post("/v1/plans/newest/what-if", json=body)
+
+    assert answer.status_code == status, answer.text
+    assert says in answer.text
+
+
+@ONE_SERVER
+async def test_a_plan_is_named_by_number_or_as_newest(
+    world: World, http: httpx.AsyncClient
+) -> None:
+    await planned(world)
+    for name, status in (("0", 404), ("999999999999999999", 404), ("last", 400), ("1e3", 400)):
+        answer = await http.get(f"/v1/plans/{name}")
+
+        assert answer.status_code == status
+        assert name in answer.json()["detail"]
+
+
+async def test_readiness_waits_for_every_agent_and_names_the_degraded(
+    world: World, http: httpx.AsyncClient
+) -> None:
+    answer = await http.get("/readyz")
+    assert (answer.status_code, answer.json()["status"]) == (503, "waiting")
+    assert set(answer.json()["silent"]) == {WORKLOAD, GRID, ORCHESTRATOR}
+
+    agents = AgentStore(world.engine)
+    for name in (WORKLOAD, GRID, ORCHESTRATOR):
+        await agents.beat(name, at=NOON, detail={})
+    await agents.beat(GRID, at=NOON + MINUTE, detail={"degraded": {"elexon/mid": "HTTP 503"}})
+    ready = await get(http, "/readyz")
+    assert ready == {"status": "ready", "silent": {}, "degraded": {GRID: "elexon/mid: HTTP 503"}}
+
+    long_ago = datetime.now(UTC) - timedelta(hours=2)
+    async with world.engine.begin() as connection:
+        await connection.execute(
+            text("UPDATE agent SET ticked_wall = :at WHERE name = 'workload'"), {"at": long_ago}
+        )
+    answer = await http.get("/readyz")
+    assert (answer.status_code, set(answer.json()["silent"])) == (503, {WORKLOAD})
+    assert answer.json()["silent"][WORKLOAD].startswith("last ticked 7")
+
+
+async def test_metrics_count_jobs_agents_and_the_plan(
+    world: World, http: httpx.AsyncClient
+) -> None:
+    await AgentStore(world.engine).beat(WORKLOAD, at=NOON, detail={})
+    before = (await http.get("/metrics")).text
+    assert "gridflex_plan_cost_gbp" not in before
+    await planned(world)
+    await world.submit("job-2")
+
+    lines = (await http.get("/metrics")).text.splitlines()
+
+    assert 'gridflex_open_jobs{state="held"} 2.0' in lines
+    assert 'gridflex_open_jobs{state="running"} 0.0' in lines
+    assert any(
+        line.startswith('gridflex_agent_silence_seconds{agent="workload"}') for line in lines
+    )
+    values = dict(line.split(" ", 1) for line in lines if not line.startswith("#"))
+    assert float(values["gridflex_plan_cost_gbp"]) == pytest.approx(0.275)
+    assert values["gridflex_plan_late_jobs"] == "0.0"
+
+
+async def test_without_a_database_it_lives_and_says_what_is_wrong(tmp_path: Path) -> None:
+    engine = database.connect("postgresql://nobody:hunter2@127.0.0.1:1/none")
+    world = World(engine, "postgresql://nobody:hunter2@127.0.0.1:1/none", tmp_path)
+    transport = httpx.ASGITransport(create_api(world.ports()))
+    async with httpx.AsyncClient(transport=transport, base_url="http://gf.test") as http:
+        assert (await http.get("/healthz")).json() == {"status": "ok"}
+        for path in ("/readyz", "/metrics", "/v1/jobs", "/api/jobs/job-1", "/v1/plans/newest"):
+            answer = await http.get(path)
+
+            assert answer.status_code == 503, path
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert answer.json()["detail"].startswith("database: ")
+            assert "hunter2" not in answer.text
+    await engine.dispose()
