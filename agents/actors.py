@@ -8,14 +8,18 @@ application calls with every health check.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
 import logging
-from collections.abc import Awaitable, Callable
+import os
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
 import ray
-from ray.actor import ActorProxy
+from ray.actor import ActorHandle, ActorProxy
+from ray.exceptions import RayError
 
 from gridflex.adapters.grid_store import GridStore
 from gridflex.adapters.ledger_feed import LedgerFeed
@@ -48,53 +52,66 @@ BOOKS_EVERY_S: Final = 300.0
 TRADING_EVERY_S: Final = 5.0
 """Wall time between two looks at what is due; a message that arrives wakes the desk earlier."""
 
+ANSWER_S: Final = 10.0
+"""Wall time within which an agent says what it runs with."""
+
 IDLE_S: Final = 86_400.0
 RETRY_S: Final = 2.0
 
 Shell = TypeVar("Shell")
 
 
-class WorkloadActor:
+class AgentShell:
+    """What every agent's actor answers.
+
+    Args:
+        settings_yaml: What it was started with.
+        loops: Its loops; a failure of one ends the process, and Ray starts it again.
+    """
+
+    def __init__(self, settings_yaml: str, *loops: _AgentLoop) -> None:
+        self._digest = _digest(settings_yaml)
+        self._loops = loops
+
+    @ray.method
+    async def ping(self) -> str:
+        """Return the agent's role."""
+        return self._loops[0].role
+
+    @ray.method
+    async def settings_digest(self) -> str:
+        """Return the digest of the settings that it runs with."""
+        return self._digest
+
+
+class WorkloadActor(AgentShell):
     """`Workload` behind Ray. Builds the core and ticks it; decides nothing."""
 
     def __init__(self, settings_yaml: str) -> None:
         wanted = frozenset({"job", "stop", "plan"})
-        self._loop = _AgentLoop(WORKLOAD, settings_yaml, _workload_tick, wanted)
-
-    @ray.method
-    async def ping(self) -> str:
-        """Return the agent's role; raises what ended its loop, if it ended."""
-        return self._loop.role()
+        super().__init__(settings_yaml, _AgentLoop(WORKLOAD, settings_yaml, _workload_tick, wanted))
 
 
-class GridActor:
+class GridActor(AgentShell):
     """`Grid`, `Bookkeeper` and `Trading` behind Ray. Builds and ticks them; decides nothing."""
 
     def __init__(self, settings_yaml: str) -> None:
-        self._loop = _AgentLoop(GRID, settings_yaml, _grid_tick, frozenset())
-        wanted = frozenset({"plan", "stop", "ended"})
-        self._books = _AgentLoop(BOOKS, settings_yaml, _books_tick, wanted)
-        self._trading = _AgentLoop(TRADING, settings_yaml, _trading_tick, frozenset({"beckn"}))
-
-    @ray.method
-    async def ping(self) -> str:
-        """Return the agent's role; raises what ended a loop, if one ended."""
-        self._books.role()
-        self._trading.role()
-        return self._loop.role()
+        super().__init__(
+            settings_yaml,
+            _AgentLoop(GRID, settings_yaml, _grid_tick, frozenset()),
+            _AgentLoop(BOOKS, settings_yaml, _books_tick, frozenset({"plan", "stop", "ended"})),
+            _AgentLoop(TRADING, settings_yaml, _trading_tick, frozenset({"beckn"})),
+        )
 
 
-class OrchestratorActor:
+class OrchestratorActor(AgentShell):
     """`Orchestrator` behind Ray. Builds the core and ticks it; decides nothing."""
 
     def __init__(self, settings_yaml: str) -> None:
         wanted = frozenset({"job", "stop", "ended", "forecast", "hold"})
-        self._loop = _AgentLoop(ORCHESTRATOR, settings_yaml, _orchestrator_tick, wanted)
-
-    @ray.method
-    async def ping(self) -> str:
-        """Return the agent's role; raises what ended its loop, if it ended."""
-        return self._loop.role()
+        super().__init__(
+            settings_yaml, _AgentLoop(ORCHESTRATOR, settings_yaml, _orchestrator_tick, wanted)
+        )
 
 
 def start_workload(settings: Settings) -> ActorProxy[WorkloadActor]:
@@ -119,13 +136,30 @@ def ensure_agents(settings: Settings) -> None:
     start_orchestrator(settings)
 
 
+def deploy_agents(settings: Settings) -> None:
+    """Start every agent that does not run, and replace those that run with other settings."""
+    wanted = _digest(dump_settings(settings))
+    for name, agent in _running():
+        try:
+            found: object = ray.get(agent.settings_digest.remote(), timeout=ANSWER_S)
+        except RayError as error:
+            log.warning("agent %s does not answer and is replaced: %s", name, error)
+            found = None
+        if found != wanted:
+            ray.kill(agent)
+    ensure_agents(settings)
+
+
 def stop_agents() -> None:
     """End the agents of this cluster for good; what they knew is in the database."""
+    for _, agent in _running():
+        ray.kill(agent)
+
+
+def _running() -> Iterator[tuple[str, ActorHandle[AgentShell]]]:
     for name in (WORKLOAD, GRID, ORCHESTRATOR):
-        try:
-            ray.kill(ray.get_actor(name, namespace=NAMESPACE))
-        except ValueError:
-            log.debug("agent %s does not run", name)
+        with contextlib.suppress(ValueError):  # it does not run
+            yield name, ray.get_actor(name, namespace=NAMESPACE)
 
 
 class _AgentLoop:
@@ -139,22 +173,23 @@ class _AgentLoop:
         wanted: frozenset[str],
     ) -> None:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-        self._role = role
+        self.role = role
         self._settings = parse_settings(settings_yaml)
         self._make_tick = make_tick
         self._wanted = wanted
         self._task = asyncio.get_running_loop().create_task(self._run())
+        self._task.add_done_callback(self._end_process)
 
-    def role(self) -> str:
-        """Return the role; raises what ended the loop, if it ended."""
-        if self._task.done():
-            self._task.result()
-        return self._role
+    def _end_process(self, loop: asyncio.Task[None]) -> None:
+        """Let Ray start the agent again, rather than live on without a loop."""
+        if not loop.cancelled():
+            log.error("agent %s: its loop ended", self.role, exc_info=loop.exception())
+            os._exit(1)
 
     async def _run(self) -> None:
         ports, tick = await self._prepare()
         await run_forever(
-            self._role,
+            self.role,
             tick,
             url=ports.url,
             clock=ports.clock,
@@ -168,7 +203,7 @@ class _AgentLoop:
                 ports = await asyncio.to_thread(build_ports, self._settings)
                 return ports, await self._make_tick(ports)
             except SourceError as error:
-                log.warning("agent %s cannot start yet: %s", self._role, error)
+                log.warning("agent %s cannot start yet: %s", self.role, error)
                 await asyncio.sleep(RETRY_S)
 
 
@@ -253,6 +288,10 @@ async def _orchestrator_tick(ports: Ports) -> Tick:
         return Next(due_s, asdict(report))
 
     return tick
+
+
+def _digest(settings_yaml: str) -> str:
+    return hashlib.sha256(settings_yaml.encode()).hexdigest()
 
 
 def _to_next_half_hour_s(now: datetime) -> float:

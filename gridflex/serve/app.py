@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from ray import serve
 from ray.serve import Application
 
-from gridflex.agents.actors import ensure_agents
+from gridflex.agents.actors import deploy_agents, ensure_agents
 from gridflex.agents.ports import build_ports
 from gridflex.agents.trading import build_receiver
 from gridflex.serve.api import create_api
@@ -47,7 +47,7 @@ class Orchestration:
     def __init__(self, settings_yaml: str) -> None:
         self._settings = parse_settings(settings_yaml)
         self._ports = build_ports(self._settings, pool_size=DATABASE_CONNECTIONS)
-        ensure_agents(self._settings)
+        deploy_agents(self._settings)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Return the application; Serve calls it after the constructor."""

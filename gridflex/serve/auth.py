@@ -21,7 +21,10 @@ from gridflex.settings import HttpSettings
 
 COOKIE: Final = "ray-authentication-token"
 OPEN_PATHS: Final = frozenset(
-    {"/", "/favicon.ico", "/healthz", "/readyz", "/api/healthz", "/api/authentication_mode"}
+    {
+        *("/", "/favicon.ico", "/healthz", "/readyz", "/docs", "/openapi.json"),
+        *("/api/healthz", "/api/authentication_mode"),
+    }
 )
 OPEN_PREFIXES: Final = ("/static/", "/assets/")
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})

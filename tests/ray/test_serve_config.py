@@ -109,21 +109,27 @@ def test_rays_own_client_shows_what_is_wrong(deployed: Deployed) -> None:
     assert "such as PT4H" in printed
 
 
-def test_starting_the_agents_again_changes_nothing(deployed: Deployed) -> None:
+def test_agents_are_replaced_only_where_the_settings_have_changed(deployed: Deployed) -> None:
     script = """
         import sys
         import ray
-        from gridflex.agents.actors import ensure_agents
+        from gridflex.agents.actors import deploy_agents, ensure_agents
         from gridflex.agents.roles import GRID, NAMESPACE, ORCHESTRATOR, WORKLOAD
         from gridflex.settings import parse_settings
 
         ray.init(address=sys.argv[1], namespace=NAMESPACE, log_to_driver=False)
         names = (WORKLOAD, GRID, ORCHESTRATOR)
         before = [ray.get_actor(name) for name in names]
-        ensure_agents(parse_settings(sys.stdin.read()))
+        settings = parse_settings(sys.stdin.read())
+        ensure_agents(settings)
         after = [ray.get_actor(name) for name in names]
         print("same" if before == after else "others")
         print(*ray.get([actor.ping.remote() for actor in after]))
+        deploy_agents(settings)
+        print("same" if before == [ray.get_actor(name) for name in names] else "others")
+        planner = settings.planner.model_copy(update={"carbon_price_gbp_per_tco2": 81.0})
+        deploy_agents(settings.model_copy(update={"planner": planner}))
+        print("same" if before == [ray.get_actor(name) for name in names] else "others")
     """
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script), deployed.gcs_address],
@@ -134,4 +140,5 @@ def test_starting_the_agents_again_changes_nothing(deployed: Deployed) -> None:
         check=True,
     )
 
-    assert done.stdout.split() == ["same", "workload", "grid", "orchestrator"]
+    roles = ["workload", "grid", "orchestrator"]
+    assert done.stdout.split() == ["same", *roles, "same", "others"]
