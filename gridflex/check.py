@@ -17,6 +17,9 @@ from gridflex.adapters.ray_jobs import RayJobs
 from gridflex.errors import GridFlexError
 from gridflex.settings import Settings, SiteSettings
 
+_LIBRARY_ERRORS = (OSError, ValueError, ImportError)
+"""What file systems raise: unreachable, unknown, or known to a package that is not installed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
@@ -61,7 +64,7 @@ async def _run_checks(settings: Settings) -> list[Check]:
 async def _try(name: str, attempt: Callable[[], Coroutine[Any, Any, str]]) -> Check:
     try:
         return Check(name, is_ok=True, detail=await attempt())
-    except (GridFlexError, httpx.HTTPError, OSError, ValueError) as error:
+    except (GridFlexError, httpx.HTTPError, httpx.InvalidURL, *_LIBRARY_ERRORS) as error:
         return Check(name, is_ok=False, detail=str(error) or type(error).__name__)
 
 

@@ -14,8 +14,10 @@ from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from gridflex.adapters.database import without_password
 from gridflex.cli_demo import demo
 from gridflex.cli_grid import grid_app, sandbox_app
 from gridflex.cli_market import market_app, sandbox_beckn
@@ -53,7 +55,7 @@ def main() -> None:
     try:
         app()
     except GridFlexError as error:
-        err.print(f"[red]error:[/red] {error}", highlight=False, soft_wrap=True)
+        err.print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(next(code for kind, code in EXIT_CODES if isinstance(error, kind)))
 
 
@@ -99,7 +101,9 @@ def check(*, config: Config = None, as_json: AsJson = False) -> None:
         table = Table("check", "state", "what was found", title="Checks")
         for result in results:
             table.add_row(
-                result.name, "[green]ok[/]" if result.is_ok else "[red]failed[/]", result.detail
+                escape(result.name),
+                "[green]ok[/]" if result.is_ok else "[red]failed[/]",
+                escape(result.detail),
             )
         out.print(table)
     if not all(result.is_ok for result in results):
@@ -159,7 +163,7 @@ def jobs_ls(*, url: Url = None, limit: int = 50, as_json: AsJson = False) -> Non
             job["state"],
             _minute(job["flexibility"]["deadline"]),
             _minute((job.get("next_run") or {}).get("start")),
-            (job.get("message") or "")[:60],
+            escape((job.get("message") or "")[:60]),
         )
     out.print(table)
 
@@ -173,7 +177,7 @@ def jobs_explain(job_id: str, *, url: Url = None, as_json: AsJson = False) -> No
         _print_json(explanation)
         return
     for line in explanation["lines"]:
-        out.print(line, highlight=False)
+        out.print(line, highlight=False, markup=False)
 
 
 def _pairs(items: list[str]) -> list[tuple[str, str]]:
@@ -186,6 +190,8 @@ def _pairs(items: list[str]) -> list[tuple[str, str]]:
 
 def _shown(settings: Settings) -> dict[str, Any]:
     shown: dict[str, Any] = settings.model_dump(mode="json")
+    if settings.database_url:
+        shown["database_url"] = without_password(settings.database_url)
     return shown
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from ray.job_submission import JobSubmissionClient
 
 from gridflex.adapters.ray_auth import MODE_VARIABLE
 from gridflex.errors import ContractError, SourceError
 from gridflex.jobs import PREFIX
+
+_FAILED: Final = "status code 5"
+"""How Ray's client begins to say that the other side failed."""
 
 
 def submit_job(
@@ -31,7 +35,7 @@ def submit_job(
         submission_id: Id to use; the same one again with the same job changes nothing.
 
     Raises:
-        SourceError: GridFlex does not answer.
+        SourceError: GridFlex does not answer, or fails.
         ContractError: It refuses the job; the message is its own.
     """
     os.environ.setdefault(MODE_VARIABLE, "token")
@@ -46,4 +50,5 @@ def submit_job(
     except ConnectionError as error:
         raise SourceError(f"GridFlex does not answer at {url}: {error}") from error
     except (RuntimeError, ValueError) as error:
-        raise ContractError(str(error)) from error
+        kind = SourceError if _FAILED in str(error) else ContractError
+        raise kind(str(error)) from error

@@ -21,7 +21,14 @@ from alembic import command
 from alembic.config import Config
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import URL, create_engine, make_url, text
-from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    InterfaceError,
+    OperationalError,
+    SQLAlchemyError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -140,8 +147,21 @@ def psycopg_url(url: str) -> str:
     return _sqlalchemy_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
+def without_password(url: str) -> str:
+    """Return ``url`` fit to be shown."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return "not a URL"
+
+
 def _sqlalchemy_url(url: str) -> URL:
-    return make_url(url).set(drivername="postgresql+psycopg")
+    try:
+        return make_url(url).set(drivername="postgresql+psycopg")
+    except ArgumentError as error:
+        raise ContractError(
+            "database_url is not a URL; valid is such as postgresql://user@host:5432/name"
+        ) from error
 
 
 def _start_embedded(data: Path) -> str:

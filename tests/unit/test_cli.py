@@ -1,0 +1,280 @@
+"""``gridflex jobs``, ``plan``, ``check`` and ``submit``, without a socket."""
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from gridflex import check, cli, cli_plan, submitting
+from gridflex.adapters import database
+from gridflex.check import Check
+from gridflex.client import Client
+from gridflex.errors import ContractError, GridFlexError, InfeasibleError, SourceError
+from gridflex.settings import Settings
+
+PAGE = {
+    "jobs": [
+        {
+            "id": "job-1",
+            "state": "held",
+            "flexibility": {"tier": "T2", "deadline": "2026-07-02T00:00:00Z"},
+            "next_run": {"start": "2026-07-01T16:00:00Z"},
+            "message": "see [/logs] of [red]job",
+        }
+    ],
+    "next_cursor": None,
+}
+FIGURES = {
+    "cost_gbp": 1.5,
+    "carbon_kg": 2.0,
+    "energy_kwh": 20.0,
+    "waiting_gpu_hours": 0.0,
+    "objective_gbp": 1.66,
+}
+PLAN = {
+    "id": 7,
+    "made_at": "2026-07-01T12:00:00Z",
+    "reason": "job",
+    "result": {**FIGURES, "late": ["job-9"], "method": "m", "gap_fraction": 0.012},
+    "run_now": {**FIGURES, "cost_gbp": 4.0},
+    "jobs": [
+        {
+            "id": "job-1",
+            "runs": [
+                {"site": "london", "start": "2026-07-01T16:00:00Z", "half_hours": 4, "gpus": 2}
+            ],
+        }
+    ],
+}
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[httpx.Request]:
+    """Requests that the command line made of a GridFlex that always answers."""
+    seen: list[httpx.Request] = []
+    answers = {
+        "/v1/jobs": PAGE,
+        "/v1/jobs/job-1/explain": {"lines": ["because [/of] it"], "id": "job-1"},
+        "/v1/plans/newest": PLAN,
+        "/v1/plans/7/what-if": {
+            "result": {**FIGURES, "cost_gbp": 3.0},
+            "unchanged": FIGURES,
+            "moved_jobs": ["job-1"],
+        },
+    }
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        if request.url.path in answers:
+            return httpx.Response(200, json=answers[request.url.path])
+        return httpx.Response(404, json={"detail": "job [/x] does not exist"})
+
+    client = partial(Client, transport=httpx.MockTransport(answer))
+    for module in (cli, cli_plan):
+        monkeypatch.setattr(module, "Client", client)
+    return seen
+
+
+def run(*arguments: str) -> str:
+    result = CliRunner(env={"NO_COLOR": "1", "COLUMNS": "200"}).invoke(
+        cli.app, list(arguments), catch_exceptions=False
+    )
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_jobs_are_listed_with_what_they_say(asked: list[httpx.Request]) -> None:
+    shown = run("jobs", "ls", "--limit", "5")
+
+    assert asked[0].url.params["limit"] == "5"
+    for part in ("job-1", "T2", "held", "2026-07-01 16:00Z", "see [/logs] of [red]job"):
+        assert part in shown
+
+
+def test_a_job_is_explained_in_its_own_words(asked: list[httpx.Request]) -> None:
+    assert "because [/of] it" in run("jobs", "explain", "job-1")
+    assert asked[0].url.path == "/v1/jobs/job-1/explain"
+
+
+def test_a_plan_is_shown_beside_run_now(asked: list[httpx.Request]) -> None:
+    shown = run("plan", "show")
+
+    assert len(asked) == 1
+    for part in ("plan 7", "within 1.20%", "late: job-9", "2026-07-01 16:00Z", "-2.50"):
+        assert part in shown
+
+
+def test_a_what_if_asks_for_what_was_given(asked: list[httpx.Request]) -> None:
+    given = ("--gpus", "london=4", "--deadline", "job-1=2026-07-01T15:00:00Z")
+    shown = run("plan", "what-if", "--plan", "7", *given, "--carbon-price", "100")
+
+    assert json.loads(asked[0].content) == {
+        "gpus": {"london": 4},
+        "deadlines": {"job-1": "2026-07-01T15:00:00Z"},
+        "carbon_caps_gco2_per_kwh": {},
+        "carbon_price_gbp_per_tco2": 100.0,
+    }
+    assert "jobs that would move: job-1" in shown
+    assert "+1.50" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "body"),
+    [
+        (["jobs", "ls"], PAGE),
+        (["plan", "show"], PLAN),
+        (["jobs", "explain", "job-1"], {"lines": ["because [/of] it"], "id": "job-1"}),
+    ],
+)
+@pytest.mark.usefixtures("asked")
+def test_json_is_what_gridflex_answered(arguments: list[str], body: object) -> None:
+    assert json.loads(run(*arguments, "--json")) == body
+
+
+@pytest.mark.parametrize("option", [["--gpus", "london"], ["--gpus", "london=many"]])
+@pytest.mark.usefixtures("asked")
+def test_a_pair_that_is_none_is_refused(option: list[str]) -> None:
+    with pytest.raises(ContractError, match="--gpus"):
+        run("plan", "what-if", *option)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (InfeasibleError("never"), 5),
+        (ContractError("job [/x] does not exist"), 4),
+        (SourceError("away"), 3),
+        (GridFlexError("broken"), 1),
+    ],
+)
+def test_an_error_is_one_line_and_an_exit_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, code: int
+) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "app", fail)
+
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+
+    assert ended.value.code == code
+    assert capsys.readouterr().err == f"error: {error}\n"
+
+
+def test_check_shows_no_secret_and_fails_where_something_does_not_work(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GRIDFLEX_DATABASE_URL", "postgresql://me:hunter2@db/x")
+    monkeypatch.setenv("GRIDFLEX_HTTP__TOKEN", "s3cret")
+    monkeypatch.chdir(tmp_path)
+    results = [Check("database", is_ok=False, detail="no [/x]")]
+    monkeypatch.setattr(check, "run_checks", lambda _settings: results)
+
+    for arguments in (["check"], ["check", "--json"]):
+        result = CliRunner(env={"NO_COLOR": "1"}).invoke(cli.app, arguments)
+
+        assert result.exit_code == 1
+        assert "postgresql://me:***@db/x" in result.output
+        assert "no [/x]" in result.output
+        assert "hunter2" not in result.output
+        assert "s3cret" not in result.output
+
+
+async def test_a_check_says_what_it_found_or_why_not() -> None:
+    async def works() -> str:
+        return "PostgreSQL 18"
+
+    async def fails() -> str:
+        raise ImportError("install s3fs to access S3")
+
+    assert await check._try("a", works) == Check("a", is_ok=True, detail="PostgreSQL 18")
+    assert await check._try("b", fails) == Check(
+        "b", is_ok=False, detail="install s3fs to access S3"
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "says"),
+    [
+        ("postgresql://me:hunter2@127.0.0.1:1/x", SourceError, r"database at 127\.0\.0\.1:1"),
+        ("hunter2", ContractError, "database_url is not a URL"),
+    ],
+)
+def test_a_database_that_cannot_be_is_named_without_its_password(
+    url: str, kind: type[Exception], says: str
+) -> None:
+    with pytest.raises(kind, match=says) as raised:
+        database.ensure_database(Settings(database_url=url))
+
+    assert "hunter2" not in str(raised.value)
+
+
+class FakeRayClient:
+    """Takes or refuses jobs as Ray's own client would report it."""
+
+    failure: Exception | None = None
+    sent: dict[str, Any]
+
+    def __init__(self, _url: str) -> None:
+        if isinstance(self.failure, ConnectionError):
+            raise self.failure
+
+    def submit_job(self, **job: Any) -> str:  # noqa: ANN401 - any field
+        if self.failure:
+            raise self.failure
+        type(self).sent = job
+        return str(job["submission_id"] or "raysubmit_1")
+
+
+def test_submit_sends_metadata_under_our_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setattr(submitting, "JobSubmissionClient", FakeRayClient)
+
+    shown = run(
+        *("submit", "--tier", "T3", "--duration", "PT4H", "--gpus", "2", "--meta", "team=vision"),
+        *("--submission-id", "job-1", "--", "python", "train.py", "--name", "a b"),
+    )
+
+    assert "submitted job-1" in shown
+    assert FakeRayClient.sent == {
+        "entrypoint": "python train.py --name 'a b'",
+        "submission_id": "job-1",
+        "runtime_env": {},
+        "metadata": {
+            "gridflex.io/tier": "T3",
+            "gridflex.io/duration": "PT4H",
+            "gridflex.io/gpus": "2",
+            "gridflex.io/team": "vision",
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind"),
+    [
+        (ConnectionError("refused"), SourceError),
+        (RuntimeError("Request failed with status code 503: database"), SourceError),
+        (RuntimeError("Request failed with status code 400: tier"), ContractError),
+        (ValueError("no such folder"), ContractError),
+    ],
+)
+def test_what_rays_client_raises_is_said_in_our_own_errors(
+    monkeypatch: pytest.MonkeyPatch, failure: Exception, kind: type[Exception]
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    failing = type("Failing", (FakeRayClient,), {"failure": failure})
+    monkeypatch.setattr(submitting, "JobSubmissionClient", failing)
+
+    with pytest.raises(kind, match=str(failure)):
+        submitting.submit_job("http://gf.test", entrypoint=["a"], flexibility={})
+
+
+def test_a_meta_option_that_is_no_pair_is_wrong_usage() -> None:
+    result = CliRunner().invoke(cli.app, ["submit", "--meta", "team", "--", "a"])
+
+    assert result.exit_code == 2
