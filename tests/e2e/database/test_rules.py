@@ -28,6 +28,8 @@ GIVEN = (
     f"{JOB} ('live', 'running', {NOW}, '{{}}', '{{}}', NULL)",
     f"{JOB} ('over', 'succeeded', {NOW}, '{{}}', '{{}}', {NOW})",
     f"{ATTEMPT} ('live', 1, 'live', 'london', 'running', {NOW})",
+    f"{ATTEMPT} ('over', 1, 'over', 'london', 'decided', {NOW})",
+    f"UPDATE attempt SET state = 'ended', ended_at = {NOW}, outcome = 'lost' WHERE job_id = 'over'",
     f"{ENERGY} ('live', 1, {NOW}, 1800, 5.5, 'modelled')",
     f"{PLAN} ({NOW}, {NOW}, '', '{{}}', '{{}}')",
     f"{RUN} (1, 'held', {NOW}, 2, 'london', 2)",
@@ -59,10 +61,35 @@ REFUSED = {
     "an id on a cluster used twice": f"{ATTEMPT} ('held', 1, 'live', 'london', 'decided', {NOW})",
     "an attempt of no job": f"{ATTEMPT} ('ghost', 1, 'ghost', 'london', 'decided', {NOW})",
     "attempt number nought": f"{ATTEMPT} ('held', 0, 'held', 'london', 'decided', {NOW})",
-    "an end without an outcome": f"UPDATE attempt SET state = 'ended', ended_at = {NOW}",
-    "an outcome without an end": "UPDATE attempt SET outcome = 'lost', state = 'ended'",
-    "an unknown outcome": f"UPDATE attempt SET state = 'ended', ended_at = {NOW}, outcome = 'gone'",
-    "an unknown reason to stop": "UPDATE attempt SET stop_reason = 'boredom'",
+    "an end without an outcome": (
+        f"UPDATE attempt SET state = 'ended', ended_at = {NOW} WHERE job_id = 'live'"
+    ),
+    "an outcome without an end": (
+        "UPDATE attempt SET outcome = 'lost', state = 'ended' WHERE job_id = 'live'"
+    ),
+    "an unknown outcome": (
+        f"UPDATE attempt SET state = 'ended', ended_at = {NOW}, outcome = 'gone'"
+        " WHERE job_id = 'live'"
+    ),
+    "an unknown reason to stop": (
+        "UPDATE attempt SET stop_reason = 'boredom' WHERE job_id = 'live'"
+    ),
+    "an attempt that rises from the dead": (
+        "UPDATE attempt SET state = 'running', ended_at = NULL, outcome = NULL"
+        " WHERE job_id = 'over'"
+    ),
+    "another outcome of an attempt": "UPDATE attempt SET outcome = 'failed' WHERE job_id = 'over'",
+    "an attempt elsewhere": "UPDATE attempt SET site = 'slough' WHERE job_id = 'live'",
+    "an attempt of another id": "UPDATE attempt SET ray_id = 'x' WHERE job_id = 'live'",
+    "an attempt that is undone": "UPDATE attempt SET state = 'decided' WHERE job_id = 'live'",
+    "an attempt that is removed": "DELETE FROM attempt WHERE job_id = 'live'",
+    **{
+        f"{table} emptied": f"TRUNCATE {table} CASCADE"
+        for table in (
+            *("job", "attempt", "job_event", "plan", "plan_run"),
+            *("forecast", "observation", "raw_response", "energy"),
+        )
+    },
     "energy of no attempt": f"{ENERGY} ('held', 1, {NOW}, 1800, 5.5, 'modelled')",
     "energy twice": f"{ENERGY} ('live', 1, {NOW}, 900, 1.0, 'modelled')",
     "more than a half-hour": f"{ENERGY} ('live', 1, '2026-07-01T13:00Z', 1801, 5.5, 'modelled')",
@@ -91,6 +118,10 @@ ALLOWED = {
     "an ended job that is hidden": f"UPDATE job SET deleted_at = {NOW} WHERE id = 'over'",
     "an attempt that ends": (
         f"UPDATE attempt SET state = 'ended', ended_at = {NOW}, outcome = 'stopped'"
+        " WHERE job_id = 'live'"
+    ),
+    "an attempt that is asked to stop": (
+        "UPDATE attempt SET state = 'stopping' WHERE job_id = 'live'"
     ),
 }
 
