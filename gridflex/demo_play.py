@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
 TRAINING: Final = Path(__file__).parents[1] / "examples" / "plain"
+TALKATIVE: Final = ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging")
+"""Loggers of Ray's client that tell of every upload."""
+
 LOOK_EVERY_S: Final = 0.5
 GRACE: Final = 8 * HALF_HOUR
 """How long after the day jobs may still run before the demo gives up on them."""
@@ -61,7 +64,8 @@ async def play(
 
     half_hour_s = HALF_HOUR.total_seconds() / ports.clock.speed
     client = await asyncio.to_thread(JobSubmissionClient, system.url)
-    logging.getLogger("ray").setLevel(logging.WARNING)  # it tells of every upload otherwise
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
     async def submit(job: DemoJob) -> JobId:
         due = start.start + job.arrives * HALF_HOUR

@@ -22,7 +22,7 @@ PROMISES = {
 @pytest.fixture(scope="module")
 def outcome() -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.chaos.scenario"],
+        [sys.executable, "-m", "tests.short_demo", "--kill"],
         cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=600, check=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip

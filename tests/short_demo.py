@@ -1,0 +1,86 @@
+"""A short demo, with ``--kill`` one in which every agent is killed in every way; prints JSON.
+
+A process of its own, because Ray reads its token mode when it is first imported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from gridflex.adapters.database import ensure_database, psycopg_url
+from gridflex.agents.roles import GRID, ORCHESTRATOR, WORKLOAD
+from gridflex.demo import play_on
+from gridflex.demo_jobs import DemoJob
+from gridflex.demo_system import Cluster, DemoSystem, demo_system
+from gridflex.demo_view import Day
+from gridflex.halfhour import HalfHour
+from gridflex.jobs import Tier
+
+if TYPE_CHECKING:
+    from tests.chaos.killing import Outcome
+
+START = HalfHour(datetime(2024, 10, 11, 12, tzinfo=UTC))
+HALF_HOURS = 18
+CLUSTER = Cluster(gpus=24, fillable=16)
+
+# Arrival, GPUs, work and the time to finish, in half-hours. The first two would like to run
+# through the evening peak and have time to wait until it is over.
+JOBS = (
+    DemoJob(1, Tier.T3, 0.2, 8, 5, 17),
+    DemoJob(2, Tier.T2, 0.6, 8, 2, 16),
+    DemoJob(3, Tier.T4, 1.4, 8, 4, 16),
+    DemoJob(4, Tier.T0, 2.3, 4, 2, 8),
+    DemoJob(5, Tier.T1, 4.1, 8, 1),
+    DemoJob(6, Tier.T4, 5.2, 8, 3, 12),
+    DemoJob(7, Tier.T0, 7.4, 4, 1, 8),
+    DemoJob(8, Tier.T1, 9.3, 8, 1),
+    DemoJob(9, Tier.T0, 11.3, 4, 1, 6),
+    DemoJob(10, Tier.T1, 12.2, 8, 1),
+)
+
+
+def main(*, kill: bool) -> None:
+    """Play it."""
+    console = Console(stderr=True)
+    with demo_system(START, half_hour_s=None, cluster=CLUSTER, say=console.print) as system:
+        day = Day(START, HALF_HOURS, len(JOBS), CLUSTER.gpus)
+        with _kills(system) if kill else _no_kills() as outcomes:
+            report = asyncio.run(play_on(system, JOBS, day, console))
+    body = {"kills": [asdict(outcome) for outcome in outcomes]}
+    json.dump(body | {"report": json.loads(report.as_json())}, sys.stdout)
+
+
+@contextmanager
+def _no_kills() -> Iterator[list[Outcome]]:
+    yield []
+
+
+@contextmanager
+def _kills(system: DemoSystem) -> Iterator[list[Outcome]]:
+    # Only now may Ray be imported: its token mode is that of the environment.
+    from tests.chaos.killing import How, Kill, Moment, killing  # noqa: PLC0415
+
+    kills = (
+        Kill(WORKLOAD, How.SIGKILL, Moment.DISPATCHING),
+        Kill(ORCHESTRATOR, How.SIGKILL, Moment.SUBMITTED),
+        Kill(GRID, How.SIGKILL, Moment.POLLED),
+        Kill(WORKLOAD, How.RAY_KILL, Moment.DISPATCHING),
+        Kill(ORCHESTRATOR, How.RAY_KILL, Moment.PLANNED),
+        Kill(GRID, How.RAY_KILL, Moment.POLLED),
+        Kill(WORKLOAD, How.SIGKILL, Moment.PAUSING),
+    )
+    with killing(kills, psycopg_url(ensure_database(system.settings))) as outcomes:
+        yield outcomes
+
+
+if __name__ == "__main__":
+    main(kill="--kill" in sys.argv)
