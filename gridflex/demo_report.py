@@ -66,6 +66,7 @@ class DemoReport:
         redone_batches: Training steps that jobs had to do again after a pause.
         batches: All training steps.
         promises: Kept or not.
+        jobs: All jobs with their attempts.
         demo_s: Wall seconds the whole demo took.
     """
 
@@ -84,6 +85,7 @@ class DemoReport:
     redone_batches: int
     batches: int
     promises: tuple[Promise, ...]
+    jobs: tuple[Job, ...]
     demo_s: float = 0.0
 
     @property
@@ -129,10 +131,11 @@ class DemoReport:
             "redone_batches": self.redone_batches,
             "batches": self.batches,
             "promises": [asdict(promise) for promise in self.promises],
+            "jobs": [_job(job) for job in self.jobs],
             "figures": self.figures(),
             "comes_from": COMES_FROM | {"price and carbon intensity": self.grid_origin},
         }
-        return json.dumps(body)
+        return json.dumps(body, default=str)
 
 
 COMES_FROM: Final = {
@@ -220,6 +223,7 @@ async def collect(
                 submitted, jobs, runs, done, speed=ports.clock.speed, start_s=system.start_s
             )
         ),
+        jobs=tuple(jobs),
     )
 
 
@@ -358,4 +362,22 @@ def _row(row: Row) -> dict[str, Any]:
         "mean_wait_now_s": row.mean_wait_now.total_seconds(),
         "pauses": row.pauses,
         "redone_s": row.redone.total_seconds(),
+    }
+
+
+def _job(job: Job) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "state": job.state,
+        "submitted_at": job.submitted_at,
+        "deadline": job.flexibility.deadline,
+        "attempts": [
+            {
+                "decided_at": attempt.decided_at,
+                "started_at": attempt.started_at,
+                "ended_at": attempt.ended_at,
+                "outcome": attempt.outcome,
+            }
+            for attempt in job.attempts
+        ],
     }

@@ -47,7 +47,8 @@ TRIAL_JOBS: Final = 3
 LEAST_HALF_HOUR_S: Final = 5.0
 MOST_HALF_HOUR_S: Final = 15.0
 START_SHARE: Final = 0.6
-"""A job's start may take this share of a half-hour, so that it does not shift the result."""
+"""A job's start may take this share of a half-hour, so that it does not shift the result; the
+planner reckons with all of it."""
 
 TRIAL_POLL_S: Final = 0.1
 ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
@@ -130,7 +131,7 @@ def demo_system(
         say("a few trial jobs, to see how long Ray takes to start one here")
         start_s = asyncio.run(_start_s(settings))
         pace_s = half_hour_s or _pace_s(start_s)
-        values |= _timing(start, half_hour_s=pace_s, start_s=start_s)
+        values |= _timing(start, half_hour_s=pace_s, lead_s=LEAD_S + LEAD_PER_START * start_s)
         say("grid data server")
         grid_pid, grid_url = launch.start_grid_sandbox(_settings(values))
         stack.callback(processes.end, grid_pid)
@@ -172,9 +173,9 @@ def _values(state: Path, ports: _Ports, cluster: Cluster) -> dict[str, Any]:
     }
 
 
-def _timing(start: HalfHour, *, half_hour_s: float, start_s: float) -> dict[str, Any]:
+def _timing(start: HalfHour, *, half_hour_s: float, lead_s: float) -> dict[str, Any]:
     speed = HALF_HOUR.total_seconds() / half_hour_s
-    begins = datetime.now(UTC) + timedelta(seconds=LEAD_S + LEAD_PER_START * start_s)
+    begins = datetime.now(UTC) + timedelta(seconds=lead_s)
     return {
         "clock": {
             "speed": speed,
@@ -184,7 +185,7 @@ def _timing(start: HalfHour, *, half_hour_s: float, start_s: float) -> dict[str,
         "planner": {
             "budget_s": half_hour_s / 10,
             "horizon_half_hours": 48,
-            "restart_s": min(start_s, START_SHARE * half_hour_s) * speed,
+            "restart_s": START_SHARE * HALF_HOUR.total_seconds(),
         },
     }
 
