@@ -11,8 +11,8 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Protocol
+from datetime import datetime, timedelta
+from typing import Final, Protocol
 
 from gridflex.adapters.job_store import JobStore
 from gridflex.adapters.plan_store import PlanStore, StoredPlan
@@ -34,6 +34,9 @@ from gridflex.settings import PlannerSettings
 from gridflex.signals import NATIONAL
 
 log = logging.getLogger(__name__)
+
+REPORT_LAG: Final = timedelta(seconds=10)
+"""Wall time in which a cluster's count of busy GPUs catches up; Ray renews it every 5 s."""
 
 
 class Capacity(Protocol):
@@ -101,6 +104,7 @@ class Orchestrator:
         sites: The sites, the default one first.
         settings: Weights and limits.
         promises: Jobs that contracts have fixed; None if nothing is sold.
+        report_lag: How long a cluster may go on reporting the GPUs of a run that has ended.
     """
 
     def __init__(
@@ -113,6 +117,7 @@ class Orchestrator:
         sites: Sequence[Site],
         settings: PlannerSettings,
         promises: Promises | None = None,
+        report_lag: timedelta = REPORT_LAG,
     ) -> None:
         self._jobs = jobs
         self._plans = plans
@@ -121,6 +126,7 @@ class Orchestrator:
         self._sites = tuple(sites)
         self._settings = settings
         self._promises = promises
+        self._report_lag = report_lag
 
     async def tick(self, now: datetime, *, reason: str) -> OrchestratorReport:
         """Make a plan from the next half-hour on; commit it if it decides something new.
@@ -192,19 +198,20 @@ class Orchestrator:
                 now, start=start, half_hours=half_hours, region=site.postcode or NATIONAL
             )
             try:
-                other = await self._other_gpus(site, jobs)
+                other = await self._other_gpus(site, jobs, since=now - self._report_lag)
             except SourceError as error:
                 unreachable[site.name] = str(error)
                 other = 0
             states.append(SiteState(site, price.values, intensity.values, other))
         return states, unreachable
 
-    async def _other_gpus(self, site: Site, jobs: Sequence[Job]) -> int:
+    async def _other_gpus(self, site: Site, jobs: Sequence[Job], *, since: datetime) -> int:
         used = (await self._clusters[site.name].gpus()).used or 0
+        ended = await self._jobs.ended_since(since)
         ours = sum(
             job.flexibility.gpus
-            for job in jobs
-            if job.live_attempt and job.live_attempt.site == site.name
+            for job in (*jobs, *ended)
+            if _ran_since(job, site=site.name, since=since)
         )
         return max(0, math.ceil(used) - ours)
 
@@ -228,6 +235,13 @@ class Orchestrator:
             result=result_record(plan),
             inputs=problem_record(problem),
         )
+
+
+def _ran_since(job: Job, *, site: str, since: datetime) -> bool:
+    return any(
+        attempt.site == site and (attempt.ended_at is None or attempt.ended_at >= since)
+        for attempt in job.attempts
+    )
 
 
 def _as_runs(

@@ -20,7 +20,7 @@ from gridflex.adapters.beckn_keys import BecknKeys
 from gridflex.adapters.beckn_store import BecknStore
 from gridflex.adapters.tables import EnergyRow
 from gridflex.agents.grid import Grid
-from gridflex.agents.orchestrator import Orchestrator, Position
+from gridflex.agents.orchestrator import REPORT_LAG, Orchestrator, Position
 from gridflex.agents.ports import Ports
 from gridflex.beckn.buying import Buyer, BuyingPolicy, Expected, Outlook, discovery
 from gridflex.beckn.delivery import Courier, Transport
@@ -385,6 +385,7 @@ async def build_planner(ports: Ports) -> Orchestrator:
         sites=await ports.sites(),
         settings=ports.settings.planner,
         promises=BecknStore(ports.engine),
+        report_lag=REPORT_LAG * ports.clock.speed,
     )
 
 
