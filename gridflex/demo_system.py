@@ -36,7 +36,7 @@ from gridflex.planning.warm_up import warm_up
 from gridflex.sandbox.grid.app import CONTROL_PATH, ELEXON_PATH, OCTOPUS_PATH
 from gridflex.settings import Settings, parse_settings
 
-LEAD_S: Final = 10.0
+LEAD_S: Final = 15.0
 LEAD_PER_START: Final = 6.0
 """Wall time before the day begins, in which grid server, Serve and agents start: so many
 seconds, and so many times what a job's start takes."""

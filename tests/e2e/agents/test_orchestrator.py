@@ -9,6 +9,7 @@ import pytest
 from gridflex.errors import StaleDataError
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import Flexibility, JobId, JobState, Tier
+from gridflex.lifecycle import Outcome
 from gridflex.planning.record import problem_from_record
 from tests.e2e.world import FLEXIBLE, HOUR, MINUTE, NOON, ONE_SERVER, World
 
@@ -110,6 +111,28 @@ async def test_gpus_in_use_by_others_are_left_to_them_for_four_hours(world: Worl
 
     await world.replan()
 
+    assert (await planned(world))[0][0] >= "2026-07-01T16:30Z"
+
+
+async def test_gpus_of_a_run_that_has_just_ended_are_not_taken_for_those_of_others(
+    world: World,
+) -> None:
+    await world.forecast(price=[10.0] * 8 + [90.0] * 40, intensity=FLAT)
+    over = await world.submit("over")
+    await world.jobs.decide_attempt(over, site="london", at=NOON)
+    await world.jobs.attempt_ended(
+        over, 1, outcome=Outcome.SUCCEEDED, at=NOON + MINUTE, driver={}, started_at=NOON
+    )
+    await world.submit(flexibility=replace(CONTIGUOUS, gpus=8, min_gpus=8, max_gpus=8))
+    world.london.used_gpus = 2.0
+
+    world.pass_time(MINUTE + timedelta(seconds=5))
+    await world.replan()
+    at_once = await planned(world)
+    world.pass_time(timedelta(seconds=10))
+    await world.replan()
+
+    assert at_once[0][0] == "2026-07-01T12:30Z"
     assert (await planned(world))[0][0] >= "2026-07-01T16:30Z"
 
 
