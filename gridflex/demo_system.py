@@ -78,6 +78,7 @@ class DemoSystem:
     Args:
         settings: Its settings.
         url: Where GridFlex answers.
+        gcs_address: Where its Ray cluster is.
         grid_origin: ``recorded`` or ``simulated``.
         cluster: The modelled cluster.
         start_s: Wall seconds that the start of a Ray job takes here.
@@ -85,6 +86,7 @@ class DemoSystem:
 
     settings: Settings
     url: str
+    gcs_address: str
     grid_origin: str
     cluster: Cluster
     start_s: float
@@ -138,9 +140,11 @@ def demo_system(
         settings = _settings(values | _grid(grid_url))
         say("Serve and agents")
         stack.callback(launch.disconnect)
-        url = launch.start_serve(settings, gcs_address=f"127.0.0.1:{ports.gcs}")
+        gcs_address = f"127.0.0.1:{ports.gcs}"
+        url = launch.start_serve(settings, gcs_address=gcs_address)
+        launch.disconnect()  # a connected driver prints what other processes say
         stack.enter_context(_signals_as_interrupts())  # connecting to Ray has replaced them
-        yield DemoSystem(settings, url, _origin(grid_url), cluster, start_s)
+        yield DemoSystem(settings, url, gcs_address, _origin(grid_url), cluster, start_s)
 
 
 @dataclass(frozen=True, slots=True)

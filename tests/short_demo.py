@@ -78,7 +78,8 @@ def _kills(system: DemoSystem) -> Iterator[list[Outcome]]:
         Kill(GRID, How.RAY_KILL, Moment.POLLED),
         Kill(WORKLOAD, How.SIGKILL, Moment.PAUSING),
     )
-    with killing(kills, psycopg_url(ensure_database(system.settings))) as outcomes:
+    database_url = psycopg_url(ensure_database(system.settings))
+    with killing(kills, database_url, gcs_address=system.gcs_address) as outcomes:
         yield outcomes
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -93,8 +94,11 @@ class Outcome:
 
 
 @contextmanager
-def killing(kills: Sequence[Kill], database_url: str) -> Iterator[list[Outcome]]:
+def killing(
+    kills: Sequence[Kill], database_url: str, *, gcs_address: str
+) -> Iterator[list[Outcome]]:
     """Carry out the kills one after the other while the block runs; yields what came of them."""
+    ray.init(address=gcs_address, log_to_driver=False, logging_level=logging.WARNING)
     outcomes: list[Outcome] = []
     over = threading.Event()
     thread = threading.Thread(
@@ -106,6 +110,7 @@ def killing(kills: Sequence[Kill], database_url: str) -> Iterator[list[Outcome]]
     finally:
         over.set()
         thread.join()
+        ray.shutdown()
 
 
 def _kill_all(
