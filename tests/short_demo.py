@@ -28,12 +28,12 @@ from gridflex.jobs import Tier
 if TYPE_CHECKING:
     from tests.chaos.killing import Outcome
 
-START = HalfHour(datetime(2024, 10, 11, 12, tzinfo=UTC))
+START = HalfHour(datetime(2024, 10, 11, 17, tzinfo=UTC))
 HALF_HOURS = 18
 CLUSTER = Cluster(gpus=24, fillable=16)
 
-# Arrival, GPUs, work and the time to finish, in half-hours. The first two would like to run
-# through the evening peak and have time to wait until it is over.
+# Arrival, GPUs, work and the time to finish, in half-hours. It begins in the evening peak, and
+# those that may wait have time until it is over.
 JOBS = (
     DemoJob(1, Tier.T3, 0.2, 8, 5, 17),
     DemoJob(2, Tier.T2, 0.6, 8, 2, 16),
@@ -79,7 +79,12 @@ def _kills(system: DemoSystem) -> Iterator[list[Outcome]]:
         Kill(WORKLOAD, How.SIGKILL, Moment.PAUSING),
     )
     database_url = psycopg_url(ensure_database(system.settings))
-    with killing(kills, database_url, gcs_address=system.gcs_address) as outcomes:
+    with killing(
+        kills,
+        database_url,
+        gcs_address=system.gcs_address,
+        ray_url=system.settings.sites[0].ray_url,
+    ) as outcomes:
         yield outcomes
 
 

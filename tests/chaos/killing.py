@@ -95,14 +95,14 @@ class Outcome:
 
 @contextmanager
 def killing(
-    kills: Sequence[Kill], database_url: str, *, gcs_address: str
+    kills: Sequence[Kill], database_url: str, *, gcs_address: str, ray_url: str
 ) -> Iterator[list[Outcome]]:
     """Carry out the kills one after the other while the block runs; yields what came of them."""
     ray.init(address=gcs_address, log_to_driver=False, logging_level=logging.WARNING)
     outcomes: list[Outcome] = []
     over = threading.Event()
     thread = threading.Thread(
-        target=_kill_all, args=(kills, database_url, outcomes, over), name="killer"
+        target=_kill_all, args=(kills, database_url, ray_url, outcomes, over), name="killer"
     )
     thread.start()
     try:
@@ -114,13 +114,17 @@ def killing(
 
 
 def _kill_all(
-    kills: Sequence[Kill], database_url: str, outcomes: list[Outcome], over: threading.Event
+    kills: Sequence[Kill],
+    database_url: str,
+    ray_url: str,
+    outcomes: list[Outcome],
+    over: threading.Event,
 ) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
         for kill in kills:
             outcome = Outcome(kill.agent, kill.how.value, kill.moment.value)
             outcomes.append(outcome)
-            pid = _pid(kill.agent)
+            pid = _pid(kill.agent, ray_url)
             outcome.caught = _wait_for(kill.moment, connection, over)
             if not outcome.caught:
                 return
@@ -147,10 +151,12 @@ def _carry_out(kill: Kill, pid: int) -> None:
         ray.kill(ray.get_actor(kill.agent, namespace=NAMESPACE))
 
 
-def _pid(agent: str) -> int:
+def _pid(agent: str, ray_url: str) -> int:
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
-        alive = list_actors(filters=[("name", "=", agent), ("state", "=", "ALIVE")])
+        alive = list_actors(
+            address=ray_url, filters=[("name", "=", agent), ("state", "=", "ALIVE")]
+        )
         if alive and alive[0].pid:
             return int(alive[0].pid)
         time.sleep(0.2)
