@@ -19,9 +19,10 @@ from gridflex.adapters.ledger_feed import LedgerFeed
 from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.adapters.receipt_store import ReceiptStore
 from gridflex.adapters.tables import EnergyRow
+from gridflex.agents.counterfactual import RunNow
 from gridflex.agents.grid import USUAL_LEVEL_FROM
 from gridflex.errors import GridFlexError
-from gridflex.fleet import Site, dynamic_power_kw
+from gridflex.fleet import Site
 from gridflex.halfhour import HALF_HOUR, HalfHour
 from gridflex.jobs import JobId
 from gridflex.ledger.event import EventType
@@ -35,7 +36,7 @@ from gridflex.market.receipts import (
     draft_receipt,
     weakest,
 )
-from gridflex.report import Energy, QueuedJob, run_now_starts, spread
+from gridflex.report import Energy
 from gridflex.signals import NATIONAL, Origin, Series, Signal
 
 log = logging.getLogger(__name__)
@@ -137,9 +138,7 @@ class Bookkeeper:
         self._receipts = receipts
         self._jobs = jobs
         self._outturns = outturns
-        self._sites = {site.name: site for site in sites}
-        self._default = sites[0]
-        self._restart = restart
+        self._run_now = RunNow(sites, restart=restart)
 
     async def tick(self, now: datetime) -> BookkeeperReport:
         """Record what is new, issue the receipts that are due, and sign.
@@ -181,9 +180,9 @@ class Bookkeeper:
         have = await self._receipts.issued([job.id for job in over])
         due = [job for job in over if _started(job) and job.id not in have]
         issued, waiting = [], []
-        starts = run_now_starts(self._queue(ended), site_gpus=self._gpus()) if due else {}
+        at_once = self._run_now.energy(filter(_started, ended)) if due else {}
         for job in due:
-            record = await self._record_of(job, starts[job.id], now=now)
+            record = await self._record_of(job, at_once[job.id], now=now)
             if record is None:
                 waiting.append(str(job.id))
                 continue
@@ -191,40 +190,12 @@ class Bookkeeper:
             issued.append(str(job.id))
         return issued, waiting
 
-    def _queue(self, jobs: Sequence[Job]) -> list[QueuedJob]:
-        return [
-            QueuedJob(
-                job.id,
-                job.submitted_at,
-                self._unbroken(job),
-                min(job.flexibility.gpus, self._site(job).gpus),
-                self._site(job).name,
-            )
-            for job in jobs
-            if _started(job)
-        ]
-
-    def _gpus(self) -> dict[str, int]:
-        return {name: site.gpus for name, site in self._sites.items()}
-
-    def _site(self, job: Job) -> Site:
-        return self._sites.get(job.attempts[0].site, self._default)
-
-    def _unbroken(self, job: Job) -> timedelta:
-        """Return how long one unbroken run would have taken: without the starts in between."""
-        ran = job.run_time(job.ended_at or job.submitted_at)
-        starts = sum(1 for attempt in job.attempts if attempt.started_at)
-        return max(ran - self._restart * (starts - 1), timedelta(0))
-
-    async def _record_of(self, job: Job, run_now: datetime, *, now: datetime) -> JobRecord | None:
+    async def _record_of(self, job: Job, compared: Energy, *, now: datetime) -> JobRecord | None:
         readings = await self._jobs.energy([str(job.id)])
         if not _is_complete(job, readings):
             return None
-        site = self._site(job)
+        site = self._run_now.site(job)
         used = _by_half_hour(readings)
-        power_kw = dynamic_power_kw(job.flexibility, site, cpus=job.request.entrypoint_cpus)
-        unbroken = self._unbroken(job)
-        compared = spread(run_now, run_time=unbroken, power_kw=power_kw)
         price = await self._known(Signal.PRICE, [NATIONAL], used, compared, now)
         regions = [site.postcode, NATIONAL] if site.postcode else [NATIONAL]
         intensity = await self._known(Signal.INTENSITY, regions, used, compared, now)
@@ -234,7 +205,7 @@ class Bookkeeper:
         return JobRecord(
             job=job,
             half_hours=_uses(used, compared, price, intensity),
-            redone=job.run_time(job.ended_at or now) - unbroken,
+            redone=job.run_time(job.ended_at or now) - self._run_now.unbroken(job),
             energy=weakest(_ENERGY[row.method] for row in readings),
             grid=weakest(_GRID[one] for one in origins),
             grid_origin=", ".join(sorted(origins)),

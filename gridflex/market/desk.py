@@ -123,6 +123,17 @@ class TradingDesk:
         self._sendings: dict[str, _Sending] = {}
         self._sold: dict[tuple[str, date], Mapping[Key, Decimal]] = {}
 
+    def open(self, position: Position) -> None:
+        """Begin to trade a position.
+
+        Raises:
+            ContractError: It is open already.
+        """
+        key = (position.unit, position.half_hour)
+        if key in self._positions:
+            raise ContractError(f"{position.unit} {position.half_hour} is traded already")
+        self._positions[key] = position
+
     @property
     def positions(self) -> tuple[Position, ...]:
         """All positions, by half-hour and unit."""

@@ -9,7 +9,7 @@ import pytest
 from gridflex.adapters.market_files import MarketFolder
 from gridflex.errors import ContractError, SourceError
 from gridflex.market.desk import OutgoingFile
-from gridflex.market.ports import Mailbox
+from gridflex.market.trading import Mailbox
 
 FILE = OutgoingFile("VT000000000001", b"AAA|\n")
 

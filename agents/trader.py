@@ -1,0 +1,314 @@
+"""Trader: sells what the plan leaves free before gate closure, and settles what was delivered.
+
+A half-hour's expected import is what all jobs known by then would use, had each run at once. It
+is committed before the gate closes, with the activity notice and the sale; what new jobs then
+change is imbalance. Volumes go to the ledger before they go to anybody else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Final, Protocol
+
+from gridflex.adapters.job_store import JobStore
+from gridflex.adapters.plan_store import PlanStore
+from gridflex.agents.counterfactual import RunNow
+from gridflex.halfhour import HalfHour
+from gridflex.market.artefacts import (
+    ActivityNotice,
+    ContractNotice,
+    DeliveredVolumes,
+    ExpectedVolumes,
+    PairDelivery,
+)
+from gridflex.market.attribution import Contribution
+from gridflex.market.compensation import CompensationPolicy, ReferencePrice
+from gridflex.market.position import Position
+from gridflex.market.reconciliation import Trade
+from gridflex.market.records import settlement_event, trade_event
+from gridflex.market.registry import BaselineIndicator, MsidPair, UnitId
+from gridflex.market.runs import Run
+from gridflex.market.selling import Outlook, SalePolicy, decide_sale
+from gridflex.market.settlement import (
+    AccountPeriod,
+    PairPeriod,
+    SoldVolume,
+    SystemPrice,
+    UnitPeriod,
+)
+from gridflex.market.trading import Ledger, Trading
+from gridflex.market.volumes import (
+    HOURS_PER_HALF_HOUR,
+    KWH_PER_MWH,
+    ExportMWh,
+    ImportMWh,
+    Rounding,
+)
+from gridflex.units import energy_kwh
+
+LOOK_BACK: Final = timedelta(days=2)
+LEAD: Final = 3
+"""Half-hours ahead: the first whose gate closes within the next half-hour, not before."""
+
+
+@dataclass(frozen=True, slots=True)
+class TradedSite:
+    """Whose flexibility is sold, and for which Energy Account.
+
+    Args:
+        account: The trading party.
+        unit: Its Secondary BM Unit.
+        pair: The site's boundary meters, with a submitted baseline.
+        gsp_group: Letter of the distribution region.
+        supplier: Who supplies the site.
+        authorisation: Under which contract notices are sent.
+    """
+
+    account: str
+    unit: UnitId
+    pair: MsidPair
+    gsp_group: str
+    supplier: str
+    authorisation: str
+
+
+class Exchange(Protocol):
+    """Where energy is sold."""
+
+    def sell(
+        self, *, first: HalfHour, half_hours: int, mw: Decimal, limit_gbp_per_mwh: Decimal
+    ) -> Trade | None:
+        """Sell a block; None if it is not taken at the limit."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What is known of prices when a sale is decided.
+
+    Args:
+        sale_gbp_per_mwh: At which energy of the half-hour can be sold now.
+        system_gbp_per_mwh: Equally likely system prices.
+    """
+
+    sale_gbp_per_mwh: Decimal
+    system_gbp_per_mwh: tuple[Decimal, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sold:
+    """One half-hour that was traded.
+
+    Args:
+        half_hour: When.
+        expected: Import without flexibility, as committed.
+        planned: Import by the plan of that time.
+        trade: The sale; None if none was worth it or taken.
+    """
+
+    half_hour: HalfHour
+    expected: ImportMWh
+    planned: ImportMWh
+    trade: Trade | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a settlement is computed by.
+
+    Args:
+        policy: Rule of supplier compensation.
+        reference_price: For it.
+        run: Which settlement run.
+    """
+
+    policy: CompensationPolicy
+    reference_price: ReferencePrice
+    run: Run = Run.SF
+
+
+class Trader:
+    """Trades one site.
+
+    Args:
+        site: Whose flexibility.
+        trading: Sends the messages.
+        ledger: Where trades and settlements are recorded.
+        exchange: Where to sell.
+        jobs: Jobs and their readings.
+        plans: What is planned.
+        run_now: What jobs would do without flexibility.
+        policy: Weight of risk.
+    """
+
+    def __init__(
+        self,
+        site: TradedSite,
+        *,
+        trading: Trading,
+        ledger: Ledger,
+        exchange: Exchange,
+        jobs: JobStore,
+        plans: PlanStore,
+        run_now: RunNow,
+        policy: SalePolicy,
+    ) -> None:
+        self._site = site
+        self._trading = trading
+        self._ledger = ledger
+        self._exchange = exchange
+        self._jobs = jobs
+        self._plans = plans
+        self._run_now = run_now
+        self._policy = policy
+        self._rounding = Rounding()
+        self._tried: set[HalfHour] = set()
+        self._sold: dict[HalfHour, Sold] = {}
+
+    @property
+    def sold(self) -> tuple[Sold, ...]:
+        """What was traded, in order of time."""
+        return tuple(self._sold[key] for key in sorted(self._sold))
+
+    async def tick(self, now: datetime, *, prices: Mapping[HalfHour, Prices]) -> Sold | None:
+        """Trade the half-hour whose gate closes next; once each.
+
+        Args:
+            now: GridFlex time.
+            prices: Of the half-hours that may be traded.
+
+        Raises:
+            SourceError: The database or the mailbox cannot be reached.
+        """
+        await self._trading.collect(now=now)
+        self._trading.send_again(now=now)
+        half_hour = HalfHour.containing(now) + LEAD
+        if half_hour in self._tried or half_hour not in prices:
+            return None
+        self._tried.add(half_hour)
+        expected, planned = await self._volumes(half_hour, now)
+        reduction = (expected - planned).mwh
+        if reduction < self._policy.lot_mwh:
+            return None
+        outlook = Outlook(
+            (reduction,), prices[half_hour].system_gbp_per_mwh, prices[half_hour].sale_gbp_per_mwh
+        )
+        sale = decide_sale(outlook, self._policy, rounding=self._rounding)
+        await self._commit(half_hour, expected, reduction, now)
+        trade = await self._sell(half_hour, sale.mwh, now) if sale.mwh > 0 else None
+        await self._trading.collect(now=now)
+        self._sold[half_hour] = Sold(half_hour, expected, planned, trade)
+        return self._sold[half_hour]
+
+    async def _volumes(self, half_hour: HalfHour, now: datetime) -> tuple[ImportMWh, ImportMWh]:
+        jobs = [*await self._jobs.ended_since(now - LOOK_BACK), *await self._jobs.open_jobs()]
+        at_once = self._run_now.energy(jobs)
+        expected = sum(energy.get(half_hour, 0.0) for energy in at_once.values())
+        orders = await self._plans.orders(half_hour)
+        planned = 0.0
+        for job in jobs:
+            run = orders.runs.get(job.id)
+            if run is not None and job.ended_at is None:
+                share = run.gpus / max(job.flexibility.gpus, 1) * run.power_cap_fraction
+                planned += energy_kwh(self._run_now.power_kw(job) * share)
+        return self._import(expected), self._import(planned)
+
+    def _import(self, kwh: float) -> ImportMWh:
+        return ImportMWh(self._rounding.volume(Decimal(repr(kwh)) / KWH_PER_MWH))
+
+    async def _commit(
+        self, half_hour: HalfHour, expected: ImportMWh, reduction: Decimal, now: datetime
+    ) -> None:
+        unit, share = self._site.unit, self._policy.sale_fraction
+        self._trading.desk.open(
+            Position(unit, half_hour, BaselineIndicator.SUBMITTED, reduction, share)
+        )
+        volumes = {unit: {half_hour: expected.as_export()}}
+        await self._trading.submit(ExpectedVolumes(volumes), now=now)
+        await self._trading.submit(ActivityNotice(half_hour, {unit: True}), now=now)
+
+    async def _sell(self, half_hour: HalfHour, mwh: Decimal, now: datetime) -> Trade | None:
+        trade = self._exchange.sell(
+            first=half_hour,
+            half_hours=1,
+            mw=mwh / HOURS_PER_HALF_HOUR,
+            limit_gbp_per_mwh=Decimal(0),
+        )
+        if trade is None:
+            return None
+        await self._ledger.append([trade_event(trade)], now=now)
+        notice = ContractNotice(trade.id, self._site.authorisation, {half_hour: trade.mwh})
+        await self._trading.submit(notice, now=now)
+        return trade
+
+    async def deliver(self, metered: Mapping[HalfHour, ImportMWh], *, now: datetime) -> None:
+        """Notify what was delivered in each traded half-hour, by settlement day."""
+        days: dict[object, dict[HalfHour, ExportMWh]] = {}
+        for one in self.sold:
+            deviation = (one.expected - metered[one.half_hour]).mwh
+            volume = ExportMWh(self._rounding.volume(deviation))
+            days.setdefault(one.half_hour.settlement[0], {})[one.half_hour] = volume
+        for volumes in days.values():
+            site = self._site
+            delivery = PairDelivery(site.gsp_group, site.unit, site.pair, volumes)
+            await self._trading.submit(DeliveredVolumes((delivery,)), now=now)
+        await self._trading.collect(now=now)
+
+    async def settle(
+        self,
+        metered: Mapping[HalfHour, ImportMWh],
+        *,
+        system_price: Mapping[HalfHour, Decimal],
+        contributions: Sequence[Contribution],
+        rules: Rules,
+        now: datetime,
+    ) -> list[int]:
+        """Settle every traded half-hour, record it, and return the places in the ledger."""
+        events = [
+            settlement_event(
+                self._period(one, metered[one.half_hour], system_price[one.half_hour], rules),
+                contributions=[c for c in contributions if c.half_hour == one.half_hour],
+            )
+            for one in self.sold
+        ]
+        return await self._ledger.append(events, now=now)
+
+    def _period(
+        self, sold: Sold, metered: ImportMWh, system_gbp_per_mwh: Decimal, rules: Rules
+    ) -> AccountPeriod:
+        position = self._trading.desk.position(self._site.unit, sold.half_hour)
+        delivered = self._rounding.volume((sold.expected - metered).mwh)
+        pair = PairPeriod(
+            meter=self._site.pair.import_msid,
+            supplier=self._site.supplier,
+            indicator=BaselineIndicator.SUBMITTED,
+            metered=metered,
+            delivered=ExportMWh(delivered),
+        )
+        trades = []
+        if sold.trade is not None:
+            trades.append(
+                SoldVolume(
+                    trade=sold.trade.id,
+                    mwh=sold.trade.mwh,
+                    price_gbp_per_mwh=sold.trade.price_gbp_per_mwh,
+                    is_notified=position.sold_mwh > 0,
+                )
+            )
+        return AccountPeriod(
+            account=self._site.account,
+            half_hour=sold.half_hour,
+            run=rules.run,
+            units=(
+                UnitPeriod(
+                    self._site.unit, position.counts, sold.expected.as_export(), pairs=(pair,)
+                ),
+            ),
+            sold=tuple(trades),
+            system_price=SystemPrice.single(system_gbp_per_mwh),
+            reference_price=rules.reference_price,
+            policy=rules.policy,
+        )

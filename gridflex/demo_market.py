@@ -1,0 +1,323 @@
+"""The demo's market: what the plan leaves free is sold, settled, proved and billed.
+
+Exchange, central agents, boundary meter and system price are *simulated* and say so; messages,
+deadlines, ledger, settlement, receipts and invoice are the real ones. P415 began on 7 November
+2024; an earlier day is settled as if it had been in force.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import tempfile
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from gridflex.adapters import elexon
+from gridflex.adapters.grid_store import GridStore
+from gridflex.adapters.ledger_files import export_ledger
+from gridflex.adapters.ledger_key import LedgerKey
+from gridflex.agents.counterfactual import RunNow
+from gridflex.agents.ports import Ports
+from gridflex.agents.trader import LEAD, Prices, Rules, TradedSite, Trader
+from gridflex.errors import GridFlexError, SourceError
+from gridflex.halfhour import HalfHour
+from gridflex.jobs import JobId
+from gridflex.ledger.event import EventType
+from gridflex.ledger.verify.folder import Report, verify_ledger
+from gridflex.ledger.verify.receipts import verify_receipt
+from gridflex.lifecycle import Job
+from gridflex.market.artefacts import ArtefactKind, Channel
+from gridflex.market.attribution import Contribution
+from gridflex.market.billing import Month
+from gridflex.market.book import settle_book
+from gridflex.market.compensation import MutualisedP415, ReferencePrice
+from gridflex.market.desk import OutgoingFile, TradingDesk
+from gridflex.market.invoice import Document
+from gridflex.market.monthly import BillingContract, PartyFile, monthly_bill
+from gridflex.market.receipts import IssuedReceipt
+from gridflex.market.records import book_of, invoice_event, replay
+from gridflex.market.registry import Msid, MsidPair, UnitId
+from gridflex.market.runs import Run, payment_day
+from gridflex.market.selling import SalePolicy
+from gridflex.market.trading import Trading
+from gridflex.market.volumes import ImportMWh, Rounding
+from gridflex.market.working_days import WorkingCalendar, england_and_wales
+from gridflex.sandbox.market import SimulatedAgents, SimulatedExchange
+from gridflex.signals import NATIONAL, Signal
+
+log = logging.getLogger(__name__)
+
+ACCOUNT: Final = "GRIDFLEX"
+AUTHORISATION: Final = "ECVNAA0001"
+SITE: Final = TradedSite(
+    account=ACCOUNT,
+    unit=UnitId("V__CDEMO001"),
+    pair=MsidPair(Msid("1200012345679")),
+    gsp_group="C",
+    supplier="SUPPLY",
+    authorisation=AUTHORISATION,
+)
+CHANNELS: Final = {
+    ArtefactKind.WMAN: Channel("VT", ACCOUNT, "EC", "ECVAA", "SIML"),
+    ArtefactKind.SEV: Channel("VP", ACCOUNT, "SV", "SVAA", "SIML"),
+    ArtefactKind.ECVN: Channel("EN", ACCOUNT, "EC", "ECVAA", "SIML"),
+    ArtefactKind.DVN: Channel("VP", ACCOUNT, "SV", "SVAA", "SIML"),
+}
+LOT_MW: Final = Decimal("0.002")
+DEPTH_MW: Final = Decimal(1)
+POLICY: Final = SalePolicy(sale_fraction=Decimal("0.8"))
+PRICE_HISTORY: Final = 48
+LOOK_EVERY_S: Final = 0.5
+RECEIPT_WAIT_S: Final = 60.0
+SCRP: Final = ReferencePrice(Decimal("89.47"), is_official=False)
+"""The quarter after P415 began for which a figure is known (docs/settlement.md)."""
+
+
+@dataclass(frozen=True, slots=True)
+class MarketReport:
+    """What the market part of the demo came to.
+
+    Args:
+        traded: Half-hours that were traded.
+        sold_mwh: Sold in all.
+        delivered_mwh: Deviation in all.
+        net_gbp: Net of the trading party, after imbalance.
+        settled_again: Settlements that gave the same bytes when run again from the ledger.
+        ledger: What the offline verifier found.
+        receipts: How many receipts verified offline.
+        invoices: Bills of the month.
+    """
+
+    traded: int
+    sold_mwh: Decimal
+    delivered_mwh: Decimal
+    net_gbp: Decimal
+    settled_again: int
+    ledger: Report
+    receipts: int
+    invoices: tuple[Document, ...]
+
+
+class SimulatedCentre:
+    """Central agents in this process, as a mailbox."""
+
+    def __init__(self, agents: SimulatedAgents, ports: Ports) -> None:
+        self._agents = agents
+        self._clock = ports.clock
+        self._waiting: deque[bytes] = deque()
+
+    def send(self, file: OutgoingFile) -> None:
+        """Deliver a file at once and keep the answers."""
+        self._waiting += self._agents.deliver(file.payload, now=self._clock.now())
+
+    def collect(self) -> Iterator[bytes]:
+        """Yield the answers."""
+        while self._waiting:
+            yield self._waiting.popleft()
+
+
+class DemoMarket:
+    """Trades the demo's site beside its day, and closes the books after it.
+
+    Args:
+        ports: Database, clock and stores of the system.
+        run_now: What jobs would do without flexibility.
+        day: Settlement day on which the demo begins.
+    """
+
+    def __init__(self, ports: Ports, run_now: RunNow, *, day: date) -> None:
+        self._ports = ports
+        self._run_now = run_now
+        self._calendar = _calendar(day)
+        self._offers: dict[HalfHour, Decimal] = {}
+        keys = {AUTHORISATION: "simulated"}
+        agents = SimulatedAgents(
+            units=[SITE.unit],
+            keys=keys,
+            meters=[int(SITE.pair.import_msid)],
+            calendar=self._calendar,
+        )
+        desk = TradingDesk([], channels=CHANNELS, keys=keys, calendar=self._calendar)
+        self._trader = Trader(
+            SITE,
+            trading=Trading(desk, ledger=ports.ledger, mailbox=SimulatedCentre(agents, ports)),
+            ledger=ports.ledger,
+            exchange=SimulatedExchange(self._offers, depth_mw=DEPTH_MW, lot_mw=LOT_MW),
+            jobs=ports.jobs,
+            plans=ports.plans,
+            run_now=run_now,
+            policy=POLICY,
+        )
+
+    async def trade(self) -> None:
+        """Trade half-hour after half-hour until cancelled."""
+        while True:
+            try:
+                now = self._ports.clock.now()
+                await self._trader.tick(now, prices=await self._prices(now))
+            except GridFlexError as error:
+                log.warning("the demo's market: %s", error)
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def close(self, jobs: Sequence[Job], *, gpus: int) -> MarketReport:
+        """Settle, wait for the receipts, bill, and verify everything offline.
+
+        Raises:
+            SourceError: A price, a receipt or the ledger is missing.
+            VerificationError: Something does not verify.
+        """
+        at_once = self._run_now.energy(jobs)
+        used = await self._used(jobs)
+        metered = {
+            one.half_hour: _mwh(sum(e.get(one.half_hour, 0.0) for e in used.values()))
+            for one in self._trader.sold
+        }
+        now = self._ports.clock.now
+        await self._trader.deliver(metered, now=now())
+        await self._trader.settle(
+            metered,
+            system_price=await self._system_prices(list(metered)),
+            contributions=_contributions(jobs, at_once, used, list(metered)),
+            rules=Rules(MutualisedP415(), SCRP),
+            now=now(),
+        )
+        documents = await self._bill(gpus)
+        receipts = await self._receipts(jobs)
+        return await self._verified(receipts, documents)
+
+    async def _prices(self, now: datetime) -> Mapping[HalfHour, Prices]:
+        half_hour = HalfHour.containing(now) + LEAD
+        _, price = await self._ports.grid.outlook(now, start=half_hour, half_hours=1)
+        sale = _gbp(price.values[0])
+        self._offers.setdefault(half_hour, sale)
+        history = await GridStore(self._ports.engine).outturn(
+            Signal.PRICE,
+            region=NATIONAL,
+            source=elexon.MARKET_INDEX,
+            start=HalfHour.containing(now) + -PRICE_HISTORY,
+            half_hours=PRICE_HISTORY,
+            known_at=now,
+        )
+        known = [_gbp(one) for one in history.values if np.isfinite(one)] if history else []
+        return {half_hour: Prices(sale, tuple(known) or (sale,))}
+
+    async def _system_prices(self, half_hours: Sequence[HalfHour]) -> dict[HalfHour, Decimal]:
+        """Return the market index as the system price, which the demo's grid has not."""
+        prices: dict[HalfHour, Decimal] = {}
+        for one in half_hours:
+            found = await GridStore(self._ports.engine).outturn(
+                Signal.PRICE,
+                region=NATIONAL,
+                source=elexon.MARKET_INDEX,
+                start=one,
+                half_hours=1,
+                known_at=self._ports.clock.now(),
+            )
+            if found is None or not np.isfinite(found.values[0]):
+                raise SourceError(f"no outturn of the price of {one}")
+            prices[one] = _gbp(found.values[0])
+        return prices
+
+    async def _used(self, jobs: Sequence[Job]) -> dict[JobId, dict[HalfHour, float]]:
+        used: dict[JobId, dict[HalfHour, float]] = {job.id: {} for job in jobs}
+        for row in await self._ports.jobs.energy([str(job.id) for job in jobs]):
+            of_job, half_hour = used[JobId(row.job_id)], HalfHour.containing(row.start)
+            of_job[half_hour] = of_job.get(half_hour, 0.0) + row.energy_kwh
+        return used
+
+    async def _bill(self, gpus: int) -> tuple[Document, ...]:
+        settled = await self._ports.ledger.find(EventType.SETTLEMENT_RUN)
+        book = book_of(one.event for one in settled)
+        if not book.periods:
+            return ()
+        last = max(one.half_hour for one in book.periods).settlement[0]
+        month = Month.of(last)
+        contract = BillingContract(
+            seller=PartyFile(name="GridFlex Ltd", address=("1 Example Street", "London")),
+            customer=PartyFile(name="Demo Data Centre Ltd", address=("2 Example Road", "Slough")),
+            account=ACCOUNT,
+            gpus={str(month): gpus},
+        )
+        bill = monthly_bill(
+            book,
+            contract=contract,
+            month=month,
+            known_on=payment_day(last, run=Run.SF, calendar=self._calendar),
+            calendar=self._calendar,
+            rounding=Rounding(),
+        )
+        events = [invoice_event(one) for one in bill.documents]
+        await self._ports.ledger.append(events, now=self._ports.clock.now())
+        return bill.documents
+
+    async def _receipts(self, jobs: Sequence[Job]) -> list[IssuedReceipt]:
+        """Wait until the bookkeeper has issued and signed a receipt for every job."""
+        found: dict[JobId, IssuedReceipt] = {}
+        for _ in range(int(RECEIPT_WAIT_S / LOOK_EVERY_S)):
+            for job in jobs:
+                if job.id not in found and (one := await self._ports.receipts.newest(job.id)):
+                    found[job.id] = one
+            if len(found) == len(jobs):
+                return list(found.values())
+            await asyncio.sleep(LOOK_EVERY_S)
+        missing = ", ".join(str(job.id) for job in jobs if job.id not in found)
+        raise SourceError(f"no receipt for {missing}")
+
+    async def _verified(
+        self, receipts: Sequence[IssuedReceipt], documents: tuple[Document, ...]
+    ) -> MarketReport:
+        settings = self._ports.settings
+        key = LedgerKey(settings.ledger_key_path, origin=settings.ledger.origin).signer.key
+        with tempfile.TemporaryDirectory(prefix="gridflex-demo-ledger-") as folder:
+            await export_ledger(self._ports.ledger, Path(folder))
+            checked = [verify_receipt(json.dumps(one.as_json()), keys=[key]) for one in receipts]
+            report = verify_ledger(Path(folder), keys=[key], receipts=checked)
+        entries = [one.event for one in await self._ports.ledger.find(EventType.SETTLEMENT_RUN)]
+        outcome = settle_book(book_of(entries))
+        return MarketReport(
+            traded=len(outcome.results),
+            sold_mwh=sum((one.sold_mwh for one in outcome.days), Decimal(0)),
+            delivered_mwh=sum((one.delivered_mwh for one in outcome.days), Decimal(0)),
+            net_gbp=sum((one.net_gbp for one in outcome.days), Decimal(0)),
+            settled_again=sum(one.is_same for one in replay(entries)),
+            ledger=report,
+            receipts=len(checked),
+            invoices=documents,
+        )
+
+
+def _contributions(
+    jobs: Sequence[Job],
+    at_once: Mapping[JobId, Mapping[HalfHour, float]],
+    used: Mapping[JobId, Mapping[HalfHour, float]],
+    half_hours: Sequence[HalfHour],
+) -> list[Contribution]:
+    made = []
+    for job in jobs:
+        for one in half_hours:
+            kwh = at_once[job.id].get(one, 0.0) - used[job.id].get(one, 0.0)
+            if reduction := _mwh(kwh).mwh:
+                team = job.flexibility.team or "-"
+                made.append(Contribution(one, str(job.id), team, None, reduction))
+    return made
+
+
+def _mwh(kwh: float) -> ImportMWh:
+    return ImportMWh(Rounding().volume(Decimal(repr(kwh)) / 1000))
+
+
+def _gbp(price: float) -> Decimal:
+    return Decimal(repr(round(float(price), 2)))
+
+
+def _calendar(day: date) -> WorkingCalendar:
+    return england_and_wales(day - timedelta(days=366), day + timedelta(days=4 * 366))

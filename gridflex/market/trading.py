@@ -1,0 +1,97 @@
+"""Sending market messages: first into the ledger, then on their way.
+
+What was recorded but not sent is sent when it is submitted again; what was sent was recorded. A
+message that may not be sent is not recorded either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol
+
+from gridflex.ledger.canonical import digest
+from gridflex.ledger.event import Event
+from gridflex.market.artefacts import Artefact
+from gridflex.market.desk import Key, OutgoingFile, TradingDesk
+from gridflex.market.feedback import Feedback
+from gridflex.market.idd import Receipt
+from gridflex.market.records import answer_event, artefact_event
+
+
+class Ledger(Protocol):
+    """Where messages are recorded; see `gridflex.adapters.ledger_store.LedgerStore`."""
+
+    async def append(self, events: Sequence[Event], *, now: datetime) -> list[int]:
+        """Record events and return their indexes; durable when this returns."""
+        ...
+
+
+class Mailbox(Protocol):
+    """Where files to central systems are handed over and theirs are collected."""
+
+    def send(self, file: OutgoingFile) -> None:
+        """Hand over a file whole, or not at all; the same file again changes nothing.
+
+        Raises:
+            SourceError: It could not be handed over.
+        """
+        ...
+
+    def collect(self) -> Iterator[bytes]:
+        """Yield the files that came in, oldest first, each once."""
+        ...
+
+
+class Trading:
+    """Drives a trading desk.
+
+    Args:
+        desk: Decides what may be sent and follows the answers.
+        ledger: Where every message is recorded before it is sent.
+        mailbox: To and from central systems.
+    """
+
+    def __init__(self, desk: TradingDesk, *, ledger: Ledger, mailbox: Mailbox) -> None:
+        self.desk = desk
+        self._ledger = ledger
+        self._mailbox = mailbox
+
+    async def submit(
+        self, artefact: Artefact, *, now: datetime, split: Mapping[Key, Decimal] | None = None
+    ) -> int:
+        """Record a message, send it, and return its place in the ledger.
+
+        Args:
+            artefact: What to say.
+            now: When; aware UTC.
+            split: See `TradingDesk.draft`.
+
+        Raises:
+            ContractError: It may not be sent; nothing was recorded.
+            SourceError: It was recorded but could not be handed over.
+        """
+        draft = self.desk.draft(artefact, now=now, split=split)
+        (index,) = await self._ledger.append([artefact_event(draft)], now=now)
+        self._mailbox.send(self.desk.issue(draft, ledger_index=index, now=now))
+        return index
+
+    async def collect(self, *, now: datetime) -> list[Receipt | Feedback]:
+        """Take the answers that came in, record them, and return them.
+
+        Raises:
+            ContractError: A file answers nothing that was sent, or breaks the format.
+        """
+        answers: list[Receipt | Feedback] = []
+        for payload in self._mailbox.collect():
+            taken = self.desk.take(payload, now=now)
+            events = [answer_event(one, file_sha256=digest(payload)) for one in taken]
+            await self._ledger.append(events, now=now)
+            answers += taken
+        return answers
+
+    def send_again(self, *, now: datetime) -> None:
+        """Send again the files without an answer that can still make a difference."""
+        for file in self.desk.send_again(now=now):
+            self._mailbox.send(file)

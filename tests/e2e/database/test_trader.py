@@ -1,0 +1,209 @@
+"""A sale from the plan to the settlement, with ledger and counterparties, on real PostgreSQL."""
+
+from collections import deque
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from gridflex.adapters.job_store import JobStore
+from gridflex.adapters.ledger_store import LedgerStore
+from gridflex.adapters.plan_store import PlanStore
+from gridflex.agents.counterfactual import RunNow
+from gridflex.agents.trader import Prices, Rules, TradedSite, Trader
+from gridflex.fleet import Site
+from gridflex.halfhour import HalfHour
+from gridflex.jobs import Flexibility, JobId, Tier
+from gridflex.lifecycle import JobRequest
+from gridflex.market.artefacts import ArtefactKind, Channel
+from gridflex.market.attribution import Contribution
+from gridflex.market.book import settle_book
+from gridflex.market.compensation import MutualisedP415, ReferencePrice
+from gridflex.market.desk import OutgoingFile, TradingDesk
+from gridflex.market.records import book_of, replay
+from gridflex.market.registry import Msid, MsidPair, UnitId
+from gridflex.market.selling import SalePolicy
+from gridflex.market.trading import Trading
+from gridflex.market.volumes import ImportMWh
+from gridflex.planning.plan import PlannedRun
+from gridflex.sandbox.market import Mishap, SimulatedAgents, SimulatedExchange
+from tests.unit.market.days import CALENDAR
+
+SIX = datetime(2026, 7, 1, 6, tzinfo=UTC)
+TRADED = HalfHour(SIX) + 3
+JOB = JobId("train-7")
+SITE = TradedSite(
+    account="GRIDFLEX",
+    unit=UnitId("V__CGRID001"),
+    pair=MsidPair(Msid("1200012345679")),
+    gsp_group="C",
+    supplier="SUPPLY",
+    authorisation="AUTH000001",
+)
+CHANNELS = {
+    ArtefactKind.WMAN: Channel("VT", "GRIDFLEX", "EC", "ECVAA", "SIML"),
+    ArtefactKind.SEV: Channel("VP", "GRIDFLEX", "SV", "SVAA", "SIML"),
+    ArtefactKind.ECVN: Channel("EN", "GRIDFLEX", "EC", "ECVAA", "SIML"),
+    ArtefactKind.DVN: Channel("VP", "GRIDFLEX", "SV", "SVAA", "SIML"),
+}
+BIG = Flexibility(
+    tier=Tier.T3,
+    deadline=SIX + timedelta(hours=12),
+    duration=timedelta(hours=4),
+    duration_is_declared=True,
+    interruptible=True,
+    gpus=8,
+    min_gpus=8,
+    max_gpus=8,
+    power_kw=2000.0,
+)
+RULES = Rules(MutualisedP415(), ReferencePrice(Decimal("98.53"), is_official=False))
+
+
+class Centre:
+    """Simulated agents as a mailbox at a fixed instant."""
+
+    def __init__(self, agents: SimulatedAgents) -> None:
+        self.agents = agents
+        self.now = SIX
+        self._waiting: deque[bytes] = deque()
+
+    def send(self, file: OutgoingFile) -> None:
+        self._waiting += self.agents.deliver(file.payload, now=self.now)
+
+    def collect(self) -> Iterator[bytes]:
+        while self._waiting:
+            yield self._waiting.popleft()
+
+
+class Market:
+    """A trader, its stores and its counterparties; 1 MW for four hours is planned for 12:00."""
+
+    def __init__(
+        self, engine: AsyncEngine, mishaps: dict[ArtefactKind, list[Mishap | None]] | None = None
+    ) -> None:
+        self.jobs = JobStore(engine)
+        self.plans = PlanStore(engine)
+        self.ledger = LedgerStore(engine)
+        self.centre = Centre(
+            SimulatedAgents(
+                units=[SITE.unit],
+                keys={"AUTH000001": "SECRET"},
+                meters=[int(SITE.pair.import_msid)],
+                calendar=CALENDAR,
+                mishaps=mishaps,
+            )
+        )
+        desk = TradingDesk([], channels=CHANNELS, keys={"AUTH000001": "SECRET"}, calendar=CALENDAR)
+        self.trader = Trader(
+            SITE,
+            trading=Trading(desk, ledger=self.ledger, mailbox=self.centre),
+            ledger=self.ledger,
+            exchange=SimulatedExchange({TRADED: Decimal(140)}, depth_mw=Decimal(5)),
+            jobs=self.jobs,
+            plans=self.plans,
+            run_now=RunNow(
+                [Site("local", gpus=8, gpu_type="H100", marginal_pue=1.0)],
+                restart=timedelta(minutes=1),
+            ),
+            policy=SalePolicy(sale_fraction=Decimal("0.8"), lot_mwh=Decimal("0.05")),
+        )
+        self.prices = {TRADED: Prices(Decimal(140), (Decimal(100), Decimal(210)))}
+
+    async def plan(self, start: HalfHour) -> None:
+        await self.jobs.add(JOB, JobRequest("x"), BIG, submitted_at=SIX)
+        await self.plans.commit(
+            {JOB: (PlannedRun(JOB, "local", start, 8, 8),)},
+            made_at=SIX,
+            start=HalfHour(SIX),
+            reason="job",
+            result={},
+            inputs={},
+        )
+
+
+@pytest.fixture
+def market(engine: AsyncEngine) -> Market:
+    return Market(engine)
+
+
+async def test_what_the_plan_leaves_free_is_sold_before_the_gate_closes(market: Market) -> None:
+    await market.plan(HalfHour(SIX) + 12)
+
+    sold = await market.trader.tick(SIX, prices=market.prices)
+
+    assert sold is not None
+    assert sold.half_hour == TRADED
+    assert (sold.expected, sold.planned) == (ImportMWh(Decimal("1.0000")), ImportMWh(Decimal(0)))
+    assert sold.trade is not None
+    assert sold.trade.mwh == Decimal("0.8")
+    book = market.centre.agents.book
+    assert book.is_active(TRADED, SITE.unit)
+    assert book.contracted_mwh(TRADED) == Decimal("0.800")
+    kinds = [one.event["event_type"] for one in await market.ledger.find()]
+    assert kinds[:3] == ["sev.submitted", "wman.submitted", "contract.message"]
+    assert kinds.count("ecvn.submitted") == 1
+    assert "ack.received" in kinds
+
+
+async def test_a_half_hour_is_traded_once(market: Market) -> None:
+    await market.plan(HalfHour(SIX) + 12)
+    await market.trader.tick(SIX, prices=market.prices)
+
+    assert await market.trader.tick(SIX + timedelta(minutes=5), prices=market.prices) is None
+
+
+async def test_nothing_is_sold_where_the_plan_moves_nothing(market: Market) -> None:
+    await market.plan(HalfHour(SIX))
+
+    assert await market.trader.tick(SIX, prices=market.prices) is None
+    assert await market.ledger.size() == 0
+
+
+async def settle(market: Market, metered_mwh: str) -> Decimal:
+    metered = {TRADED: ImportMWh(Decimal(metered_mwh))}
+    market.centre.now = SIX + timedelta(hours=20)
+    await market.trader.deliver(metered, now=market.centre.now)
+    contribution = Contribution(TRADED, str(JOB), "vision", None, Decimal("0.9"))
+    await market.trader.settle(
+        metered,
+        system_price={TRADED: Decimal(210)},
+        contributions=[contribution],
+        rules=RULES,
+        now=market.centre.now,
+    )
+    entries = [one.event for one in await market.ledger.find()]
+    assert all(one.is_same for one in replay(entries))
+    (result,) = settle_book(book_of(entries)).results
+    assert book_of(entries).contributions == (contribution,)
+    return result.net_gbp
+
+
+async def test_what_was_delivered_is_settled_from_the_ledger(market: Market) -> None:
+    await market.plan(HalfHour(SIX) + 12)
+    await market.trader.tick(SIX, prices=market.prices)
+
+    # 1.0 expected and 0.1 metered: 0.9 delivered, 0.8 sold at 140, 0.1 paid at 210
+    assert await settle(market, "0.1") == Decimal("0.8") * 140 + Decimal("0.1") * 210
+    assert market.centre.agents.book.delivered[TRADED, 1200012345679].mwh == Decimal("0.9000")
+
+
+async def test_a_rejected_activity_notice_has_its_price(engine: AsyncEngine) -> None:
+    market = Market(engine, {ArtefactKind.WMAN: [Mishap.REJECT]})
+    await market.plan(HalfHour(SIX) + 12)
+    await market.trader.tick(SIX, prices=market.prices)
+
+    # nothing is measured: the sale is bought back at 210
+    assert await settle(market, "0.1") == Decimal("0.8") * (140 - 210)
+
+
+async def test_a_rejected_contract_notice_leaves_the_deviation_to_the_system_price(
+    engine: AsyncEngine,
+) -> None:
+    market = Market(engine, {ArtefactKind.ECVN: [Mishap.REJECT]})
+    await market.plan(HalfHour(SIX) + 12)
+    await market.trader.tick(SIX, prices=market.prices)
+
+    assert await settle(market, "0.1") == Decimal("0.9") * 210
