@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
+import psycopg
+from psycopg import sql
 from sqlalchemy import RowMapping, func, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import col
 
 from gridflex.adapters.tables import LedgerCheckpointRow, LedgerEntryRow, LedgerTileRow
+from gridflex.errors import SourceError
 from gridflex.ledger.tiles import SignedCheckpoint
 from gridflex.ledger.tree import Node, TileId, node_hashes, tile_width, tiles_needed
 from gridflex.ledger.verify.merkle import TILE, RightEdge
@@ -20,6 +23,16 @@ LEDGER_LOCK: Final = 0x6C65_6467
 """Advisory lock key ("ledg") under which one process at a time appends or signs."""
 
 _HASH_BYTES: Final = 32
+_COLUMNS: Final = {
+    "index": "int8",
+    "id": "text",
+    "event_type": "text",
+    "subject": "text",
+    "half_hour": "timestamptz",
+    "recorded_at": "timestamptz",
+    "entry": "bytea",
+    "leaf": "bytea",
+}
 
 
 async def take_turn(connection: AsyncConnection) -> None:
@@ -46,6 +59,25 @@ async def known_entries(connection: AsyncConnection, ids: Sequence[str]) -> dict
     columns = (col(row.id), col(row.index), col(row.recorded_at), col(row.entry))
     found = await connection.execute(select(*columns).where(col(row.id) == func.any(list(ids))))
     return {one["id"]: one for one in found.mappings()}
+
+
+async def copy_entries(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert entries (columns of `LedgerEntryRow`), in the transaction of ``connection``.
+
+    Raises:
+        SourceError: The database was lost.
+    """
+    raw = await connection.get_raw_connection()
+    driver: psycopg.AsyncConnection[Any] = raw.driver_connection  # type: ignore[assignment]
+    columns = sql.SQL(", ").join(map(sql.Identifier, _COLUMNS))
+    statement = sql.SQL("COPY ledger_entry ({}) FROM STDIN (FORMAT BINARY)").format(columns)
+    try:
+        async with driver.cursor() as cursor, cursor.copy(statement) as copy:
+            copy.set_types(list(_COLUMNS.values()))
+            for row in rows:
+                await copy.write_row([row[name] for name in _COLUMNS])
+    except psycopg.OperationalError as error:  # past SQLAlchemy, which maps its own
+        raise SourceError(f"database: appending to the ledger: {error}") from error
 
 
 async def read_edge(connection: AsyncConnection, size: int) -> RightEdge:

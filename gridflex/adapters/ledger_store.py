@@ -23,6 +23,7 @@ from gridflex.adapters.database import source_errors
 from gridflex.adapters.ledger_key import LedgerKey
 from gridflex.adapters.ledger_rows import (
     TileReader,
+    copy_entries,
     known_entries,
     last_recorded,
     ledger_size,
@@ -116,7 +117,7 @@ class LedgerStore:
                 recorded_at = _no_earlier(now, await last_recorded(connection))
                 rows, tiles, indexes = _grown(edge, events, known, recorded_at)
                 if rows:
-                    await connection.execute(insert(LedgerEntryRow), rows)
+                    await copy_entries(connection, rows)
                 if tiles:
                     await connection.execute(insert(LedgerTileRow), [_tile(one) for one in tiles])
             self._edge = edge

@@ -13,7 +13,8 @@ from fractions import Fraction
 from math import sqrt
 
 from gridflex.halfhour import HalfHour
-from gridflex.market.baseline import Event, History, Rule, baseline, day_label
+from gridflex.market.baseline import Event, History, baseline, day_label
+from gridflex.market.baseline_rules import Rule
 from gridflex.market.volumes import ZERO
 from gridflex.market.working_days import DAY, is_clock_change
 

@@ -1,4 +1,4 @@
-"""Baseline methods of several markets, as data for `gridflex.market.baseline`.
+"""What a baseline rule is, and the methods of several markets as rules: data for `baseline`.
 
 Figures marked *unconfirmed* in ``source`` are public descriptions that were not checked against
 the market's own manual; take the manual before trading on them.
@@ -6,19 +6,125 @@ the market's own manual; take the manual before trading on them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
 from fractions import Fraction
 from typing import Final
 
-from gridflex.market.baseline import (
-    Adjustment,
-    AdjustmentKind,
-    Order,
-    Partition,
-    Rule,
-    Selection,
-    Treatment,
-    Trigger,
-)
+
+class Partition(StrEnum):
+    """Which days are alike."""
+
+    ALL = "all"
+    WORKING = "working"
+    SATURDAY_SUNDAY = "saturday-sunday"
+
+
+class Order(StrEnum):
+    """How the most recent eligible days are ranked, lowest first."""
+
+    RECENT = "recent"
+    DAY_TOTAL = "day-total"
+    EVENT_TOTAL = "event-total"
+    SIMILARITY = "similarity"
+
+
+class Trigger(StrEnum):
+    """What the market knows about a unit in a half-hour."""
+
+    ACCEPTANCE = "acceptance"
+    WHOLESALE_ONLY = "wholesale-only"
+    NEITHER = "neither"
+
+
+class Treatment(StrEnum):
+    """Which baseline counts."""
+
+    ADJUSTED = "adjusted"
+    UNADJUSTED = "unadjusted"
+    METERED = "metered"
+
+
+class AdjustmentKind(StrEnum):
+    """How the hours before the event move the baseline."""
+
+    NONE = "none"
+    ADDITIVE = "additive"
+    RATIO = "ratio"
+
+
+class Overnight(StrEnum):
+    """What holds where the hours before the event lie on the day before."""
+
+    UNDEFINED = "undefined"
+    PREVIOUS_DAY = "previous-day"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which earlier days count.
+
+    Args:
+        lookback_days: How far back, in calendar days.
+        pool: The most recent eligible days that are ranked.
+        minimum: Fewest eligible days; below, the baseline is not defined.
+        take: How many ranked days count, after ``drop_lowest``.
+        drop_lowest: Lowest-ranked days left out.
+        order: How the pool is ranked; ties go to the more recent day.
+    """
+
+    lookback_days: int
+    pool: int
+    minimum: int
+    take: int
+    drop_lowest: int = 0
+    order: Order = Order.RECENT
+
+
+@dataclass(frozen=True, slots=True)
+class Adjustment:
+    """How the baseline is moved to what was metered shortly before the event.
+
+    Args:
+        kind: None, added amount, or factor.
+        length: Half-hours of the window.
+        gap: Half-hours between the window and the event.
+        cap: Greatest relative move of a factor, either way; None for none.
+        overnight: What holds where the window begins on the day before.
+    """
+
+    kind: AdjustmentKind = AdjustmentKind.NONE
+    length: int = 6
+    gap: int = 2
+    cap: Fraction | None = None
+    overnight: Overnight = Overnight.UNDEFINED
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A baseline method as data.
+
+    Args:
+        name: As written in the registry.
+        partition: Which days are alike.
+        selections: By label of the partition.
+        weights: Of the selected days, most recent first; empty for a plain mean.
+        adjustment: Move to the hours before the event.
+        treatments: Which baseline counts, by what the market knows.
+        source: Where the rule is described, and how far it is confirmed.
+    """
+
+    name: str
+    partition: Partition
+    selections: Mapping[str, Selection]
+    source: str
+    weights: tuple[int, ...] = ()
+    adjustment: Adjustment = Adjustment()
+    treatments: Mapping[Trigger, Treatment] = field(
+        default_factory=lambda: dict.fromkeys(Trigger, Treatment.ADJUSTED)
+    )
+
 
 TWENTY_PERCENT: Final = Fraction(1, 5)
 

@@ -1,12 +1,7 @@
-"""By when each message must have arrived, as UTC instants, and who is warned before.
-
-Deadlines are instants, not ages: a message sent twenty minutes ago is urgent if its gate closes
-in ten and idle if it closes tomorrow.
-"""
+"""By when each message must have arrived, as UTC instants."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -69,36 +64,3 @@ def deadline(
 def default_expected_volume_deadline(day: date) -> datetime:
     """Return by when a default expected volume for ``day`` onwards must be registered."""
     return end_of_day(day - DAY) - DEFAULT_SEV_LEAD
-
-
-class Urgency(StrEnum):
-    """How pressing a deadline is."""
-
-    CALM = "calm"
-    WARNING = "warning"
-    CRITICAL = "critical"
-    MISSED = "missed"
-
-
-@dataclass(frozen=True, slots=True)
-class AlarmLimits:
-    """When to warn.
-
-    Args:
-        warn: Time left from which a missing message is a warning.
-        escalate: Time left from which a person must act by hand.
-        unanswered: How long a sent file may go without a receipt before it counts as lost.
-    """
-
-    warn: timedelta = timedelta(minutes=45)
-    escalate: timedelta = timedelta(minutes=15)
-    unanswered: timedelta = timedelta(minutes=5)
-
-
-def urgency(left: timedelta, *, limits: AlarmLimits) -> Urgency:
-    """Return how pressing it is with ``left`` to go."""
-    if left <= timedelta(0):
-        return Urgency.MISSED
-    if left <= limits.escalate:
-        return Urgency.CRITICAL
-    return Urgency.WARNING if left <= limits.warn else Urgency.CALM

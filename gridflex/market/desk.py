@@ -15,6 +15,7 @@ from typing import Final
 
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
+from gridflex.market.alarms import Alarm, AlarmLimits, alarms
 from gridflex.market.artefacts import (
     ActivityNotice,
     Artefact,
@@ -25,49 +26,16 @@ from gridflex.market.artefacts import (
     ExpectedVolumes,
     artefact_file,
 )
-from gridflex.market.deadlines import AlarmLimits
+from gridflex.market.drafts import Draft, Key, draft_body
 from gridflex.market.feedback import Feedback, read_feedback
 from gridflex.market.idd import Receipt, file_name, read_header, read_receipt
 from gridflex.market.idd_items import Response
-from gridflex.market.position import (
-    BEFORE_GATE,
-    Alarm,
-    Answered,
-    Logged,
-    Position,
-    Sent,
-    Status,
-    advance,
-    alarms,
-)
+from gridflex.market.position import BEFORE_GATE, Answered, Logged, Position, Sent, Status, advance
 from gridflex.market.registry import UnitId
 from gridflex.market.working_days import WorkingCalendar, gate_closure
 
-Key = tuple[UnitId, HalfHour]
-"""Which position."""
-
 UNUSED_NUMBER: Final = frozenset({Response.HEADER, Response.FILE_TYPE})
 """Receipts after which the next file has the same number."""
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A message that may be sent, once it is in the ledger.
-
-    Args:
-        kind: Which message.
-        artefact: What it says.
-        volumes: Per position, what it says about it; None for an activity notice. For a contract
-            notice what the position has sold with it, other notices included.
-        parts: Per position, what this contract notice alone sells; empty for other messages.
-        body: What the ledger keeps; without any credential.
-    """
-
-    kind: ArtefactKind
-    artefact: Artefact
-    volumes: Mapping[Key, Decimal | None]
-    parts: Mapping[Key, Decimal]
-    body: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +143,7 @@ class TradingDesk:
         volumes = dict(self._volumes(artefact, parts))
         for key, mwh in volumes.items():
             advance(self.position(*key), Logged(kind, now, ledger_index=0, mwh=mwh))
-        return Draft(kind, artefact, volumes, parts, _body(kind, artefact, volumes, parts))
+        return Draft(kind, artefact, volumes, parts, draft_body(kind, artefact, volumes, parts))
 
     def issue(self, draft: Draft, *, ledger_index: int, now: datetime) -> OutgoingFile:
         """Return the file of a draft that is in the ledger, and count it as sent.
@@ -379,32 +347,6 @@ def _delivered(artefact: DeliveredVolumes) -> dict[Key, Decimal]:
         for at, volume in one.volumes.items():
             total[one.unit, at] = total.get((one.unit, at), Decimal(0)) + volume.mwh
     return total
-
-
-def _body(
-    kind: ArtefactKind,
-    artefact: Artefact,
-    volumes: Mapping[Key, Decimal | None],
-    parts: Mapping[Key, Decimal],
-) -> dict[str, object]:
-    body: dict[str, object] = {
-        "artefact": str(kind),
-        "positions": [
-            {"unit": unit, "half_hour": str(at), "mwh": None if mwh is None else str(mwh)}
-            for (unit, at), mwh in sorted(volumes.items(), key=lambda item: item[0][::-1])
-        ],
-    }
-    if isinstance(artefact, ContractNotice):
-        body |= {
-            "reference": artefact.reference,
-            "authorisation": artefact.ecvnaa_id,
-            "notice": {str(at): str(mwh) for at, mwh in sorted(artefact.volumes.items())},
-            "parts": [
-                {"unit": unit, "half_hour": str(at), "mwh": str(mwh)}
-                for (unit, at), mwh in sorted(parts.items(), key=lambda item: item[0][::-1])
-            ],
-        }
-    return body
 
 
 def _fits(draft: Draft, feedback: Feedback) -> bool:

@@ -7,7 +7,7 @@ more than is expected to be delivered. Answers may arrive late and are always re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -17,10 +17,9 @@ from typing import Final
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.market.artefacts import ArtefactKind
-from gridflex.market.deadlines import AlarmLimits, Urgency, deadline, urgency
 from gridflex.market.registry import BaselineIndicator, UnitId
 from gridflex.market.runs import Run
-from gridflex.market.working_days import WorkingCalendar, gate_closure
+from gridflex.market.working_days import gate_closure
 
 
 class Status(StrEnum):
@@ -321,88 +320,3 @@ def _with(position: Position, kind: ArtefactKind, track: Track) -> Position:
 
 def _name(position: Position) -> str:
     return f"{position.unit} {position.half_hour}"
-
-
-@dataclass(frozen=True, slots=True)
-class Alarm:
-    """A message that may miss its deadline, or did.
-
-    Args:
-        unit: Which unit.
-        half_hour: When.
-        kind: Which message.
-        urgency: How pressing it is.
-        due: The deadline.
-        problem: What is wrong with it.
-        consequence: What happens if nobody acts.
-    """
-
-    unit: UnitId
-    half_hour: HalfHour
-    kind: ArtefactKind
-    urgency: Urgency
-    due: datetime
-    problem: str
-    consequence: str
-
-
-CONSEQUENCES: Final = {
-    ArtefactKind.WMAN: "no deviation is measured; what was sold is bought back at system price",
-    ArtefactKind.SEV: "expected volume is empty; the deviation is lost",
-    ArtefactKind.ECVN: "the sale is not in the account; the delivery is paid at system price",
-    ArtefactKind.DVN: "the delivery is not allocated to meters; the supplier is not adjusted",
-}
-
-
-def alarms(
-    positions: Iterable[Position],
-    *,
-    now: datetime,
-    calendar: WorkingCalendar,
-    limits: AlarmLimits | None = None,
-) -> list[Alarm]:
-    """Return what is missing, rejected or unanswered, the most pressing first.
-
-    Args:
-        positions: Those to watch.
-        now: Aware UTC.
-        calendar: Working days.
-        limits: When to warn; None for the usual ones.
-    """
-    chosen = limits or AlarmLimits()
-    found = [
-        alarm
-        for position in positions
-        for kind in position.needs()
-        if (alarm := _alarm(position, kind, now, calendar, chosen)) is not None
-    ]
-    order = [Urgency.MISSED, Urgency.CRITICAL, Urgency.WARNING, Urgency.CALM]
-    return sorted(found, key=lambda alarm: (order.index(alarm.urgency), alarm.due, alarm.unit))
-
-
-def _alarm(
-    position: Position,
-    kind: ArtefactKind,
-    now: datetime,
-    calendar: WorkingCalendar,
-    limits: AlarmLimits,
-) -> Alarm | None:
-    problem = _problem(position.track(kind), kind, now, limits)
-    due = deadline(kind, half_hour=position.half_hour, calendar=calendar)
-    how = urgency(due - now, limits=limits)
-    is_quiet = how is Urgency.CALM and position.track(kind).status is not Status.REJECTED
-    if not problem or is_quiet or position.run is not None:
-        return None
-    return Alarm(position.unit, position.half_hour, kind, how, due, problem, CONSEQUENCES[kind])
-
-
-def _problem(track: Track, kind: ArtefactKind, now: datetime, limits: AlarmLimits) -> str:
-    if track.status in {Status.NONE, Status.LOGGED}:
-        return "not sent"
-    if track.status is Status.REJECTED:
-        return f"rejected: {track.reason}"
-    if track.status is Status.SENT and track.sent_at and now - track.sent_at > limits.unanswered:
-        return f"no answer since {track.sent_at:%H:%MZ}, send again"
-    if track.status is Status.RECEIVED and kind is not ArtefactKind.WMAN:
-        return "received but not accepted"
-    return ""

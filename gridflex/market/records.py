@@ -21,7 +21,7 @@ from gridflex.ledger.event import Event, EventType
 from gridflex.market.artefacts import ArtefactKind
 from gridflex.market.attribution import Contribution
 from gridflex.market.book import SettlementBook, read_book, settle_book, write_book, write_statement
-from gridflex.market.desk import Draft
+from gridflex.market.drafts import Draft
 from gridflex.market.feedback import Feedback
 from gridflex.market.idd import Receipt
 from gridflex.market.invoice import Document

@@ -14,7 +14,8 @@ from typing import Protocol
 from gridflex.ledger.canonical import digest
 from gridflex.ledger.event import Event
 from gridflex.market.artefacts import Artefact
-from gridflex.market.desk import Key, OutgoingFile, TradingDesk
+from gridflex.market.desk import OutgoingFile, TradingDesk
+from gridflex.market.drafts import Key
 from gridflex.market.feedback import Feedback
 from gridflex.market.idd import Receipt
 from gridflex.market.records import answer_event, artefact_event

@@ -141,6 +141,32 @@ async def test_a_writer_whose_connection_dies_leaves_nothing_half_done(
     assert await store.size() == 8
 
 
+async def test_a_database_that_is_lost_in_the_middle_is_a_source_error(
+    store: LedgerStore, engine: AsyncEngine
+) -> None:
+    async with engine.begin() as connection:
+        await connection.execute(
+            text(
+                "CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS "
+                "$$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END $$"
+            )
+        )
+        await connection.execute(
+            text(
+                "CREATE TRIGGER lost BEFORE INSERT ON ledger_entry "
+                "FOR EACH ROW EXECUTE FUNCTION lose()"
+            )
+        )
+
+    with pytest.raises(SourceError, match="appending to the ledger"):
+        await fill(store, 0, 3)
+
+    async with engine.begin() as connection:
+        await connection.execute(text("DROP TRIGGER lost ON ledger_entry"))
+    await fill(store, 0, 3)
+    assert await store.size() == 3
+
+
 @pytest.mark.parametrize(
     "statement",
     [

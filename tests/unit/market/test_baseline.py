@@ -17,22 +17,7 @@ from hypothesis import strategies as st
 
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour, periods_in
-from gridflex.market.baseline import (
-    Adjustment,
-    AdjustmentKind,
-    BaselineDay,
-    Event,
-    History,
-    Load,
-    Order,
-    Overnight,
-    Partition,
-    Rule,
-    Selection,
-    Treatment,
-    Trigger,
-    baseline,
-)
+from gridflex.market.baseline import BaselineDay, Event, History, Load, baseline
 from gridflex.market.baseline_rules import (
     BL01,
     CAISO_10_IN_10,
@@ -40,6 +25,15 @@ from gridflex.market.baseline_rules import (
     NYISO_CBL,
     PJM_HIGH_4_OF_5,
     PJM_MATCH_DAY,
+    Adjustment,
+    AdjustmentKind,
+    Order,
+    Overnight,
+    Partition,
+    Rule,
+    Selection,
+    Treatment,
+    Trigger,
 )
 from gridflex.market.volumes import Rounding
 from tests.unit.market.days import CALENDAR

@@ -11,6 +11,7 @@ import pytest
 
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
+from gridflex.market.alarms import Urgency
 from gridflex.market.artefacts import (
     ActivityNotice,
     Artefact,
@@ -21,7 +22,6 @@ from gridflex.market.artefacts import (
     ExpectedVolumes,
     PairDelivery,
 )
-from gridflex.market.deadlines import Urgency
 from gridflex.market.desk import OutgoingFile, TradingDesk
 from gridflex.market.position import Position, Status
 from gridflex.market.registry import BaselineIndicator, Msid, MsidPair, UnitId

@@ -10,13 +10,9 @@ import pytest
 
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
+from gridflex.market.alarms import Urgency, alarms
 from gridflex.market.artefacts import ArtefactKind
-from gridflex.market.deadlines import (
-    ContractDeadline,
-    Urgency,
-    deadline,
-    default_expected_volume_deadline,
-)
+from gridflex.market.deadlines import ContractDeadline, deadline, default_expected_volume_deadline
 from gridflex.market.policy import Dated, Effective
 from gridflex.market.position import (
     Answered,
@@ -29,7 +25,6 @@ from gridflex.market.position import (
     Stage,
     Status,
     advance,
-    alarms,
 )
 from gridflex.market.reconciliation import Mismatch, Notified, Trade, reconcile, sold_mwh
 from gridflex.market.registry import BaselineIndicator, UnitId
