@@ -15,8 +15,10 @@ from typing import Final
 
 from rich.console import Console
 
+from gridflex.agents.counterfactual import RunNow
 from gridflex.agents.ports import build_ports
 from gridflex.demo_jobs import DAY, DemoJob
+from gridflex.demo_market import DemoMarket
 from gridflex.demo_play import play
 from gridflex.demo_report import DemoReport, collect
 from gridflex.demo_system import Cluster, DemoSystem, demo_system
@@ -102,13 +104,19 @@ async def play_on(
     """
     ports = await asyncio.to_thread(build_ports, system.settings)
     try:
+        site = system.settings.sites[0].site(gpus=system.cluster.gpus)
+        run_now = RunNow([site], restart=ports.restart)
+        market = DemoMarket(ports, run_now, day=day.start.settlement[0])
         with view_of(day, console) as view:
-            submitted = await play(
-                ports, system, jobs, start=day.start, half_hours=day.half_hours, view=view
-            )
-        return await collect(
+            async with market.trading():
+                submitted = await play(
+                    ports, system, jobs, start=day.start, half_hours=day.half_hours, view=view
+                )
+        report = await collect(
             ports, system, jobs, submitted=submitted, start=day.start, half_hours=day.half_hours
         )
+        console.print("settling, and waiting for the last receipt")
+        return replace(report, market=await market.close(gpus=site.gpus))
     finally:
         await ports.engine.dispose()
 

@@ -12,7 +12,8 @@ import json
 import logging
 import tempfile
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -106,6 +107,34 @@ class MarketReport:
     receipts: int
     invoices: tuple[Document, ...]
 
+    def as_json(self) -> dict[str, object]:
+        """Return it as JSON."""
+        return {
+            "traded_half_hours": self.traded,
+            "sold_mwh": str(self.sold_mwh),
+            "delivered_mwh": str(self.delivered_mwh),
+            "net_gbp": str(self.net_gbp),
+            "settled_again": self.settled_again,
+            "ledger": {"size": self.ledger.size, "root": self.ledger.root},
+            "receipts_verified": self.receipts,
+            "invoices": [
+                {"number": one.number, "gross_gbp": str(one.gross_gbp)} for one in self.invoices
+            ],
+        }
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Return what to show, by subject."""
+        sold = f"sold {self.sold_mwh:.3f} MWh, delivered {self.delivered_mwh:.4f} MWh"
+        again = f"{self.settled_again} settlements run again to the same bytes"
+        bills = ", ".join(f"{one.number} over {one.gross_gbp} GBP" for one in self.invoices)
+        return [
+            ("half-hours settled", f"{self.traded}, simulated market: {sold}"),
+            ("net under P415", f"{self.net_gbp:.2f} GBP"),
+            ("ledger", f"{self.ledger.size} entries verified offline; {again}"),
+            ("receipts", f"{self.receipts} jobs, each verified against the ledger"),
+            ("invoices", bills or "nothing to bill"),
+        ]
+
 
 class SimulatedCentre:
     """Central agents in this process, as a mailbox."""
@@ -158,8 +187,17 @@ class DemoMarket:
             policy=POLICY,
         )
 
-    async def trade(self) -> None:
-        """Trade half-hour after half-hour until cancelled."""
+    @asynccontextmanager
+    async def trading(self) -> AsyncIterator[None]:
+        """Trade half-hour after half-hour while the block runs."""
+        task = asyncio.create_task(self._trade())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _trade(self) -> None:
         while True:
             try:
                 now = self._ports.clock.now()
@@ -168,13 +206,18 @@ class DemoMarket:
                 log.warning("the demo's market: %s", error)
             await asyncio.sleep(LOOK_EVERY_S)
 
-    async def close(self, jobs: Sequence[Job], *, gpus: int) -> MarketReport:
+    async def close(self, *, gpus: int) -> MarketReport:
         """Settle, wait for the receipts, bill, and verify everything offline.
+
+        Args:
+            gpus: GPUs under management.
 
         Raises:
             SourceError: A price, a receipt or the ledger is missing.
             VerificationError: Something does not verify.
         """
+        stored = await self._ports.jobs.newest()
+        jobs = [job for job in stored if job.ended_at and job.run_time(job.ended_at)]
         at_once = self._run_now.energy(jobs)
         used = await self._used(jobs)
         metered = {
