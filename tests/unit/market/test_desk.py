@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
@@ -310,3 +313,29 @@ def test_a_receipt_for_nothing_is_refused() -> None:
 
     with pytest.raises(ContractError, match="was not sent"):
         desk().take(receipt, now=EARLY)
+
+
+NOTICES = st.lists(
+    st.tuples(
+        st.sampled_from(["REF1", "REF2", "REF3"]),
+        st.decimals(-2, 5, places=3),
+        st.sampled_from([None, Mishap.LOSE, Mishap.MUTE, Mishap.REJECT, Mishap.GARBLE]),
+    ),
+    max_size=8,
+)
+
+
+@given(NOTICES)
+def test_whatever_is_sent_and_answered_no_more_is_sold_than_may_be(
+    notices: list[tuple[str, Decimal, Mishap | None]],
+) -> None:
+    here = desk()
+    there = agents({ECVN: [mishap for _, _, mishap in notices]})
+
+    for reference, mwh, _ in notices:
+        notice = ContractNotice(reference, "A1", {SIX: mwh})
+        with suppress(ContractError):
+            do(here, there, notice, split={(UNIT, SIX): mwh, (OTHER, SIX): Decimal(0)})
+
+        position = here.position(UNIT, SIX)
+        assert position.sold_mwh <= position.most_mwh
