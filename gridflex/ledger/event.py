@@ -8,7 +8,6 @@ that refers to the old one.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -62,7 +61,7 @@ class Event:
         site: Where, if anywhere.
         half_hour: The half-hour it is about, if one.
         tenant: Whose ledger line it is.
-        payload_sha256: Salted digest of what is kept elsewhere, see `payload_digest`.
+        payload_sha256: Digest of what is kept elsewhere, with at least 128 bits of salt.
         prev_ref: Index of the earlier entry that this one corrects or answers.
     """
 
@@ -122,22 +121,6 @@ def instant(moment: datetime) -> str:
     if moment.utcoffset() is None:
         raise ContractError(f"an instant needs a time zone, got {moment!r}")
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def payload_digest(payload: bytes, *, salt: bytes) -> str:
-    """Return what an entry says of a payload that is kept, and may be erased, elsewhere.
-
-    Args:
-        payload: Personal or commercial content.
-        salt: At least 16 random bytes, kept with the payload: without it nobody can guess what
-            the digest is of.
-
-    Raises:
-        ContractError: The salt is too short.
-    """
-    if len(salt) < 16:  # noqa: PLR2004 - 128 bits
-        raise ContractError(f"a salt has at least 16 bytes, got {len(salt)}")
-    return hashlib.sha256(salt + payload).hexdigest()
 
 
 def _settlement_period(half_hour: HalfHour | None) -> str | None:

@@ -135,15 +135,6 @@ def write_statement(statement: Statement) -> bytes:
     return canonical_json(_STATEMENT.dump_python(statement, mode="json"))
 
 
-def net_by_half_hour(results: Iterable[AccountResult], *, run: Run) -> dict[HalfHour, Decimal]:
-    """Return the net of all accounts per half-hour in one run."""
-    net: dict[HalfHour, Decimal] = {}
-    for one in results:
-        if one.run is run:
-            net[one.half_hour] = net.get(one.half_hour, ZERO) + one.net_gbp
-    return net
-
-
 def _days(results: Iterable[AccountResult]) -> Iterator[DayTotal]:
     groups: dict[tuple[str, date, int], list[AccountResult]] = {}
     for one in results:

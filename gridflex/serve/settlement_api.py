@@ -47,7 +47,7 @@ from gridflex.market.records import (
     settlement_event,
 )
 from gridflex.market.registry import Msid
-from gridflex.market.runs import Run
+from gridflex.market.runs import DayCash, Run, TrueUp, payment_day, true_ups
 from gridflex.market.volumes import Rounding
 from gridflex.market.working_days import WorkingCalendar, england_and_wales, half_hours_of
 from gridflex.serve.ledger_api import create_ledger_router
@@ -212,6 +212,23 @@ def _add_settlements(api: APIRouter, ledger: LedgerStore, clock: Clock) -> None:
         outcome = settle_book(await _book(ledger, day))
         results = json.loads(write_statement(outcome))["results"]
         return [one for one in results if run is None or one["run"] == run]
+
+    @api.get("/true-ups")
+    async def differences(account: str) -> list[TrueUp]:
+        """What each paying run changed against the one before, by the usual payment days."""
+        outcome = settle_book(await _book(ledger, None))
+        calendar = _calendar(clock.now().date())
+        return true_ups(
+            DayCash(
+                account=one.account,
+                day=one.day,
+                run=one.run,
+                net_gbp=one.net_gbp,
+                paid_on=payment_day(one.day, run=one.run, calendar=calendar),
+            )
+            for one in outcome.days
+            if one.account == account
+        )
 
     @api.post("/invoices")
     async def bill(sent: InvoiceIn) -> list[dict[str, Any]]:

@@ -22,10 +22,11 @@ from gridflex.errors import ContractError, SourceError
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import EventType
 from gridflex.ledger.note import Signer
-from gridflex.ledger.tree import MerkleTree, TileId
+from gridflex.ledger.tree import TileId
 from gridflex.ledger.verify.folder import verify_ledger
 from gridflex.ledger.verify.merkle import leaf_hash, verify_consistency, verify_inclusion
 from tests.unit.ledger.ledgers import NOON, ORIGIN, SECOND, entry, event
+from tests.unit.ledger.whole_tree import MerkleTree
 
 MINUTE = timedelta(minutes=1)
 

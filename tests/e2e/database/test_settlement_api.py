@@ -1,6 +1,7 @@
 """``/v1/settlement`` over ASGI, on real PostgreSQL."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -14,14 +15,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gridflex.adapters.ledger_key import LedgerKey
 from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.adapters.receipt_store import ReceiptStore
-from gridflex.ledger.tree import MerkleTree
 from gridflex.ledger.verify.folder import verify_ledger
 from gridflex.ledger.verify.receipts import verify_receipt
 from gridflex.market.book import SettlementBook, write_book
 from gridflex.market.receipts import draft_receipt
+from gridflex.market.runs import Run
 from gridflex.serve.problems import install_problems
 from gridflex.serve.settlement_api import create_settlement_router
 from tests.unit.ledger.ledgers import NOON, ORIGIN, event
+from tests.unit.ledger.whole_tree import MerkleTree
 from tests.unit.market.test_receipts import RECORD
 from tests.unit.market.test_settlement import EXAMPLE
 
@@ -92,6 +94,18 @@ async def test_a_book_is_settled_recorded_and_read_back(served: Served) -> None:
     assert half_hour["units"][0]["deviation"] == {"mwh": "2.8000"}
     assert await served.get("/days", params={"run": "RF"}) == []
     assert await served.get("/days", params={"day": "2026-07-02"}) == []
+
+
+async def test_later_runs_are_shown_as_differences(served: Served) -> None:
+    later = replace(EXAMPLE, run=Run.R1, fees_gbp=Decimal(8))
+    await served.http.post("/books", content=write_book(SettlementBook((EXAMPLE, later))))
+
+    first, second = await served.get("/true-ups", params={"account": "GRIDFLEX"})
+
+    assert (first["run"], Decimal(first["difference_gbp"])) == ("SF", Decimal(378))
+    assert (second["since"], Decimal(second["difference_gbp"])) == ("SF", Decimal(-8))
+    assert second["paid_on"] == "2026-08-25"  # 39 working days after 1 July
+    assert await served.get("/true-ups", params={"account": "OTHER"}) == []
 
 
 async def test_a_month_is_billed_from_the_ledger_and_the_invoice_recorded(served: Served) -> None:

@@ -11,8 +11,8 @@ from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import Event, EventType
 from gridflex.ledger.note import Signer, sign_checkpoint
 from gridflex.ledger.tiles import SignedCheckpoint, StaticExport
-from gridflex.ledger.tree import MerkleTree
 from gridflex.ledger.verify.notes import Checkpoint
+from tests.unit.ledger.whole_tree import MerkleTree
 
 ORIGIN = "gridflex.example/log1"
 SIGNER = Signer(ORIGIN, seed=bytes(range(32)))

@@ -4,10 +4,10 @@ import pytest
 
 from gridflex.errors import ContractError
 from gridflex.ledger.tiles import StaticExport, entry_bundle
-from gridflex.ledger.tree import MerkleTree
 from gridflex.ledger.verify.folder import parse_bundle, tile_path
 from gridflex.ledger.verify.reading import VerificationError
 from tests.unit.ledger.ledgers import Ledger, entry, ledger
+from tests.unit.ledger.whole_tree import MerkleTree
 
 
 @pytest.mark.parametrize(

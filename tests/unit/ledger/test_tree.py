@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gridflex.ledger.tree import MerkleTree, inclusion_nodes, tiles_needed
+from gridflex.ledger.tree import inclusion_nodes, tiles_needed
 from gridflex.ledger.verify.merkle import (
     RightEdge,
     leaf_hash,
@@ -16,6 +16,7 @@ from gridflex.ledger.verify.merkle import (
     verify_inclusion,
 )
 from gridflex.ledger.verify.reading import VerificationError
+from tests.unit.ledger.whole_tree import MerkleTree
 
 ENTRIES = [
     bytes.fromhex(text)

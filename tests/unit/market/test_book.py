@@ -17,7 +17,6 @@ from gridflex.halfhour import HalfHour
 from gridflex.market.attribution import Contribution
 from gridflex.market.book import (
     SettlementBook,
-    net_by_half_hour,
     read_book,
     settle_book,
     write_book,
@@ -104,7 +103,7 @@ def test_runs_are_kept_apart() -> None:
         (Run.SF, Decimal("378.00")),
         (Run.R1, Decimal("370.00")),
     ]
-    assert net_by_half_hour(statement.results, run=Run.R1) == {SIX: Decimal("370.00")}
+    assert [one.net_gbp for one in statement.days if one.run is Run.R1] == [Decimal("370.00")]
 
 
 def test_the_same_half_hour_and_run_is_given_once() -> None:

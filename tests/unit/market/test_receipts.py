@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import Flexibility, JobId, JobState, Tier
-from gridflex.ledger.tree import MerkleTree
 from gridflex.ledger.verify.entries import parse_entry
 from gridflex.ledger.verify.folder import verify_ledger
 from gridflex.ledger.verify.merkle import leaf_hash
@@ -36,6 +35,7 @@ from gridflex.market.receipts import (
 )
 from gridflex.market.runs import Run
 from tests.unit.ledger.ledgers import SECOND, SIGNER, Ledger, ledger
+from tests.unit.ledger.whole_tree import MerkleTree
 
 SIX = datetime(2026, 7, 1, 6, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -30,6 +30,7 @@ from gridflex.market.records import (
     artefact_event,
     book_of,
     invoice_event,
+    read_record,
     reading_event,
     readings_of,
     registry_event,
@@ -53,6 +54,7 @@ from gridflex.market.registry import (
 )
 from gridflex.market.runs import Run
 from gridflex.market.settlement import AccountPeriod
+from tests.shared import ROOT
 from tests.unit.market.days import CALENDAR
 from tests.unit.market.test_billing import ROUNDING, cash, run
 from tests.unit.market.test_settlement import EXAMPLE, SIX, periods
@@ -239,3 +241,14 @@ def test_settlements_of_any_half_hour_come_back_in_order(offset: int) -> None:
 
     starts = [one.half_hour for one in book.periods]
     assert starts == sorted({HalfHour(SIX.start), moved.half_hour})
+
+
+def test_the_example_in_the_documentation_is_a_registry() -> None:
+    page = (ROOT / "docs" / "settlement.md").read_text()
+    example = json.loads(page.split("```json\n")[1].split("```")[0])
+
+    events = [registry_event(read_record(one["kind"], one["record"])) for one in example["records"]]
+
+    registry = registry_of(logged(*events), calendar=CALENDAR)
+    assert [one.name for one in registry.sites] == ["london"]
+    assert len(registry.allocations) == 1
