@@ -17,14 +17,16 @@ from rich.console import Console
 
 from gridflex.agents.counterfactual import RunNow
 from gridflex.agents.ports import build_ports
+from gridflex.demo_check import Promise
 from gridflex.demo_jobs import DAY, DemoJob
-from gridflex.demo_market import DemoMarket
+from gridflex.demo_market import DemoMarket, MarketReport
 from gridflex.demo_play import play
 from gridflex.demo_report import DemoReport, collect
 from gridflex.demo_system import Cluster, DemoSystem, demo_system
 from gridflex.demo_view import Day, print_report, view_of
-from gridflex.errors import ContractError
+from gridflex.errors import ContractError, GridFlexError
 from gridflex.halfhour import HalfHour
+from gridflex.ledger.verify.reading import VerificationError
 
 DEFAULT_DAY: Final = date(2024, 10, 11)
 """A Friday with the two peaks of most working days. Of the days of 2024, from 08:00 to 08:00,
@@ -116,9 +118,18 @@ async def play_on(
             ports, system, jobs, submitted=submitted, start=day.start, half_hours=day.half_hours
         )
         console.print("settling, and waiting for the last receipt")
-        return replace(report, market=await market.close(gpus=site.gpus))
+        closed, promise = await _closed(market, gpus=site.gpus)
+        return replace(report, market=closed, promises=(*report.promises, promise))
     finally:
         await ports.engine.dispose()
+
+
+async def _closed(market: DemoMarket, *, gpus: int) -> tuple[MarketReport | None, Promise]:
+    text = "what was sold is settled, the ledger verifies offline, every job has its receipt"
+    try:
+        return await market.close(gpus=gpus), Promise(text, ())
+    except (GridFlexError, VerificationError) as error:
+        return None, Promise(text, (str(error),))
 
 
 def _start(day: str | None) -> HalfHour:

@@ -79,6 +79,9 @@ POLICY: Final = SalePolicy(sale_fraction=Decimal("0.8"))
 PRICE_HISTORY: Final = 48
 LOOK_EVERY_S: Final = 0.5
 RECEIPT_WAIT_S: Final = 60.0
+PRICE_LIST_SINCE: Final = date(2026, 1, 1)
+"""An earlier day is billed in the first month that has a price list."""
+
 SCRP: Final = ReferencePrice(Decimal("89.47"), is_official=False)
 """The quarter after P415 began for which a figure is known (docs/settlement.md)."""
 
@@ -283,7 +286,7 @@ class DemoMarket:
         if not book.periods:
             return ()
         last = max(one.half_hour for one in book.periods).settlement[0]
-        month = Month.of(last)
+        month = Month.of(max(last, PRICE_LIST_SINCE))
         contract = BillingContract(
             seller=PartyFile(name="GridFlex Ltd", address=("1 Example Street", "London")),
             customer=PartyFile(name="Demo Data Centre Ltd", address=("2 Example Road", "Slough")),
@@ -294,7 +297,7 @@ class DemoMarket:
             book,
             contract=contract,
             month=month,
-            known_on=payment_day(last, run=Run.SF, calendar=self._calendar),
+            known_on=max(payment_day(last, run=Run.SF, calendar=self._calendar), month.end),
             calendar=self._calendar,
             rounding=Rounding(),
         )
