@@ -54,8 +54,9 @@ from gridflex.ledger.verify.merkle import EMPTY_ROOT, TILE, FullTile, RightEdge,
 from gridflex.ledger.verify.notes import Checkpoint, open_checkpoint, parse_key
 from gridflex.ledger.verify.reading import VerificationError
 
-CLOCK_TOLERANCE: Final = timedelta(minutes=1)
-"""How far behind the last recording time a writer's clock may be; it is then recorded at that."""
+CLOCK_TOLERANCE: Final = timedelta(hours=1)
+"""How far behind the last recording time a writer's clock may be; it is then recorded at that,
+later than it says and never earlier. On a fast replay clock a second's wait is minutes."""
 
 READ_BATCH: Final = 16 * TILE
 TILES_KEPT: Final = 1_024
