@@ -15,18 +15,14 @@ from typing import Final
 
 from rich.console import Console
 
-from gridflex.agents.counterfactual import RunNow
 from gridflex.agents.ports import build_ports
-from gridflex.demo_check import Promise
 from gridflex.demo_jobs import DAY, DemoJob
-from gridflex.demo_market import DemoMarket, MarketReport
 from gridflex.demo_play import play
 from gridflex.demo_report import DemoReport, collect
 from gridflex.demo_system import Cluster, DemoSystem, demo_system
 from gridflex.demo_view import Day, print_report, view_of
-from gridflex.errors import ContractError, GridFlexError
+from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
-from gridflex.ledger.verify.reading import VerificationError
 
 DEFAULT_DAY: Final = date(2024, 10, 11)
 """A Friday with the two peaks of most working days. Of the days of 2024, from 08:00 to 08:00,
@@ -106,30 +102,15 @@ async def play_on(
     """
     ports = await asyncio.to_thread(build_ports, system.settings)
     try:
-        site = system.settings.sites[0].site(gpus=system.cluster.gpus)
-        run_now = RunNow([site], restart=ports.restart)
-        market = DemoMarket(ports, run_now, day=day.start.settlement[0])
         with view_of(day, console) as view:
-            async with market.trading():
-                submitted = await play(
-                    ports, system, jobs, start=day.start, half_hours=day.half_hours, view=view
-                )
-        report = await collect(
+            submitted = await play(
+                ports, system, jobs, start=day.start, half_hours=day.half_hours, view=view
+            )
+        return await collect(
             ports, system, jobs, submitted=submitted, start=day.start, half_hours=day.half_hours
         )
-        console.print("settling, and waiting for the last receipt")
-        closed, promise = await _closed(market, gpus=site.gpus)
-        return replace(report, market=closed, promises=(*report.promises, promise))
     finally:
         await ports.engine.dispose()
-
-
-async def _closed(market: DemoMarket, *, gpus: int) -> tuple[MarketReport | None, Promise]:
-    text = "what was sold is settled, the ledger verifies offline, every job has its receipt"
-    try:
-        return await market.close(gpus=gpus), Promise(text, ())
-    except (GridFlexError, VerificationError) as error:
-        return None, Promise(text, (str(error),))
 
 
 def _start(day: str | None) -> HalfHour:

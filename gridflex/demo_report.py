@@ -22,7 +22,6 @@ from gridflex.adapters.grid_store import GridStore
 from gridflex.agents.ports import Ports
 from gridflex.demo_check import ClusterRun, Promise, check_promises, t0_start_s
 from gridflex.demo_jobs import DemoJob
-from gridflex.demo_market import MarketReport
 from gridflex.demo_system import DemoSystem
 from gridflex.dispatch import ATTEMPT_OF
 from gridflex.errors import SourceError
@@ -69,7 +68,6 @@ class DemoReport:
         promises: Kept or not.
         jobs: All jobs with their attempts.
         demo_s: Wall seconds the whole demo took.
-        market: What was sold, settled, proved and billed; None where nothing was traded.
     """
 
     start: HalfHour
@@ -89,7 +87,6 @@ class DemoReport:
     promises: tuple[Promise, ...]
     jobs: tuple[Job, ...]
     demo_s: float = 0.0
-    market: MarketReport | None = None
 
     @property
     def total(self) -> Row:
@@ -136,7 +133,6 @@ class DemoReport:
             "promises": [asdict(promise) for promise in self.promises],
             "jobs": [_job(job) for job in self.jobs],
             "figures": self.figures(),
-            "market": self.market.as_json() if self.market else None,
             "comes_from": COMES_FROM | {"price and carbon intensity": self.grid_origin},
         }
         return json.dumps(body, default=str)

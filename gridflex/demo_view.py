@@ -16,7 +16,6 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from gridflex.demo_market import MarketReport
 from gridflex.demo_play import View
 from gridflex.demo_report import COMES_FROM, DemoReport
 from gridflex.halfhour import HALF_HOUR, HalfHour
@@ -134,8 +133,6 @@ def print_report(console: Console, report: DemoReport) -> None:
     console.print(_comparison(report))
     console.print(_summary(report), highlight=False, soft_wrap=True)
     console.print(_promises(report))
-    if report.market is not None:
-        console.print(_market(report.market))
     console.print(_sources(report))
 
 
@@ -202,13 +199,6 @@ def _promises(report: DemoReport) -> Table:
         table.add_row(mark, promise.text)
         for case in promise.broken_by:
             table.add_row("", f"[red]{case}[/]")
-    return table
-
-
-def _market(market: MarketReport) -> Table:
-    table = Table.grid(padding=(0, 2))
-    for what, came in market.lines():
-        table.add_row(what, came)
     return table
 
 
