@@ -18,6 +18,7 @@ CAP_STEPS = 12
 LARGEST_TABLE = 6000
 """Cells up to which half-hours are counted exactly; beyond, they earn a rate."""
 RATE_STEPS = 24
+CLASSES = 16
 
 
 @compiled
@@ -123,40 +124,57 @@ def least_of_option(
         return whole
     if restart == 0:
         return min(whole, cheapest(value, length, work))
-    least = base[:length].min()
-    paused = cheapest(value, length, work + restart)
-    if least < 0:
-        earned = 0.0
-        for k in range(length):
-            earned += min(value[k], base[k], 0.0)
-        return min(whole, cheapest(value, length, work) + earned)
     if whole <= cheapest(value, length, work) + TOLERANCE:
         return whole
-    return min(whole, max(paused, least_paused(value, base, length, work, restart, continues)))
+    return min(whole, least_paused(value, base, length, work, restart, continues))
 
 
 @compiled
 def least_paused(
     value: Array, base: Array, length: int, work: float, restart: float, continues: bool
 ) -> float:
-    """Return a bound on every schedule with a further start, where no base is below zero.
+    """Return a bound on every schedule with a further start.
 
-    With k further starts at least ``size`` half-hours are held, all but the last of them in
-    full; what the restarts add is used there or later, at no less than the least base.
+    As long as restarts fit into one more half-hour than the work, all half-hours but the last are
+    used in full, so that each start costs what it adds at the last one's base. Last half-hours
+    are taken in classes of like base, each at its least. With more starts, where so many fit
+    into the work and the window, more is held.
     """
     size = int(np.ceil(work + restart - TOLERANCE))
     if size > length:
         return np.inf
-    least = base[:length].min()
-    used = min(1.0, work + restart - (size - 1))
-    last = np.empty(length)
+    most = np.floor((size - work) / restart + TOLERANCE)
+    earned, more = 0.0, np.inf
     for k in range(length):
-        last[k] = value[k] - (1.0 - used) * base[k]
-    start = restart * least
-    if length * size <= LARGEST_TABLE:
-        return float(with_starts(value, last, length, size, start, continues) - start)
-    rest = at_rate(last, length, size - 1, start, continues)
-    return float(rest + last[:length].min() - start)
+        earned += min(base[k], 0.0)
+    for starts in range(int(most) + 1, (length + 1) // 2 + 1):
+        held = np.ceil(work + restart * starts - TOLERANCE)
+        if starts + (0 if continues else 1) <= held <= length:
+            more = cheapest(value, length, work + restart * (most + 1)) + earned
+            break
+    used = min(1.0, work + restart - (size - 1))
+    if length * size > LARGEST_TABLE:
+        start = restart * base[:length].min()
+        if start < 0:
+            return float(min(more, cheapest(value, length, size - 1) + earned))
+        rest = at_rate(value, length, size - 1, start, continues) - start
+        last = np.inf
+        for k in range(length):
+            last = min(last, value[k] - (1.0 - used) * base[k])
+        return float(min(more, rest + last))
+    ordered, ends = np.sort(base[:length]), np.empty(length)
+    best = more
+    for part in range(CLASSES):
+        low = ordered[part * length // CLASSES]
+        high = ordered[(part + 1) * length // CLASSES] if part + 1 < CLASSES else np.inf
+        if low == high:
+            continue
+        for k in range(length):
+            fits = low <= base[k] < high
+            ends[k] = value[k] - (1.0 - used) * base[k] if fits else np.inf
+        start = restart * low
+        best = min(best, with_starts(value, ends, length, size, start, continues) - start)
+    return best
 
 
 @compiled

@@ -41,6 +41,15 @@ class Budget:
         """Whether nothing is left."""
         return self.elapsed_s >= self.seconds
 
+    @property
+    def left_share(self) -> float:
+        """What is left as a share of the whole span, above 0."""
+        return max(self.left_s / self.seconds, 1e-9) if self.seconds else 1e-9
+
+    def part(self, share: float) -> Budget:
+        """Return a budget of a share of what is left, by the same timer."""
+        return Budget(max(share, 0.0) * self.left_s, timer=self._timer)
+
     def has_left(self, share: float) -> bool:
         """Return whether at least ``share`` of the whole span is left."""
         return self.left_s >= share * self.seconds

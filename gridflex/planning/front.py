@@ -9,28 +9,31 @@ the front holds at least the cheapest plan found.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
 import numpy as np
 from pymoo.indicators.hv import HV
-from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
 from gridflex import units
 from gridflex.jobs import JobId
 from gridflex.planning.budget import Budget
-from gridflex.planning.genetic import Mixture, evolve
+from gridflex.planning.genetic import Mixture, evolve, non_dominated
 from gridflex.planning.kernels import TOLERANCE
 from gridflex.planning.plan import Plan, PlannedRun
 from gridflex.planning.planner import Standing, finish, runs_of, state_of
 from gridflex.planning.problem import Array, PlanningProblem
 from gridflex.planning.search import Search
-from gridflex.planning.tables import Index, State, market_of, tables_of
+from gridflex.planning.tables import State, Tables, market_of, tables_of
 from gridflex.planning.tally import excess_kg, tally
 
 CARBON_PRICES: Final = (0.0, 60.0, 150.0, 350.0, 900.0, 20000.0)
 """GBP per tonne at which plans are made, from cost alone to carbon alone."""
+
+BETWEEN: Final = (30.0, 100.0, 200.0, 250.0, 500.0, 700.0, 1300.0, 2000.0, 4000.0)
+"""More of them where waiting counts for nothing."""
 
 WAITING_PRICES: Final = (0.0, 0.001, 0.004, 0.02, 1.0)
 """GBP per GPU-hour of waiting, from none to as soon as possible."""
@@ -41,25 +44,30 @@ LARGEST_POOL: Final = 300_000_000
 """Bytes of schedules up to which plans are crossed."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class FrontPoint:
     """One plan of the front.
 
     Args:
-        runs: By job, in order of time.
         cost_gbp: Of the energy.
         carbon_kg: Of the energy.
         waiting_gpu_hours: Delay of the work, weighted by GPUs.
         late: How many jobs are late.
         origin: How it was found.
+        made_from: What its runs are read from when somebody asks.
     """
 
-    runs: dict[JobId, tuple[PlannedRun, ...]]
     cost_gbp: float
     carbon_kg: float
     waiting_gpu_hours: float
     late: int
     origin: str
+    made_from: tuple[PlanningProblem, Tables, State]
+
+    @cached_property
+    def runs(self) -> Mapping[JobId, tuple[PlannedRun, ...]]:
+        """By job, in order of time."""
+        return runs_of(*self.made_from)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,7 +110,13 @@ def make_front(
         budget_s: Wall time to spend.
         standing: The plan in force; it takes part.
     """
-    budget = Budget(budget_s)
+    return front_within(problem, Budget(budget_s), standing=standing)
+
+
+def front_within(
+    problem: PlanningProblem, budget: Budget, *, standing: Standing | None = None
+) -> Front:
+    """Return what `make_front` does, within a budget that may count another time."""
     pool = _Pool(problem)
     if standing is not None:
         search = Search(problem, Budget(0.0))
@@ -140,14 +154,6 @@ def hypervolume(objectives: Array, *, reference: Array, ideal: Array) -> float:
     return float(HV(ref_point=np.ones(objectives.shape[1]))(scaled))
 
 
-def non_dominated(objectives: Array) -> Index:
-    """Return the indexes of points that no other point beats, equal ones once."""
-    _, first = np.unique(objectives, axis=0, return_index=True)
-    fronts = NonDominatedSorting().do(objectives[first], only_non_dominated_front=True)
-    out: Index = np.sort(first[fronts])
-    return out
-
-
 def _weighed(
     problem: PlanningProblem, gbp_per_tco2: float, gbp_per_gpu_hour: float
 ) -> PlanningProblem:
@@ -158,8 +164,8 @@ def _weighed(
 
 
 def _plans(problem: PlanningProblem, budget: Budget) -> Iterator[tuple[Search, str]]:
-    """Yield plans at spread-out prices, the most different first, while there is time."""
-    own = Search(problem, Budget(SHARE_FOR_PLANS * budget.left_s))
+    """Yield plans at the most different prices first, while there is time."""
+    own = Search(problem, budget.part(SHARE_FOR_PLANS))
     own.run()
     yield own, "prices of the problem"
     known: dict[float, Search] = {}
@@ -167,7 +173,7 @@ def _plans(problem: PlanningProblem, budget: Budget) -> Iterator[tuple[Search, s
         if not budget.has_left(1.0 - SHARE_FOR_PLANS):
             return
         weighed = _weighed(problem, carbon, waiting)
-        search = Search(weighed, Budget(budget.left_s - (1.0 - SHARE_FOR_PLANS) * budget.seconds))
+        search = Search(weighed, budget.part(1.0 - (1.0 - SHARE_FOR_PLANS) / budget.left_share))
         near = known.get(waiting)
         search.run(prices=near.prices.gpu if near else None)
         known[waiting] = search
@@ -177,6 +183,7 @@ def _plans(problem: PlanningProblem, budget: Budget) -> Iterator[tuple[Search, s
 def _grid() -> list[tuple[float, float]]:
     """Return pairs of prices: the extremes of each objective, then the rest spread evenly."""
     pairs = [(carbon, waiting) for waiting in WAITING_PRICES for carbon in CARBON_PRICES]
+    pairs += [(carbon, 0.0) for carbon in BETWEEN]
     spread = sorted(range(len(pairs)), key=lambda i: i * GOLDEN % 1.0)
     extremes = [(0.0, 0.0), (CARBON_PRICES[-1], 0.0), (0.0, WAITING_PRICES[-1])]
     return [*extremes, *(pairs[i] for i in spread if pairs[i] not in extremes)]
@@ -245,10 +252,10 @@ class _Pool:
     def _point(self, index: int) -> FrontPoint:
         cost, carbon, waiting = (float(value) for value in self.objectives[index])
         return FrontPoint(
-            runs=dict(runs_of(self.problem, self.tables, self.states[index])),
             cost_gbp=cost,
             carbon_kg=carbon,
             waiting_gpu_hours=waiting,
             late=self.late[index],
             origin=self.origins[index],
+            made_from=(self.problem, self.tables, self.states[index]),
         )

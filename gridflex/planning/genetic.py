@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -12,18 +13,29 @@ from pymoo.core.problem import Problem
 from pymoo.core.repair import Repair
 from pymoo.core.termination import Termination
 from pymoo.optimize import minimize
+from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
 from gridflex.planning.budget import Budget
 from gridflex.planning.crossing import repair, total
 from gridflex.planning.problem import Array
 from gridflex.planning.tables import Index, Market, Marks, Tables
 
-POPULATION: Final = 64
+POPULATION: Final = 160
+"""Genomes on the paths between neighbouring plans, beside the plans themselves."""
+
 SEED: Final = 1
 """Of the random numbers; the same number of generations gives the same front again."""
 
 SHARE_MUTATED: Final = 0.02
 LONGEST_STEP: Final = 3
+
+
+def non_dominated(objectives: Array) -> Index:
+    """Return the indexes of points that no other point beats, equal ones once."""
+    _, first = np.unique(objectives, axis=0, return_index=True)
+    fronts = NonDominatedSorting().do(objectives[first], only_non_dominated_front=True)
+    out: Index = np.sort(first[fronts])
+    return out
 
 
 class Mixture(Problem):  # type: ignore[misc]  # pymoo has no types
@@ -61,20 +73,43 @@ def evolve(mixture: Mixture, budget: Budget) -> tuple[Index, int]:
     rng = np.random.default_rng(SEED)
     plans, jobs = mixture.option.shape
     seeds = np.repeat(np.arange(plans)[:, None], jobs, axis=1)
-    extra = max(POPULATION - plans, 0)
-    low, high = rng.integers(0, plans, (2, extra, 1))
-    cut = rng.uniform(mixture.middle.min(), mixture.middle.max() + 1, (extra, 1))
+    pairs = _neighbours(mixture.per_job.sum(axis=1))
+    paths = [_path(mixture, *pair, steps=max(POPULATION // len(pairs), 2)) for pair in pairs]
+    low, high = rng.integers(0, plans, (2, POPULATION // 4, 1))
+    cut = rng.uniform(mixture.middle.min(), mixture.middle.max() + 1, low.shape)
     mixed = np.where(mixture.middle < cut, low, high)
+    first = _repaired(mixture, np.concatenate([seeds, *paths, mixed]))
     algorithm = NSGA2(
-        pop_size=max(POPULATION, plans),
-        sampling=_repaired(mixture, np.concatenate([seeds, mixed])),
+        pop_size=len(first),
+        sampling=first,
         crossover=_SpanCrossover(mixture.middle),
         mutation=_StepMutation(),
         repair=_Fitting(),
         eliminate_duplicates=True,
     )
     result = minimize(mixture, algorithm, _Spent(budget), seed=SEED)
-    return np.atleast_2d(result.X).astype(np.int64), int(algorithm.evaluator.n_eval)
+    found = np.concatenate([first, np.atleast_2d(result.X).astype(np.int64)])
+    best = non_dominated(total(mixture.per_job, found))
+    return found[best], int(algorithm.evaluator.n_eval)
+
+
+def _neighbours(totals: Array) -> list[tuple[int, int]]:
+    """Return pairs of plans that follow each other on the front of cost and carbon."""
+    order = [int(i) for i in np.lexsort((totals[:, 1], totals[:, 0]))]
+    kept = [order[0]]
+    for i in order[1:]:
+        if totals[i, 1] < totals[kept[-1], 1]:
+            kept.append(i)
+    return list(pairwise(kept)) or [(order[0], order[-1])]
+
+
+def _path(mixture: Mixture, one: int, other: int, *, steps: int) -> Index:
+    """Return genomes between two plans: first move the jobs that save most carbon per GBP."""
+    change = mixture.per_job[other] - mixture.per_job[one]
+    rank = np.argsort(np.argsort(np.arctan2(change[:, 0], -change[:, 1]), kind="stable"))
+    moved = change[:, :2].any(axis=1)
+    cuts = np.linspace(0, rank.size, steps + 2)[1:-1]
+    return np.array([np.where(moved & (rank < cut), other, one) for cut in cuts], dtype=np.int64)
 
 
 class _SpanCrossover(Crossover):  # type: ignore[misc]  # pymoo has no types

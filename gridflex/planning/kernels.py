@@ -18,6 +18,7 @@ from gridflex.planning.tables import Index, Market, Marks, State, Tables
 TOLERANCE = 1e-9
 SLACK_KW = 1e-9
 CAP_STEPS = 14
+TURNS = 3
 LARGEST_TABLE = 6000
 """Cells of the dynamic programme up to which it counts half-hours exactly."""
 
@@ -348,7 +349,9 @@ def with_pauses(
         if n > length:
             break
         previous, guess, rate = n, starts, price
-        for _ in range(2):
+        for turn in range(TURNS):
+            if turn == TURNS - 1:
+                rate = base[:length].min()
             used = min(1.0, work + restart * guess - (n - 1))
             for k in range(length):
                 last[k] = value[k] - (1.0 - used) * base[k]

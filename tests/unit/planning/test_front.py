@@ -12,9 +12,9 @@ from gridflex.planning.front import (
     hypervolume,
     knee_of,
     make_front,
-    non_dominated,
     plan_at,
 )
+from gridflex.planning.genetic import non_dominated
 from gridflex.planning.plan import Plan
 from gridflex.planning.planner import make_plan
 from gridflex.planning.problem import PlanningProblem
