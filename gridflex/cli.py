@@ -18,6 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from gridflex.adapters.database import without_password
+from gridflex.cli_backtest import backtest
 from gridflex.cli_demo import demo
 from gridflex.cli_grid import grid_app, sandbox_app
 from gridflex.cli_market import market_app, sandbox_beckn
@@ -32,6 +33,7 @@ EXIT_CODES: Final = ((InfeasibleError, 5), (ContractError, 4), (SourceError, 3),
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 jobs_app = typer.Typer(no_args_is_help=True, help="Jobs that GridFlex holds, runs or has run.")
 app.command()(demo)
+app.command("backtest")(backtest)
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(plan_app, name="plan")
 app.add_typer(grid_app, name="grid")

@@ -124,7 +124,7 @@ def least_of_option(
         return whole
     if restart == 0:
         return min(whole, cheapest(value, length, work))
-    if whole <= cheapest(value, length, work) + TOLERANCE:
+    if base[:length].min() >= 0 and whole <= cheapest(value, length, work) + TOLERANCE:
         return whole
     return min(whole, least_paused(value, base, length, work, restart, continues))
 

@@ -109,6 +109,14 @@ def test_prices_of_the_search_come_close_to_the_linear_programme() -> None:
     assert 0.995 * found[1] <= bound <= found[1] + 1e-9
 
 
+def test_the_bound_counts_a_restart_that_earns_at_a_price_below_zero() -> None:
+    earns = job("a", deadline=4, work=1, interruptible=True, restart_half_hours=0.1)
+
+    made = make_plan(problem([earns], outlook([0, -10, 0, -10])), budget_s=5.0)
+
+    assert made.lower_bound_gbp <= -0.01 * 1.1 + 1e-9
+
+
 def test_a_dear_gpu_is_worth_what_it_saves() -> None:
     jobs = [job("a", work=1), job("b", work=1)]
     search = Search(
