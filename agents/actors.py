@@ -13,7 +13,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
@@ -21,6 +21,7 @@ import ray
 from ray.actor import ActorHandle, ActorProxy
 from ray.exceptions import RayError
 
+from gridflex.adapters.database import place
 from gridflex.adapters.grid_store import GridStore
 from gridflex.adapters.ledger_feed import LedgerFeed
 from gridflex.adapters.receipt_store import ReceiptStore
@@ -28,7 +29,7 @@ from gridflex.adapters.timestamps import TimestampAuthority
 from gridflex.agents.bookkeeper import Bookkeeper
 from gridflex.agents.loop import Next, Tick, run_forever
 from gridflex.agents.ports import Ports, build_ports
-from gridflex.agents.roles import BOOKS, GRID, NAMESPACE, ORCHESTRATOR, TRADING, WORKLOAD
+from gridflex.agents.roles import BOOKS, GRID, NAMESPACE, ON_HEAD, ORCHESTRATOR, TRADING, WORKLOAD
 from gridflex.agents.trading import Trading, build_planner, build_trading
 from gridflex.agents.workload import Workload
 from gridflex.errors import SourceError
@@ -53,12 +54,33 @@ TRADING_EVERY_S: Final = 5.0
 """Wall time between two looks at what is due; a message that arrives wakes the desk earlier."""
 
 ANSWER_S: Final = 10.0
-"""Wall time within which an agent says what it runs with."""
+"""Wall time within which an agent says who it is."""
+
+DEPLOY_TRIES: Final = 5
 
 IDLE_S: Final = 86_400.0
 RETRY_S: Final = 2.0
 
 Shell = TypeVar("Shell")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whose agent one is.
+
+    Args:
+        place: Where its data is.
+        settings_digest: Digest of all its settings.
+    """
+
+    place: str
+    settings_digest: str
+
+
+def identity(settings: Settings) -> Identity:
+    """Return the identity of agents with these settings."""
+    digest = hashlib.sha256(dump_settings(settings).encode()).hexdigest()
+    return Identity(place(settings), digest)
 
 
 class AgentShell:
@@ -70,7 +92,7 @@ class AgentShell:
     """
 
     def __init__(self, settings_yaml: str, *loops: _AgentLoop) -> None:
-        self._digest = _digest(settings_yaml)
+        self._identity = identity(parse_settings(settings_yaml))
         self._loops = loops
 
     @ray.method
@@ -79,9 +101,9 @@ class AgentShell:
         return self._loops[0].role
 
     @ray.method
-    async def settings_digest(self) -> str:
-        """Return the digest of the settings that it runs with."""
-        return self._digest
+    async def identity(self) -> Identity:
+        """Return whose agent it is."""
+        return self._identity
 
 
 class WorkloadActor(AgentShell):
@@ -136,24 +158,52 @@ def ensure_agents(settings: Settings) -> None:
     start_orchestrator(settings)
 
 
-def deploy_agents(settings: Settings) -> None:
-    """Start every agent that does not run, and replace those that run with other settings."""
-    wanted = _digest(dump_settings(settings))
+def check_cluster_is_ours(settings: Settings) -> None:
+    """Refuse a cluster on which the agents of another GridFlex run.
+
+    Raises:
+        SourceError: They do; names where their data is.
+    """
+    ours = identity(settings)
     for name, agent in _running():
-        try:
-            found: object = ray.get(agent.settings_digest.remote(), timeout=ANSWER_S)
-        except RayError as error:
-            log.warning("agent %s does not answer and is replaced: %s", name, error)
-            found = None
-        if found != wanted:
+        other = _identity_of(name, agent)
+        if other is not None and other.place != ours.place:
+            raise SourceError(
+                f"another GridFlex runs on this Ray cluster, with its data in {other.place}; this "
+                f"one has {ours.place}: end the other first, or use its settings"
+            )
+
+
+def deploy_agents(settings: Settings) -> None:
+    """Start every agent that does not run, and replace those that run with other settings.
+
+    Raises:
+        SourceError: They belong to another GridFlex, or are replaced by someone else each time.
+    """
+    check_cluster_is_ours(settings)
+    for _ in range(DEPLOY_TRIES):
+        outdated = [a for name, a in _running() if _identity_of(name, a) != identity(settings)]
+        for agent in outdated:
             ray.kill(agent)
-    ensure_agents(settings)
+        ensure_agents(settings)
+        if not outdated:
+            return
+    raise SourceError("the agents keep running with other settings: who else deploys them?")
 
 
 def stop_agents() -> None:
     """End the agents of this cluster for good; what they knew is in the database."""
     for _, agent in _running():
         ray.kill(agent)
+
+
+def _identity_of(name: str, agent: ActorHandle[AgentShell]) -> Identity | None:
+    try:
+        found: object = ray.get(agent.identity.remote(), timeout=ANSWER_S)
+    except RayError as error:
+        log.warning("agent %s does not say who it is: %s", name, error)
+        return None
+    return found if isinstance(found, Identity) else None
 
 
 def _running() -> Iterator[tuple[str, ActorHandle[AgentShell]]]:
@@ -290,10 +340,6 @@ async def _orchestrator_tick(ports: Ports) -> Tick:
     return tick
 
 
-def _digest(settings_yaml: str) -> str:
-    return hashlib.sha256(settings_yaml.encode()).hexdigest()
-
-
 def _to_next_half_hour_s(now: datetime) -> float:
     return (HalfHour.containing(now).end - now).total_seconds()
 
@@ -308,6 +354,7 @@ def _start(shell: type[Shell], name: str, settings: Settings) -> ActorProxy[Shel
             get_if_exists=True,
             max_restarts=-1,
             num_cpus=0,
+            resources=ON_HEAD,
         )
         .remote(dump_settings(settings))
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -49,7 +49,7 @@ class Ports:
     """
 
     settings: Settings
-    url: str
+    url: str = field(repr=False)  # may hold a password
     engine: AsyncEngine
     clock: Clock
     jobs: JobStore

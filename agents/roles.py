@@ -1,5 +1,6 @@
 """The names of the agents: of their actors, their leadership and their heartbeats."""
 
+from collections.abc import Mapping
 from typing import Final
 
 NAMESPACE: Final = "gridflex"
@@ -10,3 +11,6 @@ BOOKS: Final = "books"
 """The bookkeeper, which lives in the grid agent's actor."""
 TRADING: Final = "trading"
 """The Beckn desk, which lives in the grid agent's actor."""
+
+ON_HEAD: Final[Mapping[str, float]] = {"node:__internal_head__": 0.001}
+"""Resources of the head node alone: workers come and go, and the embedded database is there."""

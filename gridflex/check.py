@@ -70,8 +70,8 @@ async def _try(name: str, attempt: Callable[[], Coroutine[Any, Any, str]]) -> Ch
 
 async def _database(settings: Settings) -> str:
     url = await asyncio.to_thread(database.ensure_database, settings)
-    kind = "configured" if settings.database_url else f"embedded in {settings.state_path}"
-    return f"PostgreSQL {await asyncio.to_thread(database.check, url)}, {kind}"
+    version = await asyncio.to_thread(database.check, url)
+    return f"PostgreSQL {version}: {database.place(settings)}"
 
 
 async def _packages(settings: Settings) -> str:

@@ -81,11 +81,13 @@ def up(
 
 
 @app.command()
-def down(config: Config = None) -> None:
+def down(*, config: Config = None, as_json: AsJson = False) -> None:
     """End what ``gridflex up`` started; held jobs stay in the database."""
     from gridflex.up import bring_down  # noqa: PLC0415 - imports Ray
 
-    bring_down(load_settings(config), say=_say)
+    ended = bring_down(load_settings(config), say=_say_nothing if as_json else _say)
+    if as_json:
+        _print_json({"ended": asdict(ended) if ended else None})
 
 
 @app.command()
@@ -193,7 +195,7 @@ def _pairs(items: list[str]) -> list[tuple[str, str]]:
 def _shown(settings: Settings) -> dict[str, Any]:
     shown: dict[str, Any] = settings.model_dump(mode="json")
     if settings.database_url:
-        shown["database_url"] = without_password(settings.database_url)
+        shown["database_url"] = without_password(settings.database_url.get_secret_value())
     return shown
 
 

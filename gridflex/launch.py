@@ -11,25 +11,34 @@ import logging
 import os
 import subprocess
 import sys
+import tempfile
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 import httpx
+from pydantic import TypeAdapter
 
 from gridflex import processes
-from gridflex.adapters.ray_auth import find_token, is_token_wanted
+from gridflex.adapters.ray_auth import find_token, is_token_wanted, token_headers
 from gridflex.agents.roles import NAMESPACE
-from gridflex.errors import SourceError
+from gridflex.errors import ContractError, SourceError
+from gridflex.processes import Leader
 from gridflex.sandbox.grid.app import CONTROL_PATH
 from gridflex.settings import Settings, dump_settings
 
 HA_PROXY_VARIABLE: Final = "RAY_SERVE_ENABLE_HA_PROXY"
 GRIDFLEX: Final = str(Path(sys.executable).with_name("gridflex"))
 RAY: Final = str(Path(sys.executable).with_name("ray"))
+ORCHESTRATION: Final = "orchestration"
+BECKN: Final = "beckn"
+"""Names of the applications, here and in ``serve_config.yaml``."""
+
 RAY_READY_S: Final = 90.0
 SERVE_READY_S: Final = 120.0
+SETTLE_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +46,16 @@ class RunState:
     """What ``gridflex up`` started.
 
     Args:
-        ray_pid: Process that holds the local Ray head; None where Ray was already there.
         gcs_address: Where this Ray cluster is.
         url: Where GridFlex answers.
-        grid_pid: Process of the grid sandbox; None where the providers are asked.
+        ray: Process that holds the local Ray head; None where Ray was already there.
+        grid: Process of the grid sandbox; None where the providers are asked.
     """
 
-    ray_pid: int | None
     gcs_address: str
     url: str
-    grid_pid: int | None = None
+    ray: Leader | None
+    grid: Leader | None
 
 
 def start_ray(
@@ -104,10 +113,11 @@ def start_serve(settings: Settings, *, gcs_address: str) -> str:
         gcs_address: The cluster.
 
     Raises:
-        SourceError: They did not get ready in time.
+        SourceError: They did not get ready in time, or another GridFlex is there.
     """
     from ray import serve  # noqa: PLC0415
 
+    from gridflex.agents.actors import check_cluster_is_ours  # noqa: PLC0415
     from gridflex.serve.app import (  # noqa: PLC0415
         ApplicationArgs,
         build_beckn,
@@ -117,10 +127,11 @@ def start_serve(settings: Settings, *, gcs_address: str) -> str:
     config = write_settings(settings)
     os.environ.setdefault(HA_PROXY_VARIABLE, "1")
     _connect(gcs_address)
+    check_cluster_is_ours(settings)
     serve.start(http_options={"host": settings.http.host, "port": settings.http.port})
     args = ApplicationArgs(config=config)
-    serve.run(build_beckn(args), name="beckn", route_prefix="/beckn")
-    serve.run(build_orchestration(args), name="orchestration", route_prefix="/")
+    serve.run(build_beckn(args), name=BECKN, route_prefix="/beckn")
+    serve.run(build_orchestration(args), name=ORCHESTRATION, route_prefix="/")
     url = f"http://{settings.http.host}:{settings.http.port}"
     processes.wait_until(
         lambda: processes.answers(f"{url}/readyz"), SERVE_READY_S, what=f"GridFlex at {url}/readyz"
@@ -132,8 +143,9 @@ def write_settings(settings: Settings) -> Path:
     """Write the settings in force where every process of this machine can read them."""
     settings.state_path.mkdir(parents=True, exist_ok=True)
     path = settings.state_path / "settings.yaml"
-    path.touch(mode=0o600)
-    path.write_text(dump_settings(settings))
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as new:  # mode 600
+        new.write(dump_settings(settings))
+    Path(new.name).replace(path)
     return path
 
 
@@ -145,7 +157,7 @@ def save_run(settings: Settings, run: RunState) -> None:
 def load_run(settings: Settings) -> RunState | None:
     """Return what was started, or None if nothing was."""
     path = settings.state_path / "run.json"
-    return RunState(**json.loads(path.read_text())) if path.exists() else None
+    return TypeAdapter(RunState).validate_json(path.read_text()) if path.exists() else None
 
 
 def forget_run(settings: Settings) -> None:
@@ -160,7 +172,8 @@ def stop_serve(gcs_address: str) -> None:
     from gridflex.agents.actors import stop_agents  # noqa: PLC0415
 
     _connect(gcs_address)
-    serve.shutdown()  # type: ignore[no-untyped-call]
+    for application in (ORCHESTRATION, BECKN):
+        serve.delete(application)
     stop_agents()
     disconnect()
 
@@ -188,22 +201,43 @@ def start_grid_sandbox(settings: Settings) -> tuple[int, str]:
     return processes.start(command, log=log, ready_url=base + CONTROL_PATH), base
 
 
-def degraded(url: str) -> dict[str, str]:
-    """Return what a running GridFlex says of its impaired agents, by name."""
-    body: dict[str, str] = httpx.get(f"{url}/readyz", timeout=10).json().get("degraded", {})
-    return body
+def degraded(url: str, settings: Settings) -> dict[str, str]:
+    """Return what a running GridFlex says of its impaired agents, by name.
+
+    One that has just started may still be waiting for another, so it is asked for a while.
+    """
+    deadline = time.monotonic() + SETTLE_S
+    while (found := _degraded(url, settings)) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return found
+
+
+def _degraded(url: str, settings: Settings) -> dict[str, str]:
+    token = find_token(settings.http.token)
+    answer = httpx.get(f"{url}/v1/agents", headers=token_headers(token), timeout=10)
+    agents = answer.raise_for_status().json()["agents"]
+    return {agent["name"]: agent["degraded"] for agent in agents if agent["degraded"]}
 
 
 def _connect(gcs_address: str) -> None:
     import ray  # noqa: PLC0415 - slow to import
 
-    if not ray.is_initialized():
+    if ray.is_initialized():
+        return
+    if "://" in gcs_address:
+        raise ContractError(
+            f"RAY_ADDRESS: {gcs_address!r} is not valid; valid is auto or host:port of a head "
+            "node, from a machine of its cluster"
+        )
+    try:
         ray.init(
             address=gcs_address,
             namespace=NAMESPACE,
             log_to_driver=False,
             logging_level=logging.WARNING,
         )
+    except ConnectionError as error:
+        raise SourceError(f"Ray at {gcs_address}: {error}") from error
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
 
 

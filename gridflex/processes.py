@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,34 @@ STOP_S: Final = 5.0
 """Serve's own actors never end when asked; what matters is in the database."""
 
 LAST_WORDS: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Leader:
+    """A process that leads a session, known again after a crash or a reboot.
+
+    Args:
+        pid: Its number.
+        created_s: When it was created, Unix time.
+    """
+
+    pid: int
+    created_s: float
+
+    @classmethod
+    def of(cls, pid: int) -> Leader:
+        """Return the leader with this number."""
+        return cls(pid, psutil.Process(pid).create_time())
+
+    def end(self) -> None:
+        """End its session, unless the number has passed to another process."""
+        try:
+            is_same = psutil.Process(self.pid).create_time() == self.created_s
+        except psutil.NoSuchProcess:
+            is_same = self.created_s > psutil.boot_time()
+        if is_same:
+            end(self.pid)
+
 
 _children: Final[dict[int, subprocess.Popen[bytes]]] = {}
 """Kept so that those which end can be waited for."""

@@ -270,7 +270,7 @@ class Settings(BaseSettings):
     )
 
     state_dir: Path = Path("~/.gridflex")
-    database_url: str | None = None
+    database_url: SecretStr | None = None
     packages_url: str | None = None
     checkpoint_dir: str | None = None
     sites: tuple[SiteSettings, ...] = Field(default=(SiteSettings(),), min_length=1)
@@ -400,6 +400,8 @@ def _merged(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _reveal(values: dict[str, Any], settings: Settings) -> None:
+    if settings.database_url:
+        values["database_url"] = settings.database_url.get_secret_value()
     if settings.http.token:
         values["http"]["token"] = settings.http.token.get_secret_value()
     for shown, site in zip(values["sites"], settings.sites, strict=True):

@@ -12,6 +12,7 @@ from gridflex.adapters import database
 from gridflex.adapters.ray_auth import MODE_VARIABLE, is_token_wanted
 from gridflex.launch import RunState
 from gridflex.planning.warm_up import warm_up
+from gridflex.processes import Leader
 from gridflex.sandbox.grid.app import ELEXON_PATH, OCTOPUS_PATH
 from gridflex.settings import Settings
 
@@ -45,6 +46,8 @@ def bring_up(settings: Settings, *, sandbox: bool, say: Say) -> RunState:
         say("planner ...")
         warm_up()
         say("database ...")
+        if not database.runs_embedded(settings):
+            undo.callback(database.stop_embedded, settings)
         database.ensure_database(settings)
         grid_pid = None
         if sandbox:
@@ -57,35 +60,40 @@ def bring_up(settings: Settings, *, sandbox: bool, say: Say) -> RunState:
         say("Serve and agents ...")
         url = launch.start_serve(settings, gcs_address=gcs_address)
         undo.pop_all()
-    run = RunState(ray_pid=ray_pid, gcs_address=gcs_address, url=url, grid_pid=grid_pid)
+    run = RunState(gcs_address, url, ray=_leader(ray_pid), grid=_leader(grid_pid))
     launch.save_run(settings, run)
     say(f"GridFlex answers at {url}; its API is described at {url}/docs")
-    for name, why in launch.degraded(url).items():
+    for name, why in launch.degraded(url, settings).items():
         say(f"degraded: {name}: {why}")
     say(_how_to_submit(url))
     return run
 
 
-def bring_down(settings: Settings, *, say: Say) -> None:
-    """End what `bring_up` started."""
+def bring_down(settings: Settings, *, say: Say) -> RunState | None:
+    """End what `bring_up` started and return what that was, or None."""
     run = launch.load_run(settings)
     if run is None:
         say("nothing to end: GridFlex was not started from this state folder")
-        return
+        return None
     _end(settings, run)
-    goes_on = "" if run.ray_pid else "; Ray, which was there before, goes on"
+    goes_on = "" if run.ray else "; Ray, which was there before, goes on"
     say(f"ended GridFlex{goes_on}")
+    return run
 
 
 def _end(settings: Settings, run: RunState) -> None:
-    if run.ray_pid:
-        processes.end(run.ray_pid)
+    if run.ray:
+        run.ray.end()
     else:
         launch.stop_serve(run.gcs_address)
-    if run.grid_pid:
-        processes.end(run.grid_pid)
+    if run.grid:
+        run.grid.end()
     database.stop_embedded(settings)
     launch.forget_run(settings)
+
+
+def _leader(pid: int | None) -> Leader | None:
+    return Leader.of(pid) if pid else None
 
 
 def _ray(settings: Settings, say: Say) -> tuple[str, int | None]:

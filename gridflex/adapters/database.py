@@ -50,16 +50,32 @@ def ensure_database(settings: Settings) -> str:
     Raises:
         SourceError: The server cannot be started or reached.
     """
-    url = settings.database_url or _start_embedded(settings.state_path / "postgresql")
+    configured = settings.database_url
+    url = (
+        configured.get_secret_value()
+        if configured
+        else _start_embedded(settings.state_path / "postgresql")
+    )
     migrate(url)
     return url
 
 
+def place(settings: Settings) -> str:
+    """Return where the data of these settings is, without a password."""
+    if settings.database_url is None:
+        return f"the embedded database in {settings.state_path}"
+    return without_password(settings.database_url.get_secret_value())
+
+
+def runs_embedded(settings: Settings) -> bool:
+    """Return whether the embedded server of this state folder runs."""
+    return (settings.state_path / "postgresql" / "postmaster.pid").exists()
+
+
 def stop_embedded(settings: Settings) -> None:
     """Stop the embedded server of this state folder, if it runs, whoever else still uses it."""
-    data = settings.state_path / "postgresql"
-    if (data / "postmaster.pid").exists():
-        server = _embedded(data, cleanup_mode="stop")
+    if runs_embedded(settings):
+        server = _embedded(settings.state_path / "postgresql", cleanup_mode="stop")
         server.cleanup_mode = "stop"  # a handle that `ensure_database` left here has another
         server.global_process_id_list.put([os.getpid()])  # killed processes stay in the list
         server.cleanup()

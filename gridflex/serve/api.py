@@ -9,6 +9,7 @@ from fastapi import APIRouter, FastAPI
 from gridflex.adapters.beckn_log import BecknLog
 from gridflex.agents.ports import Ports
 from gridflex.agents.trading import LaterHouse
+from gridflex.serve.agents_api import create_agents_router
 from gridflex.serve.auth import Authentication, token_to_ask_for
 from gridflex.serve.gateway import create_gateway
 from gridflex.serve.grid_api import create_grid_router
@@ -31,6 +32,7 @@ def create_api(ports: Ports) -> FastAPI:
     install_problems(api)
     api.include_router(create_gateway(ports))
     v1 = APIRouter(prefix="/v1")
+    v1.include_router(create_agents_router(ports))
     v1.include_router(create_jobs_router(ports))
     v1.include_router(create_plans_router(ports.plans))
     v1.include_router(

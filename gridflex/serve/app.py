@@ -16,6 +16,7 @@ from ray.serve import Application
 
 from gridflex.agents.actors import deploy_agents, ensure_agents
 from gridflex.agents.ports import build_ports
+from gridflex.agents.roles import ON_HEAD
 from gridflex.agents.trading import build_receiver
 from gridflex.serve.api import create_api
 from gridflex.serve.beckn_api import create_beckn_api, create_closed_api
@@ -25,6 +26,9 @@ DATABASE_CONNECTIONS: Final = 10
 BECKN_CONNECTIONS: Final = 4
 MESSAGES: Final = 64
 """Beckn messages that one replica checks together."""
+GATEWAY: Final = "gateway"
+NETWORK: Final = "network"
+REPLICA: Final[dict[str, Any]] = {"num_cpus": 0.1, "resources": dict(ON_HEAD)}
 STREAMS: Final = 1_000
 """Requests that one replica serves together; a log that is followed occupies one."""
 
@@ -76,7 +80,7 @@ def build_orchestration(args: ApplicationArgs) -> Application:
     """Return the application with the gateway, ``/v1`` and the agents."""
     settings = load_settings(args.config, flags=args.settings)
     deployment = serve.deployment(
-        name="gateway", max_ongoing_requests=STREAMS, ray_actor_options={"num_cpus": 0.1}
+        name=GATEWAY, max_ongoing_requests=STREAMS, ray_actor_options=REPLICA
     )(serve.ingress()(Orchestration))
     return deployment.bind(dump_settings(settings))
 
@@ -85,6 +89,6 @@ def build_beckn(args: ApplicationArgs) -> Application:
     """Return the Beckn application."""
     settings = load_settings(args.config, flags=args.settings)
     deployment = serve.deployment(
-        name="network", max_ongoing_requests=MESSAGES, ray_actor_options={"num_cpus": 0.1}
+        name=NETWORK, max_ongoing_requests=MESSAGES, ray_actor_options=REPLICA
     )(serve.ingress()(Beckn))
     return deployment.bind(dump_settings(settings))

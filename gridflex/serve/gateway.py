@@ -14,8 +14,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Any, Final
@@ -40,6 +40,9 @@ log = logging.getLogger(__name__)
 
 SIZES_KEPT_S: Final = 30.0
 """Wall time after which a cluster whose size is not configured is asked for it again."""
+
+MOST_FOLLOWED: Final = 800
+"""Logs that one replica follows; each holds one of its places for requests."""
 
 LISTED: Final = 1_000
 """Flexible jobs in the answer of ``GET /api/jobs/``, newest first."""
@@ -105,6 +108,9 @@ def create_gateway(ports: Ports) -> APIRouter:  # noqa: C901 - one route each
     async def tail(websocket: WebSocket, job_id: str) -> None:
         try:
             lines = await gateway.tail(job_id)
+        except ProblemError as error:
+            await websocket.send_denial_response(problem(error.status, error.detail))
+            return
         except GridFlexError as error:
             await websocket.send_denial_response(problem_of(error))
             return
@@ -112,8 +118,9 @@ def create_gateway(ports: Ports) -> APIRouter:  # noqa: C901 - one route each
             refusal = problem(HTTPStatus.NOT_FOUND, _unknown(job_id))
             await websocket.send_denial_response(refusal)
             return
-        await websocket.accept()
-        await _send_all(websocket, lines)
+        with gateway.following():
+            await websocket.accept()
+            await _send_all(websocket, lines)
 
     return api
 
@@ -132,6 +139,7 @@ class Gateway:
         self._version: Reply | None = None
         self._sizes: Mapping[str, int] | None = None
         self._sized_at = 0.0
+        self._followed = 0
 
     async def version(self) -> Reply:
         """Return what the default cluster says of itself, or last said.
@@ -211,8 +219,27 @@ class Gateway:
         cluster = await self._cluster_of(job_id)
         return await cluster.forward(method, f"{ray_bodies.path(job_id)}{suffix}")
 
+    @contextmanager
+    def following(self) -> Iterator[None]:
+        """Count a log as followed while the block runs."""
+        self._followed += 1
+        try:
+            yield
+        finally:
+            self._followed -= 1
+
     async def tail(self, job_id: str) -> AsyncGenerator[str] | None:
-        """Return what a job prints until it ends, or None if nobody knows the job."""
+        """Return what a job prints until it ends, or None if nobody knows the job.
+
+        Raises:
+            ProblemError: So many logs are followed that other requests would find no place.
+        """
+        if self._followed >= MOST_FOLLOWED:
+            raise ProblemError(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                f"{MOST_FOLLOWED} logs are followed already; ask for the logs so far instead "
+                "(ray job logs without --follow)",
+            )
         if await self._ports.jobs.get(JobId(job_id)):
             return follow(JobId(job_id), jobs=self._ports.jobs, clusters=self._ports.clusters)
         cluster = await self._cluster_of(job_id)

@@ -40,7 +40,7 @@ def create_health_router(ports: Ports) -> APIRouter:
         body = {
             "status": "waiting" if silent else "ready",
             "silent": silent,
-            "degraded": degraded_agents(agents),
+            "degraded": sorted(degraded_agents(agents)),
         }
         status = HTTPStatus.SERVICE_UNAVAILABLE if silent else HTTPStatus.OK
         return JSONResponse(body, status_code=status)

@@ -18,6 +18,10 @@ POLL_S: Final = 1.0
 """Wall time between two looks at a job that waits; Ray's own tail looks as often."""
 
 
+WAITING_POLLS: Final = 3
+"""How much rarer one looks at a job that runs nowhere."""
+
+
 class LogSource(Protocol):
     """One cluster's logs; see `gridflex.adapters.ray_jobs.RayJobs`."""
 
@@ -93,7 +97,7 @@ async def follow(
             followed, position = followed + 1, _Position()
         if job.state.is_final and followed == len(job.attempts):
             return
-        await asyncio.sleep(poll_s)
+        await asyncio.sleep(poll_s if job.live_attempt else poll_s * WAITING_POLLS)
 
 
 class _Position:

@@ -74,7 +74,8 @@ def test_the_environment_goes_before_the_file_key_by_key(
 
     assert settings.planner.budget_s == 5
     assert settings.planner.carbon_price_gbp_per_tco2 == 100
-    assert settings.database_url == "postgresql://environment"
+    assert settings.database_url
+    assert settings.database_url.get_secret_value() == "postgresql://environment"
 
 
 def test_flags_go_before_environment_and_file_key_by_key(

@@ -219,7 +219,10 @@ async def test_readiness_waits_for_every_agent_and_names_the_degraded(
         await agents.beat(name, at=NOON, detail={})
     await agents.beat(GRID, at=NOON + MINUTE, detail={"degraded": {"elexon/mid": "HTTP 503"}})
     ready = await get(http, "/readyz")
-    assert ready == {"status": "ready", "silent": {}, "degraded": {GRID: "elexon/mid: HTTP 503"}}
+    views = (await get(http, "/v1/agents"))["agents"]
+
+    assert ready == {"status": "ready", "silent": {}, "degraded": [GRID]}
+    assert [view["degraded"] for view in views if view["name"] == GRID] == ["elexon/mid: HTTP 503"]
 
     long_ago = datetime.now(UTC) - timedelta(hours=2)
     async with world.engine.begin() as connection:
