@@ -114,6 +114,7 @@ def test_agents_are_replaced_only_where_the_settings_have_changed(deployed: Depl
         import sys
         import ray
         from gridflex.agents.actors import deploy_agents, ensure_agents
+        from gridflex.errors import SourceError
         from gridflex.agents.roles import GRID, NAMESPACE, ORCHESTRATOR, WORKLOAD
         from gridflex.settings import parse_settings
 
@@ -130,6 +131,11 @@ def test_agents_are_replaced_only_where_the_settings_have_changed(deployed: Depl
         planner = settings.planner.model_copy(update={"carbon_price_gbp_per_tco2": 81.0})
         deploy_agents(settings.model_copy(update={"planner": planner}))
         print("same" if before == [ray.get_actor(name) for name in names] else "others")
+        try:
+            elsewhere = {"state_dir": settings.state_path / "elsewhere"}
+            deploy_agents(settings.model_copy(update=elsewhere))
+        except SourceError as error:
+            print("refused" if "another GridFlex runs" in str(error) else error)
     """
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script), deployed.gcs_address],
@@ -141,4 +147,4 @@ def test_agents_are_replaced_only_where_the_settings_have_changed(deployed: Depl
     )
 
     roles = ["workload", "grid", "orchestrator"]
-    assert done.stdout.split() == ["same", *roles, "same", "others"]
+    assert done.stdout.split() == ["same", *roles, "same", "others", "refused"]

@@ -1,0 +1,62 @@
+"""Processes of one's own, as they are started and ended."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gridflex import processes
+from gridflex.errors import SourceError
+from gridflex.processes import Leader
+
+SERVER = """
+import http.server, subprocess, sys
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+address, handler = ("127.0.0.1", int(sys.argv[1])), http.server.SimpleHTTPRequestHandler
+http.server.HTTPServer(address, handler).serve_forever()
+"""
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    """A process in a session of its own that nobody here may end."""
+    with subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True
+    ) as process:
+        yield process
+        process.kill()
+
+
+def test_a_server_ends_with_all_that_it_started(tmp_path: Path) -> None:
+    port = processes.free_port()
+    command = [sys.executable, "-c", SERVER, str(port)]
+
+    url = f"http://127.0.0.1:{port}/"
+    with processes.running(command, log=tmp_path / "log", ready_url=url) as pid:
+        members = processes.session(pid)
+        assert processes.answers(url)
+
+    assert len(members) == 2
+    assert processes.session(pid) == []
+    assert processes.is_free(port)
+
+
+def test_a_server_that_does_not_start_says_its_last_words(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "raise SystemExit('no such database')"]
+
+    with pytest.raises(SourceError, match=r"ended with code 1; its last words.*no such database"):
+        processes.start(command, log=tmp_path / "log", ready_url="http://127.0.0.1:9/")
+
+
+def test_a_process_that_has_got_the_number_of_ours_is_left_alone(
+    sleeper: subprocess.Popen[bytes],
+) -> None:
+    ours = Leader.of(sleeper.pid)
+
+    Leader(ours.pid, ours.created_s - 3600).end()
+    assert sleeper.poll() is None
+
+    ours.end()
+    assert sleeper.wait(timeout=10) != 0
