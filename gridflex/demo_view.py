@@ -181,8 +181,8 @@ def _summary(report: DemoReport) -> str:
     slowest = max(report.t0_start_s.values(), default=0.0)
     return (
         f"{priced}: run now {report.run_now_gbp:.2f} GBP, GridFlex {report.ran_gbp:.2f} GBP, "
-        f"bound {report.bound_gbp:.2f} GBP; GridFlex is {figures['gap_to_bound_pct']:.1f} % above "
-        "what nobody could beat\n"
+        f"bound {report.bound_gbp:.2f} GBP: nobody could have paid "
+        f"{figures['gap_to_bound_pct']:.1f} % less than GridFlex\n"
         f"rigid jobs (T0) ran after {slowest:.1f} s at most; training steps done again: "
         f"{report.redone_batches} of {report.batches}\n"
         f"{total.energy_kwh:.0f} kWh on {report.gpus} GPUs that were busy "
