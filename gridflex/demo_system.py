@@ -51,6 +51,9 @@ START_SHARE: Final = 0.6
 planner reckons with all of it."""
 
 TRIAL_POLL_S: Final = 0.1
+LONGEST_PARENT: Final = 10
+"""Characters; the name of a Unix socket has 107 at most, and Ray takes some 70 of them."""
+
 ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
 
 Say = Callable[[str], None]
@@ -114,7 +117,7 @@ def demo_system(
     """
     with ExitStack() as stack:
         stack.enter_context(_signals_as_interrupts())
-        state = Path(tempfile.mkdtemp(prefix="gridflex-demo-"))
+        state = _state_folder()
         stack.callback(shutil.rmtree, state, ignore_errors=True)
         stack.enter_context(processes.environment(_variables(state)))
         ports = _Ports.free()
@@ -145,6 +148,13 @@ def demo_system(
         launch.disconnect()  # a connected driver prints what other processes say
         stack.enter_context(_signals_as_interrupts())  # connecting to Ray has replaced them
         yield DemoSystem(settings, url, gcs_address, _origin(grid_url), cluster, start_s)
+
+
+def _state_folder() -> Path:
+    """Make a folder whose name is short enough for Ray's sockets in it."""
+    usual = tempfile.gettempdir()
+    parent = usual if len(usual) <= LONGEST_PARENT else "/tmp"  # noqa: S108 - made by mkdtemp
+    return Path(tempfile.mkdtemp(prefix="gridflex-demo-", dir=parent))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,11 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,30 +64,30 @@ def test_it_says_what_its_figures_rest_on(report: dict[str, Any]) -> None:
     assert report["comes_from"]["price and carbon intensity"] == report["grid"]
 
 
-@pytest.fixture
-def short_folder() -> Iterator[Path]:
-    """A folder whose name leaves room for those of Ray's sockets."""
-    with tempfile.TemporaryDirectory(prefix="gf-") as folder:
-        yield Path(folder)
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
-def test_an_early_end_leaves_nothing(number: signal.Signals, short_folder: Path) -> None:
-    environment = {**ENVIRONMENT, "TMPDIR": str(short_folder)}
-    output = short_folder / "output"
+def test_an_early_end_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
+    output = tmp_path / "output"
     program = str(Path(sys.executable).with_name("gridflex"))
+    environment = {**ENVIRONMENT, "TMPDIR": str(tmp_path)}  # too long a name for Ray
     with output.open("wb") as file:
         demo = subprocess.Popen(
             [program, "demo"], cwd=ROOT, env=environment, stdout=file, stderr=file
         )
     _wait_for("GridFlex answers", output, demo)
-    (state,) = short_folder.glob("gridflex-demo-*")
+    state = _state_folder(demo.pid)
 
     demo.send_signal(number)
 
     assert demo.wait(timeout=120) == 130, output.read_text()
     assert not state.exists()
     assert not _processes_that_name(state)
+
+
+def _state_folder(pid: int) -> Path:
+    lines = [" ".join(child.cmdline()) for child in psutil.Process(pid).children()]
+    found = re.search(r"(/\S*/gridflex-demo-\w+)/settings.yaml", " ".join(lines))
+    assert found, lines
+    return Path(found[1])
 
 
 def _wait_for(text: str, output: Path, demo: subprocess.Popen[bytes]) -> None:
