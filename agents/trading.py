@@ -46,6 +46,9 @@ from gridflex.signals import NATIONAL
 log = logging.getLogger(__name__)
 
 OUTLOOK_HALF_HOURS: Final = 96
+SHORTEST_VALIDITY: Final = timedelta(hours=1)
+"""Of a catalogue, in wall time; the next one replaces it."""
+
 METERS_READ_AFTER: Final = timedelta(minutes=2)
 MOST_ROUNDS: Final = 50
 """Rounds of taking up and sending in one tick; what is left waits for the next."""
@@ -306,8 +309,8 @@ class Trading:
             standing.slack.blocks(),
             standing.terms,
             catalog_id=f"{self._settings.subscriber_id}-blocks",
-            now=now,
-            until=now + 2 * due,
+            now=wall,
+            until=wall + max(2 * due, SHORTEST_VALIDITY),
         ).model_copy(update={"bpp_id": self._settings.subscriber_id, "bpp_uri": self._settings.url})
         directive = PublishDirective(
             catalog_id=catalog.id,
@@ -317,6 +320,7 @@ class Trading:
         )
         payload = PublishMessage(catalogs=[catalog], publish_directives=[directive])
         await self._participant.start("catalog/publish", payload, peer=service, now=wall)
+        log.info("published %s blocks at %s", len(catalog.resources or ()), now)
         return len(catalog.resources or ())
 
     async def _discover(self, now: datetime, wall: datetime) -> bool:

@@ -1,14 +1,15 @@
 """How far jobs can be moved without breaking anything: what there is to sell.
 
-A job that waits for its planned run is a block: it keeps its length and its site and may start
-at other half-hours, as far as its deadline, the GPUs that the plan leaves free and its carbon
-cap allow.
+A job that waits for its planned run is a block: it keeps its length, its site and its own GPUs at
+full power, and may start at other half-hours, as far as its deadline, its carbon cap, the GPUs
+that the plan leaves free and a limit on the site's power allow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId, Tier
 from gridflex.planning.plan import PlannedRun
 from gridflex.planning.problem import Array, JobDemand, PlanningProblem, SiteOutlook
+
+ROUNDING_KW: Final = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,9 @@ class Slack:
         self._notice = notice_half_hours
         self._held = held
         self._sites = {outlook.site.name: outlook for outlook in problem.sites}
-        self._used = self._usage()
+        self._jobs = {job.id: job for job in problem.jobs}
+        self._used = self._usage(lambda run: float(run.gpus))
+        self._used_kw = self._usage(self._power_kw)
 
     def blocks(self) -> tuple[Block, ...]:
         """Return the jobs that can be sold, in the problem's order."""
@@ -108,8 +113,10 @@ class Slack:
                 are; says which and when.
         """
         used = {name: usage.copy() for name, usage in self._used.items()}
+        used_kw = {name: usage.copy() for name, usage in self._used_kw.items()}
         for block in moves:
             used[block.site][self._span(block, block.planned)] -= block.gpus
+            used_kw[block.site][self._span(block, block.planned)] -= block.power_kw
         for block, start in moves.items():
             if start not in block.starts:
                 raise InfeasibleError(
@@ -118,21 +125,39 @@ class Slack:
                 )
             span = self._span(block, start)
             used[block.site][span] += block.gpus
-            self._require_free(block, used[block.site], span)
+            used_kw[block.site][span] += block.power_kw
+            self._require_free(block, used[block.site], used_kw[block.site], span)
 
-    def _require_free(self, block: Block, used: Array, span: slice) -> None:
-        over = used[span] > self._sites[block.site].free_gpus[span]
+    def _require_free(self, block: Block, used: Array, used_kw: Array, span: slice) -> None:
+        outlook = self._sites[block.site]
+        over = used[span] > outlook.free_gpus[span]
         if over.any():
             when = self._problem.start + (span.start + int(np.argmax(over)))
             raise InfeasibleError(f"site {block.site} has no {block.gpus} GPUs free at {when}")
+        over = used_kw[span] > _limit_kw(outlook)[span] + ROUNDING_KW
+        if over.any():
+            when = self._problem.start + (span.start + int(np.argmax(over)))
+            raise InfeasibleError(
+                f"site {block.site} has no {block.power_kw:g} kW below its limit at {when}"
+            )
 
-    def _usage(self) -> dict[str, Array]:
+    def _usage(self, of: Callable[[PlannedRun], float]) -> dict[str, Array]:
         used = {name: np.zeros(self._problem.half_hours) for name in self._sites}
         for runs in self._runs.values():
             for run in runs:
                 first = self._problem.start.until(run.start)
-                used[run.site][first : first + run.half_hours] += run.gpus
+                used[run.site][first : first + run.half_hours] += of(run)
         return used
+
+    def _power_kw(self, run: PlannedRun) -> float:
+        job = self._jobs.get(run.job_id)
+        if job is None:
+            return 0.0
+        if _is_own(run, job):
+            return job.power_kw.get(run.site, 0.0)
+        shape = (run.gpus, run.power_cap_fraction)
+        chosen = (mode for mode in job.modes if (mode.gpus, mode.power_cap_fraction) == shape)
+        return max((mode.power_kw.get(run.site, 0.0) for mode in chosen), default=0.0)
 
     def _block(self, job: JobDemand) -> Block | None:
         runs = self._runs.get(job.id, ())
@@ -140,7 +165,7 @@ class Slack:
             return None
         run = runs[0]
         first = self._problem.start.until(run.start)
-        if first < self._notice or run.half_hours < job.work:
+        if first < self._notice or run.half_hours < job.work or not _is_own(run, job):
             return None
         block = Block(
             job_id=job.id,
@@ -157,9 +182,11 @@ class Slack:
 
     def _starts(self, job: JobDemand, block: Block) -> tuple[HalfHour, ...]:
         outlook = self._sites[block.site]
-        used = self._used[block.site].copy()
-        used[self._span(block, block.planned)] -= block.gpus
-        free = outlook.free_gpus - used >= block.gpus
+        own = np.zeros(self._problem.half_hours)
+        own[self._span(block, block.planned)] = 1.0
+        free = outlook.free_gpus - self._used[block.site] + own * block.gpus >= block.gpus
+        left_kw = _limit_kw(outlook) - self._used_kw[block.site] + own * block.power_kw
+        free &= left_kw + ROUNDING_KW >= block.power_kw
         first = max(self._notice, job.release)
         last = min(job.deadline, self._problem.half_hours) - block.half_hours
         return tuple(
@@ -196,7 +223,17 @@ def _narrowed(job: JobDemand, start: HalfHour, first: HalfHour, half_hours: int)
     if release + job.work > job.deadline:
         return job
     wanted = max(release + job.work, start.until(first) + half_hours)
-    return replace(job, release=release, deadline=min(job.deadline, wanted))
+    return replace(job, release=release, deadline=min(job.deadline, wanted), modes=())
+
+
+def _is_own(run: PlannedRun, job: JobDemand) -> bool:
+    return run.gpus == job.gpus and run.power_cap_fraction == 1.0
+
+
+def _limit_kw(outlook: SiteOutlook) -> Array:
+    if outlook.limit_kw is None:
+        return np.full(outlook.free_gpus.shape, np.inf)
+    return outlook.limit_kw
 
 
 def _under_cap(outlook: SiteOutlook, block: Block, index: int) -> bool:

@@ -126,7 +126,7 @@ def _node(settings: PartSettings, clock: Clock) -> Node:
     else:
         sellers: list[tuple[Seller, SimulatedHouse]] = []
         trader = _seller(settings, clock, sellers)
-        extra = _every(settings.every_s, _publish_and_report(settings, clock, sellers))
+        extra = _every(settings.every_s, _publish_and_report(settings, sellers))
     return Node(
         place,
         clock=clock.wall_now,
@@ -186,7 +186,7 @@ def _discover(settings: PartSettings) -> Extra:
 
 
 def _publish_and_report(
-    settings: PartSettings, clock: Clock, sellers: list[tuple[Seller, SimulatedHouse]]
+    settings: PartSettings, sellers: list[tuple[Seller, SimulatedHouse]]
 ) -> Extra:
     async def publish(node: Node, now: datetime) -> None:
         seller, house = sellers[0]
@@ -196,8 +196,8 @@ def _publish_and_report(
             standing.slack.blocks(),
             standing.terms,
             catalog_id="simulated-blocks",
-            now=clock.now(),
-            until=clock.now() + timedelta(days=1),
+            now=now,
+            until=now + timedelta(days=1),
         )
         directive = PublishDirective(
             catalog_id=catalog.id, catalog_type="REGULAR", update_mode="FULL", visible_to=[NETWORK]

@@ -1,8 +1,10 @@
 """What can be moved, and that a promise is kept by the planner without making a job late."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 
@@ -86,6 +88,23 @@ def test_what_cannot_be_moved_as_a_whole_is_not_on_offer(
     runs: list[PlannedRun], changes: Mapping[str, Any]
 ) -> None:
     assert slack(*runs, **changes).blocks() == ()
+
+
+def test_a_job_that_is_planned_in_another_mode_is_not_on_offer() -> None:
+    capped = PlannedRun(JobId("a"), "london", MIDNIGHT + 3, 2, 1, power_cap_fraction=0.5)
+
+    assert slack(capped).blocks() == ()
+
+
+def test_a_power_limit_counts_like_gpus() -> None:
+    limited = replace(outlook(FLAT), limit_kw=np.array([np.inf] * 6 + [1.0] * 4))
+    board = Slack(problem([job("a"), job("b")], limited), {JobId("a"): [run("a", 3)]})
+
+    (block,) = board.blocks()
+
+    assert starts(block) == [1, 2, 3, 4]
+    with pytest.raises(InfeasibleError, match="has no 2 kW below its limit at 2026-07-01T03:00Z"):
+        board.require_room({replace(block, starts=(MIDNIGHT + 5,)): MIDNIGHT + 5})
 
 
 def test_a_promised_job_is_not_on_offer_again() -> None:

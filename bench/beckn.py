@@ -1,0 +1,284 @@
+"""How many signed Beckn messages a second GridFlex takes, and how soon it acknowledges them.
+
+In one process: verify and parse. Through Serve: HAProxy, one replica, PostgreSQL and the load
+generator on the same cores; every message is signed, verified, parsed, kept and acknowledged with
+a signature. The registry is a file, so that no lookup is timed. The messages are the ``confirm`` of
+a 150 kWh block, each with ids of its own; those that open no contract are refused after
+everything else was done, so ``status`` about an open contract is what is sent.
+
+    python bench/beckn.py [--seconds 20] [--clients 16]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import shutil
+import tempfile
+import time
+import uuid
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import aiohttp
+import ray
+from ray import serve
+from results_file import Figure, publish
+
+from gridflex import launch
+from gridflex.adapters import database
+from gridflex.adapters.beckn_keys import BecknKeys
+from gridflex.adapters.beckn_store import BecknStore
+from gridflex.adapters.ray_auth import MODE_VARIABLE
+from gridflex.beckn.contracts import open_contract
+from gridflex.beckn.keeping import Decision
+from gridflex.beckn.messages import Message, parse, parse_payload
+from gridflex.beckn.payloads import KnownContractMessage
+from gridflex.beckn.registry import StaticRegistry, Subscriber, format_record
+from gridflex.beckn.signing import SigningKey, public_key
+from gridflex.beckn.states import Patience, Side
+from gridflex.beckn.verification import (
+    Local,
+    TrustPolicy,
+    check_header,
+    check_key,
+    check_signature,
+    read_context,
+)
+from gridflex.beckn.writing import Author, Peer
+from gridflex.serve.app import ApplicationArgs, build_beckn
+from gridflex.settings import Settings, load_settings
+
+NETWORK = "gridflex.example/bench"
+BUYER = Local("buyer.example", "http://127.0.0.1:9/beckn")
+IN_PROCESS = 2_000
+PACED_PER_S = 100
+CONTRACT = "0b8a9d9e-3a7f-4c39-b0c7-0c6f1e0d5a11"
+
+
+def contract() -> dict[str, object]:
+    """Return a contract about one block, with its table."""
+    cells = [
+        {"id": row, "payloads": [{"type": "REQUESTED_QTY", "values": [18.75]}]} for row in range(8)
+    ]
+    return {
+        "id": CONTRACT,
+        "status": {"code": "DRAFT"},
+        "commitments": [
+            {
+                "id": "commitment-1",
+                "status": {"descriptor": {"code": "DRAFT"}},
+                "resources": [{"id": "r1", "quantity": {"unitCode": "kWh", "unitQuantity": 150}}],
+                "offer": {"id": "o1", "resourceIds": ["r1"]},
+                "commitmentAttributes": {
+                    "@context": "https://schema.nfh.global/BecknTimeSeries/v1.0/context.jsonld",
+                    "@type": "TimeSeries",
+                    "intervalPeriod": {"start": "2026-07-02T02:00:00Z", "duration": "PT30M"},
+                    "payloadDescriptors": [
+                        {
+                            "objectType": "EVENT_PAYLOAD_DESCRIPTOR",
+                            "payloadType": "REQUESTED_QTY",
+                            "units": "KWH",
+                            "insertedBy": "buyer",
+                        }
+                    ],
+                    "intervals": cells,
+                },
+            }
+        ],
+        "participants": [{"id": BUYER.subscriber_id}, {"id": "seller.example"}],
+    }
+
+
+class Sender:
+    """Signs messages of the buyer to one seller."""
+
+    def __init__(self, key: SigningKey, seller: Peer) -> None:
+        self._author = Author(
+            BUYER,
+            key=key,
+            network_id=NETWORK,
+            new_id=lambda: str(uuid.uuid4()),
+            ttl=timedelta(hours=1),
+        )
+        self._seller = seller
+        self.transaction = str(uuid.uuid4())
+        self._payload = KnownContractMessage.model_validate({"contract": contract()})
+
+    def message(self, action: str) -> tuple[bytes, str]:
+        """Return a new message and its authorization."""
+        said = self._author.request(
+            action,
+            self._payload,
+            peer=self._seller,
+            transaction_id=self.transaction,
+            now=datetime.now(UTC),
+        )
+        return said.message.raw, str(said.header)
+
+
+async def in_process(sender: Sender, record: Subscriber) -> Figure:
+    """Verify and parse messages that were signed before, one after the other."""
+    policy, registry = TrustPolicy(networks=frozenset({NETWORK})), StaticRegistry([record])
+    said = [sender.message("status") for _ in range(IN_PROCESS)]
+    now = datetime.now(UTC)
+    began = time.perf_counter()
+    for raw, authorization in said:
+        header = check_header(authorization, now=now, policy=policy)
+        subscriber = await check_key(header, now=now, policy=policy, registry=registry)
+        check_signature(raw, header, subscriber)
+        values, context = read_context(raw)
+        parse_payload(values, context, raw=raw)
+    took_s = time.perf_counter() - began
+    data = f"{IN_PROCESS} signed messages of {len(said[0][0])} bytes, one core"
+    return Figure("inprocess_msgs_per_s", IN_PROCESS / took_s, "messages/s", ">= 2000", data=data)
+
+
+async def flood(url: str, sender: Sender, *, seconds: float, clients: int) -> Figure:
+    """Send from many connections as fast as acknowledgements come."""
+    done = 0
+
+    async def client(session: aiohttp.ClientSession, end: float) -> None:
+        nonlocal done
+        while time.perf_counter() < end:
+            await _send(session, url, sender)
+            done += 1
+
+    async with aiohttp.ClientSession() as session:
+        for _ in range(20):
+            await _send(session, url, sender)
+        began = time.perf_counter()
+        await asyncio.gather(*(client(session, began + seconds) for _ in range(clients)))
+        took_s = time.perf_counter() - began
+    data = f"{done} messages from {clients} connections in {took_s:.0f} s, generator included"
+    return Figure("serve_msgs_per_s", done / took_s, "messages/s", ">= 300", data=data)
+
+
+async def paced(url: str, sender: Sender, *, seconds: float) -> Figure:
+    """Send a hundred a second, whether or not the last was answered."""
+    took_s: list[float] = []
+
+    async def one(session: aiohttp.ClientSession) -> None:
+        began = time.perf_counter()
+        await _send(session, url, sender)
+        took_s.append(time.perf_counter() - began)
+
+    async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
+        began = time.perf_counter()
+        for number in range(int(seconds * PACED_PER_S)):
+            await asyncio.sleep(max(0.0, began + number / PACED_PER_S - time.perf_counter()))
+            group.create_task(one(session))
+    p99_ms = 1000 * sorted(took_s)[int(len(took_s) * 0.99)]
+    data = f"{len(took_s)} messages at {PACED_PER_S} a second"
+    return Figure("ack_p99_ms_at_100", p99_ms, "ms", "< 100", data=data)
+
+
+async def _send(session: aiohttp.ClientSession, url: str, sender: Sender) -> None:
+    raw, authorization = sender.message("status")
+    headers = {"Authorization": authorization, "Content-Type": "application/json"}
+    async with session.post(f"{url}/status", data=raw, headers=headers) as answer:
+        if answer.status != 200:
+            raise RuntimeError(f"HTTP {answer.status}: {await answer.text()}")
+
+
+def opened(sender: Sender) -> Message:
+    """Return the ``select`` by which the contract came to be."""
+    return parse(sender.message("select")[0])
+
+
+def main() -> None:
+    """Bring the Beckn application up alone, measure, end it, and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=20.0, help="How long to measure.")
+    parser.add_argument("--clients", type=int, default=16, help="Connections at once.")
+    args = parser.parse_args()
+    state = Path(tempfile.mkdtemp(prefix="gridflex-bench-"))
+    os.environ |= {"RAY_TMPDIR": str(state), MODE_VARIABLE: "disabled"}
+    keys = BecknKeys(state / "buyer", subscriber_id=BUYER.subscriber_id)
+    keys.new("k1")
+    port = launch.free_port()
+    seller = Peer("seller.example", f"http://127.0.0.1:{port}/beckn")
+    settings = _settings(state, port, keys.current(), seller)
+    sender = Sender(keys.current(), seller)
+    ray_pid: int | None = None
+    try:
+        database.ensure_database(settings)
+        figures = [asyncio.run(in_process(sender, _record(keys.current())))]
+        asyncio.run(_open_contract(settings, sender))
+        gcs_port = launch.free_port()
+        ray_pid = launch.start_ray(settings, gcs_port=gcs_port, num_cpus=8, num_gpus=0)
+        _serve(settings, f"127.0.0.1:{gcs_port}")
+        flooding = flood(seller.url, sender, seconds=args.seconds, clients=args.clients)
+        figures.append(asyncio.run(flooding))
+        figures.append(asyncio.run(paced(seller.url, sender, seconds=args.seconds)))
+    finally:
+        if ray_pid is not None:
+            launch.end_session(ray_pid)
+        database.stop_embedded(settings)
+        shutil.rmtree(state, ignore_errors=True)
+    publish("beckn", figures)
+
+
+def _serve(settings: Settings, gcs_address: str) -> None:
+    os.environ.setdefault(launch.HA_PROXY_VARIABLE, "1")
+    ray.init(address=gcs_address, log_to_driver=False)
+    serve.start(http_options={"host": settings.http.host, "port": settings.http.port})
+    application = build_beckn(ApplicationArgs(config=launch.write_settings(settings)))
+    serve.run(application, name="beckn", route_prefix="/beckn")
+
+
+def _record(key: SigningKey) -> Subscriber:
+    return Subscriber(
+        key_id=key.key_id,
+        url=BUYER.url,
+        kind="BAP",
+        key=public_key(key.public_base64),
+        networks=frozenset({NETWORK}),
+    )
+
+
+def _settings(state: Path, port: int, key: SigningKey, seller: Peer) -> Settings:
+    registry = state / "registry.json"
+    record = format_record(
+        key.key_id,
+        url=BUYER.url,
+        kind="BAP",
+        public_base64=key.public_base64,
+        networks=[NETWORK],
+        at=datetime.now(UTC),
+    )
+    registry.write_text(json.dumps([record]))
+    BecknKeys(state / "market", subscriber_id=seller.subscriber_id).new("k1")
+    return load_settings(
+        flags={
+            "state_dir": str(state),
+            "http": {"port": port, "auth": "disabled"},
+            "sites": [
+                {
+                    "name": "local",
+                    "gpus": 8,
+                    "ray_url": f"http://127.0.0.1:{launch.free_port()}",
+                }
+            ],
+            "market": {
+                "subscriber_id": seller.subscriber_id,
+                "url": seller.url,
+                "network_id": NETWORK,
+                "registry_url": f"file://{registry}",
+            },
+        }
+    )
+
+
+async def _open_contract(settings: Settings, sender: Sender) -> None:
+    engine = database.connect(database.ensure_database(settings))
+    now = datetime.now(UTC)
+    step = open_contract(opened(sender), side=Side.BPP, now=now, patience=Patience())
+    await BecknStore(engine).decide(Decision(states=(step.state,)))
+    await engine.dispose()
+
+
+if __name__ == "__main__":
+    main()
