@@ -21,7 +21,8 @@ from pydantic import BaseModel
 from gridflex.adapters.clock import Clock
 from gridflex.adapters.database import ensure_database
 from gridflex.adapters.grid_store import GridStore
-from gridflex.adapters.ray_jobs import Gpus, RayJob, RayJobs
+from gridflex.adapters.ray_gpus import Gpus
+from gridflex.adapters.ray_jobs import RayJob, RayJobs
 from gridflex.agents.orchestrator import Orchestrator
 from gridflex.agents.ports import Ports, build_ports
 from gridflex.agents.trading import build_planner, build_receiver, build_trading
