@@ -32,7 +32,7 @@ from gridflex.planning.tally import excess_kg, tally
 CARBON_PRICES: Final = (0.0, 60.0, 150.0, 350.0, 900.0, 20000.0)
 """GBP per tonne at which plans are made, from cost alone to carbon alone."""
 
-BETWEEN: Final = (30.0, 100.0, 200.0, 250.0, 500.0, 700.0, 1300.0, 2000.0, 4000.0)
+BETWEEN: Final = tuple(float(price) for price in np.geomspace(10.0, 10_000.0, 24))
 """More of them where waiting counts for nothing."""
 
 WAITING_PRICES: Final = (0.0, 0.001, 0.004, 0.02, 1.0)
