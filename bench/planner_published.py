@@ -1,6 +1,6 @@
 """Published scenarios, rebuilt from their published rules on the recorded data.
 
-Let's Wait Awhile (GB 2020, 3,387 jobs), hourly jobs on GB 2024 with forecasts, and the AAIC cluster.
+Let's Wait Awhile (GB 2020, 3,387 jobs), hourly jobs on GB 2024 with forecasts, and AAIC's cluster.
 The AAIC workload log was graciously provided by AIRC, AIST.
 """
 
