@@ -22,6 +22,7 @@ from gridflex.adapters.grid_store import GridStore
 from gridflex.agents.ports import Ports
 from gridflex.demo_check import ClusterRun, Promise, check_promises, t0_start_s
 from gridflex.demo_jobs import DemoJob
+from gridflex.demo_market import MarketReport
 from gridflex.demo_system import DemoSystem
 from gridflex.dispatch import ATTEMPT_OF
 from gridflex.errors import SourceError
@@ -66,8 +67,8 @@ class DemoReport:
         redone_batches: Training steps that jobs had to do again after a pause.
         batches: All training steps.
         promises: Kept or not.
-        jobs: All jobs with their attempts.
         demo_s: Wall seconds the whole demo took.
+        market: What was sold, settled, proved and billed; None where nothing was traded.
     """
 
     start: HalfHour
@@ -85,8 +86,8 @@ class DemoReport:
     redone_batches: int
     batches: int
     promises: tuple[Promise, ...]
-    jobs: tuple[Job, ...]
     demo_s: float = 0.0
+    market: MarketReport | None = None
 
     @property
     def total(self) -> Row:
@@ -131,11 +132,11 @@ class DemoReport:
             "redone_batches": self.redone_batches,
             "batches": self.batches,
             "promises": [asdict(promise) for promise in self.promises],
-            "jobs": [_job(job) for job in self.jobs],
             "figures": self.figures(),
+            "market": self.market.as_json() if self.market else None,
             "comes_from": COMES_FROM | {"price and carbon intensity": self.grid_origin},
         }
-        return json.dumps(body, default=str)
+        return json.dumps(body)
 
 
 COMES_FROM: Final = {
@@ -223,7 +224,6 @@ async def collect(
                 submitted, jobs, runs, done, speed=ports.clock.speed, start_s=system.start_s
             )
         ),
-        jobs=tuple(jobs),
     )
 
 
@@ -362,22 +362,4 @@ def _row(row: Row) -> dict[str, Any]:
         "mean_wait_now_s": row.mean_wait_now.total_seconds(),
         "pauses": row.pauses,
         "redone_s": row.redone.total_seconds(),
-    }
-
-
-def _job(job: Job) -> dict[str, Any]:
-    return {
-        "id": job.id,
-        "state": job.state,
-        "submitted_at": job.submitted_at,
-        "deadline": job.flexibility.deadline,
-        "attempts": [
-            {
-                "decided_at": attempt.decided_at,
-                "started_at": attempt.started_at,
-                "ended_at": attempt.ended_at,
-                "outcome": attempt.outcome,
-            }
-            for attempt in job.attempts
-        ],
     }

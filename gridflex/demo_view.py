@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from rich.box import SIMPLE
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from gridflex.demo_market import MarketReport
 from gridflex.demo_play import View
 from gridflex.demo_report import COMES_FROM, DemoReport
 from gridflex.halfhour import HALF_HOUR, HalfHour
@@ -133,14 +133,17 @@ def print_report(console: Console, report: DemoReport) -> None:
     console.print(_comparison(report))
     console.print(_summary(report), highlight=False, soft_wrap=True)
     console.print(_promises(report))
+    if report.market is not None:
+        console.print(_market(report.market))
     console.print(_sources(report))
 
 
 def _comparison(report: DemoReport) -> Table:
-    table = Table(title=f"Run now → GridFlex, {_when(report)}", box=SIMPLE, padding=(0, 1, 0, 0))
-    table.add_column("tier")
-    for name in ("on time", "kWh", "GBP", "saved", "kgCO2", "saved", "wait h", "pauses", "lost"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table = Table(title=f"GridFlex against running every job at once, {_when(report)}")
+    for name in ("tier", "jobs", "on time", "kWh", "cost GBP", "carbon kg", "wait h"):
+        table.add_column(name, justify="left" if name == "tier" else "right")
+    table.add_column("pauses", justify="right")
+    table.add_column("lost", justify="right")
     for row in report.rows:
         is_total = row is report.total
         if is_total:
@@ -153,16 +156,19 @@ def _cells(row: Row) -> list[str]:
     ran, now = row.ran, row.run_now
     return [
         row.name,
+        str(row.jobs),
         f"{row.met}/{row.jobs}",
-        f"{now.energy_kwh:.0f}→{ran.energy_kwh:.0f}",
-        f"{now.cost_gbp:.1f}→{ran.cost_gbp:.1f}",
-        f"{100 * saved_fraction(ran.cost_gbp, now.cost_gbp):.0f} %",
-        f"{now.carbon_kg:.1f}→{ran.carbon_kg:.1f}",
-        f"{100 * saved_fraction(ran.carbon_kg, now.carbon_kg):.0f} %",
-        f"{_hours(row.mean_wait_now)}→{_hours(row.mean_wait)}",
+        f"{now.energy_kwh:.1f} → {ran.energy_kwh:.1f}",
+        _change(now.cost_gbp, ran.cost_gbp, digits=2),
+        _change(now.carbon_kg, ran.carbon_kg, digits=1),
+        f"{_hours(row.mean_wait_now)} → {_hours(row.mean_wait)}",
         str(row.pauses),
         f"{row.redone.total_seconds() / 60:.0f} min",
     ]
+
+
+def _change(now: float, ran: float, *, digits: int) -> str:
+    return f"{now:.{digits}f} → {ran:.{digits}f} ({-100 * saved_fraction(ran, now):+.0f} %)"
 
 
 def _hours(wait: timedelta) -> str:
@@ -199,6 +205,13 @@ def _promises(report: DemoReport) -> Table:
         table.add_row(mark, promise.text)
         for case in promise.broken_by:
             table.add_row("", f"[red]{case}[/]")
+    return table
+
+
+def _market(market: MarketReport) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for what, came in market.lines():
+        table.add_row(what, came)
     return table
 
 
