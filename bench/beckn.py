@@ -1,10 +1,10 @@
 """How many signed Beckn messages a second GridFlex takes, and how soon it acknowledges them.
 
 In one process: verify and parse. Through Serve: HAProxy, one replica, PostgreSQL and the load
-generator on the same cores; every message is signed, verified, parsed, kept and acknowledged with
-a signature. The registry is a file, so that no lookup is timed. The messages are the ``confirm`` of
-a 150 kWh block, each with ids of its own; those that open no contract are refused after
-everything else was done, so ``status`` about an open contract is what is sent.
+generator on the same cores, without the agents; every message is signed, verified, parsed, checked
+against its contract, kept and acknowledged with a signature. The registry is a file, so that no
+lookup is timed. The messages are ``status`` about one open contract for 150 kWh, each with an id
+of its own.
 
     python bench/beckn.py [--seconds 20] [--clients 16]
 """

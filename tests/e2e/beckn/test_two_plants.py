@@ -36,6 +36,7 @@ PAUSE = timedelta(seconds=20)
 """Wall time in which jobs are offered and bought before it is evening."""
 
 EVENING = datetime(2026, 7, 1, 20, 35, tzinfo=UTC)
+AFTERNOON = EVENING - timedelta(hours=5)
 SELLER_PRICES = {-1: 100.0, **dict.fromkeys((21, 22, 23, 0), 20.0)}
 BUYER_PRICES = {-1: 140.0, **dict.fromkeys((2, 3, 4, 5), 80.0)}
 FLAT = {-1: 250.0}
@@ -136,17 +137,16 @@ class Plants:
         self._started.append(Plant(settings, process, url))
         return self._started[-1]
 
-    def go(self, *, speed: float = SPEED) -> ClockSettings:
-        """Wait until all can plan, and let the evening begin for all of them."""
+    def go(self, *, at: datetime = EVENING, speed: float = SPEED) -> None:
+        """Wait until all can plan, and let the clock run for all of them."""
         for plant in self._started:
             assert plant.process.stdout is not None
             assert plant.process.stdout.readline() == b"ready\n"
-        clock = ClockSettings(origin=EVENING, origin_wall=datetime.now(UTC) + PAUSE, speed=speed)
+        clock = ClockSettings(origin=at, origin_wall=datetime.now(UTC) + PAUSE, speed=speed)
         for plant in self._started:
             assert plant.process.stdin is not None
             plant.process.stdin.write(clock.model_dump_json().encode() + b"\n")
             plant.process.stdin.flush()
-        return clock
 
     def stop(self) -> None:
         for plant in self._started:
@@ -231,7 +231,7 @@ def test_no_misbehaviour_of_a_buyer_sells_twice_or_leaves_anything_open(
         parts=frozenset({Part.UTILITY}),
         ttl_s=3,
         every_s=1,
-        clock=ClockSettings(origin=EVENING, origin_wall=datetime.now(UTC), speed=1),
+        clock=ClockSettings(origin=AFTERNOON, origin_wall=datetime.now(UTC), speed=1),
     ) as net:
         utility = f"{net.base_urls[Part.UTILITY]}/_sandbox"
 
@@ -250,7 +250,7 @@ def test_no_misbehaviour_of_a_buyer_sells_twice_or_leaves_anything_open(
                 buys=False,
                 publish_s=1,
             )
-            plants.go(speed=1)
+            plants.go(at=AFTERNOON, speed=1)
             for behaviour in (Behaviour.REFUSE, Behaviour.SIGN_WRONGLY, Behaviour.HAGGLE):
                 behave(behaviour)
                 time.sleep(8)
