@@ -27,7 +27,7 @@ import ray
 from ray import serve
 from results_file import Figure, publish
 
-from gridflex import launch
+from gridflex import launch, processes
 from gridflex.adapters import database
 from gridflex.adapters.beckn_keys import BecknKeys
 from gridflex.adapters.beckn_store import BecknStore
@@ -198,7 +198,7 @@ def main() -> None:
     os.environ |= {"RAY_TMPDIR": str(state), MODE_VARIABLE: "disabled"}
     keys = BecknKeys(state / "buyer", subscriber_id=BUYER.subscriber_id)
     keys.new("k1")
-    port = launch.free_port()
+    port = processes.free_port()
     seller = Peer("seller.example", f"http://127.0.0.1:{port}/beckn")
     settings = _settings(state, port, keys.current(), seller)
     sender = Sender(keys.current(), seller)
@@ -207,15 +207,16 @@ def main() -> None:
         database.ensure_database(settings)
         figures = [asyncio.run(in_process(sender, _record(keys.current())))]
         asyncio.run(_open_contract(settings, sender))
-        gcs_port = launch.free_port()
+        gcs_port = processes.free_port()
         ray_pid = launch.start_ray(settings, gcs_port=gcs_port, num_cpus=8, num_gpus=0)
         _serve(settings, f"127.0.0.1:{gcs_port}")
         flooding = flood(seller.url, sender, seconds=args.seconds, clients=args.clients)
         figures.append(asyncio.run(flooding))
         figures.append(asyncio.run(paced(seller.url, sender, seconds=args.seconds)))
     finally:
+        launch.disconnect()
         if ray_pid is not None:
-            launch.end_session(ray_pid)
+            processes.end(ray_pid)
         database.stop_embedded(settings)
         shutil.rmtree(state, ignore_errors=True)
     publish("beckn", figures)
@@ -259,7 +260,7 @@ def _settings(state: Path, port: int, key: SigningKey, seller: Peer) -> Settings
                 {
                     "name": "local",
                     "gpus": 8,
-                    "ray_url": f"http://127.0.0.1:{launch.free_port()}",
+                    "ray_url": f"http://127.0.0.1:{processes.free_port()}",
                 }
             ],
             "market": {
