@@ -268,6 +268,7 @@ async def _workload_tick(ports: Ports) -> Tick:
         restart=ports.restart,
         ask_again_after=timedelta(seconds=ASK_AGAIN_S * speed),
         checkpoint_root=ports.settings.checkpoint_root,
+        clock=ports.clock.now,
         gridflex_time=ports.clock.at,
     )
     half_hour_s = ports.clock.wall_s(1800)

@@ -21,6 +21,7 @@ from websockets.exceptions import ConnectionClosedError, InvalidHandshake, Inval
 
 from gridflex.adapters.ray_auth import MODE_VARIABLE, WHERE, find_token, token_headers
 from gridflex.adapters.ray_gpus import Gpus, gpus_in_use, gpus_of_nodes, within
+from gridflex.adapters.storable import storable
 from gridflex.errors import ContractError, SourceError
 from gridflex.lifecycle import JobRequest
 from gridflex.settings import SiteSettings
@@ -68,8 +69,11 @@ class RayJob:
 
     @property
     def driver(self) -> Mapping[str, Any]:
-        """The part that describes this run: status, message, times in ms, driver addresses."""
-        return {name: self.details.get(name) for name in _DRIVER_FIELDS}
+        """What describes this run, fit to be stored: status, message, times in ms, addresses."""
+        said: Mapping[str, Any] = storable(
+            {name: self.details.get(name) for name in _DRIVER_FIELDS}
+        )
+        return said
 
     @property
     def started_wall(self) -> datetime | None:
@@ -398,4 +402,4 @@ def _object(answer: httpx.Response) -> dict[str, Any]:
 def _said(answer: httpx.Response) -> str:
     """Return the last telling line of Ray's answer, which is often a traceback."""
     lines = [line.strip() for line in answer.text.splitlines() if line.strip(" .\t")]
-    return lines[-1][:_SHOWN] if lines else answer.reason_phrase
+    return str(storable(lines[-1][:_SHOWN])) if lines else answer.reason_phrase

@@ -25,13 +25,14 @@ from fastapi import APIRouter, Request, Response, WebSocket, WebSocketDisconnect
 from gridflex.adapters.job_store import Added
 from gridflex.adapters.packages import package_name
 from gridflex.adapters.ray_jobs import RayJobs, Reply
+from gridflex.agents.clusters import cluster_at
 from gridflex.agents.ports import Ports
 from gridflex.dispatch import ATTEMPT_OF
 from gridflex.errors import ContractError, GridFlexError, SourceError
 from gridflex.jobs import PREFIX, JobId, Submission, parse_flexibility
 from gridflex.lifecycle import Job, JobRequest
 from gridflex.serve import ray_bodies
-from gridflex.serve.job_logs import all_logs, cluster_of, follow
+from gridflex.serve.job_logs import all_logs, follow
 from gridflex.serve.next_runs import NextRuns
 from gridflex.serve.problems import ProblemError, problem, problem_of
 from gridflex.settings import SiteSettings
@@ -209,7 +210,7 @@ class Gateway:
             )
         for attempt in job.attempts:
             try:
-                await cluster_of(attempt, self._ports.clusters).delete(attempt.ray_id)
+                await cluster_at(attempt.site, self._ports.clusters).delete(attempt.ray_id)
             except GridFlexError as error:
                 log.warning("attempt %s stays on its cluster: %s", attempt.ray_id, error)
         return True
@@ -320,7 +321,7 @@ class Gateway:
         owner = ray_bodies.attempt_owner(job_id)
         job = await self._ports.jobs.get(owner[0]) if owner else None
         attempts = [attempt for attempt in job.attempts if attempt.ray_id == job_id] if job else []
-        return cluster_of(attempts[0], self._ports.clusters) if attempts else self._default
+        return cluster_at(attempts[0].site, self._ports.clusters) if attempts else self._default
 
     async def _others(self, cluster: RayJobs) -> list[dict[str, Any]]:
         try:

@@ -6,8 +6,9 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol
 
+from gridflex.agents.clusters import cluster_at
 from gridflex.errors import SourceError
 from gridflex.jobs import JobId
 from gridflex.lifecycle import Attempt, AttemptState, Job
@@ -34,9 +35,6 @@ class LogSource(Protocol):
         ...
 
 
-Cluster = TypeVar("Cluster")
-
-
 class JobSource(Protocol):
     """Where jobs are kept; see `gridflex.adapters.job_store.JobStore`."""
 
@@ -45,24 +43,15 @@ class JobSource(Protocol):
         ...
 
 
-def cluster_of(attempt: Attempt, clusters: Mapping[str, Cluster]) -> Cluster:
-    """Return the cluster of an attempt.
-
-    Raises:
-        SourceError: Its site is no longer in the settings.
-    """
-    if attempt.site not in clusters:
-        raise SourceError(f"site {attempt.site} is not in the settings")
-    return clusters[attempt.site]
-
-
 async def all_logs(job: Job, clusters: Mapping[str, LogSource]) -> str:
     """Return what all attempts of ``job`` have printed so far.
 
     Raises:
         SourceError: A site does not answer.
     """
-    parts = [await cluster_of(attempt, clusters).logs(attempt.ray_id) for attempt in job.attempts]
+    parts = [
+        await cluster_at(attempt.site, clusters).logs(attempt.ray_id) for attempt in job.attempts
+    ]
     return "".join(part for part in parts if part)
 
 
@@ -115,7 +104,7 @@ class _Position:
             return
         to_skip = self._characters
         try:
-            async for piece in cluster_of(attempt, clusters).tail(attempt.ray_id):
+            async for piece in cluster_at(attempt.site, clusters).tail(attempt.ray_id):
                 new = piece[to_skip:]
                 to_skip = max(0, to_skip - len(piece))
                 if new:

@@ -165,6 +165,7 @@ class World:
             "restart": RESTART,
             "ask_again_after": ASK_AGAIN,
             "checkpoint_root": "/checkpoints",
+            "clock": self.clock.now,
             "gridflex_time": self.clock.at,
         }
         return Workload(**{**values, **changes})

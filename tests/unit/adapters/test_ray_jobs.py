@@ -56,6 +56,20 @@ async def test_a_submitted_job_is_found_and_listed() -> None:
     assert listed == [found]
 
 
+async def test_what_a_job_printed_last_is_made_fit_to_be_stored() -> None:
+    body = (
+        b'{"submission_id": "a", "status": "FAILED", "message": "NUL \\u0000, half a pair \\ud83d"'
+        b', "driver_info": {"id\\u0000": ["\\ude00", "\\ud83d\\ude00", 1, null]}}'
+    )
+    transport = httpx.MockTransport(lambda _request: httpx.Response(200, content=body))
+
+    found = await RayJobs("http://ray.test:8265", transport=transport).get("a")
+
+    assert found is not None
+    assert found.driver["message"] == "NUL \ufffd, half a pair \ufffd"
+    assert found.driver["driver_info"] == {"id\ufffd": ["\ufffd", "\U0001f600", 1, None]}
+
+
 async def test_submitting_again_is_harmless() -> None:
     ray = FakeRay()
     async with client(ray) as jobs:

@@ -1,0 +1,81 @@
+"""Metering: the last part of the workload agent's tick."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from gridflex.adapters.job_store import JobStore
+from gridflex.fleet import Site, dynamic_power_kw, power_source
+from gridflex.halfhour import HALF_HOUR
+from gridflex.lifecycle import Attempt, Job
+from gridflex.metering import metered
+
+LOOK_BACK: Final = timedelta(days=31)
+"""How far back a new agent looks for runs that its predecessor did not meter."""
+
+
+class Meter:
+    """Appends the energy of every attempt, half-hour by half-hour.
+
+    Args:
+        jobs: Where jobs and their energy are kept.
+        sites: The sites, by name.
+    """
+
+    def __init__(self, *, jobs: JobStore, sites: Mapping[str, Site]) -> None:
+        self._jobs = jobs
+        self._sites = sites
+        self._metered_until: dict[str, datetime] = {}
+
+    async def read(
+        self,
+        jobs: Sequence[Job],
+        now: datetime,
+        *,
+        unreachable: Collection[str],
+        unclear: Collection[str] = (),
+    ) -> None:
+        """Meter what is seen; the runs of an unreachable site wait until it answers again.
+
+        Args:
+            jobs: The open ones.
+            now: GridFlex time.
+            unreachable: Sites whose attempts are not known as they are now.
+            unclear: Jobs of which the same is true; what their sites did is read once more.
+        """
+        since = {
+            site: self._metered_until.get(site, now - LOOK_BACK)
+            for site in self._sites
+            if site not in unreachable
+        }
+        ended = await self._jobs.ended_since(min(since.values(), default=now))
+        await self._jobs.add_energy(
+            [
+                row
+                for job in (*jobs, *ended)
+                if job.id not in unclear
+                for attempt in job.attempts
+                if (first := since.get(attempt.site))
+                if attempt.ended_at is None or attempt.ended_at >= first
+                for row in self._rows(job, attempt, since=first, now=now)
+            ]
+        )
+        waiting = {job.live_attempt.site for job in jobs if job.live_attempt and job.id in unclear}
+        self._metered_until |= dict.fromkeys(since.keys() - waiting, now - HALF_HOUR)
+
+    def _rows(
+        self, job: Job, attempt: Attempt, *, since: datetime, now: datetime
+    ) -> Iterator[dict[str, Any]]:
+        site, cpus = self._sites[attempt.site], job.request.entrypoint_cpus
+        power_kw = dynamic_power_kw(job.flexibility, site, cpus=cpus)
+        for part in metered(attempt, power_kw=power_kw, since=since, until=now):
+            yield {
+                "job_id": str(job.id),
+                "attempt": attempt.number,
+                "start": part.half_hour.start,
+                "running_s": part.running.total_seconds(),
+                "energy_kwh": part.energy_kwh,
+                "method": power_source(job.flexibility),
+            }
