@@ -27,6 +27,9 @@ LEAST_GAP_S: Final = 0.25
 BUSY_SHARE: Final = 3.0
 """A tick that took d seconds is followed by at least d times this of rest."""
 
+LONGEST_REST_S: Final = 5.0
+"""But by no more than this: a tick that waited for others was slow, not busy."""
+
 
 FAILED: Final = "failed"
 """Key under which a heartbeat says why the last tick failed."""
@@ -79,7 +82,7 @@ async def run_forever(
                     began = time.monotonic()
                     due_s = await _tick_once(name, tick, clock, heartbeats, reasons)
                     took_s = time.monotonic() - began
-                    await asyncio.sleep(max(LEAST_GAP_S, took_s * BUSY_SHARE))
+                    await asyncio.sleep(rest_s(took_s))
                     until = began + due_s
                     reasons = frozenset()
                     while not reasons & wanted and (left_s := until - time.monotonic()) > 0:
@@ -87,6 +90,11 @@ async def run_forever(
         except GridFlexError as error:
             log.warning("agent %s lost the database, will try again: %s", name, error)
             await asyncio.sleep(retry_s)
+
+
+def rest_s(took_s: float) -> float:
+    """Return how long to rest after a tick that took so long, seconds of wall time."""
+    return min(max(LEAST_GAP_S, took_s * BUSY_SHARE), LONGEST_REST_S)
 
 
 async def _tick_once(

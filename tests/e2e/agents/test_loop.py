@@ -11,7 +11,7 @@ import pytest
 from gridflex.adapters.agent_store import AgentStore
 from gridflex.adapters.clock import Clock
 from gridflex.adapters.wakeups import leading
-from gridflex.agents.loop import FAILED, Next, run_forever
+from gridflex.agents.loop import FAILED, Next, rest_s, run_forever
 from gridflex.errors import SourceError
 from gridflex.settings import ClockSettings
 from tests.e2e.world import World
@@ -72,6 +72,11 @@ async def detail(world: World) -> object:
             return rows[0].detail
         await asyncio.sleep(0.05)
     raise AssertionError("no heartbeat")
+
+
+@pytest.mark.parametrize(("took_s", "expected"), [(0.0, 0.25), (1.0, 3.0), (60.0, 5.0)])
+def test_the_rest_after_a_tick_has_a_limit(took_s: float, expected: float) -> None:
+    assert rest_s(took_s) == expected
 
 
 async def test_an_agent_ticks_at_start_and_when_a_job_arrives(world: World) -> None:
