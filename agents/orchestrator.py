@@ -238,8 +238,11 @@ class Orchestrator:
 
 
 def _ran_since(job: Job, *, site: str, since: datetime) -> bool:
+    """Return whether the job held GPUs at ``site``; a run in the queue holds none."""
     return any(
-        attempt.site == site and (attempt.ended_at is None or attempt.ended_at >= since)
+        attempt.site == site
+        and attempt.started_at is not None
+        and (attempt.ended_at is None or attempt.ended_at >= since)
         for attempt in job.attempts
     )
 

@@ -30,6 +30,9 @@ from gridflex.planning.plan import PlannedRun
 ATTEMPT_OF: Final = f"{PREFIX}attempt-of"
 """Metadata key under which a cluster sees which job an attempt belongs to."""
 
+QUEUE_PATIENCE: Final = 6
+"""How many times the usual start a run may wait in its cluster's queue before it is pulled back."""
+
 
 class Action(StrEnum):
     """What one job needs now."""
@@ -67,7 +70,8 @@ def next_action(
     """Return what the job needs now, or None.
 
     Only a plan that knew of a run can end it, and a job that would have to start again at once
-    is not paused.
+    is not paused. A run that still waits in its cluster's queue can be pulled back, whether its
+    job may be paused or not.
 
     Args:
         job: The job with its attempts.
@@ -115,15 +119,22 @@ def attempt_request(job: Job, attempt: Attempt, *, checkpoint_root: str) -> JobR
     return replace(
         job.request,
         runtime_env={**job.request.runtime_env, "env_vars": ours},
-        metadata={**job.request.metadata, ATTEMPT_OF: str(job.id)},
+        metadata=attempt_metadata(job),
     )
+
+
+def attempt_metadata(job: Job) -> dict[str, str]:
+    """Return the metadata by which a cluster knows the attempts of ``job``."""
+    return {**job.request.metadata, ATTEMPT_OF: str(job.id)}
 
 
 def _may_pause(job: Job, now: datetime, *, restart: timedelta) -> bool:
     attempt = job.live_attempt
-    is_running = attempt is not None and attempt.state is AttemptState.RUNNING
-    can_wait = not job.must_start(now, restart=restart)
-    return is_running and job.flexibility.interruptible and can_wait
+    if attempt is None or job.must_start(now, restart=restart):
+        return False
+    if attempt.state is AttemptState.SUBMITTED:  # nothing is lost by pulling it back
+        return now - attempt.decided_at >= QUEUE_PATIENCE * restart
+    return attempt.state is AttemptState.RUNNING and job.flexibility.interruptible
 
 
 def _may_ask(

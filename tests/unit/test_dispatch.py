@@ -77,8 +77,22 @@ def test_a_job_that_waits(found: Job, orders: Orders, expected: Action | None) -
         pytest.param(
             job(attempt(state=AttemptState.SUBMITTED, started_at=None)),
             IDLE_NEW,
+            Action.PAUSE,
+            id="it waits in the queue although its time has passed",
+        ),
+        pytest.param(
+            job(attempt(state=AttemptState.SUBMITTED, started_at=None), interruptible=False),
+            IDLE_AS_BEGUN,
+            Action.PAUSE,
+            id="the same, and it may not be paused once it runs",
+        ),
+        pytest.param(
+            job(
+                attempt(state=AttemptState.SUBMITTED, started_at=None, decided_at=NOW - 5 * MINUTE)
+            ),
+            IDLE_AS_BEGUN,
             None,
-            id="it does not run yet",
+            id="it is only just starting",
         ),
         pytest.param(
             job(attempt(state=AttemptState.DECIDED, started_at=None)),

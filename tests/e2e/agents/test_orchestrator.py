@@ -136,6 +136,19 @@ async def test_gpus_of_a_run_that_has_just_ended_are_not_taken_for_those_of_othe
     assert (await planned(world))[0][0] >= "2026-07-01T16:30Z"
 
 
+async def test_a_run_that_still_waits_in_the_queue_uses_no_gpus(world: World) -> None:
+    await world.forecast(price=[10.0] * 48, intensity=FLAT)
+    world.london.used_gpus = 8.0
+    await world.submit("queued", flexibility=replace(CONTIGUOUS, gpus=8, min_gpus=8, max_gpus=8))
+    await world.jobs.decide_attempt(JobId("queued"), site="london", at=NOON)
+    await world.tick()
+    await world.submit(flexibility=CONTIGUOUS)
+
+    await world.replan()
+
+    assert (await planned(world))[0][0] >= "2026-07-01T16:30Z"
+
+
 async def test_a_cluster_that_does_not_say_is_taken_to_be_free_and_named(world: World) -> None:
     await world.forecast(price=[10.0] * 8 + [90.0] * 40, intensity=FLAT)
     world.london.is_down = True
