@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Final
 
 from gridflex.adapters.job_store import JobStore
-from gridflex.adapters.ray_jobs import RayJob
+from gridflex.adapters.ray_jobs import INFRASTRUCTURE, RayJob
 from gridflex.agents.clusters import Cluster, cluster_at
+from gridflex.dispatch import ATTEMPT_OF, attempt_metadata
 from gridflex.errors import SourceError
 from gridflex.lifecycle import Attempt, AttemptState, Job, Outcome
 
@@ -26,6 +28,9 @@ OUTCOMES: Final = {
     "FAILED": Outcome.FAILED,
     "STOPPED": Outcome.STOPPED,
 }
+
+MOST_RETRIES: Final = 5
+"""How often in a row a run that fails because of its cluster is tried again."""
 
 Live = tuple[Job, Attempt]
 
@@ -70,11 +75,15 @@ class Watch:
         self._clock = clock
         self._gridflex_time = gridflex_time
         self._settle = settle
+        self._looked_at: dict[str, datetime] = {}
 
     async def reconcile(self, jobs: Sequence[Job]) -> Seen:
-        """Record what became of the live attempts of ``jobs``."""
+        """Record what became of the live attempts of ``jobs``.
+
+        Sites without any are looked at from time to time, for runs that nobody waits for.
+        """
         live = [(job, job.live_attempt) for job in jobs if job.live_attempt]
-        sites = sorted({attempt.site for _, attempt in live})
+        sites = {attempt.site for _, attempt in live} | self._due()
         seen = Seen()
         await asyncio.gather(
             *(
@@ -83,6 +92,14 @@ class Watch:
             )
         )
         return seen
+
+    def _due(self) -> set[str]:
+        now = self._clock()
+        return {
+            site
+            for site in self._clusters
+            if site not in self._looked_at or now - self._looked_at[site] >= self._settle
+        }
 
     async def _look(self, site: str, live: Sequence[Live], seen: Seen) -> None:
         try:
@@ -98,6 +115,9 @@ class Watch:
         except SourceError as error:
             seen.unreachable[site] = str(error)
             return
+        self._looked_at[site] = self._clock()
+        known = {attempt.ray_id for _, attempt in live}
+        await self._stop_strays(cluster, site, [j for i, j in reported.items() if i not in known])
         for job, attempt in live:
             try:
                 seen.changes += await self._note(job, attempt, reported.get(attempt.ray_id))
@@ -117,18 +137,55 @@ class Watch:
         if reported.status == "RUNNING" and attempt.started_at is None:
             await self._jobs.attempt_started(job.id, attempt.number, at=now, driver=reported.driver)
             changes += 1
-        outcome = OUTCOMES.get(reported.status)
-        if outcome:
-            await self._jobs.attempt_ended(
-                job.id,
-                attempt.number,
-                outcome=outcome,
-                at=self._wall(reported.ended_wall) or now,
-                driver=reported.driver,
-                started_at=self._wall(reported.started_wall),
-            )
+        if reported.status in OUTCOMES:
+            await self._note_end(job, attempt, reported, now)
             changes += 1
         return changes
+
+    async def _note_end(self, job: Job, attempt: Attempt, reported: RayJob, now: datetime) -> None:
+        outcome, driver = OUTCOMES[reported.status], dict(reported.driver)
+        if outcome is Outcome.FAILED and driver["error_type"] in INFRASTRUCTURE:
+            tries = _failed_in_a_row(job) + 1
+            if tries <= MOST_RETRIES:
+                outcome = Outcome.LOST
+                said = f"site {attempt.site} could not run it, it will run again"
+            else:
+                said = f"site {attempt.site} could not run it, {tries} times in a row"
+            driver["message"] = f"{said}: {driver['message']}"
+        await self._jobs.attempt_ended(
+            job.id,
+            attempt.number,
+            outcome=outcome,
+            at=self._wall(reported.ended_wall) or now,
+            driver=driver,
+            started_at=self._start_of(attempt, reported),
+        )
+
+    def _start_of(self, attempt: Attempt, reported: RayJob) -> datetime | None:
+        """Return when a run that was never seen running started; at most seconds if in a queue."""
+        was_queued = attempt.state is AttemptState.STOPPING
+        return self._wall(reported.started_wall) if reported.has_run and not was_queued else None
+
+    async def _stop_strays(self, cluster: Cluster, site: str, reported: Iterable[RayJob]) -> None:
+        """Stop what runs although its attempt has ended: a request that arrived after all."""
+        named = {
+            job.ray_id: job
+            for job in reported
+            if job.status not in OUTCOMES and ATTEMPT_OF in (job.details.get("metadata") or {})
+        }
+        for job in await self._jobs.with_attempts(list(named)):
+            for attempt in job.attempts:
+                found = named.get(attempt.ray_id)
+                if (
+                    found
+                    and not attempt.is_live
+                    and found.runs_for(job.request.entrypoint, attempt_metadata(job))
+                ):
+                    log.warning("%s still runs at %s: it is stopped", attempt.ray_id, site)
+                    try:
+                        await cluster.stop(attempt.ray_id)
+                    except SourceError as error:
+                        log.warning("stopping %s failed: %s", attempt.ray_id, error)
 
     async def _note_missing(self, job: Job, attempt: Attempt, now: datetime) -> int:
         if not self._should_be_there(attempt):
@@ -143,7 +200,22 @@ class Watch:
         return 1
 
     def _should_be_there(self, attempt: Attempt) -> bool:
+        """Return whether a cluster that does not know the attempt has lost it.
+
+        One that was asked to stop before it was ever seen may be a request still on its way.
+        """
+        if attempt.state is AttemptState.STOPPING and attempt.started_at is None:
+            asked_at = attempt.stop_asked_at or attempt.decided_at
+            return self._clock() - asked_at >= self._settle
         return attempt.state is not AttemptState.DECIDED
 
     def _wall(self, moment: datetime | None) -> datetime | None:
         return self._gridflex_time(moment) if moment else None
+
+
+def _failed_in_a_row(job: Job) -> int:
+    """Return how many attempts before the live one failed because of their cluster."""
+    past = [attempt.driver or {} for attempt in job.attempts if not attempt.is_live]
+    return sum(
+        1 for _ in takewhile(lambda said: said.get("error_type") in INFRASTRUCTURE, reversed(past))
+    )

@@ -179,7 +179,7 @@ class Workload:
 
     async def _perform(self, job: Job, action: Action, *, site: str, now: datetime) -> None:
         if action is Action.START:
-            attempt = await self._jobs.decide_attempt(job.id, site=site, at=now)
+            attempt = await self._jobs.decide_attempt(job.id, site=site, at=_not_before(job, now))
             if attempt:
                 await self._submit(job, attempt)
         elif action is Action.RESEND and job.live_attempt:
@@ -208,3 +208,8 @@ class Workload:
     async def _stop(self, job: Job, attempt: Attempt, reason: StopReason, now: datetime) -> None:
         await self._jobs.attempt_stopping(job.id, attempt.number, reason=reason, at=now)
         await cluster_at(attempt.site, self._clusters).stop(attempt.ray_id)
+
+
+def _not_before(job: Job, now: datetime) -> datetime:
+    """Return ``now``, or the end of the last attempt where its cluster's clock runs fast."""
+    return max([now, *(attempt.ended_at for attempt in job.attempts if attempt.ended_at)])

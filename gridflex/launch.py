@@ -92,6 +92,7 @@ def start_ray(
     ]
     ours = {
         HA_PROXY_VARIABLE: "1",
+        "RAY_JOB_START_TIMEOUT_SECONDS": "86400",  # a queue is no failure; by default 15 minutes is
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(processes.free_port()),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(processes.free_port()),
         "RAY_SERVE_LOG_TO_STDERR": "0",

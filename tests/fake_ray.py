@@ -40,9 +40,11 @@ class FakeJob:
     started_ms: int
     status: str = "PENDING"
     message: str = "Job has not started yet."
+    error_type: str | None = None
     ended_ms: int | None = None
     logs: str = ""
     stops_asked: int = 0
+    has_run: bool = False
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -93,14 +95,23 @@ class FakeRay:
     def run(self, ray_id: str, *, prints: str = "") -> None:
         """Let a pending job's driver start."""
         job = self.jobs[ray_id]
-        job.status, job.message = "RUNNING", "Job is currently running."
+        job.status, job.message, job.has_run = "RUNNING", "Job is currently running.", True
         job.logs += prints
 
-    def end(self, ray_id: str, status: str = "SUCCEEDED", *, message: str = "") -> None:
+    def end(
+        self,
+        ray_id: str,
+        status: str = "SUCCEEDED",
+        *,
+        message: str = "",
+        error_type: str | None = None,
+    ) -> None:
         """Let a job end."""
         job = self.jobs[ray_id]
         job.status, job.ended_ms = status, _unix_ms(self.wall)
         job.message = message or f"Job has ended: {status}."
+        job.error_type = error_type
+        job.has_run = job.has_run or (status != "STOPPED" and error_type is None)
 
     def restart(self) -> None:
         """Lose the head node and with it every job and package."""
@@ -129,7 +140,8 @@ class FakeRay:
         self.jobs[ray_id] = FakeJob(body, _unix_ms(self.wall))
         self.accepted.append(ray_id)
         if not self._can_set_up(body.get("runtime_env", {})):
-            self.end(ray_id, "FAILED", message="runtime_env setup failed")
+            failure = "RUNTIME_ENV_SETUP_FAILURE"
+            self.end(ray_id, "FAILED", message="runtime_env setup failed", error_type=failure)
         return JSONResponse({"job_id": ray_id, "submission_id": ray_id})
 
     def _can_set_up(self, environment: object) -> bool:
@@ -141,22 +153,21 @@ class FakeRay:
 
     def details(self, ray_id: str) -> dict[str, Any]:
         job = self.jobs[ray_id]
-        is_pending = job.status == "PENDING"
         return {
             "type": "SUBMISSION",
-            "job_id": None if is_pending else "01000000",
+            "job_id": "01000000" if job.has_run else None,
             "submission_id": ray_id,
             "driver_info": None,
             "status": job.status,
             "entrypoint": job.request["entrypoint"],
             "message": job.message,
-            "error_type": None,
+            "error_type": job.error_type,
             "start_time": job.started_ms,
             "end_time": job.ended_ms,
             "metadata": job.request.get("metadata"),
             "runtime_env": job.request.get("runtime_env"),
-            "driver_agent_http_address": None if is_pending else "http://10.0.0.1:52365",
-            "driver_node_id": None if is_pending else "ab" * 28,
+            "driver_agent_http_address": "http://10.0.0.1:52365" if job.has_run else None,
+            "driver_node_id": "ab" * 28 if job.has_run else None,
             "driver_exit_code": {"SUCCEEDED": 0, "FAILED": 1}.get(job.status),
         }
 

@@ -152,6 +152,13 @@ class JobStore:
         statement = _JOBS.where(col(JobRow.ended_at) >= moment).order_by(col(JobRow.seq))
         return await self._jobs(statement)
 
+    async def with_attempts(self, ray_ids: Sequence[str]) -> list[Job]:
+        """Return the jobs, deleted ones included, that have an attempt under one of these ids."""
+        if not ray_ids:
+            return []
+        owners = select(col(AttemptRow.job_id)).where(col(AttemptRow.ray_id).in_(ray_ids))
+        return await self._jobs(_JOBS.where(col(JobRow.id).in_(owners)))
+
     async def likely_duration(self, entrypoint: str) -> timedelta | None:
         """Return the median run time of the last jobs with this entrypoint that succeeded."""
         statement = text("""

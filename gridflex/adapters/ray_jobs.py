@@ -26,8 +26,13 @@ from gridflex.errors import ContractError, SourceError
 from gridflex.lifecycle import JobRequest
 from gridflex.settings import SiteSettings
 
-ENDED: Final = frozenset({"SUCCEEDED", "FAILED", "STOPPED"})
-"""Ray's final statuses."""
+INFRASTRUCTURE: Final = frozenset(
+    f"JOB_SUPERVISOR_ACTOR_{what}"
+    for what in ("START_TIMEOUT", "START_FAILURE", "UNSCHEDULABLE", "UNKNOWN_FAILURE", "DIED")
+)
+"""Error types of Ray (``JobErrorType``) with which a run failed that its entrypoint did not fail.
+
+With any other one the job's own runtime environment or command is to blame."""
 
 _DRIVER_FIELDS: Final = (
     *("status", "message", "error_type", "start_time", "end_time", "job_id", "driver_info"),
@@ -81,14 +86,20 @@ class RayJob:
         return _instant(self.details.get("start_time"))
 
     @property
+    def has_run(self) -> bool:
+        """Whether its entrypoint was ever started."""
+        return self.details.get("driver_node_id") is not None
+
+    @property
     def ended_wall(self) -> datetime | None:
         """When it ended."""
         return _instant(self.details.get("end_time"))
 
-    @property
-    def has_ended(self) -> bool:
-        """Whether its status is final."""
-        return self.status in ENDED
+    def runs_for(self, entrypoint: str, metadata: Mapping[str, str]) -> bool:
+        """Return whether it was submitted with this entrypoint and at least this metadata."""
+        found: Mapping[str, str] = self.details.get("metadata") or {}
+        is_same = all(found.get(key) == value for key, value in metadata.items())
+        return self.details.get("entrypoint") == entrypoint and is_same
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +292,7 @@ class RayJobs:
         found = await self.get(ray_id)
         if found is None:
             raise error
-        if not _is_same(found, request):
+        if not found.runs_for(request.entrypoint, request.metadata):
             raise ContractError(
                 f"{self.base_url} already has another job under the submission id {ray_id}"
             )
@@ -353,13 +364,6 @@ def _is_refused(answer: httpx.Response) -> bool:
     if _TAKEN in answer.text:
         return False
     return answer.status_code in _REFUSED or _AGENT_REFUSED in answer.text
-
-
-def _is_same(found: RayJob, request: JobRequest) -> bool:
-    metadata: Mapping[str, str] = found.details.get("metadata") or {}
-    return found.details.get("entrypoint") == request.entrypoint and all(
-        metadata.get(key) == value for key, value in request.metadata.items()
-    )
 
 
 def _ray_job(details: object) -> RayJob:

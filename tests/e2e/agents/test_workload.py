@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy import text
 
 from gridflex.adapters.job_store import JobStore
+from gridflex.dispatch import attempt_request
 from gridflex.jobs import JobId, JobState, Tier
 from gridflex.lifecycle import AttemptState, JobRequest, Outcome
-from tests.e2e.world import FLEXIBLE, HOUR, MINUTE, NOON, TRAIN, World
+from tests.e2e.world import ASK_AGAIN, FLEXIBLE, HOUR, MINUTE, NOON, TRAIN, World
 
 URI = "gcs://_ray_pkg_0123456789abcdef.zip"
 PACKED = replace(TRAIN, runtime_env={"working_dir": URI, "env_vars": {"LR": "0.1"}})
@@ -95,8 +96,10 @@ async def test_a_job_whose_dispatch_reply_was_lost_runs_once(world: World) -> No
 async def test_a_job_whose_dispatch_hung_is_sent_again(world: World) -> None:
     await world.submit()
     await world.plan({"job-1": [(NOON, 4)]})
+    agent = world.workload()
+    await agent.tick(NOON - MINUTE)
     world.london.hangs = True
-    report = await world.tick()
+    report = await world.tick(agent)
     assert "no answer in time" in report.failures["job-1"]
 
     report = await world.tick()
@@ -214,18 +217,98 @@ async def test_an_owner_stops_a_running_job(world: World) -> None:
 
 
 async def test_an_owner_stops_a_job_whose_dispatch_never_arrived(world: World) -> None:
+    await stopped_after_a_dispatch_without_answer(world)
+
+    for _ in range(2):
+        await world.tick()
+    assert (await world.job()).state is JobState.HELD  # the request may be on its way
+    world.pass_time(ASK_AGAIN)
+    await world.tick()
+
+    assert (await world.job()).state is JobState.STOPPED
+    assert world.london.accepted == []
+
+
+async def test_a_dispatch_that_arrives_after_the_job_was_stopped_is_stopped_too(
+    world: World,
+) -> None:
+    agent = world.workload()
+    await stopped_after_a_dispatch_without_answer(world)
+    await world.tick(agent)
+    world.pass_time(ASK_AGAIN)
+    await world.tick(agent)
+    job = await world.job()
+    assert job.state is JobState.STOPPED
+    late = attempt_request(job, job.attempts[0], checkpoint_root="/checkpoints")
+    await world.jobs.delete(JobId("job-1"), at=world.clock.moment)
+    await world.clusters["london"].submit("job-1", late)
+    await world.clusters["slough"].submit("job-1", replace(late, entrypoint="python theirs.py"))
+
+    world.pass_time(ASK_AGAIN)
+    await world.tick(agent)
+
+    assert world.london.jobs["job-1"].status == "STOPPED"
+    assert world.rays["slough"].live == ["job-1"]
+
+
+async def stopped_after_a_dispatch_without_answer(world: World) -> None:
     await world.submit()
     await world.plan({"job-1": [(NOON, 4)]})
+    await world.jobs.decide_attempt(JobId("job-1"), site="london", at=NOON)
     world.london.hangs = True
     await world.tick()
     world.london.hangs = False
     await world.jobs.request_stop(JobId("job-1"), at=world.clock.moment)
 
-    for _ in range(3):
-        await world.tick()
 
-    assert (await world.job()).state is JobState.STOPPED
-    assert world.london.accepted == []
+async def test_a_run_that_fails_because_of_its_cluster_runs_again(world: World) -> None:
+    await world.submit()
+    await world.plan({"job-1": [(NOON, 8)]})
+    await world.tick()
+    world.london.end(
+        "job-1", "FAILED", message="no room", error_type="JOB_SUPERVISOR_ACTOR_START_TIMEOUT"
+    )
+    world.pass_time(MINUTE)
+
+    await world.tick()
+
+    job = await world.job()
+    assert (job.attempts[0].outcome, job.attempts[0].started_at) == (Outcome.LOST, None)
+    assert job.message == "site london could not run it, it will run again: no room"
+    assert world.london.live == ["job-1-a2"]
+
+
+async def test_a_run_that_its_cluster_never_manages_fails_in_the_end(world: World) -> None:
+    await world.submit()
+    await world.plan({"job-1": [(NOON, 8)]})
+    for _ in range(12):
+        await world.tick()
+        for ray_id in world.london.live:
+            world.london.end(
+                ray_id, "FAILED", message="dead", error_type="JOB_SUPERVISOR_ACTOR_DIED"
+            )
+        world.pass_time(MINUTE)
+
+    job = await world.job()
+    assert (job.state, len(job.attempts)) == (JobState.FAILED, 6)
+    assert job.message == "site london could not run it, 6 times in a row: dead"
+
+
+async def test_a_run_in_its_clusters_queue_is_pulled_back_when_its_time_has_passed(
+    world: World,
+) -> None:
+    await world.submit(flexibility=replace(FLEXIBLE, interruptible=False))
+    await world.plan({"job-1": [(NOON, 1), (NOON + 2 * HOUR, 4)]})
+    await world.tick()
+    world.pass_time(29 * MINUTE)
+    assert (await world.tick()).actions == {}
+
+    world.pass_time(MINUTE)
+    assert (await world.tick()).actions == {"job-1": "pause"}
+    await world.tick()
+
+    job = await world.job()
+    assert (job.state, job.run_time(world.clock.moment)) == (JobState.HELD, 0 * MINUTE)
 
 
 async def test_a_job_that_its_cluster_forgot_runs_again(world: World) -> None:
