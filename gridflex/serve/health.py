@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -16,9 +15,16 @@ from gridflex.adapters.plan_store import StoredPlan
 from gridflex.adapters.tables import AgentRow
 from gridflex.agents.loop import FAILED
 from gridflex.agents.ports import Ports
-from gridflex.agents.roles import GRID, ORCHESTRATOR, WORKLOAD
+from gridflex.agents.roles import (
+    BOOKS,
+    BOOKS_EVERY_S,
+    GRID,
+    ORCHESTRATOR,
+    TRADING,
+    TRADING_EVERY_S,
+    WORKLOAD,
+)
 from gridflex.jobs import JobState
-from gridflex.lifecycle import Job
 from gridflex.settings import Settings
 
 GRACE_S: Final = 60.0
@@ -36,7 +42,7 @@ def create_health_router(ports: Ports) -> APIRouter:
     @api.get("/readyz")
     async def ready() -> Response:
         agents = await ports.agents.all()
-        silent = silent_agents(agents, settings=ports.settings, wall=datetime.now(UTC))
+        silent = silent_agents(agents, settings=ports.settings, wall=ports.clock.wall_now())
         body = {
             "status": "waiting" if silent else "ready",
             "silent": silent,
@@ -48,10 +54,10 @@ def create_health_router(ports: Ports) -> APIRouter:
     @api.get("/metrics")
     async def metrics() -> Response:
         text = _metrics(
-            await ports.jobs.open_jobs(),
+            await ports.jobs.count_open(),
             await ports.agents.all(),
             await ports.plans.newest(),
-            wall=datetime.now(UTC),
+            wall=ports.clock.wall_now(),
         )
         return Response(text, media_type=CONTENT_TYPE_LATEST)
 
@@ -72,7 +78,10 @@ def silent_agents(
         WORKLOAD: 0.0,
         GRID: settings.grid.poll_s / settings.clock.speed,
         ORCHESTRATOR: settings.planner.replan_s / settings.clock.speed,
+        BOOKS: BOOKS_EVERY_S / settings.clock.speed,
     }
+    if settings.market.subscriber_id is not None:
+        due_s[TRADING] = TRADING_EVERY_S
     seen = {agent.name: (wall - agent.ticked_wall).total_seconds() for agent in agents}
     silent = {}
     for name, within_s in due_s.items():
@@ -98,14 +107,17 @@ def _reasons(detail: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _metrics(
-    jobs: Sequence[Job], agents: Sequence[AgentRow], plan: StoredPlan | None, *, wall: datetime
+    open_jobs: Mapping[JobState, int],
+    agents: Sequence[AgentRow],
+    plan: StoredPlan | None,
+    *,
+    wall: datetime,
 ) -> bytes:
     registry = CollectorRegistry()
-    by_state = Counter(job.state for job in jobs)
-    open_jobs = Gauge("gridflex_open_jobs", "Flexible jobs by state.", ["state"], registry=registry)
+    jobs = Gauge("gridflex_open_jobs", "Flexible jobs by state.", ["state"], registry=registry)
     for state in JobState:
         if not state.is_final:
-            open_jobs.labels(state.value).set(by_state[state])
+            jobs.labels(state.value).set(open_jobs.get(state, 0))
     silence = Gauge(
         "gridflex_agent_silence_seconds", "Since the last tick.", ["agent"], registry=registry
     )

@@ -102,6 +102,11 @@ PURE = [
     for path in sorted(FILES - paths_like(*READERS))
     if layer_of(path) in {"gridflex", "envs"}
 ]
+SERVING = [
+    pytest.param(path, id=str(path.relative_to(ROOT)))
+    for path in sorted(FILES)
+    if layer_of(path) == "gridflex/serve"
+]
 
 
 @pytest.mark.parametrize("path", MODULES)
@@ -116,6 +121,11 @@ def test_the_domain_reads_neither_clock_nor_environment(path: Path) -> None:
     reads = read_by(path.read_text()) & (CLOCK | ENVIRONMENT)
 
     assert not reads
+
+
+@pytest.mark.parametrize("path", SERVING)
+def test_the_interface_asks_its_clock_for_the_time(path: Path) -> None:
+    assert not read_by(path.read_text()) & CLOCK
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gridflex.adapters.tables import AgentRow
-from gridflex.agents.roles import GRID, ORCHESTRATOR, WORKLOAD
+from gridflex.agents.roles import BOOKS, GRID, ORCHESTRATOR, TRADING, WORKLOAD
 from gridflex.serve.health import degraded_agents, silent_agents
 from gridflex.settings import ClockSettings, GridSettings, PlannerSettings, Settings
 
@@ -26,8 +26,18 @@ def agent(name: str, *, ago_s: float = 1.0, detail: dict[str, Any] | None = None
 
 def test_agents_that_never_ticked_are_silent() -> None:
     assert silent_agents([], settings=SETTINGS, wall=NOW) == dict.fromkeys(
-        (WORKLOAD, GRID, ORCHESTRATOR), "has not ticked yet"
+        (WORKLOAD, GRID, ORCHESTRATOR, BOOKS), "has not ticked yet"
     )
+
+
+def test_the_desk_is_waited_for_where_there_is_one() -> None:
+    market = SETTINGS.market.model_copy(update={"subscriber_id": "gridflex.test"})
+    settings = SETTINGS.model_copy(update={"market": market})
+    late = agent(TRADING, ago_s=66.0)
+
+    assert TRADING in silent_agents([], settings=settings, wall=NOW)
+    assert TRADING in silent_agents([late], settings=settings, wall=NOW)
+    assert TRADING not in silent_agents([late], settings=SETTINGS, wall=NOW)
 
 
 @pytest.mark.parametrize(
@@ -38,6 +48,7 @@ def test_agents_that_never_ticked_are_silent() -> None:
         pytest.param(ORCHESTRATOR, 1860.0, SETTINGS, id="the plan is looked at every half-hour"),
         pytest.param(GRID, 62.5, FAST, id="grid in a replay"),
         pytest.param(ORCHESTRATOR, 65.0, FAST, id="the plan in a replay"),
+        pytest.param(BOOKS, 360.0, SETTINGS, id="the books are kept every five minutes"),
     ],
 )
 def test_an_agent_is_silent_a_minute_after_it_was_due(
