@@ -10,7 +10,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
@@ -22,7 +22,6 @@ from gridflex.beckn.keeping import Hold
 from gridflex.errors import SourceError
 from gridflex.fleet import Site
 from gridflex.halfhour import HalfHour
-from gridflex.jobs import JobId
 from gridflex.lifecycle import Job
 from gridflex.planning.assemble import SiteState, assemble, horizon
 from gridflex.planning.plan import Plan, PlannedRun
@@ -146,7 +145,7 @@ class Orchestrator:
             make_plan,
             problem,
             budget_s=self._settings.budget_s,
-            standing=_as_runs(standing, problem.start),
+            standing=_left_of(standing, problem.start),
         )
         plan_id = await self._commit(problem, plan, standing, now=now, reason=reason)
         return OrchestratorReport(
@@ -247,12 +246,12 @@ def _ran_since(job: Job, *, site: str, since: datetime) -> bool:
     )
 
 
-def _as_runs(
-    standing: StoredPlan | None, start: HalfHour
-) -> Mapping[JobId, tuple[PlannedRun, ...]] | None:
-    return (
-        {job_id: _from(runs, start) for job_id, runs in standing.runs.items()} if standing else None
-    )
+def _left_of(stored: StoredPlan | None, start: HalfHour) -> Plan | None:
+    """Return a plan as the planner knows it, without what its runs do before ``start``."""
+    if stored is None:
+        return None
+    runs = {job_id: _from(runs, start) for job_id, runs in stored.runs.items()}
+    return replace(stored.as_plan(), runs=runs)
 
 
 def _decides_the_same(plan: Plan, standing: StoredPlan, start: HalfHour) -> bool:

@@ -20,9 +20,9 @@ from gridflex.adapters.tables import PlanRow, PlanRunRow
 from gridflex.dispatch import Orders
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId
-from gridflex.planning.plan import PlannedRun
+from gridflex.planning.plan import Plan, PlannedRun
 from gridflex.planning.problem import SiteOutlook
-from gridflex.planning.record import outlook_from_record
+from gridflex.planning.record import outlook_from_record, plan_from_record
 
 KEPT_IN_MEMORY = 8
 
@@ -70,6 +70,10 @@ class StoredPlan:
             },
             plan=self.runs,
         )
+
+    def as_plan(self) -> Plan:
+        """Return it as the planner knows it."""
+        return plan_from_record(self.result, start=self.start, runs=self.runs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +139,7 @@ class PlanStore:
                     "half_hours": run.half_hours,
                     "site": run.site,
                     "gpus": run.gpus,
+                    "power_cap_fraction": run.power_cap_fraction,
                 }
                 for job_runs in runs.values()
                 for run in job_runs
@@ -248,4 +253,5 @@ def _run(row: RowMapping) -> PlannedRun:
         start=HalfHour.containing(row["start"]),
         half_hours=row["half_hours"],
         gpus=row["gpus"],
+        power_cap_fraction=row["power_cap_fraction"],
     )

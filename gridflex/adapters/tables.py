@@ -62,7 +62,16 @@ class JobRow(SQLModel, table=True):
     ended_at: datetime | None = Field(default=None, sa_column=instant(nullable=True))
     deleted_at: datetime | None = Field(default=None, sa_column=instant(nullable=True))
 
-    __table_args__ = (Index("job_open", "seq", postgresql_where=text("ended_at IS NULL")),)
+    __table_args__ = (
+        Index("job_open", "seq", postgresql_where=text("ended_at IS NULL")),
+        Index("job_by_end", "ended_at", postgresql_where=text("ended_at IS NOT NULL")),
+        Index(
+            "job_run_times",
+            text("md5(request->>'entrypoint')"),
+            text("ended_at DESC"),
+            postgresql_where=text("state = 'succeeded'"),
+        ),
+    )
 
 
 class AttemptRow(SQLModel, table=True):
@@ -132,6 +141,9 @@ class PlanRunRow(SQLModel, table=True):
     half_hours: int
     site: str
     gpus: int
+    power_cap_fraction: float = Field(default=1.0, sa_column=Column(Double, nullable=False))
+
+    __table_args__ = (Index("plan_run_of_job", "job_id", "plan_id"),)
 
 
 class ForecastRow(SQLModel, table=True):

@@ -16,7 +16,7 @@ from gridflex.jobs import Flexibility, JobId, JobState, Tier
 from gridflex.lifecycle import Attempt, AttemptState, Job, Outcome, StopReason
 from gridflex.planning.explain import Binding, Choice, Explanation, explain
 from gridflex.serve.next_runs import NextRuns
-from gridflex.serve.plans_api import RunView, as_plan, problem_of_plan
+from gridflex.serve.plans_api import RunView, problem_of_plan
 from gridflex.serve.problems import ProblemError
 from gridflex.serve.ray_bodies import NextRun, message
 
@@ -267,7 +267,7 @@ def create_jobs_router(ports: Ports) -> APIRouter:
         if stored is None:
             return ExplanationView(id=job.id, state=job.state, lines=[said])
         problem = await problem_of_plan(ports.plans, stored)
-        found = await asyncio.to_thread(explain, problem, as_plan(stored), job.id)
+        found = await asyncio.to_thread(explain, problem, stored.as_plan(), job.id)
         return _explanation(job, stored.id, found, said)
 
     return api

@@ -17,7 +17,7 @@ from gridflex.planning.front import Front, make_front
 from gridflex.planning.plan import Plan, PlannedRun
 from gridflex.planning.planner import make_plan, run_now
 from gridflex.planning.problem import PlanningProblem
-from gridflex.planning.record import plan_from_record, problem_from_record, result_record
+from gridflex.planning.record import problem_from_record, result_record
 from gridflex.planning.what_if import Changes, changed, moved_jobs
 from gridflex.serve.problems import ProblemError
 
@@ -199,10 +199,10 @@ def create_plans_router(plans: PlanStore) -> APIRouter:
         if stored.id not in fronts:
             problem = await problem_of_plan(plans, stored)
             found = await asyncio.to_thread(
-                make_front, problem, budget_s=FRONT_BUDGET_S, standing=as_plan(stored)
+                make_front, problem, budget_s=FRONT_BUDGET_S, standing=stored.as_plan()
             )
             fronts.clear()
-            fronts[stored.id] = (found, as_plan(stored))
+            fronts[stored.id] = (found, stored.as_plan())
         return _front_view(
             *fronts[stored.id], gbp_per_tco2=gbp_per_tco2, gbp_per_gpu_hour=gbp_per_gpu_hour
         )
@@ -211,7 +211,7 @@ def create_plans_router(plans: PlanStore) -> APIRouter:
     async def what_if(plan_id: str, body: WhatIf) -> WhatIfAnswer:
         stored = await find_plan(plans, plan_id)
         problem = await problem_of_plan(plans, stored)
-        return await asyncio.to_thread(_what_if, problem, as_plan(stored), body.changes())
+        return await asyncio.to_thread(_what_if, problem, stored.as_plan(), body.changes())
 
     return api
 
@@ -241,11 +241,6 @@ async def problem_of_plan(plans: PlanStore, plan: StoredPlan) -> PlanningProblem
     if inputs is None:
         raise ProblemError(HTTPStatus.NOT_FOUND, f"plan {plan.id} does not exist")
     return await asyncio.to_thread(problem_from_record, inputs)
-
-
-def as_plan(stored: StoredPlan) -> Plan:
-    """Return a stored plan as the planner knows it."""
-    return plan_from_record(stored.result, start=stored.start, runs=stored.runs)
 
 
 def _front_view(

@@ -1,15 +1,20 @@
 """The orchestration engine over real PostgreSQL: what it plans, when it commits, what it shows."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
+from gridflex.agents import orchestrator
 from gridflex.errors import StaleDataError
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import Flexibility, JobId, JobState, Tier
 from gridflex.lifecycle import Outcome
+from gridflex.planning.plan import Plan, PlannedRun
+from gridflex.planning.planner import make_plan
+from gridflex.planning.problem import PlanningProblem
 from gridflex.planning.record import problem_from_record
 from tests.e2e.world import FLEXIBLE, HOUR, MINUTE, NOON, ONE_SERVER, World
 
@@ -68,6 +73,55 @@ async def test_nothing_new_is_not_committed_again(world: World) -> None:
         again = await world.replan("tick")
 
         assert (again.plan_id, again.is_new) == (first.plan_id, False)
+
+
+async def test_a_plan_is_read_back_as_it_was_made(world: World) -> None:
+    await world.submit()
+    run = PlannedRun(JobId("job-1"), "slough", NOON_HALF_HOUR + 3, 5, 7, power_cap_fraction=0.65)
+    usual = {field.name: field.default for field in fields(PlannedRun)}
+    assert all(getattr(run, name) != value for name, value in usual.items())
+    plan_id = await world.plans.commit(
+        {JobId("job-1"): (run,)},
+        made_at=NOON,
+        start=NOON_HALF_HOUR,
+        reason="test",
+        result={},
+        inputs={},
+    )
+
+    plan = await world.plans.get(plan_id)
+
+    assert plan is not None
+    assert plan.runs == {JobId("job-1"): (run,)}
+    found = await world.plans.next_run(JobId("job-1"), after=NOON_HALF_HOUR)
+    assert found is not None
+    assert found[1] == run
+
+
+async def test_a_plan_begins_with_the_prices_of_the_last_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Any] = []
+
+    def noting(problem: PlanningProblem, *, budget_s: float, standing: Any = None) -> Plan:  # noqa: ANN401 - planner's own
+        given.append(standing)
+        return make_plan(problem, budget_s=budget_s, standing=standing)
+
+    monkeypatch.setattr(orchestrator, "make_plan", noting)
+    await world.forecast(price=VALLEY, intensity=FLAT)
+    await world.submit(flexibility=replace(CONTIGUOUS, deadline=NOON + 3 * HOUR))
+    await world.replan("job")
+    await world.submit("job-2")
+    world.pass_time(HOUR)
+
+    await world.replan("job")
+
+    first, second = given
+    assert first is None
+    assert isinstance(second, Plan)
+    assert second.start == NOON_HALF_HOUR + 1
+    assert all(run.start >= NOON_HALF_HOUR + 3 for runs in second.runs.values() for run in runs)
+    assert set(second.shadow_prices_gbp_per_gpu) == {"london", "slough"}
 
 
 async def test_a_new_forecast_moves_a_job(world: World) -> None:
