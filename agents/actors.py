@@ -27,9 +27,20 @@ from gridflex.adapters.ledger_feed import LedgerFeed
 from gridflex.adapters.receipt_store import ReceiptStore
 from gridflex.adapters.timestamps import TimestampAuthority
 from gridflex.agents.bookkeeper import Bookkeeper
+from gridflex.agents.cleaning import Cleaner
 from gridflex.agents.loop import Next, Tick, run_forever
 from gridflex.agents.ports import Ports, build_ports
-from gridflex.agents.roles import BOOKS, GRID, NAMESPACE, ON_HEAD, ORCHESTRATOR, TRADING, WORKLOAD
+from gridflex.agents.roles import (
+    BOOKS,
+    BOOKS_EVERY_S,
+    GRID,
+    NAMESPACE,
+    ON_HEAD,
+    ORCHESTRATOR,
+    TRADING,
+    TRADING_EVERY_S,
+    WORKLOAD,
+)
 from gridflex.agents.trading import Trading, build_planner, build_trading
 from gridflex.agents.workload import Workload
 from gridflex.errors import SourceError
@@ -46,12 +57,6 @@ FASTEST_POLL_S: Final = 0.5
 
 ASK_AGAIN_S: Final = 20.0
 """Wall time after which a stop that had no effect is asked for again."""
-
-BOOKS_EVERY_S: Final = 300.0
-"""GridFlex time between two looks at what is to be recorded."""
-
-TRADING_EVERY_S: Final = 5.0
-"""Wall time between two looks at what is due; a message that arrives wakes the desk earlier."""
 
 ANSWER_S: Final = 10.0
 """Wall time within which an agent says who it is."""
@@ -271,11 +276,13 @@ async def _workload_tick(ports: Ports) -> Tick:
         clock=ports.clock.now,
         gridflex_time=ports.clock.at,
     )
+    cleaner = Cleaner(jobs=ports.jobs, packages=ports.packages)
     half_hour_s = ports.clock.wall_s(1800)
     poll_s = min(SLOWEST_POLL_S, max(FASTEST_POLL_S, half_hour_s / POLLS_PER_HALF_HOUR))
 
     async def tick(now: datetime, _reasons: frozenset[str]) -> Next:
         report = await core.tick(now)
+        await cleaner.tick(ports.clock.wall_now())
         return Next(min(poll_s * speed, _to_next_half_hour_s(now)), asdict(report))
 
     return tick

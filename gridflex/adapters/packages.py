@@ -9,9 +9,11 @@ for Ray's clients name packages by their content.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import uuid
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Collection
+from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 import fsspec
@@ -28,6 +30,7 @@ _PROTOCOL: Final = "gcs"
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+!-]{0,199}")
 _HASHED: Final = re.compile(r"_ray_pkg_[0-9a-f]{8,64}")
 _CHUNK_BYTES: Final = 1024**2
+_INCOMING: Final = ".incoming-"
 
 
 class PackageSink(Protocol):
@@ -56,7 +59,7 @@ class PackageStore:
         self._files, self._root = fsspec.url_to_fs(self._url)
 
     async def has(self, uri: str) -> bool:
-        """Return whether the package is here.
+        """Return whether the package is here; where the file system can, it counts as new again.
 
         Args:
             uri: Such as ``gcs://_ray_pkg_0123456789abcdef.zip``.
@@ -65,7 +68,12 @@ class PackageStore:
             ContractError: ``uri`` is not the name of a package.
             SourceError: The file system fails.
         """
-        return bool(await self._do(self._files.isfile, self._path(uri)))
+        path = self._path(uri)
+        found = bool(await self._do(self._files.isfile, path))
+        if found:
+            with contextlib.suppress(NotImplementedError, ValueError):
+                await self._do(self._files.touch, path, truncate=False)
+        return found
 
     async def put(self, uri: str, content: AsyncIterable[bytes]) -> None:
         """Keep a package; one that is here already stays as it is.
@@ -75,7 +83,7 @@ class PackageStore:
             SourceError: The file system fails.
         """
         path = self._path(uri)
-        partial = f"{self._root}/.incoming-{uuid.uuid4().hex}"
+        partial = f"{self._root}/{_INCOMING}{uuid.uuid4().hex}"
         await self._do(self._files.makedirs, self._root, exist_ok=True)
         try:
             await self._write(partial, uri, content)
@@ -112,6 +120,35 @@ class PackageStore:
             if not await self.has(uri):
                 raise ContractError(f"package {uri} never arrived at GridFlex")
             await cluster.put_package(uri, self.read(uri))
+
+    async def prune(self, *, keep: Collection[str], before: datetime) -> int:
+        """Remove old packages and what is left of broken uploads; other files stay.
+
+        Args:
+            keep: Packages that are needed, ``gcs://…``.
+            before: Wall time; what was written or asked for later stays.
+
+        Returns:
+            How many files were removed.
+
+        Raises:
+            SourceError: The file system fails.
+        """
+        if not await self._do(self._files.isdir, self._root):
+            return 0
+        needed = {uri.partition("://")[2] for uri in keep}
+        removed = 0
+        for path in await self._do(self._files.ls, self._root, detail=False):
+            name = path.rpartition("/")[2]
+            is_ours = name.endswith(EXTENSIONS) or name.startswith(_INCOMING)
+            if is_ours and name not in needed and await self._modified(path) < before:
+                await self._do(self._files.rm_file, path)
+                removed += 1
+        return removed
+
+    async def _modified(self, path: str) -> datetime:
+        moment: datetime = await self._do(self._files.modified, path)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
     async def _write(self, path: str, uri: str, content: AsyncIterable[bytes]) -> None:
         size = 0

@@ -1,8 +1,10 @@
 """Packages are complete or absent, kept once, and handed to a cluster that lacks them."""
 
 import asyncio
+import os
 import uuid
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import fsspec
@@ -164,3 +166,52 @@ async def test_a_folder_that_cannot_be_made_is_a_source_error(tmp_path: Path) ->
 
     with pytest.raises(SourceError, match="packages in file://"):
         await store.put(URI, pieces(b"PK"))
+
+
+NOW = datetime(2026, 7, 2, 12, tzinfo=UTC)
+YESTERDAY = NOW - timedelta(days=1)
+
+
+async def test_old_packages_that_nobody_needs_and_broken_uploads_are_pruned(
+    tmp_path: Path,
+) -> None:
+    store = PackageStore(f"file://{tmp_path}")
+    names = {
+        "_ray_pkg_00000000.zip": 25,
+        "_ray_pkg_11111111.zip": 25,
+        "_ray_pkg_22222222.zip": 23,
+        ".incoming-0a": 25,
+        ".incoming-0b": 1,
+        "notes.txt": 99,
+    }
+    for name, hours_old in names.items():
+        (tmp_path / name).write_bytes(b"x")
+        written = (NOW - timedelta(hours=hours_old)).timestamp()
+        os.utime(tmp_path / name, (written, written))
+
+    removed = await store.prune(keep={"gcs://_ray_pkg_11111111.zip"}, before=YESTERDAY)
+
+    assert removed == 2
+    assert set(kept(f"file://{tmp_path}")) == set(names) - {"_ray_pkg_00000000.zip", ".incoming-0a"}
+
+
+async def test_a_package_that_was_asked_for_is_as_good_as_new(tmp_path: Path) -> None:
+    store = PackageStore(f"file://{tmp_path}")
+    await store.put(URI, pieces(b"PK"))
+    path = tmp_path / package_name(URI)
+    os.utime(path, (0, 0))
+
+    assert await store.has(URI)
+
+    assert await store.prune(keep=(), before=YESTERDAY) == 0
+
+
+async def test_there_is_nothing_to_prune_before_the_first_package(
+    store: PackageStore, url: str
+) -> None:
+    assert await store.prune(keep=(), before=NOW) == 0
+    await store.put(URI, pieces(b"PK"))
+    assert await store.has(URI)
+
+    assert await store.prune(keep=(), before=datetime(2999, 1, 1, tzinfo=UTC)) == 1
+    assert kept(url) == []
