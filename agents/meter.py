@@ -27,7 +27,7 @@ class Meter:
     def __init__(self, *, jobs: JobStore, sites: Mapping[str, Site]) -> None:
         self._jobs = jobs
         self._sites = sites
-        self._metered_until: dict[str, datetime] = {}
+        self._metered_until: dict[str, datetime] | None = None
 
     async def read(
         self,
@@ -45,12 +45,18 @@ class Meter:
             unreachable: Sites whose attempts are not known as they are now.
             unclear: Jobs of which the same is true; what their sites did is read once more.
         """
+        if self._metered_until is None:
+            self._metered_until = await self._metered_before(now)
         since = {
             site: self._metered_until.get(site, now - LOOK_BACK)
             for site in self._sites
             if site not in unreachable
         }
-        ended = await self._jobs.ended_since(min(since.values(), default=now))
+        ended = [
+            job
+            for site, first in since.items()
+            for job in await self._jobs.ended_since(first, site=site)
+        ]
         await self._jobs.add_energy(
             [
                 row
@@ -64,6 +70,11 @@ class Meter:
         )
         waiting = {job.live_attempt.site for job in jobs if job.live_attempt and job.id in unclear}
         self._metered_until |= dict.fromkeys(since.keys() - waiting, now - HALF_HOUR)
+
+    async def _metered_before(self, now: datetime) -> dict[str, datetime]:
+        """Return until when an earlier agent has metered each site, all its runs together."""
+        newest = await self._jobs.newest_metered(since=now - LOOK_BACK)
+        return {site: start - HALF_HOUR for site, start in newest.items()}
 
     def _rows(
         self, job: Job, attempt: Attempt, *, since: datetime, now: datetime

@@ -22,11 +22,25 @@ from gridflex.halfhour import HALF_HOUR, HalfHour
 from gridflex.signals import Kind, Known, Origin, Series, Signal, weakest
 
 _FORECASTS: Final = text("""
-    SELECT DISTINCT ON (source) source, origin, region, start, "values", issued_at, available_at
-    FROM forecast
-    WHERE signal = :signal AND region = :region AND available_at <= :now
-    ORDER BY source, available_at DESC, id DESC
+    WITH RECURSIVE known AS (
+        (SELECT min(source) AS source FROM forecast WHERE signal = :signal AND region = :region)
+        UNION ALL
+        SELECT (
+            SELECT min(f.source) FROM forecast f
+            WHERE f.signal = :signal AND f.region = :region AND f.source > known.source
+        )
+        FROM known WHERE known.source IS NOT NULL
+    )
+    SELECT newest.* FROM known CROSS JOIN LATERAL (
+        SELECT source, origin, region, start, "values", issued_at, available_at
+        FROM forecast
+        WHERE signal = :signal AND region = :region AND source = known.source
+            AND available_at <= :now
+        ORDER BY available_at DESC, id DESC LIMIT 1
+    ) AS newest
+    ORDER BY newest.source
 """)
+"""The newest forecast of each source, found by one step in the index per source."""
 _SAME_FORECAST: Final = text("""
     SELECT 1 FROM forecast
     WHERE signal = :signal AND region = :region AND source = :source

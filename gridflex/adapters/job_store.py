@@ -12,14 +12,13 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from pydantic import TypeAdapter
-from sqlalchemy import RowMapping, Select, bindparam, func, insert, select, text, update
-from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy import Select, bindparam, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlmodel import col
 
 from gridflex.adapters.database import reading, source_errors
+from gridflex.adapters.job_rows import FLEXIBILITY, JOBS, REQUEST, read_jobs
 from gridflex.adapters.tables import AttemptRow, EnergyRow, JobEventRow, JobRow
 from gridflex.jobs import FINAL_STATES, Flexibility, JobId, JobState
 from gridflex.lifecycle import (
@@ -32,36 +31,7 @@ from gridflex.lifecycle import (
     state_after,
 )
 
-_FLEXIBILITY: Final = TypeAdapter(Flexibility)
-_REQUEST: Final = TypeAdapter(JobRequest)
-_ATTEMPTS: Final = TypeAdapter(tuple[Attempt, ...])
-
-_JOBS: Final[Select[Any]] = select(
-    JobRow,
-    select(
-        func.coalesce(
-            func.jsonb_agg(
-                aggregate_order_by(
-                    func.jsonb_build_object(
-                        *(
-                            part
-                            for name in Attempt.__dataclass_fields__
-                            for part in (name, getattr(AttemptRow, name))
-                        )
-                    ),
-                    col(AttemptRow.number),
-                )
-            ),
-            text("'[]'::jsonb"),
-        )
-    )
-    .where(col(AttemptRow.job_id) == col(JobRow.id))
-    .scalar_subquery()
-    .label("attempts"),
-)
-"""Jobs with their attempts in order, as JSON."""
-
-_VISIBLE: Final = _JOBS.where(col(JobRow.deleted_at).is_(None))
+_VISIBLE: Final = JOBS.where(col(JobRow.deleted_at).is_(None))
 _LOCK: Final = text("SELECT 1 FROM job WHERE id = :job_id FOR UPDATE")
 _ONE: Final = _VISIBLE.where(col(JobRow.id) == bindparam("job_id"))
 
@@ -76,6 +46,26 @@ _ADD: Final = text("""
     SELECT id, submitted_at, 'submitted', '{}' FROM new RETURNING job_id
 """)
 """One statement, so one transaction and one round trip: a job and the event that says so."""
+
+
+_LIKELY: Final = text("""
+    SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY run_s) FROM (
+        SELECT (
+            SELECT sum(extract(epoch FROM a.ended_at - a.started_at))
+            FROM attempt a WHERE a.job_id = j.id
+        ) AS run_s
+        FROM job j
+        WHERE j.state = 'succeeded' AND md5(j.request->>'entrypoint') = md5(:entrypoint)
+            AND j.request->>'entrypoint' = :entrypoint
+        ORDER BY j.ended_at DESC LIMIT 50
+    ) AS runs
+""")
+_OPEN: Final = text("SELECT state, count(*) AS jobs FROM job WHERE ended_at IS NULL GROUP BY state")
+_METERED: Final = text("""
+    SELECT a.site, max(e.start) AS newest
+    FROM energy e JOIN attempt a ON a.job_id = e.job_id AND a.number = e.attempt
+    WHERE e.start >= :since GROUP BY a.site
+""")
 
 
 class Added(StrEnum):
@@ -119,15 +109,15 @@ class JobStore:
             "id": job_id,
             "state": JobState.HELD,
             "submitted_at": submitted_at,
-            "request": _REQUEST.dump_json(request).decode(),
-            "flexibility": _FLEXIBILITY.dump_json(flexibility).decode(),
+            "request": REQUEST.dump_json(request).decode(),
+            "flexibility": FLEXIBILITY.dump_json(flexibility).decode(),
         }
         async with source_errors("storing a job"), self._reader.connect() as connection:
             if (await connection.execute(_ADD, row)).first():
                 return Added.NEW
             known = select(col(JobRow.request), col(JobRow.deleted_at)).where(_is(job_id))
             stored, deleted_at = (await connection.execute(known)).one()
-        same = _REQUEST.validate_python(stored).digest() == request.digest()
+        same = REQUEST.validate_python(stored).digest() == request.digest()
         return Added.SAME if same and deleted_at is None else Added.CONFLICT
 
     async def get(self, job_id: JobId) -> Job | None:
@@ -144,12 +134,28 @@ class JobStore:
 
     async def open_jobs(self) -> list[Job]:
         """Return every job that has not reached a final state, oldest first."""
-        statement = _JOBS.where(col(JobRow.ended_at).is_(None)).order_by(col(JobRow.seq))
+        statement = JOBS.where(col(JobRow.ended_at).is_(None)).order_by(col(JobRow.seq))
         return await self._jobs(statement)
 
-    async def ended_since(self, moment: datetime) -> list[Job]:
-        """Return the jobs that ended at or after ``moment``, oldest first."""
-        statement = _JOBS.where(col(JobRow.ended_at) >= moment).order_by(col(JobRow.seq))
+    async def count_open(self) -> Mapping[JobState, int]:
+        """Return how many jobs have not reached a final state, by state."""
+        async with source_errors("counting jobs"), self._reader.connect() as connection:
+            rows = (await connection.execute(_OPEN)).mappings().all()
+        return {JobState(row["state"]): row["jobs"] for row in rows}
+
+    async def ended_since(self, moment: datetime, *, site: str | None = None) -> list[Job]:
+        """Return the jobs that ended at or after ``moment``, oldest first.
+
+        Args:
+            moment: GridFlex time.
+            site: Only those that ran there; None for all.
+        """
+        statement = JOBS.where(col(JobRow.ended_at) >= moment).order_by(col(JobRow.seq))
+        if site is not None:
+            ran_there = select(col(AttemptRow.number)).where(
+                col(AttemptRow.job_id) == col(JobRow.id), col(AttemptRow.site) == site
+            )
+            statement = statement.where(ran_there.exists())
         return await self._jobs(statement)
 
     async def with_attempts(self, ray_ids: Sequence[str]) -> list[Job]:
@@ -157,20 +163,12 @@ class JobStore:
         if not ray_ids:
             return []
         owners = select(col(AttemptRow.job_id)).where(col(AttemptRow.ray_id).in_(ray_ids))
-        return await self._jobs(_JOBS.where(col(JobRow.id).in_(owners)))
+        return await self._jobs(JOBS.where(col(JobRow.id).in_(owners)))
 
     async def likely_duration(self, entrypoint: str) -> timedelta | None:
         """Return the median run time of the last jobs with this entrypoint that succeeded."""
-        statement = text("""
-            SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY run_s) FROM (
-                SELECT sum(extract(epoch FROM a.ended_at - a.started_at)) AS run_s
-                FROM job j JOIN attempt a ON a.job_id = j.id
-                WHERE j.state = 'succeeded' AND j.request->>'entrypoint' = :entrypoint
-                GROUP BY j.id, j.ended_at ORDER BY j.ended_at DESC LIMIT 50
-            ) AS runs
-        """)
         async with source_errors("reading run times"), self._reader.connect() as connection:
-            seconds = await connection.scalar(statement, {"entrypoint": entrypoint})
+            seconds = await connection.scalar(_LIKELY, {"entrypoint": entrypoint})
         return timedelta(seconds=float(seconds)) if seconds and seconds > 0 else None
 
     async def request_stop(self, job_id: JobId, *, at: datetime) -> Job | None:
@@ -322,6 +320,12 @@ class JobStore:
         async with source_errors("storing energy"), self._engine.begin() as connection:
             await connection.execute(upsert(EnergyRow).on_conflict_do_nothing(), list(rows))
 
+    async def newest_metered(self, *, since: datetime) -> Mapping[str, datetime]:
+        """Return the start of the newest metered half-hour of each site, from ``since`` on."""
+        async with source_errors("reading energy"), self._reader.connect() as connection:
+            rows = (await connection.execute(_METERED, {"since": since})).mappings().all()
+        return {row["site"]: row["newest"] for row in rows}
+
     async def energy(self, job_ids: Sequence[str]) -> list[EnergyRow]:
         """Return the metered half-hours of some jobs, in order of time."""
         statement = (
@@ -348,7 +352,7 @@ class JobStore:
         self, statement: Select[Any], values: Mapping[str, Any] | None = None
     ) -> list[Job]:
         async with source_errors("reading jobs"), self._reader.connect() as connection:
-            return await _read(connection, statement, values)
+            return await read_jobs(connection, statement, values)
 
 
 def _next_state(job: Job, attempt: Attempt, outcome: Outcome) -> JobState:
@@ -372,29 +376,8 @@ def _this(job_id: JobId, number: int):  # type: ignore[no-untyped-def]  # noqa: 
 
 async def _locked(connection: AsyncConnection, job_id: JobId) -> Job | None:
     await connection.execute(_LOCK, {"job_id": job_id})
-    jobs = await _read(connection, _ONE, {"job_id": job_id})  # a new snapshot, under the lock
+    jobs = await read_jobs(connection, _ONE, {"job_id": job_id})  # a new snapshot, under the lock
     return jobs[0] if jobs else None
-
-
-async def _read(
-    connection: AsyncConnection, statement: Select[Any], values: Mapping[str, Any] | None = None
-) -> list[Job]:
-    return [_job(row) for row in (await connection.execute(statement, values)).mappings()]
-
-
-def _job(row: RowMapping) -> Job:
-    return Job(
-        id=JobId(row["id"]),
-        seq=row["seq"],
-        state=JobState(row["state"]),
-        submitted_at=row["submitted_at"],
-        request=_REQUEST.validate_python(row["request"]),
-        flexibility=_FLEXIBILITY.validate_python(row["flexibility"]),
-        attempts=_ATTEMPTS.validate_python(row["attempts"]),
-        message=row["message"],
-        stop_requested_at=row["stop_requested_at"],
-        ended_at=row["ended_at"],
-    )
 
 
 async def _move(

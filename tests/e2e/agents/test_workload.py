@@ -3,14 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 from sqlalchemy import text
 
+from gridflex.adapters.clock import Clock
 from gridflex.adapters.job_store import JobStore
+from gridflex.agents.cleaning import Cleaner
 from gridflex.dispatch import attempt_request
 from gridflex.jobs import JobId, JobState, Tier
-from gridflex.lifecycle import AttemptState, JobRequest, Outcome
+from gridflex.lifecycle import AttemptState, Job, JobRequest, Outcome
+from gridflex.settings import ClockSettings
 from tests.e2e.world import ASK_AGAIN, FLEXIBLE, HOUR, MINUTE, NOON, TRAIN, World
 
 URI = "gcs://_ray_pkg_0123456789abcdef.zip"
@@ -94,10 +98,10 @@ async def test_a_job_whose_dispatch_reply_was_lost_runs_once(world: World) -> No
 
 
 async def test_a_job_whose_dispatch_hung_is_sent_again(world: World) -> None:
+    agent = world.workload()
+    await world.tick(agent)
     await world.submit()
     await world.plan({"job-1": [(NOON, 4)]})
-    agent = world.workload()
-    await agent.tick(NOON - MINUTE)
     world.london.hangs = True
     report = await world.tick(agent)
     assert "no answer in time" in report.failures["job-1"]
@@ -456,6 +460,27 @@ async def test_energy_is_metered_by_the_half_hour_once(world: World) -> None:
     assert {row.method for row in rows} == {"declared"}
 
 
+async def test_a_new_agent_meters_on_from_where_the_last_one_was(world: World) -> None:
+    await running(world)
+    world.pass_time(3 * HOUR)
+    await world.tick()
+    asked: list[tuple[datetime, str]] = []
+
+    class Asked(JobStore):
+        async def ended_since(self, moment: datetime, *, site: str | None = None) -> list[Job]:
+            asked.append((moment, str(site)))
+            return await super().ended_since(moment, site=site)
+
+    world.pass_time(20 * MINUTE)
+    world.london.end("job-1")
+    await world.tick(world.workload(jobs=Asked(world.engine)))
+
+    rows = await world.jobs.energy(["job-1"])
+    assert sum(row.running_s for row in rows) == (3 * HOUR + 20 * MINUTE).total_seconds()
+    assert (NOON + 2 * HOUR, "london") in asked
+    assert {site for moment, site in asked if moment < NOON} == {"slough"}
+
+
 async def test_a_run_that_ended_unseen_is_metered_to_its_end_and_not_beyond(world: World) -> None:
     agent = world.workload()
     await running(world)
@@ -533,3 +558,20 @@ async def test_a_slow_clock_of_a_cluster_makes_no_negative_history(world: World)
     assert await JobStore(world.engine).likely_duration(TRAIN.entrypoint) is None
     async with world.engine.connect() as connection:
         assert await connection.scalar(text("SELECT count(*) FROM energy")) == 0
+
+
+async def test_packages_that_no_open_job_needs_are_removed_once_a_day(world: World) -> None:
+    other = URI.replace("0", "f")
+    await world.packages.put(URI, package())
+    await world.packages.put(other, package())
+    await world.submit(request=PACKED)
+    cleaner = Cleaner(jobs=world.jobs, packages=world.packages)
+    later = Clock(ClockSettings()).wall_now() + 25 * HOUR
+
+    assert await cleaner.tick(later - 24 * HOUR) == 0
+    assert await cleaner.tick(later) == 1
+    await world.jobs.request_stop(JobId("job-1"), at=NOON)
+    assert await cleaner.tick(later + 23 * HOUR) == 0
+
+    assert await world.packages.has(URI)
+    assert not await world.packages.has(other)

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gridflex.adapters import database
-from gridflex.adapters.job_store import Added, JobStore
+from gridflex.adapters.job_store import _LIKELY, Added, JobStore
 from gridflex.errors import SourceError
 from gridflex.jobs import Flexibility, JobId, JobState, Tier
 from gridflex.lifecycle import AttemptState, JobRequest, Outcome, StopReason
@@ -230,6 +230,29 @@ async def test_the_likely_duration_is_the_median_of_past_runs(store: JobStore) -
         await store.attempt_ended(job_id, 1, outcome=Outcome.SUCCEEDED, at=end, driver={})
 
     assert await store.likely_duration(TRAIN.entrypoint) == 20 * MINUTE
+
+
+async def test_what_is_looked_up_all_the_time_has_an_index(engine: AsyncEngine) -> None:
+    wanted = {
+        "SELECT * FROM job WHERE ended_at >= now()": "job_by_end",
+        "SELECT plan_id FROM plan_run WHERE job_id = 'a' ORDER BY plan_id DESC": "plan_run_of_job",
+        _LIKELY.text.replace(":entrypoint", "'python train.py'"): "job_run_times",
+    }
+    async with engine.connect() as connection:
+        await connection.execute(text("SET enable_seqscan = off"))
+        for statement, index in wanted.items():
+            plan = (await connection.execute(text(f"EXPLAIN {statement}"))).scalars().all()
+            assert index in "\n".join(plan)
+
+
+async def test_open_jobs_are_counted_by_state(store: JobStore) -> None:
+    assert await store.count_open() == {}
+    await started(store)
+    for name in ("held-1", "held-2", "over"):
+        await store.add(JobId(name), TRAIN, FLEXIBLE, submitted_at=NOON)
+    await store.request_stop(JobId("over"), at=NOON)
+
+    assert await store.count_open() == {JobState.RUNNING: 1, JobState.HELD: 2}
 
 
 async def test_an_unreachable_database_is_a_source_error() -> None:
