@@ -36,9 +36,6 @@ from gridflex.signals import (
 
 log = logging.getLogger(__name__)
 
-AGENT: Final = "grid"
-"""Name of the agent that polls."""
-
 POLL_EVERY: Final = timedelta(minutes=15)
 """Shortest time between two polls: the providers rewrite their data every half-hour."""
 

@@ -13,7 +13,7 @@ from typing import Final
 import isodate
 
 from gridflex.halfhour import HALF_HOUR
-from gridflex.jobs import PREFIX, TIER_DEFAULTS, JobId, Tier
+from gridflex.jobs import PREFIX, JobId, Tier
 
 EPOCHS_PER_HALF_HOUR: Final = 2
 MARGIN: Final = HALF_HOUR / 3
@@ -50,11 +50,6 @@ class DemoJob:
     def is_training(self) -> bool:
         """Whether it is the checkpointing example; the others only sleep."""
         return self.tier not in {Tier.T0, Tier.T1}
-
-    @property
-    def is_interruptible(self) -> bool:
-        """Whether GridFlex may pause it."""
-        return TIER_DEFAULTS[self.tier].interruptible
 
     def work_s(self, half_hour_s: float) -> float:
         """Return the wall time it needs when a half-hour lasts ``half_hour_s``."""

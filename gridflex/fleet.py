@@ -36,11 +36,6 @@ class GpuType:
     dynamic_kw: float
     source: str
 
-    @property
-    def dynamic_fraction(self) -> float:
-        """Share of busy power that moves with the work."""
-        return self.dynamic_kw / (self.idle_kw + self.dynamic_kw)
-
 
 GPU_TYPES: Final[Mapping[str, GpuType]] = MappingProxyType(
     {

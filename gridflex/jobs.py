@@ -83,13 +83,6 @@ class JobState(StrEnum):
 
 FINAL_STATES: Final = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.STOPPED})
 
-NEXT_STATES: Final[Mapping[JobState, frozenset[JobState]]] = {
-    JobState.HELD: frozenset({JobState.RUNNING, *FINAL_STATES}),
-    JobState.RUNNING: frozenset({JobState.PAUSED, *FINAL_STATES}),
-    JobState.PAUSED: frozenset({JobState.RUNNING, *FINAL_STATES}),
-    **{state: frozenset[JobState]() for state in FINAL_STATES},
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Flexibility:

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel import col
 
-from gridflex.adapters.database import reading, source_errors
+from gridflex.adapters.database import single_statements, source_errors
 from gridflex.adapters.tables import AgentRow
 
 
@@ -23,7 +23,7 @@ class AgentStore:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
-        self._reader = reading(engine)
+        self._single = single_statements(engine)
 
     async def beat(self, name: str, *, at: datetime, detail: dict[str, Any]) -> None:
         """Note that an agent ticked at GridFlex time ``at``."""
@@ -41,6 +41,6 @@ class AgentStore:
     async def all(self) -> list[AgentRow]:
         """Return every agent's last sign of life, by name."""
         statement = select(AgentRow).order_by(col(AgentRow.name))
-        async with source_errors("reading agents"), self._reader.connect() as connection:
+        async with source_errors("reading agents"), self._single.connect() as connection:
             rows = (await connection.execute(statement)).mappings().all()
         return [AgentRow(**row) for row in rows]

@@ -31,7 +31,6 @@ FORECAST: Final = "carbon-intensity/fw48h"
 OUTTURN: Final = "carbon-intensity/actual"
 MIX: Final = "carbon-intensity/generation"
 MAX_RANGE: Final = timedelta(days=14)
-_FORECAST_HALF_HOURS: Final = 96
 
 
 class _Intensity(BaseModel):

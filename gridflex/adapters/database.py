@@ -124,7 +124,7 @@ def connect(
     )
 
 
-def reading(engine: AsyncEngine) -> AsyncEngine:
+def single_statements(engine: AsyncEngine) -> AsyncEngine:
     """Return ``engine`` for single statements: each is its own transaction, in one round trip."""
     return engine.execution_options(isolation_level="AUTOCOMMIT")
 

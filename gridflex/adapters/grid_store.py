@@ -16,7 +16,7 @@ from sqlalchemy import RowMapping, TextClause, insert, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from gridflex.adapters.database import reading, source_errors
+from gridflex.adapters.database import single_statements, source_errors
 from gridflex.adapters.tables import ForecastRow, ObservationRow, RawResponseRow
 from gridflex.halfhour import HALF_HOUR, HalfHour
 from gridflex.signals import Kind, Known, Origin, Series, Signal, weakest
@@ -74,7 +74,7 @@ class GridStore:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
-        self._reader = reading(engine)
+        self._single = single_statements(engine)
 
     async def save_series(self, series: Sequence[Series]) -> None:
         """Keep forecasts whole, and of outturns every value that is new or has changed."""
@@ -154,7 +154,7 @@ class GridStore:
             await connection.execute(insert(RawResponseRow).values(**row))
 
     async def _rows(self, statement: TextClause, **values: object) -> Sequence[RowMapping]:
-        async with source_errors("reading series"), self._reader.connect() as connection:
+        async with source_errors("reading series"), self._single.connect() as connection:
             return (await connection.execute(statement, values)).mappings().all()
 
 

@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlmodel import col
 
-from gridflex.adapters.database import reading, source_errors
+from gridflex.adapters.database import single_statements, source_errors
 from gridflex.adapters.job_rows import FLEXIBILITY, JOBS, REQUEST, read_jobs
 from gridflex.adapters.tables import AttemptRow, EnergyRow, JobEventRow, JobRow
 from gridflex.jobs import FINAL_STATES, Flexibility, JobId, JobState
@@ -85,7 +85,7 @@ class JobStore:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
-        self._reader = reading(engine)
+        self._single = single_statements(engine)
 
     async def add(
         self,
@@ -112,7 +112,7 @@ class JobStore:
             "request": REQUEST.dump_json(request).decode(),
             "flexibility": FLEXIBILITY.dump_json(flexibility).decode(),
         }
-        async with source_errors("storing a job"), self._reader.connect() as connection:
+        async with source_errors("storing a job"), self._single.connect() as connection:
             if (await connection.execute(_ADD, row)).first():
                 return Added.NEW
             known = select(col(JobRow.request), col(JobRow.deleted_at)).where(_is(job_id))
@@ -139,7 +139,7 @@ class JobStore:
 
     async def count_open(self) -> Mapping[JobState, int]:
         """Return how many jobs have not reached a final state, by state."""
-        async with source_errors("counting jobs"), self._reader.connect() as connection:
+        async with source_errors("counting jobs"), self._single.connect() as connection:
             rows = (await connection.execute(_OPEN)).mappings().all()
         return {JobState(row["state"]): row["jobs"] for row in rows}
 
@@ -167,7 +167,7 @@ class JobStore:
 
     async def likely_duration(self, entrypoint: str) -> timedelta | None:
         """Return the median run time of the last jobs with this entrypoint that succeeded."""
-        async with source_errors("reading run times"), self._reader.connect() as connection:
+        async with source_errors("reading run times"), self._single.connect() as connection:
             seconds = await connection.scalar(_LIKELY, {"entrypoint": entrypoint})
         return timedelta(seconds=float(seconds)) if seconds and seconds > 0 else None
 
@@ -322,7 +322,7 @@ class JobStore:
 
     async def newest_metered(self, *, since: datetime) -> Mapping[str, datetime]:
         """Return the start of the newest metered half-hour of each site, from ``since`` on."""
-        async with source_errors("reading energy"), self._reader.connect() as connection:
+        async with source_errors("reading energy"), self._single.connect() as connection:
             rows = (await connection.execute(_METERED, {"since": since})).mappings().all()
         return {row["site"]: row["newest"] for row in rows}
 
@@ -333,7 +333,7 @@ class JobStore:
             .where(col(EnergyRow.job_id).in_(job_ids))
             .order_by(col(EnergyRow.start))
         )
-        async with source_errors("reading energy"), self._reader.connect() as connection:
+        async with source_errors("reading energy"), self._single.connect() as connection:
             rows = (await connection.execute(statement)).mappings().all()
         return [EnergyRow(**row) for row in rows]
 
@@ -344,14 +344,14 @@ class JobStore:
             .where(col(JobEventRow.job_id) == job_id)
             .order_by(col(JobEventRow.id))
         )
-        async with source_errors("reading events"), self._reader.connect() as connection:
+        async with source_errors("reading events"), self._single.connect() as connection:
             rows = (await connection.execute(statement)).mappings().all()
         return [JobEventRow(**row) for row in rows]
 
     async def _jobs(
         self, statement: Select[Any], values: Mapping[str, Any] | None = None
     ) -> list[Job]:
-        async with source_errors("reading jobs"), self._reader.connect() as connection:
+        async with source_errors("reading jobs"), self._single.connect() as connection:
             return await read_jobs(connection, statement, values)
 
 

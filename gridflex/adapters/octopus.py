@@ -111,14 +111,6 @@ class _Rates(BaseModel):
     results: list[_Rate]
 
 
-class _SupplyPoint(BaseModel):
-    group_id: str
-
-
-class _SupplyPoints(BaseModel):
-    results: list[_SupplyPoint]
-
-
 class Octopus:
     """What Octopus publishes about Agile.
 
@@ -187,20 +179,6 @@ class Octopus:
             origin=answer.origin,
             now=now,
         )
-
-    async def region_of(self, postcode: str, *, now: datetime) -> str:
-        """Return the region letter of a postcode.
-
-        Raises:
-            SourceError: No usable answer, or the postcode is in no or several regions.
-        """
-        answer = await self._fetcher.get(
-            "industry/grid-supply-points/", now=now, params={"postcode": postcode}
-        )
-        groups = {point.group_id.lstrip("_") for point in answer.parse(_SupplyPoints).results}
-        if len(groups) != 1:
-            raise SourceError(f"{PROVIDER}: postcode {postcode!r} is in regions {sorted(groups)}")
-        return groups.pop()
 
     async def _rates(
         self, start: HalfHour, end: HalfHour, now: datetime

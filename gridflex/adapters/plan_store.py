@@ -15,7 +15,7 @@ from sqlalchemy import RowMapping, Select, bindparam, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel import col
 
-from gridflex.adapters.database import reading, source_errors
+from gridflex.adapters.database import single_statements, source_errors
 from gridflex.adapters.tables import PlanRow, PlanRunRow
 from gridflex.dispatch import Orders
 from gridflex.halfhour import HalfHour
@@ -98,7 +98,7 @@ class PlanStore:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
-        self._reader = reading(engine)
+        self._single = single_statements(engine)
         self._recent: dict[int, StoredPlan] = {}
 
     async def commit(
@@ -165,7 +165,7 @@ class PlanStore:
         self, job_id: JobId, *, after: HalfHour
     ) -> tuple[CommittedPlan, PlannedRun] | None:
         """Return a job's first run in the newest plan that is not over by ``after``."""
-        async with source_errors("reading a plan"), self._reader.connect() as connection:
+        async with source_errors("reading a plan"), self._single.connect() as connection:
             rows = (await connection.execute(_RUNS_AHEAD, {"job_id": job_id})).mappings().all()
         for row in rows:
             run = _run(row)
@@ -178,7 +178,7 @@ class PlanStore:
         statement: Select[Any] = select(func.max(col(PlanRunRow.plan_id))).where(
             col(PlanRunRow.job_id) == job_id
         )
-        async with source_errors("finding the plan"), self._reader.connect() as connection:
+        async with source_errors("finding the plan"), self._single.connect() as connection:
             plan_id = await connection.scalar(statement)
         return await self.get(plan_id) if plan_id else None
 
@@ -187,7 +187,7 @@ class PlanStore:
         statement: Select[Any] = select(col(PlanRow.inputs)["sites"]).where(
             col(PlanRow.id) == plan_id
         )
-        async with source_errors("reading a plan"), self._reader.connect() as connection:
+        async with source_errors("reading a plan"), self._single.connect() as connection:
             records = await connection.scalar(statement)
         sites = [outlook_from_record(record) for record in records or ()]
         return {outlook.site.name: outlook for outlook in sites}
@@ -195,7 +195,7 @@ class PlanStore:
     async def inputs(self, plan_id: int) -> Mapping[str, Any] | None:
         """Return all that a plan was made from, as JSON; None if there is no such plan."""
         statement = select(col(PlanRow.inputs)).where(col(PlanRow.id) == plan_id)
-        async with source_errors("reading a plan"), self._reader.connect() as connection:
+        async with source_errors("reading a plan"), self._single.connect() as connection:
             found: Mapping[str, Any] | None = await connection.scalar(statement)
         return found
 
@@ -210,7 +210,7 @@ class PlanStore:
             .where(col(PlanRunRow.plan_id) == plan_id)
             .order_by(col(PlanRunRow.start))
         )
-        async with source_errors("reading a plan"), self._reader.connect() as connection:
+        async with source_errors("reading a plan"), self._single.connect() as connection:
             row = (await connection.execute(of_plan)).mappings().first()
             runs = (await connection.execute(of_runs)).mappings().all()
         if row is None:
@@ -225,7 +225,7 @@ class PlanStore:
         statement = select(col(PlanRow.id)).order_by(col(PlanRow.id).desc()).limit(1)
         if half_hour is not None:
             statement = statement.where(col(PlanRow.start) <= half_hour.start)
-        async with source_errors("finding the plan"), self._reader.connect() as connection:
+        async with source_errors("finding the plan"), self._single.connect() as connection:
             plan_id = await connection.scalar(statement)
         return await self.get(plan_id) if plan_id else None
 

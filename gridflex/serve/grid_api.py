@@ -18,7 +18,8 @@ from pydantic import BaseModel
 
 from gridflex.adapters.tables import AgentRow
 from gridflex.agents.feeds import FeedReport
-from gridflex.agents.grid import AGENT, Grid, Mix
+from gridflex.agents.grid import Grid, Mix
+from gridflex.agents.roles import GRID
 from gridflex.halfhour import HalfHour
 from gridflex.serve.problems import ProblemError
 from gridflex.signals import NATIONAL, Blend, Origin, Rung, weakest
@@ -237,7 +238,7 @@ def _mix(mix: Mix | None) -> GenerationMix | None:
 
 
 def _reasons(agents: Sequence[AgentRow]) -> Mapping[str, str]:
-    details = (agent.detail for agent in agents if agent.name == AGENT)
+    details = (agent.detail for agent in agents if agent.name == GRID)
     return next((detail.get("degraded", {}) for detail in details), {})
 
 

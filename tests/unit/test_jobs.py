@@ -12,12 +12,9 @@ from hypothesis import strategies as st
 from gridflex.errors import MetadataError
 from gridflex.jobs import (
     DEFAULT_STOP_GRACE,
-    FINAL_STATES,
     KEYS,
-    NEXT_STATES,
     PREFIX,
     Flexibility,
-    JobState,
     Submission,
     Tier,
     parse_flexibility,
@@ -311,11 +308,3 @@ def test_a_refusal_survives_the_way_between_processes() -> None:
     assert (again.key, again.value, again.valid, str(again)) == (
         "gridflex.io/tier", "T9", "T0 to T5", str(error),
     )  # fmt: skip
-
-
-def test_nothing_follows_a_final_state_and_all_others_can_end() -> None:
-    assert {state for state in JobState if state.is_final} == FINAL_STATES
-    for state in JobState:
-        assert NEXT_STATES[state] >= FINAL_STATES or not NEXT_STATES[state]
-        assert state not in NEXT_STATES[state]
-        assert state.is_final == (not NEXT_STATES[state])

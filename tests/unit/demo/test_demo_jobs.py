@@ -7,7 +7,7 @@ import pytest
 
 from gridflex.demo_jobs import DAY, DemoJob
 from gridflex.halfhour import HALF_HOUR
-from gridflex.jobs import Submission, Tier, parse_flexibility
+from gridflex.jobs import TIER_DEFAULTS, Submission, Tier, parse_flexibility
 
 MORNING = datetime(2024, 10, 11, 6, tzinfo=UTC)
 
@@ -42,7 +42,7 @@ def test_the_metadata_says_what_the_job_is(job: DemoJob) -> None:
     assert flexibility is not None
     assert flexibility.tier is job.tier
     assert flexibility.gpus == job.gpus
-    assert flexibility.interruptible is job.is_interruptible
+    assert flexibility.interruptible is TIER_DEFAULTS[job.tier].interruptible
     assert flexibility.duration > job.work * HALF_HOUR
 
 

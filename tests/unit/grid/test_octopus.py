@@ -200,12 +200,6 @@ def test_a_region_that_does_not_exist_is_refused() -> None:
         Octopus(fetcher(Replay({})), region="I")
 
 
-async def test_a_postcode_leads_to_its_region() -> None:
-    points = {"/industry/grid-supply-points/": page([{"group_id": "_C"}, {"group_id": "_C"}])}
-
-    assert await Octopus(fetcher(Replay(points)), region="A").region_of("SE1", now=NOW) == "C"
-
-
 async def test_recorded_rates_give_wholesale_prices_near_the_market_index() -> None:
     rates = json.loads(
         shared_data("grid", "fixtures", "octopus_agile_rates_2026-08.json").read_text()
