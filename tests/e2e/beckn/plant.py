@@ -141,6 +141,7 @@ async def work(ports: Ports) -> None:
         restart=ports.restart,
         ask_again_after=timedelta(hours=1),
         checkpoint_root=ports.settings.checkpoint_root,
+        clock=ports.clock.now,
         gridflex_time=ports.clock.at,
     )
     report = await planner.tick(ports.clock.now(), reason="start")
