@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from gridflex.adapters import database
 from gridflex.adapters.agent_store import AgentStore
-from gridflex.agents.roles import GRID, ORCHESTRATOR, WORKLOAD
+from gridflex.agents.roles import BOOKS, GRID, ORCHESTRATOR, WORKLOAD
 from gridflex.jobs import JobId
 from gridflex.serve.api import create_api
 from tests.e2e.world import FLEXIBLE, HOUR, MINUTE, NOON, ONE_SERVER, World
@@ -212,10 +212,10 @@ async def test_readiness_waits_for_every_agent_and_names_the_degraded(
 ) -> None:
     answer = await http.get("/readyz")
     assert (answer.status_code, answer.json()["status"]) == (503, "waiting")
-    assert set(answer.json()["silent"]) == {WORKLOAD, GRID, ORCHESTRATOR}
+    assert set(answer.json()["silent"]) == {WORKLOAD, GRID, ORCHESTRATOR, BOOKS}
 
     agents = AgentStore(world.engine)
-    for name in (WORKLOAD, GRID, ORCHESTRATOR):
+    for name in (WORKLOAD, GRID, ORCHESTRATOR, BOOKS):
         await agents.beat(name, at=NOON, detail={})
     await agents.beat(GRID, at=NOON + MINUTE, detail={"degraded": {"elexon/mid": "HTTP 503"}})
     ready = await get(http, "/readyz")
