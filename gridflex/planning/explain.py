@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from gridflex import units
 from gridflex.errors import ContractError
 from gridflex.jobs import JobId
 from gridflex.planning.plan import Plan, PlannedRun
@@ -28,6 +29,7 @@ class Binding(StrEnum):
     CAPACITY = "capacity"
     CONTINUITY = "continuity"
     CARBON_CAP = "carbon_cap"
+    SITE_CARBON_CAP = "site_carbon_cap"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,8 @@ class _Explainer:
         self._alone = replace(problem, jobs=(demand,), sites=sites)
         self._solo = Solo(self._alone)
         self._chosen = self._solo.place_of(plan.runs[demand.id])
+        self._sites = problem.sites
+        self._elsewhere = _use_by_site(problem, plan, without=demand.id)
 
     def explanation(self) -> Explanation:
         chosen = self._choice(self._chosen)
@@ -147,6 +151,9 @@ class _Explainer:
         return self._solo.best(shut=shut)
 
     def _binding(self, chosen: Choice) -> tuple[Binding, float]:
+        kept_out_gbp = chosen.score_gbp - _best_score_gbp(self._alone, default=chosen.score_gbp)
+        if kept_out_gbp >= LEAST_SAVING_GBP and self._breaks_site_cap(self._solo.best()):
+            return Binding.SITE_CARBON_CAP, kept_out_gbp
         demand, alone = self._demand, self._alone
         most = float(max(demand.gpus, *(mode.gpus for mode in demand.modes), 0))
         roomy = tuple(
@@ -173,6 +180,38 @@ class _Explainer:
         if savings[binding] < LEAST_SAVING_GBP:
             return Binding.NOTHING, 0.0
         return binding, savings[binding]
+
+    def _breaks_site_cap(self, place: Place | None) -> bool:
+        """Whether the plan with this job at ``place`` would be above the cap of its site."""
+        if place is None:
+            return False
+        outlook = self._sites[int(self._solo.tables.site[place.option])]
+        if outlook.cap_gco2_per_kwh is None:
+            return False
+        energy_kwh, carbon_g = self._elsewhere.get(outlook.site.name, (0.0, 0.0))
+        figures = self._solo.figures(place)
+        energy_kwh += float(figures.energy_kwh[0])
+        carbon_g += float(figures.carbon_kg[0]) * units.GRAMS_PER_KG
+        return carbon_g > outlook.cap_gco2_per_kwh * energy_kwh
+
+
+def _use_by_site(
+    problem: PlanningProblem, plan: Plan, *, without: JobId
+) -> dict[str, tuple[float, float]]:
+    """Return kWh and gCO2 of all other jobs in the plan, by site; restarts are left out."""
+    outlooks = {outlook.site.name: outlook for outlook in problem.sites}
+    use: dict[str, tuple[float, float]] = {}
+    for job in problem.jobs:
+        for run in plan.runs.get(job.id, ()) if job.id != without else ():
+            first = problem.start.until(run.start)
+            intensity = outlooks[run.site].intensity_gco2_per_kwh[first : first + run.half_hours]
+            each_kwh = units.energy_kwh(job.power_kw[run.site])
+            energy_kwh, carbon_g = use.get(run.site, (0.0, 0.0))
+            use[run.site] = (
+                energy_kwh + each_kwh * run.half_hours,
+                carbon_g + each_kwh * float(intensity.sum()),
+            )
+    return use
 
 
 def _with(problem: PlanningProblem, demand: JobDemand) -> PlanningProblem:
@@ -214,6 +253,9 @@ def _of_binding(binding: Binding, price_gbp: float) -> str:
         Binding.CAPACITY: f"Other jobs hold cheaper GPUs, worth {price_gbp:.2f} GBP to it.",
         Binding.CONTINUITY: f"That it may not be paused costs {price_gbp:.2f} GBP.",
         Binding.CARBON_CAP: f"Its carbon cap costs {price_gbp:.2f} GBP.",
+        Binding.SITE_CARBON_CAP: (
+            f"The carbon cap of the site, over all its jobs, costs {price_gbp:.2f} GBP here."
+        ),
     }
     return texts[binding]
 

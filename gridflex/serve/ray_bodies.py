@@ -237,7 +237,7 @@ def _waiting(job: Job, next_run: NextRun | None) -> str:
     figures = ", ".join(_figures(next_run))
     because = f" ({figures} forecast)" if figures else ""
     return (
-        f"{verb} by GridFlex for a cheaper, cleaner half-hour: {again} at "
+        f"{verb} by GridFlex for a better half-hour: {again} at "
         f"{_clock(next_run.start)} at site {next_run.site}{because}; {_limit(job)}."
     )
 

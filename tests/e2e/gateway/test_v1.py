@@ -112,7 +112,7 @@ async def test_a_held_job_says_when_it_runs_and_at_what_price(
     assert shown["next_run"]["site"] == "london"
     assert shown["next_run"]["price_gbp_per_mwh"] == pytest.approx(10.0)
     assert shown["next_run"]["intensity_gco2_per_kwh"] == pytest.approx(100.0)
-    assert shown["message"].startswith("Held by GridFlex for a cheaper, cleaner half-hour")
+    assert shown["message"].startswith("Held by GridFlex for a better half-hour")
 
 
 async def test_a_plan_is_shown_beside_running_everything_at_once(

@@ -1,5 +1,7 @@
 """Every job's place has a reason and a second choice."""
 
+from dataclasses import replace
+
 import pytest
 
 from gridflex.errors import ContractError
@@ -68,6 +70,17 @@ def test_a_carbon_cap_has_its_price() -> None:
 
     assert found.binding is Binding.CARBON_CAP
     assert found.binding_price_gbp == pytest.approx(0.02)
+
+
+def test_the_carbon_cap_of_a_site_has_its_price() -> None:
+    dirty_but_cheap = outlook([10] * 4 + [20] * 4, intensity=[300] * 4 + [90] * 4)
+    capped = replace(dirty_but_cheap, cap_gco2_per_kwh=100.0)
+
+    found = explained(problem([job("a")], capped), "a")
+
+    assert found.binding is Binding.SITE_CARBON_CAP
+    assert found.binding_price_gbp == pytest.approx(0.02)
+    assert "carbon cap of the site, over all its jobs, costs 0.02 GBP" in found.text
 
 
 def test_a_job_without_room_says_so() -> None:

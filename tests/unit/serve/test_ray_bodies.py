@@ -147,7 +147,7 @@ def test_an_id_is_one_part_of_a_path() -> None:
 
 def test_a_held_job_says_why_and_until_when() -> None:
     assert message(job(), TONIGHT) == (
-        "Held by GridFlex for a cheaper, cleaner half-hour: starts at 2026-07-02 02:00 UTC at site "
+        "Held by GridFlex for a better half-hour: starts at 2026-07-02 02:00 UTC at site "
         "london (41.50 GBP/MWh, 88 gCO2/kWh forecast); will finish by 2026-07-02 00:00 UTC."
     )
 
@@ -159,14 +159,14 @@ def test_a_held_job_says_why_and_until_when() -> None:
         pytest.param(
             job(),
             NextRun(NOON, "london"),
-            "Held by GridFlex for a cheaper, cleaner half-hour: "
+            "Held by GridFlex for a better half-hour: "
             "starts at 2026-07-01 12:00 UTC at site london; will",
             id="no forecast",
         ),
         pytest.param(
             job(over(Outcome.STOPPED), state=JobState.PAUSED),
             TONIGHT,
-            "Paused by GridFlex for a cheaper, cleaner half-hour: resumes at",
+            "Paused by GridFlex for a better half-hour: resumes at",
             id="paused",
         ),
         pytest.param(
