@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import fsspec
@@ -14,8 +15,9 @@ import httpx
 from gridflex.adapters import database
 from gridflex.adapters.ray_auth import find_token, is_token_wanted
 from gridflex.adapters.ray_jobs import RayJobs
-from gridflex.errors import GridFlexError
-from gridflex.settings import Settings, SiteSettings
+from gridflex.errors import GridFlexError, SourceError
+from gridflex.launch import SETTINGS_FILE, load_run
+from gridflex.settings import Settings, SiteSettings, parse_settings
 
 _LIBRARY_ERRORS = (OSError, ValueError, ImportError)
 """What file systems raise: unreachable, unknown, or known to a package that is not installed."""
@@ -34,6 +36,12 @@ class Check:
     name: str
     is_ok: bool
     detail: str
+
+
+def in_force(settings: Settings) -> Settings:
+    """Return the settings of the GridFlex that ``gridflex up`` started, else these."""
+    run = load_run(settings)
+    return parse_settings((Path(run.state_dir) / SETTINGS_FILE).read_text()) if run else settings
 
 
 def run_checks(settings: Settings) -> list[Check]:
@@ -87,8 +95,13 @@ async def _token() -> str:
 
 
 async def _provider(url: str, timeout_s: float) -> str:
-    async with httpx.AsyncClient(timeout=timeout_s) as client:
-        answer = await client.get(url, headers={"Accept": "application/json"})
+    try:
+        async with httpx.AsyncClient(timeout=timeout_s) as client:
+            answer = await client.get(url, headers={"Accept": "application/json"})
+    except httpx.TransportError as error:
+        raise SourceError(
+            f"{url} does not answer ({error}); without it the usual level of the hour is used"
+        ) from error
     if answer.is_server_error:
         raise httpx.HTTPError(f"{url} answers HTTP {answer.status_code}")
     origin = answer.headers.get("X-GridFlex-Origin", "live")
@@ -104,8 +117,11 @@ async def _site(site: SiteSettings) -> str:
 
 async def _gateway(settings: Settings) -> str:
     url = f"http://{settings.http.host}:{settings.http.port}/readyz"
-    async with httpx.AsyncClient(timeout=10) as client:
-        answer = await client.get(url)
+    try:
+        async with httpx.AsyncClient(timeout=10) as client:
+            answer = await client.get(url)
+    except httpx.TransportError as error:
+        raise SourceError(f"{url} does not answer ({error}); start it with: gridflex up") from error
     if answer.is_success:
         return f"{url} is ready"
     raise httpx.HTTPError(f"{url} answers HTTP {answer.status_code}: {answer.text[:300]}")

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from gridflex.adapters.database import without_password
 from gridflex.cli_backtest import backtest
@@ -93,9 +93,9 @@ def down(*, config: Config = None, as_json: AsJson = False) -> None:
 @app.command()
 def check(*, config: Config = None, as_json: AsJson = False) -> None:
     """Print the settings in force and whether everything they name works."""
-    from gridflex.check import run_checks  # noqa: PLC0415
+    from gridflex.check import in_force, run_checks  # noqa: PLC0415
 
-    settings = load_settings(config)
+    settings = in_force(load_settings(config))
     results = run_checks(settings)
     if as_json:
         body = {"settings": _shown(settings), "checks": [asdict(result) for result in results]}
@@ -159,7 +159,7 @@ def jobs_ls(*, url: Url = None, limit: int = 50, as_json: AsJson = False) -> Non
     if as_json:
         _print_json(page)
         return
-    table = Table("job", "tier", "state", "deadline", "next run", "message")
+    table = Table(Column("job", no_wrap=True), "tier", "state", "deadline", "next run", "message")
     for job in page["jobs"]:
         table.add_row(
             job["id"],

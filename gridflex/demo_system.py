@@ -21,19 +21,17 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-import httpx
 import yaml
 
 from gridflex import launch, processes
 from gridflex.adapters import database
-from gridflex.adapters.http import ORIGIN_HEADER
 from gridflex.adapters.ray_auth import MODE_VARIABLE, TOKEN_VARIABLE
 from gridflex.adapters.ray_jobs import RayJobs
 from gridflex.errors import SourceError
 from gridflex.halfhour import HALF_HOUR, HalfHour
 from gridflex.lifecycle import JobRequest
 from gridflex.planning.warm_up import warm_up
-from gridflex.sandbox.grid.app import CONTROL_PATH, ELEXON_PATH, OCTOPUS_PATH
+from gridflex.sandbox.grid.app import ELEXON_PATH, OCTOPUS_PATH
 from gridflex.settings import Settings, parse_settings
 
 LEAD_S: Final = 15.0
@@ -147,7 +145,7 @@ def demo_system(
         url = launch.start_serve(settings, gcs_address=gcs_address)
         launch.disconnect()  # a connected driver prints what other processes say
         stack.enter_context(_signals_as_interrupts())  # connecting to Ray has replaced them
-        yield DemoSystem(settings, url, gcs_address, _origin(grid_url), cluster, start_s)
+        yield DemoSystem(settings, url, gcs_address, launch.grid_origin(settings), cluster, start_s)
 
 
 def _state_folder() -> Path:
@@ -270,7 +268,3 @@ def _grid(base: str) -> dict[str, Any]:
             "poll_s": HALF_HOUR.total_seconds(),
         }
     }
-
-
-def _origin(base: str) -> str:
-    return httpx.get(base + CONTROL_PATH, timeout=10).headers[ORIGIN_HEADER]

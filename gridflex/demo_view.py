@@ -139,8 +139,11 @@ def print_report(console: Console, report: DemoReport) -> None:
 
 
 def _comparison(report: DemoReport) -> Table:
-    table = Table(title=f"GridFlex against running every job at once, {_when(report)}")
-    for name in ("tier", "jobs", "on time", "kWh", "cost GBP", "carbon kg", "wait h"):
+    table = Table(
+        title=f"Running every job at once → GridFlex, {_when(report)}",
+        caption="each cell: run now → GridFlex; lost: run time beyond one unbroken run",
+    )
+    for name in ("tier", "jobs", "on time", "kWh", "GBP", "kgCO2", "mean wait h"):
         table.add_column(name, justify="left" if name == "tier" else "right")
     table.add_column("pauses", justify="right")
     table.add_column("lost", justify="right")
@@ -168,7 +171,7 @@ def _cells(row: Row) -> list[str]:
 
 
 def _change(now: float, ran: float, *, digits: int) -> str:
-    return f"{now:.{digits}f} → {ran:.{digits}f} ({-100 * saved_fraction(ran, now):+.0f} %)"
+    return f"{now:.{digits}f} → {ran:.{digits}f} ({-100 * saved_fraction(ran, now) + 0.0:+.0f} %)"
 
 
 def _hours(wait: timedelta) -> str:
@@ -187,14 +190,14 @@ def _summary(report: DemoReport) -> str:
     slowest = max(report.t0_start_s.values(), default=0.0)
     return (
         f"{priced}: run now {report.run_now_gbp:.2f} GBP, GridFlex {report.ran_gbp:.2f} GBP, "
-        f"bound {report.bound_gbp:.2f} GBP: nobody could have paid "
-        f"{figures['gap_to_bound_pct']:.1f} % less than GridFlex\n"
+        f"bound {report.bound_gbp:.2f} GBP: no schedule could have been "
+        f"more than {figures['gap_to_bound_pct']:.1f} % cheaper than GridFlex's\n"
         f"rigid jobs (T0) ran after {slowest:.1f} s at most; training steps done again: "
         f"{report.redone_batches} of {report.batches}\n"
         f"{total.energy_kwh:.0f} kWh on {report.gpus} GPUs that were busy "
         f"{100 * report.busy_fraction:.0f} % of the time: the emptier the cluster and the longer "
         "the deadlines, the more there is to save\n"
-        f"wall time {report.demo_s:.0f} s; {report.half_hour_s:g} s per half-hour"
+        f"wall time {report.demo_s:.0f} s; {report.half_hour_s:.3g} s per half-hour"
     )
 
 

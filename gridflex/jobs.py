@@ -267,6 +267,8 @@ class _Reader:
     def _gpus(self, most: int) -> int:
         requested = self._submission.entrypoint_gpus
         valid = f"a whole number from 0 to {most}, the GPUs of the largest site it may use"
+        if most == 0:
+            valid = "0: no site it may use has GPUs (a site's gpus setting says how many to fill)"
         gpus = self._get("gpus", _whole, math.ceil(requested), valid=valid)
         if not requested <= gpus <= most:
             least = f" and at least the {requested:g} of entrypoint_num_gpus" if requested else ""

@@ -22,6 +22,7 @@ import httpx
 from pydantic import TypeAdapter
 
 from gridflex import processes
+from gridflex.adapters.http import ORIGIN_HEADER
 from gridflex.adapters.ray_auth import find_token, is_token_wanted, token_headers
 from gridflex.agents.roles import NAMESPACE
 from gridflex.errors import ContractError, SourceError
@@ -36,6 +37,7 @@ ORCHESTRATION: Final = "orchestration"
 BECKN: Final = "beckn"
 """Names of the applications, here and in ``serve_config.yaml``."""
 
+SETTINGS_FILE: Final = "settings.yaml"
 RAY_READY_S: Final = 90.0
 SERVE_READY_S: Final = 120.0
 SETTLE_S: Final = 10.0
@@ -48,12 +50,14 @@ class RunState:
     Args:
         gcs_address: Where this Ray cluster is.
         url: Where GridFlex answers.
+        state_dir: Folder of its data; a sandbox has one of its own.
         ray: Process that holds the local Ray head; None where Ray was already there.
         grid: Process of the grid sandbox; None where the providers are asked.
     """
 
     gcs_address: str
     url: str
+    state_dir: str
     ray: Leader | None
     grid: Leader | None
 
@@ -143,7 +147,7 @@ def start_serve(settings: Settings, *, gcs_address: str) -> str:
 def write_settings(settings: Settings) -> Path:
     """Write the settings in force where every process of this machine can read them."""
     settings.state_path.mkdir(parents=True, exist_ok=True)
-    path = settings.state_path / "settings.yaml"
+    path = settings.state_path / SETTINGS_FILE
     with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as new:  # mode 600
         new.write(dump_settings(settings))
     Path(new.name).replace(path)
@@ -166,13 +170,18 @@ def forget_run(settings: Settings) -> None:
     (settings.state_path / "run.json").unlink(missing_ok=True)
 
 
-def stop_serve(gcs_address: str) -> None:
-    """End the applications and the agents of a cluster that goes on running."""
+def stop_serve(gcs_address: str, settings: Settings) -> None:
+    """End the applications and the agents of a cluster that goes on running.
+
+    Raises:
+        SourceError: They are those of another GridFlex.
+    """
     from ray import serve  # noqa: PLC0415 - slow to import
 
-    from gridflex.agents.actors import stop_agents  # noqa: PLC0415
+    from gridflex.agents.actors import check_cluster_is_ours, stop_agents  # noqa: PLC0415
 
     _connect(gcs_address)
+    check_cluster_is_ours(settings)
     for application in (ORCHESTRATION, BECKN):
         serve.delete(application)
     stop_agents()
@@ -200,6 +209,12 @@ def start_grid_sandbox(settings: Settings) -> tuple[int, str]:
     command = [GRIDFLEX, "sandbox", "grid", "--config", str(config), "--port", str(port)]
     log = settings.state_path / "logs" / "grid.log"
     return processes.start(command, log=log, ready_url=base + CONTROL_PATH), base
+
+
+def grid_origin(settings: Settings) -> str:
+    """Return what the numbers of the grid sandbox in these settings rest on."""
+    url = settings.grid.carbon_intensity_url + CONTROL_PATH
+    return httpx.get(url, timeout=10).headers[ORIGIN_HEADER]
 
 
 def degraded(url: str, settings: Settings) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 from collections.abc import Mapping, Sequence
@@ -51,4 +52,13 @@ def submit_job(
         raise SourceError(f"GridFlex does not answer at {url}: {error}") from error
     except (RuntimeError, ValueError) as error:
         kind = SourceError if _FAILED in str(error) else ContractError
-        raise kind(str(error)) from error
+        raise kind(_detail(str(error))) from error
+
+
+def _detail(text: str) -> str:
+    """Return what GridFlex says in a refusal that Ray's client wraps in its own words."""
+    start, end = text.find("{"), text.rfind("}")
+    try:
+        return str(json.loads(text[start : end + 1])["detail"])
+    except (ValueError, KeyError, TypeError):
+        return text

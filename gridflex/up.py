@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Final
 
 from gridflex import launch, processes
@@ -36,12 +37,15 @@ def bring_up(settings: Settings, *, sandbox: bool, say: Say) -> RunState:
         SourceError: Something did not start; what had been started is ended again.
     """
     os.environ.setdefault(MODE_VARIABLE, "token")
-    running = launch.load_run(settings)
+    home = settings
+    if sandbox:  # what is recorded or simulated never mixes with what is live
+        settings = settings.model_copy(update={"state_dir": settings.state_path / "sandbox"})
+    running = launch.load_run(home)
     if running and processes.answers(f"{running.url}/healthz"):
         say(f"GridFlex already runs at {running.url}")
         return running
     if running:
-        _end(settings, running)
+        _end(home, running)
     with ExitStack() as undo:
         say("planner ...")
         warm_up()
@@ -54,14 +58,21 @@ def bring_up(settings: Settings, *, sandbox: bool, say: Say) -> RunState:
             say("grid data server ...")
             settings, grid_pid = with_sandbox(settings)
             undo.callback(processes.end, grid_pid)
+            say(f"grid data: {launch.grid_origin(settings)}")
         gcs_address, ray_pid = _ray(settings, say)
         if ray_pid:
             undo.callback(processes.end, ray_pid)
         say("Serve and agents ...")
         url = launch.start_serve(settings, gcs_address=gcs_address)
         undo.pop_all()
-    run = RunState(gcs_address, url, ray=_leader(ray_pid), grid=_leader(grid_pid))
-    launch.save_run(settings, run)
+    run = RunState(
+        gcs_address,
+        url,
+        state_dir=str(settings.state_path),
+        ray=_leader(ray_pid),
+        grid=_leader(grid_pid),
+    )
+    launch.save_run(home, run)
     say(f"GridFlex answers at {url}; its API is described at {url}/docs")
     for name, why in launch.degraded(url, settings).items():
         say(f"degraded: {name}: {why}")
@@ -70,10 +81,21 @@ def bring_up(settings: Settings, *, sandbox: bool, say: Say) -> RunState:
 
 
 def bring_down(settings: Settings, *, say: Say) -> RunState | None:
-    """End what `bring_up` started and return what that was, or None."""
+    """End what `bring_up` started and return what that was, or None.
+
+    Agents that ``serve run`` left on a cluster of this machine are ended too, if they are ours.
+
+    Raises:
+        SourceError: Another GridFlex runs on that cluster.
+    """
     run = launch.load_run(settings)
     if run is None:
-        say("nothing to end: GridFlex was not started from this state folder")
+        if processes.answers(f"{settings.sites[0].ray_url}/api/version"):
+            launch.stop_serve("auto", settings)
+            say("ended the applications and agents on the Ray cluster of this machine")
+        else:
+            say("nothing to end: GridFlex was not started from this state folder")
+        database.stop_embedded(settings)
         return None
     _end(settings, run)
     goes_on = "" if run.ray else "; Ray, which was there before, goes on"
@@ -85,11 +107,15 @@ def _end(settings: Settings, run: RunState) -> None:
     if run.ray:
         run.ray.end()
     else:
-        launch.stop_serve(run.gcs_address)
+        launch.stop_serve(run.gcs_address, _used(settings, run))
     if run.grid:
         run.grid.end()
-    database.stop_embedded(settings)
+    database.stop_embedded(_used(settings, run))
     launch.forget_run(settings)
+
+
+def _used(settings: Settings, run: RunState) -> Settings:
+    return settings.model_copy(update={"state_dir": Path(run.state_dir)})
 
 
 def _leader(pid: int | None) -> Leader | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.security import HTTPBearer
 
 from gridflex.adapters.beckn_log import BecknLog
 from gridflex.agents.ports import Ports
@@ -31,7 +32,8 @@ def create_api(ports: Ports) -> FastAPI:
     api = FastAPI(title="GridFlex", version=release, redoc_url=None)
     install_problems(api)
     api.include_router(create_gateway(ports))
-    v1 = APIRouter(prefix="/v1")
+    bearer = HTTPBearer(auto_error=False)  # for the description alone; the middleware decides
+    v1 = APIRouter(prefix="/v1", dependencies=[Depends(bearer)])
     v1.include_router(create_agents_router(ports))
     v1.include_router(create_jobs_router(ports))
     v1.include_router(create_plans_router(ports.plans))

@@ -30,7 +30,12 @@ OPEN_PREFIXES: Final = ("/static/", "/assets/")
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _BEARER: Final = "bearer "
+_WHICH: Final = (
+    f"Valid is the token that GridFlex itself found: http.token in its settings, else {WHERE} on "
+    "its machine"
+)
 _HOW: Final = (
+    "Send it as Authorization: Bearer. "
     f"Set {MODE_VARIABLE}=token in the environment of the Ray client, so that it sends the "
     f"token it finds in {WHERE}"
 )
@@ -101,7 +106,7 @@ class Authentication:
         if given is None:
             return HTTPStatus.UNAUTHORIZED, f"Unauthorized: no authentication token. {_HOW}"
         if not hmac.compare_digest(given.encode(errors="replace"), self._token):
-            return HTTPStatus.FORBIDDEN, f"Forbidden: wrong authentication token. {_HOW}"
+            return HTTPStatus.FORBIDDEN, f"Forbidden: wrong authentication token. {_WHICH}"
         return None
 
     def _is_open(self, path: str) -> bool:

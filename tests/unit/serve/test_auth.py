@@ -87,7 +87,7 @@ async def test_a_refusal_is_a_problem_that_says_what_to_do(
 
     assert answer.headers["content-type"] == "application/problem+json"
     assert says in answer.json()["detail"]
-    assert "RAY_AUTH_MODE=token" in answer.json()["detail"]
+    assert "~/.ray/auth_token" in answer.json()["detail"]
     assert TOKEN not in answer.text
 
 
