@@ -252,6 +252,8 @@ def _signals_as_interrupts() -> Iterator[None]:
         signal.raise_signal(signal.SIGINT)
 
     before = {number: signal.signal(number, interrupt) for number in ENDING_SIGNALS}
+    # A shell that starts a process in the background has Ctrl-C ignored.
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:
