@@ -1,0 +1,157 @@
+"""What was known of a set of half-hourly inputs at any instant: no look-ahead by construction.
+
+An `Input` keeps every statement about a quantity together with the half-hour from whose start
+it was known. A forecaster never sees the inputs themselves: it gets a `Knowledge`, which answers
+only with what was known by its issue time, for fitting and for forecasting alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridflex.errors import ContractError
+from gridflex.halfhour import HalfHour
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Input:
+    """Every statement about one quantity.
+
+    Half-hours are indices from the start of the history. Rows are ordered by ``about``, then by
+    ``known_from``; one half-hour may have several statements, of which the newest known counts.
+
+    Args:
+        about: Shape ``(N,)``, the half-hour each value is about.
+        known_from: Shape ``(N,)``, the first half-hour at whose start the value was known.
+        values: Shape ``(N,)``; NaN is no statement.
+
+    Raises:
+        ContractError: The arrays differ in length, or the rows are not in order.
+    """
+
+    about: Indices
+    known_from: Indices
+    values: Array
+
+    def __post_init__(self) -> None:
+        if not self.about.size == self.known_from.size == self.values.size:
+            sizes = (self.about.size, self.known_from.size, self.values.size)
+            raise ContractError(f"an input needs arrays of one length, got {sizes}")
+        later = np.diff(self.about)
+        if (later < 0).any() or ((later == 0) & (np.diff(self.known_from) < 0)).any():
+            raise ContractError("an input needs rows ordered by about, then by known_from")
+
+    @classmethod
+    def outturn(cls, values: Array, *, delay: int = 0) -> Input:
+        """Return values of consecutive half-hours, each known ``delay`` half-hours after its end."""
+        about = np.arange(values.size)
+        return cls(about, about + 1 + delay, values)
+
+    def at(self, issued: int, first: int, count: int) -> Array:
+        """Return shape ``(count,)`` from half-hour ``first``, as known at the start of ``issued``."""
+        low, high = np.searchsorted(self.about, (first, first + count))
+        told = slice(low, high)
+        known = (self.known_from[told] <= issued) & np.isfinite(self.values[told])
+        out = np.full(count, np.nan)
+        out[self.about[told][known] - first] = self.values[told][known]
+        return out
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class History:
+    """All inputs of one forecasting task.
+
+    Args:
+        start: Half-hour of index 0.
+        target: Name of the input that is forecast.
+        inputs: Name, ending in its unit, to input.
+
+    Raises:
+        ContractError: The target is not among the inputs.
+    """
+
+    start: HalfHour
+    target: str
+    inputs: Mapping[str, Input]
+
+    def __post_init__(self) -> None:
+        if self.target not in self.inputs:
+            raise ContractError(f"target {self.target} is not among {sorted(self.inputs)}")
+
+    def known_at(self, issued: HalfHour) -> Knowledge:
+        """Return what was known when half-hour ``issued`` began."""
+        return Knowledge(self, self.start.until(issued))
+
+
+class Knowledge:
+    """A history as it was known at one issue time.
+
+    Args:
+        history: All inputs.
+        issued: Index of the half-hour at whose start the forecast is made.
+    """
+
+    def __init__(self, history: History, issued: int) -> None:
+        self._history = history
+        self._issued = issued
+
+    @property
+    def issued(self) -> HalfHour:
+        """The first half-hour that is ahead."""
+        return self._history.start + self._issued
+
+    @property
+    def target(self) -> str:
+        """Name of the input that is forecast."""
+        return self._history.target
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Names of the inputs."""
+        return sorted(self._history.inputs)
+
+    @property
+    def half_hours_of_history(self) -> int:
+        """Half-hours from the start of the history to the issue time."""
+        return self._issued
+
+    def window(self, name: str, first: int, count: int) -> Array:
+        """Return one input around the issue time.
+
+        Args:
+            name: Of the input.
+            first: Half-hours from the issue time; -1 is the last that is over, 0 the first ahead.
+            count: How many.
+
+        Returns:
+            Shape ``(count,)``; NaN where nothing was known.
+
+        Raises:
+            ContractError: There is no such input.
+        """
+        try:
+            told = self._history.inputs[name]
+        except KeyError:
+            raise ContractError(f"input {name!r} is not among {self.names}") from None
+        return told.at(self._issued, self._issued + first, count)
+
+    def past(self, name: str | None = None) -> Array:
+        """Return all of one input that is over, by default the target: shape ``(issued,)``."""
+        return self.window(name or self.target, -self._issued, self._issued)
+
+    def as_of(self, earlier: HalfHour) -> Knowledge:
+        """Return what was known at an earlier issue time.
+
+        Raises:
+            ContractError: ``earlier`` is later than this issue time.
+        """
+        if earlier > self.issued:
+            raise ContractError(f"at {self.issued} nobody knew what is known at {earlier}")
+        return self._history.known_at(earlier)
