@@ -50,12 +50,12 @@ class Input:
 
     @classmethod
     def outturn(cls, values: Array, *, delay: int = 0) -> Input:
-        """Return values of consecutive half-hours, each known ``delay`` half-hours after its end."""
+        """Return values of consecutive half-hours, known ``delay`` half-hours after their end."""
         about = np.arange(values.size)
         return cls(about, about + 1 + delay, values)
 
     def at(self, issued: int, first: int, count: int) -> Array:
-        """Return shape ``(count,)`` from half-hour ``first``, as known at the start of ``issued``."""
+        """Return shape ``(count,)`` from half-hour ``first``, as known when ``issued`` began."""
         low, high = np.searchsorted(self.about, (first, first + count))
         told = slice(low, high)
         known = (self.known_from[told] <= issued) & np.isfinite(self.values[told])
