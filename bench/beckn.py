@@ -27,7 +27,6 @@ import ray
 from ray import serve
 from results_file import Figure, publish
 
-from gridflex import launch, processes
 from gridflex.adapters import database
 from gridflex.adapters.beckn_keys import BecknKeys
 from gridflex.adapters.beckn_store import BecknStore
@@ -48,6 +47,7 @@ from gridflex.beckn.verification import (
     read_context,
 )
 from gridflex.beckn.writing import Author, Peer
+from gridflex.running import launch, processes
 from gridflex.serve.app import ApplicationArgs, build_beckn
 from gridflex.settings import Settings, load_settings
 

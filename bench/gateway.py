@@ -31,11 +31,11 @@ from pathlib import Path
 import aiohttp
 from results_file import Figure, publish
 
-from gridflex import launch, processes
 from gridflex.adapters import database
 from gridflex.adapters.ray_auth import MODE_VARIABLE, TOKEN_VARIABLE, token_headers
+from gridflex.running import launch, processes
+from gridflex.running.up import with_sandbox
 from gridflex.settings import Settings, load_settings
-from gridflex.up import with_sandbox
 
 WARM_UP_S = 3.0
 STATUS_EVERY_S = 0.05

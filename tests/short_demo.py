@@ -18,10 +18,10 @@ from rich.console import Console
 
 from gridflex.adapters.database import ensure_database, psycopg_url
 from gridflex.agents.roles import GRID, ORCHESTRATOR, WORKLOAD
-from gridflex.demo import play_on
-from gridflex.demo_jobs import DemoJob
-from gridflex.demo_system import Cluster, DemoSystem, demo_system
-from gridflex.demo_view import Day
+from gridflex.demo.jobs import DemoJob
+from gridflex.demo.run import play_on
+from gridflex.demo.system import Cluster, DemoSystem, demo_system
+from gridflex.demo.view import Day
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import Tier
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gridflex import processes
 from gridflex.errors import SourceError
-from gridflex.processes import Leader
+from gridflex.running import processes
+from gridflex.running.processes import Leader
 
 SERVER = """
 import http.server, subprocess, sys

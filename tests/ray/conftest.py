@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 import yaml
 
-from gridflex import launch, processes
 from gridflex.adapters import database
 from gridflex.adapters.ray_auth import MODE_VARIABLE, TOKEN_VARIABLE
+from gridflex.running import launch, processes
+from gridflex.running.up import with_sandbox
 from gridflex.settings import Settings, load_settings
-from gridflex.up import with_sandbox
 
 ROOT = Path(__file__).parents[2]
 SPEED = 180.0

@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import psutil
 
-from gridflex import processes
 from gridflex.adapters.ray_auth import find_token, token_headers
+from gridflex.running import processes
 from gridflex.settings import dump_settings
 from tests.ray.conftest import Deployed
 

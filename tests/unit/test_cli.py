@@ -9,11 +9,13 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from gridflex import check, cli, cli_plan, submitting
+from gridflex import cli
 from gridflex.adapters import database
-from gridflex.check import Check
+from gridflex.cli import plan, root, submitting
 from gridflex.client import Client
 from gridflex.errors import ContractError, GridFlexError, InfeasibleError, SourceError
+from gridflex.running import check
+from gridflex.running.check import Check
 from gridflex.settings import Settings
 
 PAGE = {
@@ -74,7 +76,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[httpx.Request]:
         return httpx.Response(404, json={"detail": "job [/x] does not exist"})
 
     client = partial(Client, transport=httpx.MockTransport(answer))
-    for module in (cli, cli_plan):
+    for module in (root, plan):
         monkeypatch.setattr(module, "Client", client)
     return seen
 
@@ -157,7 +159,7 @@ def test_an_error_is_one_line_and_an_exit_code(
     def fail() -> None:
         raise error
 
-    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(root, "app", fail)
 
     with pytest.raises(SystemExit) as ended:
         cli.main()

@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from ray._private.runtime_env.packaging import create_package
 
-from tests.unit.test_layers import FILES, imported_by, paths_like
+from tests.unit.test_layers import ENTRY_POINTS, FILES, imported_by, paths_like
 
 ROOT = Path(__file__).parents[2]
 PACKED = (".gitignore", ".rayignore", "LICENSE", "README.md", "pyproject.toml", "serve_config.yaml")
@@ -118,7 +118,7 @@ def test_an_actor_cannot_start_ray_in_a_unit_test() -> None:
 def test_every_imported_library_is_declared() -> None:
     declared = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]}
     provided_by = packages_distributions()
-    files = FILES | paths_like("gridflex/*.py")
+    files = FILES | paths_like(*ENTRY_POINTS)
     tops = {name.split(".")[0] for path in files for name in imported_by(path.read_text())}
 
     undeclared = {

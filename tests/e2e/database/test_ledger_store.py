@@ -17,7 +17,7 @@ from gridflex.adapters import database
 from gridflex.adapters.ledger_files import export_ledger
 from gridflex.adapters.ledger_key import LedgerKey
 from gridflex.adapters.ledger_store import LedgerStore
-from gridflex.cli_settlement import settlement_app
+from gridflex.cli.settlement import settlement_app
 from gridflex.errors import ContractError, SourceError
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import EventType

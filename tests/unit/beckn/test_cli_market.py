@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from gridflex.cli_market import market_app
+from gridflex.cli.market import market_app
 from gridflex.errors import ContractError
 
 

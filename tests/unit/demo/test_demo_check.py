@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from gridflex.demo_check import ClusterRun, Promise, check_promises, t0_start_s
+from gridflex.demo.check import ClusterRun, Promise, check_promises, t0_start_s
 from gridflex.jobs import Flexibility, JobId, JobState, Tier
 from gridflex.lifecycle import Attempt, AttemptState, Job, JobRequest, Outcome, StopReason
 from gridflex.report import Account, JobResult

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from gridflex.demo_jobs import DAY, DemoJob
+from gridflex.demo.jobs import DAY, DemoJob
 from gridflex.halfhour import HALF_HOUR
 from gridflex.jobs import TIER_DEFAULTS, Submission, Tier, parse_flexibility
 

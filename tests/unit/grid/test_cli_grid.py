@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from gridflex import cli_grid
-from gridflex.cli import app
+from gridflex.cli import app, grid
 from gridflex.client import Client
 from gridflex.errors import ContractError, SourceError
 from gridflex.sandbox.grid.recorded import TABLE
@@ -81,8 +80,8 @@ class Cli:
 def cli(monkeypatch: pytest.MonkeyPatch) -> Cli:
     made = Cli()
     client = partial(Client, transport=httpx.MockTransport(made.answer))
-    monkeypatch.setattr(cli_grid, "Client", client)
-    monkeypatch.setattr(cli_grid.out, "_width", 160)
+    monkeypatch.setattr(grid, "Client", client)
+    monkeypatch.setattr(grid.out, "_width", 160)
     monkeypatch.delenv("GRIDFLEX_URL", raising=False)
     return made
 
@@ -168,9 +167,9 @@ def test_recorded_series_are_served_where_the_clock_is_inside_them(
     monkeypatch.setenv("GRIDFLEX_SHARED", str(shared))
     inside, outside = at("2024-06-12T10:00Z"), at("2026-06-12T10:00Z")
 
-    recorded, _ = cli_grid._world(None, inside, seed=0, is_simulated=False)
-    too_late, why = cli_grid._world(None, outside, seed=0, is_simulated=False)
-    asked, _ = cli_grid._world(None, inside, seed=0, is_simulated=True)
+    recorded, _ = grid._world(None, inside, seed=0, is_simulated=False)
+    too_late, why = grid._world(None, outside, seed=0, is_simulated=False)
+    asked, _ = grid._world(None, inside, seed=0, is_simulated=True)
 
     assert [w.origin.value for w in (recorded, too_late, asked)] == [
         "recorded", "simulated", "simulated"
@@ -181,7 +180,7 @@ def test_recorded_series_are_served_where_the_clock_is_inside_them(
 def test_without_recorded_series_the_grid_is_simulated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GRIDFLEX_SHARED", raising=False)
 
-    world, why = cli_grid._world(None, at("2026-06-12T10:00Z"), seed=0, is_simulated=False)
+    world, why = grid._world(None, at("2026-06-12T10:00Z"), seed=0, is_simulated=False)
 
     assert world.origin.value == "simulated"
     assert "GRIDFLEX_SHARED" in why

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from gridflex.cli_settlement import settlement_app
+from gridflex.cli.settlement import settlement_app
 from gridflex.ledger.canonical import digest
 from gridflex.ledger.standalone import standalone_verifier
 from gridflex.ledger.verify.receipts import verify_receipt

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from gridflex.cli_settlement import settlement_app
+from gridflex.cli.settlement import settlement_app
 from gridflex.errors import ContractError, GridFlexError, SourceError
 from gridflex.market.attribution import Contribution
 from gridflex.market.book import SettlementBook, write_book

@@ -17,8 +17,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from gridflex import cli_ledger
-from gridflex.cli_ledger import write
+from gridflex.cli import ledger
+from gridflex.cli.ledger import write
 from gridflex.errors import ContractError, SourceError
 from gridflex.market.book import (
     DayTotal,
@@ -40,10 +40,10 @@ settlement_app = typer.Typer(
     no_args_is_help=True, help="What was earned, the bills for it, and the proof."
 )
 for command in (
-    cli_ledger.verify,
-    cli_ledger.export,
-    cli_ledger.receipt,
-    cli_ledger.verifier,
+    ledger.verify,
+    ledger.export,
+    ledger.receipt,
+    ledger.verifier,
 ):
     settlement_app.command()(command)
 out = Console()

@@ -15,9 +15,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from gridflex.demo_market import MarketReport
-from gridflex.demo_play import View
-from gridflex.demo_report import COMES_FROM, DemoReport
+from gridflex.demo.market import MarketReport
+from gridflex.demo.play import View
+from gridflex.demo.report import COMES_FROM, DemoReport
 from gridflex.halfhour import HALF_HOUR, HalfHour
 from gridflex.jobs import JobState
 from gridflex.lifecycle import Job

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from gridflex.agents.ports import Ports
-from gridflex.demo_jobs import DemoJob
-from gridflex.demo_system import DemoSystem
+from gridflex.demo.jobs import DemoJob
+from gridflex.demo.system import DemoSystem
 from gridflex.errors import ContractError, StaleDataError
 from gridflex.halfhour import HALF_HOUR, HalfHour
 from gridflex.jobs import JobId
@@ -22,7 +22,7 @@ from gridflex.signals import Blend
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
-TRAINING: Final = Path(__file__).parents[1] / "examples" / "plain"
+TRAINING: Final = Path(__file__).parents[2] / "examples" / "plain"
 TALKATIVE: Final = ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging")
 """Loggers of Ray's client that tell of every upload."""
 

@@ -21,12 +21,12 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import TypeAdapter
 
-from gridflex import processes
 from gridflex.adapters.http import ORIGIN_HEADER
 from gridflex.adapters.ray_auth import find_token, is_token_wanted, token_headers
 from gridflex.agents.roles import NAMESPACE
 from gridflex.errors import ContractError, SourceError
-from gridflex.processes import Leader
+from gridflex.running import processes
+from gridflex.running.processes import Leader
 from gridflex.sandbox.grid.app import CONTROL_PATH
 from gridflex.settings import Settings, dump_settings
 

@@ -16,7 +16,7 @@ from gridflex.adapters import database
 from gridflex.adapters.ray_auth import find_token, is_token_wanted
 from gridflex.adapters.ray_jobs import RayJobs
 from gridflex.errors import GridFlexError, SourceError
-from gridflex.launch import SETTINGS_FILE, load_run
+from gridflex.running.launch import SETTINGS_FILE, load_run
 from gridflex.settings import Settings, SiteSettings, parse_settings
 
 _LIBRARY_ERRORS = (OSError, ValueError, ImportError)

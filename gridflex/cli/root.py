@@ -18,12 +18,12 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from gridflex.adapters.database import without_password
-from gridflex.cli_backtest import backtest
-from gridflex.cli_demo import demo
-from gridflex.cli_grid import grid_app, sandbox_app
-from gridflex.cli_market import market_app, sandbox_beckn
-from gridflex.cli_plan import plan_app
-from gridflex.cli_settlement import settlement_app
+from gridflex.cli.backtest import backtest
+from gridflex.cli.demo import demo
+from gridflex.cli.grid import grid_app, sandbox_app
+from gridflex.cli.market import market_app, sandbox_beckn
+from gridflex.cli.plan import plan_app
+from gridflex.cli.settlement import settlement_app
 from gridflex.client import Client
 from gridflex.errors import ContractError, GridFlexError, InfeasibleError, SourceError
 from gridflex.settings import Settings, load_settings
@@ -72,7 +72,7 @@ def up(
     as_json: AsJson = False,
 ) -> None:
     """Start GridFlex on this machine: database, Ray if none runs, Serve and the agents."""
-    from gridflex.up import bring_up  # noqa: PLC0415 - imports Ray
+    from gridflex.running.up import bring_up  # noqa: PLC0415 - imports Ray
 
     say = _say_nothing if as_json else _say
     run = bring_up(load_settings(config), sandbox=sandbox, say=say)
@@ -83,7 +83,7 @@ def up(
 @app.command()
 def down(*, config: Config = None, as_json: AsJson = False) -> None:
     """End what ``gridflex up`` started; held jobs stay in the database."""
-    from gridflex.up import bring_down  # noqa: PLC0415 - imports Ray
+    from gridflex.running.up import bring_down  # noqa: PLC0415 - imports Ray
 
     ended = bring_down(load_settings(config), say=_say_nothing if as_json else _say)
     if as_json:
@@ -93,7 +93,7 @@ def down(*, config: Config = None, as_json: AsJson = False) -> None:
 @app.command()
 def check(*, config: Config = None, as_json: AsJson = False) -> None:
     """Print the settings in force and whether everything they name works."""
-    from gridflex.check import in_force, run_checks  # noqa: PLC0415
+    from gridflex.running.check import in_force, run_checks  # noqa: PLC0415
 
     settings = in_force(load_settings(config))
     results = run_checks(settings)
@@ -133,7 +133,7 @@ def submit(
     as_json: AsJson = False,
 ) -> None:
     """Submit a job with flexibility metadata, through Ray's own client."""
-    from gridflex.submitting import submit_job  # noqa: PLC0415 - imports Ray
+    from gridflex.cli.submitting import submit_job  # noqa: PLC0415 - imports Ray
 
     given = {"tier": tier, "duration": duration, "deadline": deadline}
     job_id = submit_job(

@@ -23,7 +23,6 @@ from typing import Any, Final
 
 import yaml
 
-from gridflex import launch, processes
 from gridflex.adapters import database
 from gridflex.adapters.ray_auth import MODE_VARIABLE, TOKEN_VARIABLE
 from gridflex.adapters.ray_jobs import RayJobs
@@ -31,6 +30,7 @@ from gridflex.errors import SourceError
 from gridflex.halfhour import HALF_HOUR, HalfHour
 from gridflex.lifecycle import JobRequest
 from gridflex.planning.warm_up import warm_up
+from gridflex.running import launch, processes
 from gridflex.sandbox.grid.app import ELEXON_PATH, OCTOPUS_PATH
 from gridflex.settings import Settings, parse_settings
 

@@ -22,6 +22,6 @@ def demo(*, day: Day = None, half_hour_s: HalfHourS = None, as_json: AsJson = Fa
     Takes about five minutes, ends by itself and leaves nothing running. Exits with 1 if a
     promise about the jobs was broken.
     """
-    from gridflex.demo import run_demo  # noqa: PLC0415 - starts with much to import
+    from gridflex.demo.run import run_demo  # noqa: PLC0415 - starts with much to import
 
     raise typer.Exit(run_demo(day=day, half_hour_s=half_hour_s, as_json=as_json))

@@ -17,13 +17,13 @@ from rich.console import Console
 
 from gridflex.agents.counterfactual import RunNow
 from gridflex.agents.ports import build_ports
-from gridflex.demo_check import Promise
-from gridflex.demo_jobs import DAY, DemoJob
-from gridflex.demo_market import DemoMarket, MarketReport
-from gridflex.demo_play import play
-from gridflex.demo_report import DemoReport, collect
-from gridflex.demo_system import Cluster, DemoSystem, demo_system
-from gridflex.demo_view import Day, print_report, view_of
+from gridflex.demo.check import Promise
+from gridflex.demo.jobs import DAY, DemoJob
+from gridflex.demo.market import DemoMarket, MarketReport
+from gridflex.demo.play import play
+from gridflex.demo.report import DemoReport, collect
+from gridflex.demo.system import Cluster, DemoSystem, demo_system
+from gridflex.demo.view import Day, print_report, view_of
 from gridflex.errors import ContractError, GridFlexError
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.verify.reading import VerificationError

@@ -20,10 +20,10 @@ import numpy as np
 from gridflex.adapters import carbon_intensity, elexon
 from gridflex.adapters.grid_store import GridStore
 from gridflex.agents.ports import Ports
-from gridflex.demo_check import ClusterRun, Promise, check_promises, t0_start_s
-from gridflex.demo_jobs import DemoJob
-from gridflex.demo_market import MarketReport
-from gridflex.demo_system import DemoSystem
+from gridflex.demo.check import ClusterRun, Promise, check_promises, t0_start_s
+from gridflex.demo.jobs import DemoJob
+from gridflex.demo.market import MarketReport
+from gridflex.demo.system import DemoSystem
 from gridflex.dispatch import ATTEMPT_OF
 from gridflex.errors import SourceError
 from gridflex.fleet import Site, dynamic_power_kw

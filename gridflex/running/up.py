@@ -8,12 +8,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from gridflex import launch, processes
 from gridflex.adapters import database
 from gridflex.adapters.ray_auth import MODE_VARIABLE, is_token_wanted
-from gridflex.launch import RunState
 from gridflex.planning.warm_up import warm_up
-from gridflex.processes import Leader
+from gridflex.running import launch, processes
+from gridflex.running.launch import RunState
+from gridflex.running.processes import Leader
 from gridflex.sandbox.grid.app import ELEXON_PATH, OCTOPUS_PATH
 from gridflex.settings import Settings
 
