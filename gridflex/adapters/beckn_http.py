@@ -15,6 +15,7 @@ from typing import Final, Self
 
 import httpx
 
+from gridflex.adapters.http_errors import http_errors
 from gridflex.beckn.delivery import Answered
 from gridflex.beckn.errors import BecknError, Code
 from gridflex.beckn.registry import (
@@ -94,16 +95,12 @@ class BecknClient:
         body: bytes | None = None,
         headers: dict[str, str] | None = None,
     ) -> tuple[int, bytes, httpx.Headers]:
-        try:
+        with http_errors(f"beckn: {url}"):
             async with (
                 asyncio.timeout(self._timeout_s),
                 self._client.stream(method, url, content=body, headers=headers) as answer,
             ):
                 return answer.status_code, await _bounded(answer), answer.headers
-        except (TimeoutError, httpx.TimeoutException) as error:
-            raise SourceError(f"beckn: {url}: no answer in {self._timeout_s:g} s") from error
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise SourceError(f"beckn: {url}: {error or type(error).__name__}") from error
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ import httpx
 import stamina
 from pydantic import BaseModel, ValidationError
 
+from gridflex.adapters.http_errors import http_errors
 from gridflex.errors import ContractError, SourceError
 from gridflex.signals import Origin
 
@@ -134,7 +135,8 @@ class Fetcher:
             SourceError: No usable answer; names the provider, the URL and why.
         """
         url = self._url(path, params)
-        with _as_source_errors(self.provider, url):
+        place = f"{self.provider}: {url}"
+        with http_errors(place), _unusable_answers(place):
             async for attempt in stamina.retry_context(
                 on=_is_worth_retrying,
                 attempts=ATTEMPTS,
@@ -182,21 +184,14 @@ def _is_worth_retrying(error: Exception) -> bool:
 
 
 @contextmanager
-def _as_source_errors(provider: str, url: httpx.URL) -> Iterator[None]:
-    """The one place where errors of the HTTP library become ours."""
+def _unusable_answers(place: str) -> Iterator[None]:
     try:
         yield
     except httpx.HTTPStatusError as error:
         said = error.response.text.strip()[:_SHOWN_BODY]
-        raise SourceError(
-            f"{provider}: {url}: HTTP {error.response.status_code} {said!r}"
-        ) from error
-    except (TimeoutError, httpx.TimeoutException) as error:
-        raise SourceError(f"{provider}: {url}: no answer in time") from error
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise SourceError(f"{provider}: {url}: {error or type(error).__name__}") from error
+        raise SourceError(f"{place}: HTTP {error.response.status_code} {said!r}") from error
     except ValueError as error:
-        raise SourceError(f"{provider}: {url}: the answer is not JSON: {error}") from error
+        raise SourceError(f"{place}: the answer is not JSON: {error}") from error
 
 
 def _origin(response: httpx.Response) -> Origin:

@@ -7,8 +7,7 @@ Times are the cluster's wall times.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
@@ -19,6 +18,7 @@ import httpx
 from websockets.asyncio.client import connect as connect_websocket
 from websockets.exceptions import ConnectionClosedError, InvalidHandshake, InvalidURI
 
+from gridflex.adapters.http_errors import http_errors
 from gridflex.adapters.ray_auth import MODE_VARIABLE, WHERE, find_token, token_headers
 from gridflex.adapters.ray_gpus import Gpus, gpus_in_use, gpus_of_nodes, within
 from gridflex.adapters.storable import storable
@@ -320,7 +320,7 @@ class RayJobs:
         params: Mapping[str, str] | None = None,
         content: AsyncIterator[bytes] | None = None,
     ) -> httpx.Response:
-        with _as_source_errors(f"{self.base_url}{path}"):
+        with http_errors(f"{self.base_url}{path}"):
             return await self._client.request(
                 method, path, json=json, params=params, content=content
             )
@@ -346,17 +346,6 @@ def submission(ray_id: str, request: JobRequest) -> dict[str, Any]:
         "metadata": dict(request.metadata),
         **{f"entrypoint_{name}": value for name, value in request.resources.items()},
     }
-
-
-@contextmanager
-def _as_source_errors(place: str) -> Iterator[None]:
-    """The one place where errors of the HTTP library become ours."""
-    try:
-        yield
-    except httpx.TimeoutException as error:
-        raise SourceError(f"{place}: no answer in time") from error
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise SourceError(f"{place}: {error or type(error).__name__}") from error
 
 
 def _is_refused(answer: httpx.Response) -> bool:

@@ -20,6 +20,7 @@ from rfc3161_client import (
     decode_timestamp_response,
 )
 
+from gridflex.adapters.http_errors import http_errors
 from gridflex.errors import ContractError, SourceError
 
 MEDIA_TYPE: Final = "application/timestamp-query"
@@ -52,12 +53,10 @@ class TimestampAuthority:
             .hash_algorithm(HashAlgorithm.SHA256)
             .build()
         )
-        try:
+        with http_errors(f"timestamp authority {self.name}"):
             answer = await self._http.post(
                 self._url, content=request.as_bytes(), headers={"Content-Type": MEDIA_TYPE}
             )
-        except httpx.HTTPError as error:
-            raise SourceError(f"timestamp authority {self.name}: {error!r}") from error
         if not answer.is_success:
             raise SourceError(f"timestamp authority {self.name}: HTTP {answer.status_code}")
         self._check(answer.content, note=note, nonce=request.nonce)
