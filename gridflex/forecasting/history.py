@@ -7,7 +7,7 @@ only with what was known by its issue time, for fitting and for forecasting alik
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +54,20 @@ class Input:
         about = np.arange(values.size)
         return cls(about, about + 1 + delay, values)
 
+    @classmethod
+    def of(cls, statements: Iterable[tuple[Indices, Indices, Array]]) -> Input:
+        """Return an input from statements in any order, each ``(about, known_from, values)``.
+
+        Statements about what lies before the start of the history, and those that say nothing,
+        are left out.
+        """
+        about, known_from, values = (
+            np.concatenate(column) for column in zip(*statements, strict=True)
+        )
+        told = np.isfinite(values) & (about >= 0)
+        order = np.lexsort((known_from[told], about[told]))
+        return cls(about[told][order], known_from[told][order], values[told][order])
+
     def at(self, issued: int, first: int, count: int) -> Array:
         """Return shape ``(count,)`` from half-hour ``first``, as known when ``issued`` began."""
         low, high = np.searchsorted(self.about, (first, first + count))
@@ -88,6 +102,11 @@ class History:
     def known_at(self, issued: HalfHour) -> Knowledge:
         """Return what was known when half-hour ``issued`` began."""
         return Knowledge(self, self.start.until(issued))
+
+    def outturn(self, start: HalfHour, half_hours: int) -> Array:
+        """Return the target as known in the end: to score forecasts with, never to make them."""
+        eventually = np.iinfo(np.int64).max
+        return self.inputs[self.target].at(eventually, self.start.until(start), half_hours)
 
 
 class Knowledge:

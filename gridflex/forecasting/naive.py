@@ -7,22 +7,30 @@ baseline every better forecast is measured against.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridflex.halfhour import LONDON, HalfHour
-from gridflex.signals import Series
 
 CLIMATOLOGY_DAYS: Final = 28
 """Long enough to average out the weather, short enough to follow the season."""
 
 _HALF_HOURS_A_DAY: Final = 48
+_TRIES: Final = 28
+
+
+class Outturns(Protocol):
+    """Past values of one quantity, such as a `gridflex.signals.Series`."""
+
+    def window(self, start: HalfHour, half_hours: int) -> NDArray[np.float64]:
+        """Return shape ``(half_hours,)`` from ``start``; NaN where nothing is known."""
+        ...
 
 
 def climatology(
-    history: Series, *, start: HalfHour, half_hours: int, days: int = CLIMATOLOGY_DAYS
+    history: Outturns, *, start: HalfHour, half_hours: int, days: int = CLIMATOLOGY_DAYS
 ) -> NDArray[np.float64]:
     """Return the mean of the last ``days`` days at each half-hour's place in the local day.
 
@@ -49,7 +57,7 @@ def climatology(
     return usual[[_place(h.start) for h in start.span(half_hours)]]
 
 
-def persistence(history: Series, *, start: HalfHour, half_hours: int) -> NDArray[np.float64]:
+def persistence(history: Outturns, *, start: HalfHour, half_hours: int) -> NDArray[np.float64]:
     """Return for each half-hour the newest outturn at the same clock time on an earlier day.
 
     Up to 24 h ahead that is yesterday's value; further ahead the same day is repeated.
@@ -65,7 +73,27 @@ def persistence(history: Series, *, start: HalfHour, half_hours: int) -> NDArray
     return np.array([_yesterday(history, h, start=start) for h in start.span(half_hours)])
 
 
-def usual_level(history: Series, *, start: HalfHour, half_hours: int) -> NDArray[np.float64]:
+def same_clock(
+    history: Outturns, *, start: HalfHour, half_hours: int, days: int = 1
+) -> NDArray[np.float64]:
+    """Return for each half-hour the newest known outturn ``days`` earlier, or twice that, or more.
+
+    Like `persistence`, but what is not known yet or lies in a gap is taken from further back,
+    up to 28 steps.
+
+    Args:
+        history: Outturns; those that start at or after ``start`` are not used.
+        start: Half-hour of index 0 of the result.
+        half_hours: Length of the result.
+        days: Length of a step: 1 for yesterday, 7 for last week.
+
+    Returns:
+        Shape ``(half_hours,)`` in the unit of ``history``; NaN where nothing is known.
+    """
+    return np.array([_newest(history, h, start=start, days=days) for h in start.span(half_hours)])
+
+
+def usual_level(history: Outturns, *, start: HalfHour, half_hours: int) -> NDArray[np.float64]:
     """Return the mean of climatology and persistence, or the one that is known.
 
     Over 2022-23 the mean of the two was nearer to GB intensity and price than either, on the
@@ -86,11 +114,22 @@ def usual_level(history: Series, *, start: HalfHour, half_hours: int) -> NDArray
     )
 
 
-def _yesterday(history: Series, target: HalfHour, *, start: HalfHour) -> float:
+def _yesterday(history: Outturns, target: HalfHour, *, start: HalfHour) -> float:
     same = _days_earlier(target, start.until(target) // _HALF_HOURS_A_DAY + 1)
     if same >= start:  # the clock change made that day an hour shorter
         same = _days_earlier(same, 1)
     return float(history.window(same, 1)[0])
+
+
+def _newest(history: Outturns, target: HalfHour, *, start: HalfHour, days: int) -> float:
+    first = start.until(target) // (_HALF_HOURS_A_DAY * days) + 1
+    for step in range(first, first + _TRIES):
+        same = _days_earlier(target, step * days)
+        if same < start:  # a clock change can make the first step an hour too short
+            value = float(history.window(same, 1)[0])
+            if np.isfinite(value):
+                return value
+    return np.nan
 
 
 def _days_earlier(half_hour: HalfHour, days: int) -> HalfHour:
