@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridflex.errors import ContractError, StaleDataError
+from gridflex.forecasting.forecaster import LEVELS
 from gridflex.halfhour import HalfHour
 
 NATIONAL: Final = "GB"
@@ -76,9 +77,12 @@ class Series:
         values: Shape ``(T,)``; NaN where the source said nothing.
         issued_at: When the source made the statement, as far as it says.
         available_at: When GridFlex had it; what was known at t has ``available_at <= t``.
+        quantiles: Shape ``(T, len(LEVELS))``, what the source said of its own uncertainty,
+            non-decreasing along a row; None where it said nothing.
 
     Raises:
-        ContractError: A value lies outside the plausible bounds of its signal.
+        ContractError: A value lies outside the plausible bounds of its signal, or the quantiles
+            have another shape or cross.
     """
 
     signal: Signal
@@ -90,14 +94,28 @@ class Series:
     values: NDArray[np.float64]
     issued_at: datetime
     available_at: datetime
+    quantiles: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
+        self._check_bounds(self.values)
+        if self.quantiles is not None:
+            self._check_quantiles(self.quantiles)
+
+    def _check_bounds(self, values: NDArray[np.float64]) -> None:
         low, high = BOUNDS[self.signal]
-        wrong = self.values[(self.values < low) | (self.values > high)]
+        wrong = values[(values < low) | (values > high)]
         if wrong.size:
             raise ContractError(
                 f"{self.source}: {self.signal} of {wrong[0]:g} is outside {low:g} to {high:g}"
             )
+
+    def _check_quantiles(self, quantiles: NDArray[np.float64]) -> None:
+        shape = (len(self), len(LEVELS))
+        if quantiles.shape != shape:
+            raise ContractError(f"{self.source}: quantiles need {shape}, got {quantiles.shape}")
+        if (np.diff(quantiles, axis=1) < 0).any():
+            raise ContractError(f"{self.source}: quantiles of {self.signal} cross")
+        self._check_bounds(quantiles)
 
     def __len__(self) -> int:
         return int(self.values.size)
@@ -109,12 +127,22 @@ class Series:
 
     def window(self, start: HalfHour, half_hours: int) -> NDArray[np.float64]:
         """Return shape ``(half_hours,)`` from ``start``; NaN outside the series."""
-        out = np.full(half_hours, np.nan)
-        offset = start.until(self.start)
-        first, last = max(0, offset), min(half_hours, offset + len(self))
-        if first < last:
-            out[first:last] = self.values[first - offset : last - offset]
-        return out
+        return _placed(self.values, start.until(self.start), half_hours)
+
+    def window_quantiles(self, start: HalfHour, half_hours: int) -> NDArray[np.float64]:
+        """Return shape ``(half_hours, len(LEVELS))`` from ``start``; NaN where none are said."""
+        if self.quantiles is None:
+            return np.full((half_hours, len(LEVELS)), np.nan)
+        return _placed(self.quantiles, start.until(self.start), half_hours)
+
+
+def _placed(rows: NDArray[np.float64], offset: int, count: int) -> NDArray[np.float64]:
+    """``count`` rows, the given ones from ``offset`` on and NaN around them."""
+    out = np.full((count, *rows.shape[1:]), np.nan)
+    first, last = max(0, offset), min(count, offset + len(rows))
+    if first < last:
+        out[first:last] = rows[first - offset : last - offset]
+    return out
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +184,8 @@ class Blend:
         regions: Shape ``(T,)``, the region each value is about; ``GB`` for national.
         ages_s: Shape ``(T,)``, seconds since each value became available; NaN where unknown.
         origins: Shape ``(T,)``, what each value rests on.
+        quantiles: Shape ``(T, len(LEVELS))``, how sure the source of each value was; NaN where
+            it did not say.
     """
 
     signal: Signal
@@ -166,6 +196,7 @@ class Blend:
     regions: tuple[str, ...]
     ages_s: NDArray[np.float64]
     origins: tuple[Origin, ...]
+    quantiles: NDArray[np.float64]
 
     @property
     def origin(self) -> Origin:
@@ -248,10 +279,15 @@ class _Board:
         self._regions = [NATIONAL] * size
         self._ages_s = np.full(size, np.nan)
         self._origins = [Origin.COMPUTED] * size
+        self._quantiles = np.full((size, len(LEVELS)), np.nan)
 
     def take(self, series: Series, rung: Rung) -> None:
+        size = self._values.size
+        candidate = series.window(self._start, size)
+        usable = np.isnan(self._values) & np.isfinite(candidate)
+        self._quantiles[usable] = series.window_quantiles(self._start, size)[usable]
         self._fill(
-            series.window(self._start, self._values.size),
+            candidate,
             rung,
             source=series.source,
             region=series.region,
@@ -278,6 +314,7 @@ class _Board:
             regions=tuple(self._regions),
             ages_s=self._ages_s,
             origins=tuple(self._origins),
+            quantiles=self._quantiles,
         )
 
     def _take_the_mean(self, signal: Signal) -> None:

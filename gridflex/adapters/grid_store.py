@@ -32,7 +32,7 @@ _FORECASTS: Final = text("""
         FROM known WHERE known.source IS NOT NULL
     )
     SELECT newest.* FROM known CROSS JOIN LATERAL (
-        SELECT source, origin, region, start, "values", issued_at, available_at
+        SELECT source, origin, region, start, "values", quantiles, issued_at, available_at
         FROM forecast
         WHERE signal = :signal AND region = :region AND source = known.source
             AND available_at <= :now
@@ -170,7 +170,10 @@ async def _keep_forecast(connection: AsyncConnection, series: Series) -> None:
     }
     if len(series) == 0 or (await connection.execute(_SAME_FORECAST, row)).first():
         return
-    await connection.execute(insert(ForecastRow).values(**row, values=series.values.tolist()))
+    quantiles = None if series.quantiles is None else series.quantiles.tolist()
+    await connection.execute(
+        insert(ForecastRow).values(**row, values=series.values.tolist(), quantiles=quantiles)
+    )
 
 
 async def _keep_outturns(connection: AsyncConnection, series: Series) -> None:
@@ -206,4 +209,5 @@ def _forecast(row: RowMapping, signal: Signal) -> Series:
         values=np.asarray(row["values"], dtype=np.float64),
         issued_at=row["issued_at"],
         available_at=row["available_at"],
+        quantiles=None if row["quantiles"] is None else np.asarray(row["quantiles"], np.float64),
     )

@@ -160,6 +160,9 @@ class ForecastRow(SQLModel, table=True):
     values: list[float] = Field(sa_column=Column(ARRAY(Double), nullable=False))
     issued_at: datetime = Field(sa_column=instant())
     available_at: datetime = Field(sa_column=instant())
+    quantiles: list[list[float]] | None = Field(
+        default=None, sa_column=Column(ARRAY(Double, dimensions=2), nullable=True)
+    )
 
     __table_args__ = (Index("forecast_newest", "signal", "region", "source", "available_at"),)
 

@@ -14,12 +14,14 @@ from typing import Annotated, Any, Final, Protocol
 
 import numpy as np
 from fastapi import APIRouter, Query
+from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from gridflex.adapters.tables import AgentRow
 from gridflex.agents.feeds import FeedReport
 from gridflex.agents.grid import Grid, Mix
 from gridflex.agents.roles import GRID
+from gridflex.forecasting.forecaster import LEVELS
 from gridflex.halfhour import HalfHour
 from gridflex.serve.problems import ProblemError
 from gridflex.signals import NATIONAL, Blend, Origin, Rung, weakest
@@ -59,6 +61,8 @@ class Known(BaseModel):
         rung: Step of the ladder from ``fresh`` to ``unknown``.
         age_s: Seconds of GridFlex time since it became available; None where it never did.
         origin: ``live``, ``recorded``, ``simulated`` or ``computed``.
+        quantiles: Level, such as ``0.05``, to the value that is undercut with that probability,
+            in the value's unit; None where the source does not say how sure it is.
     """
 
     source: str
@@ -66,6 +70,7 @@ class Known(BaseModel):
     rung: str
     age_s: float | None
     origin: Origin
+    quantiles: dict[str, float] | None
 
 
 class Intensity(Known):
@@ -223,7 +228,14 @@ def _known(blend: Blend, index: int) -> dict[str, Any]:
         "rung": Rung(int(blend.rungs[index])).name.lower(),
         "age_s": age_s if np.isfinite(age_s) else None,
         "origin": blend.origins[index],
+        "quantiles": _quantiles(blend.quantiles[index]),
     }
+
+
+def _quantiles(row: NDArray[np.float64]) -> dict[str, float] | None:
+    if not np.isfinite(row).all():
+        return None
+    return {f"{level:g}": value for level, value in zip(LEVELS, row.tolist(), strict=True)}
 
 
 def _mix(mix: Mix | None) -> GenerationMix | None:

@@ -116,6 +116,39 @@ def test_a_statement_is_fresh_for_two_hours(age: timedelta, rung: Rung) -> None:
     assert blended(series([1, 1, 1], age=age)).worst_rung is rung
 
 
+def test_a_source_that_takes_a_half_hour_brings_its_own_quantiles() -> None:
+    spread = np.arange(7.0)
+    sure = replace(series([10, NAN, 30]), quantiles=np.array([spread, spread + 20, spread + 40]))
+    unsure = series([1, 20, 1], source="unsure")
+
+    found = blended(sure, unsure)
+
+    np.testing.assert_array_equal(found.quantiles, [spread, [NAN] * 7, spread + 40])
+
+
+def test_a_window_of_quantiles_holds_nothing_where_the_series_says_nothing() -> None:
+    sure = replace(series([10, 20]), quantiles=np.array([np.arange(7.0), np.arange(7.0) + 10]))
+
+    np.testing.assert_array_equal(
+        sure.window_quantiles(NOON + 1, 2), [np.arange(7.0) + 10, [NAN] * 7]
+    )
+    assert np.isnan(series([10, 20]).window_quantiles(NOON, 2)).all()
+
+
+@pytest.mark.parametrize(
+    ("quantiles", "named"),
+    [
+        pytest.param(np.zeros((2, 7)), r"quantiles need \(1, 7\)", id="too many rows"),
+        pytest.param(np.zeros((1, 6)), r"quantiles need \(1, 7\)", id="too few levels"),
+        pytest.param(np.arange(7.0)[None, ::-1], "cross", id="the wrong way round"),
+        pytest.param(np.arange(7.0)[None] - 1, "of -1 is outside 0 to 2000", id="below nought"),
+    ],
+)
+def test_quantiles_that_cannot_be_are_refused(quantiles: NDArray[np.float64], named: str) -> None:
+    with pytest.raises(ContractError, match=named):
+        replace(series([10]), quantiles=quantiles)
+
+
 def test_of_stale_sources_the_newest_goes_first_whatever_their_rank() -> None:
     older = series([10, 10, 10], source="older", age=timedelta(hours=9))
     newer = series([20, 20, NAN], source="newer", age=timedelta(hours=8))

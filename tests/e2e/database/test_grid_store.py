@@ -2,6 +2,7 @@
 
 import gzip
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -114,6 +115,18 @@ async def test_a_forecast_is_kept_whole_and_once(store: GridStore, engine: Async
 
     assert await count(engine, "forecast") == 1
     np.testing.assert_array_equal(found.values, [1, np.nan, 3])
+    assert found.quantiles is None
+
+
+async def test_a_forecast_keeps_its_quantiles(store: GridStore) -> None:
+    rows = np.array([np.arange(7.0), np.full(7, np.nan), np.arange(7.0) + 0.125])
+    sure = series([1.0, np.nan, 3.0], kind=Kind.FORECAST, source="a")
+
+    await store.save_series([replace(sure, quantiles=rows)])
+    (found,) = await store.series_known_at(Signal.PRICE, region="GB", now=NOON)
+
+    assert found.quantiles is not None
+    np.testing.assert_array_equal(found.quantiles, rows)
 
 
 async def test_the_newest_of_a_source_says_how_far_and_how_fresh(store: GridStore) -> None:

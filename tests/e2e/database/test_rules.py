@@ -107,6 +107,14 @@ REFUSED = {
     "an event that is removed": "DELETE FROM job_event",
     "a forecast that is changed": "UPDATE forecast SET issued_at = now()",
     "a forecast of nothing": (f"{FORECAST} ('p', 's', 'live', 'GB', {NOW}, '{{}}', {NOW}, {NOW})"),
+    "quantiles for fewer values": (
+        f"{FORECAST.replace('values,', 'values, quantiles,')} ('p', 's', 'live', 'GB', {NOW},"
+        f" ARRAY[1.0, 2.0], ARRAY[[1,2,3,4,5,6,7]], {NOW}, {NOW})"
+    ),
+    "quantiles of other levels": (
+        f"{FORECAST.replace('values,', 'values, quantiles,')} ('p', 's', 'live', 'GB', {NOW},"
+        f" ARRAY[1.0], ARRAY[[1,2,3]], {NOW}, {NOW})"
+    ),
     "an outturn that is changed": "UPDATE observation SET value = 2",
     "an outturn that is no number": (f"{OUTTURN} ('p', 'GB', 's', {NOW}, now(), 'NaN', 'live')"),
 }

@@ -1,9 +1,10 @@
 """``/v1/grid`` over ASGI, against a fake store."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import httpx
+import numpy as np
 import pytest
 from fastapi import FastAPI
 
@@ -73,6 +74,7 @@ async def test_the_running_half_hour_says_how_well_it_is_known() -> None:
             "rung": "fresh",
             "age_s": 300.0,
             "origin": "simulated",
+            "quantiles": None,
         },
         "price": {
             "gbp_per_mwh": 50.0,
@@ -81,6 +83,7 @@ async def test_the_running_half_hour_says_how_well_it_is_known() -> None:
             "rung": "climatology",
             "age_s": 300.0,
             "origin": "computed",
+            "quantiles": None,
         },
     }
     assert (body["now"], body["region"], body["origin"]) == (
@@ -88,6 +91,18 @@ async def test_the_running_half_hour_says_how_well_it_is_known() -> None:
         "GB",
         "simulated",
     )
+
+
+async def test_a_source_that_says_how_sure_it_is_is_told_with_its_levels() -> None:
+    row = np.array([[80.0, 85.0, 92.0, 100.0, 108.0, 115.0, 120.0]])
+    sure = replace(series([100.0], source="first/x"), quantiles=row)
+
+    body = await get(api(sure, *KNOWN[2:]), "/v1/grid/now")
+
+    assert body["half_hour"]["intensity"]["quantiles"] == {
+        "0.05": 80.0, "0.1": 85.0, "0.25": 92.0, "0.5": 100.0, "0.75": 108.0, "0.9": 115.0,
+        "0.95": 120.0,
+    }  # fmt: skip
 
 
 async def test_now_tells_how_fresh_every_feed_is() -> None:
