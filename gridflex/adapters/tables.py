@@ -16,6 +16,7 @@ from sqlalchemy import (
     DateTime,
     Double,
     ForeignKey,
+    ForeignKeyConstraint,
     Identity,
     Index,
     LargeBinary,
@@ -165,6 +166,64 @@ class ForecastRow(SQLModel, table=True):
     )
 
     __table_args__ = (Index("forecast_newest", "signal", "region", "source", "available_at"),)
+
+
+class ForecastModelRow(SQLModel, table=True):
+    """One trained forecaster and where it came from, append-only."""
+
+    __tablename__ = "forecast_model"
+
+    id: int | None = Field(default=None, sa_column=counter())
+    target: str
+    model: str
+    settings: Json = Field(sa_column=json_object())
+    window_start: datetime = Field(sa_column=instant())
+    window_end: datetime = Field(sa_column=instant())
+    origin: str
+    code_version: str
+    metrics: Json = Field(sa_column=json_object())
+    trained_at: datetime = Field(sa_column=instant())
+    artefact_url: str
+    artefact_sha256: str
+    artefact_bytes: int = Field(sa_column=Column(BigInteger, nullable=False))
+
+    __table_args__ = (Index("forecast_model_of_target", "target", "id"),)
+
+
+class ForecastDecisionRow(SQLModel, table=True):
+    """One change of the model that forecasts a target, append-only; a rollback is one too."""
+
+    __tablename__ = "forecast_decision"
+
+    id: int | None = Field(default=None, sa_column=counter())
+    target: str
+    act: str
+    model_id: int | None = Field(default=None, sa_column=Column(BigInteger, nullable=True))
+    reason: str
+    figures: Json = Field(sa_column=json_object())
+    at: datetime = Field(sa_column=instant())
+
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["model_id", "target"], ["forecast_model.id", "forecast_model.target"]
+        ),
+        Index("forecast_decision_of_target", "target", "id"),
+    )
+
+
+class ForecastRankRow(SQLModel, table=True):
+    """How far ahead one source's forecast goes before the others', and why; append-only."""
+
+    __tablename__ = "forecast_rank"
+
+    id: int | None = Field(default=None, sa_column=counter())
+    signal: str
+    at: datetime = Field(sa_column=instant())
+    source: str
+    leads: list[str] = Field(sa_column=Column(JSONB, nullable=False))
+    board: list[Json] = Field(sa_column=Column(JSONB, nullable=False))
+
+    __table_args__ = (Index("forecast_rank_newest", "signal", "at"),)
 
 
 class ObservationRow(SQLModel, table=True):
