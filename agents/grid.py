@@ -7,7 +7,6 @@ A failing provider costs freshness, never an answer. Time is always an argument.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from gridflex.signals import (
     blend,
     weakest,
 )
+from gridflex.together import together
 
 log = logging.getLogger(__name__)
 
@@ -175,8 +175,8 @@ class Grid:
             SourceError: The store cannot be reached; a provider never raises.
         """
         due = [poll for poll in self._polls if self._is_due(poll.feed.provider, now)]
-        await asyncio.gather(*(self._remember(poll) for poll in self._polls))
-        saved = await asyncio.gather(*(self._collect(poll, now) for poll in due))
+        await together(self._remember(poll) for poll in self._polls)
+        saved = await together(self._collect(poll, now) for poll in due)
         for poll in due:
             self._last_round[poll.feed.provider] = self._round(poll.feed.provider, now)
         return GridReport(
@@ -197,7 +197,7 @@ class Grid:
         Raises:
             SourceError: The store cannot be reached.
         """
-        return tuple(await asyncio.gather(*(self._stored(poll.feed, now) for poll in self._polls)))
+        return tuple(await together(self._stored(poll.feed, now) for poll in self._polls))
 
     async def outlook(
         self, now: datetime, *, start: HalfHour, half_hours: int, region: str = NATIONAL
@@ -220,7 +220,8 @@ class Grid:
         regions = [region] if region == NATIONAL else [region, NATIONAL]
         intensity = self._blend(Signal.INTENSITY, regions, now, start, half_hours)
         price = self._blend(Signal.PRICE, [NATIONAL], now, start, half_hours)
-        return await asyncio.gather(intensity, price)
+        known = await together([intensity, price])
+        return known[0], known[1]
 
     async def mix(self, now: datetime) -> Mix | None:
         """Return the newest national generation mix of the last day, or None if there is none.
@@ -230,18 +231,16 @@ class Grid:
         """
         half_hours = MIX_WITHIN // HALF_HOUR
         start = HalfHour.containing(now) - (half_hours - 1)
-        series = await asyncio.gather(
-            *(
-                self._store.outturn(
-                    Signal.GENERATION_SHARE,
-                    region=NATIONAL,
-                    source=mix_source(fuel),
-                    start=start,
-                    half_hours=half_hours,
-                    known_at=now,
-                )
-                for fuel in FUELS
+        series = await together(
+            self._store.outturn(
+                Signal.GENERATION_SHARE,
+                region=NATIONAL,
+                source=mix_source(fuel),
+                start=start,
+                half_hours=half_hours,
+                known_at=now,
             )
+            for fuel in FUELS
         )
         return _newest_mix(dict(zip(FUELS, series, strict=True)), now)
 

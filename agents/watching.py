@@ -6,7 +6,6 @@ and each site is asked by itself, so that one that does not answer holds up no o
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from gridflex.agents.clusters import Cluster, cluster_at
 from gridflex.dispatch import ATTEMPT_OF, attempt_metadata
 from gridflex.errors import SourceError
 from gridflex.lifecycle import Attempt, AttemptState, Job, Outcome
+from gridflex.together import together
 
 log = logging.getLogger(__name__)
 
@@ -85,11 +85,9 @@ class Watch:
         live = [(job, job.live_attempt) for job in jobs if job.live_attempt]
         sites = {attempt.site for _, attempt in live} | self._due()
         seen = Seen()
-        await asyncio.gather(
-            *(
-                self._look(site, [pair for pair in live if pair[1].site == site], seen)
-                for site in sites
-            )
+        await together(
+            self._look(site, [pair for pair in live if pair[1].site == site], seen)
+            for site in sites
         )
         return seen
 

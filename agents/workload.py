@@ -27,6 +27,7 @@ from gridflex.fleet import Site
 from gridflex.halfhour import HalfHour
 from gridflex.lifecycle import Attempt, Job, Outcome, StopReason
 from gridflex.planning.plan import PlannedRun
+from gridflex.together import together
 
 log = logging.getLogger(__name__)
 
@@ -149,9 +150,7 @@ class Workload:
             if action:
                 todo.append((job, action, self._site_for(job, orders.runs.get(job.id))))
         todo.sort(key=lambda one: one[0].id in self._failed)  # they had their turn
-        await asyncio.gather(
-            *(self._try(job, act, site=site, turn=turn) for job, act, site in todo)
-        )
+        await together(self._try(job, act, site=site, turn=turn) for job, act, site in todo)
         self._failed = frozenset(turn.failures)
 
     def _site_for(self, job: Job, run: PlannedRun | None) -> str:

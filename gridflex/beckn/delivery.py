@@ -6,7 +6,6 @@ had a request before has received an attempt whose acknowledgement was lost.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from gridflex.beckn.keeping import Delivery, Outgoing, Pending, Store
 from gridflex.beckn.registry import Registry
 from gridflex.beckn.signing import SignatureHeader, instant, is_signed_by
 from gridflex.errors import GridFlexError, SourceError
+from gridflex.together import together
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class Courier:
     async def send(self, now: datetime) -> int:
         """Send what is to be sent and return how many messages that were."""
         pending = await self._store.pending(now, limit=AT_ONCE)
-        answers = await asyncio.gather(*(self._post(one, now) for one in pending))
+        answers = await together(self._post(one, now) for one in pending)
         for one, (delivery, heard) in zip(pending, answers, strict=True):
             await self._store.delivered(one.number, delivery)
             if delivery.retry_at is None:

@@ -36,6 +36,7 @@ from gridflex.serve.job_logs import all_logs, follow
 from gridflex.serve.next_runs import NextRuns
 from gridflex.serve.problems import ProblemError, problem, problem_of
 from gridflex.settings import SiteSettings
+from gridflex.together import together
 
 log = logging.getLogger(__name__)
 
@@ -187,7 +188,7 @@ class Gateway:
             )
             for job in await self._ports.jobs.newest(limit=LISTED)
         ]
-        others = await asyncio.gather(*(self._others(c) for c in self._ports.clusters.values()))
+        others = await together(self._others(c) for c in self._ports.clusters.values())
         return [*flexible, *(details for of_site in others for details in of_site)]
 
     async def details(self, job: Job) -> dict[str, Any]:
