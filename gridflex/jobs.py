@@ -18,6 +18,7 @@ from typing import Final, NewType, TypeVar
 import isodate
 
 from gridflex.errors import MetadataError
+from gridflex.run_time import RunTime
 
 JobId = NewType("JobId", str)
 
@@ -91,7 +92,7 @@ class Flexibility:
     Args:
         tier: Class the defaults came from.
         deadline: Instant by which the job must have finished.
-        duration: Expected run time at full speed.
+        duration: Expected run time at full speed; the median where it was learned.
         duration_is_declared: False where ``duration`` was estimated, not given by the owner.
         interruptible: Whether the job may be paused and resumed.
         checkpoint_every: How much work a pause can lose; None if unknown.
@@ -106,6 +107,7 @@ class Flexibility:
         premium_gbp_per_kwh: What the owner wants for being moved.
         team: Who the show-back goes to.
         project: Finer show-back.
+        run_time: Learned run time; None where the owner declared it or nothing was learned.
     """
 
     tier: Tier
@@ -125,6 +127,12 @@ class Flexibility:
     premium_gbp_per_kwh: Decimal = Decimal(0)
     team: str | None = None
     project: str | None = None
+    run_time: RunTime | None = None
+
+    @property
+    def safe_duration(self) -> timedelta:
+        """Run time to allow for where it must not be late."""
+        return _safe(self.run_time, self.duration)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,22 +142,24 @@ class Submission:
     Args:
         submitted_at: When it was submitted.
         entrypoint_gpus: GPUs requested for its entrypoint, as Ray has them.
-        likely_duration: Run time to assume where the owner gives none.
+        likely_duration: Run time to assume where the owner gives none and none was learned.
         site_gpus: GPUs of each site, by name; the first is the default site.
+        run_time: What earlier runs say, if anything.
     """
 
     submitted_at: datetime
     entrypoint_gpus: float
     likely_duration: timedelta
     site_gpus: Mapping[str, int]
+    run_time: RunTime | None = None
 
 
 def parse_flexibility(metadata: Mapping[str, str], submission: Submission) -> Flexibility | None:
     """Return the flexibility that Ray job ``metadata`` grants, or None if it has no GridFlex key.
 
     ``max-deferral`` is the latest finish as a duration after submission; without it and
-    without ``deadline`` the tier's window is added to the time the job would finish if it
-    started at once.
+    without ``deadline`` the tier's window is added to the time by which the job would safely
+    have finished if it started at once.
 
     Raises:
         MetadataError: A ``gridflex.io/`` key is unknown or its value is not valid.
@@ -184,14 +194,17 @@ class _Reader:
         tier = self._get("tier", Tier, Tier.T2, valid="T0, T1, T2, T3, T4 or T5")
         defaults = TIER_DEFAULTS[tier]
         declared = self._duration("duration")
-        duration = declared or self._submission.likely_duration
+        learned = None if declared else self._submission.run_time
+        duration = declared or _likely(learned, self._submission.likely_duration)
         sites = self._sites(may_move=defaults.may_move)
         most = max((self._submission.site_gpus[name] for name in sites), default=0)
         gpus = self._gpus(most)
         min_gpus, max_gpus = self._elastic_range(tier, gpus, most=most)
         return Flexibility(
             tier=tier,
-            deadline=self._deadline(duration, extra_delay=defaults.extra_delay),
+            deadline=self._deadline(
+                duration, window=_safe(learned, duration) + defaults.extra_delay
+            ),
             duration=duration,
             duration_is_declared=declared is not None,
             interruptible=self._get(
@@ -211,6 +224,7 @@ class _Reader:
             ),
             team=self._label("team"),
             project=self._label("project"),
+            run_time=learned,
         )
 
     def _get(self, name: str, read: Callable[[str], T], default: T, *, valid: str) -> T:
@@ -234,7 +248,7 @@ class _Reader:
     def _label(self, name: str) -> str | None:
         return self._get(name, _label, None, valid="1 to 63 characters")
 
-    def _deadline(self, duration: timedelta, *, extra_delay: timedelta) -> datetime:
+    def _deadline(self, duration: timedelta, *, window: timedelta) -> datetime:
         if "deadline" in self._values and "max-deferral" in self._values:
             raise MetadataError(
                 PREFIX + "max-deferral",
@@ -245,7 +259,7 @@ class _Reader:
         earliest = submitted_at + duration
         name = "deadline" if "deadline" in self._values else "max-deferral"
         deferral = self._duration("max-deferral")
-        by_deferral = submitted_at + deferral if deferral else earliest + extra_delay
+        by_deferral = submitted_at + (deferral or window)
         deadline = self._get(
             "deadline",
             _instant,
@@ -299,6 +313,14 @@ class _Reader:
             valid = f"site names out of {', '.join(known)}, separated by commas"
             raise MetadataError(PREFIX + "sites", text, valid=valid)
         return names
+
+
+def _likely(learned: RunTime | None, otherwise: timedelta) -> timedelta:
+    return min(learned.median, MAX_WINDOW) if learned else otherwise
+
+
+def _safe(learned: RunTime | None, otherwise: timedelta) -> timedelta:
+    return min(learned.safe, MAX_WINDOW) if learned else otherwise
 
 
 def _boolean(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""From rows of PostgreSQL to jobs with their attempts."""
+"""From rows of PostgreSQL to jobs with their attempts, and to what is remembered of ended ones."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import col
 
 from gridflex.adapters.tables import AttemptRow, JobRow
+from gridflex.forecasting.past_runs import PastRun
 from gridflex.jobs import Flexibility, JobId, JobState
 from gridflex.lifecycle import Attempt, Job, JobRequest
 
@@ -45,11 +46,44 @@ JOBS: Final[Select[Any]] = select(
 """Jobs with their attempts in order, as JSON."""
 
 
+_PAST: Final = """
+    SELECT j.id AS job_id, j.request->>'entrypoint' AS entrypoint, j.flexibility->>'team' AS team,
+        CAST(j.flexibility->>'gpus' AS integer) AS gpus, j.submitted_at, j.ended_at,
+        j.state = 'succeeded' AS has_succeeded, j.stop_requested_at IS NOT NULL AS was_given_up,
+        runs.started_at, greatest(runs.run_time, interval '0') AS run_time
+    FROM job j, LATERAL (
+        SELECT min(a.started_at) AS started_at, sum(a.ended_at - a.started_at) AS run_time
+        FROM attempt a WHERE a.job_id = j.id
+    ) AS runs
+"""
+PAST_OF_ALL: Final = text(
+    _PAST + "WHERE j.ended_at IS NOT NULL ORDER BY j.ended_at DESC LIMIT :most"
+)
+PAST_OF_COMMAND: Final = text(
+    _PAST
+    + """
+    WHERE j.state = 'succeeded' AND md5(j.request->>'entrypoint') = md5(:entrypoint)
+        AND j.request->>'entrypoint' = :entrypoint
+    ORDER BY j.ended_at DESC LIMIT :most
+"""
+)
+
+
 async def read_jobs(
     connection: AsyncConnection, statement: Select[Any], values: Mapping[str, Any] | None = None
 ) -> list[Job]:
     """Return the jobs that a statement built on `JOBS` finds."""
     return [_job(row) for row in (await connection.execute(statement, values)).mappings()]
+
+
+async def read_past_runs(
+    connection: AsyncConnection, *, most: int, entrypoint: str | None
+) -> list[PastRun]:
+    """Return the jobs that ended last, or of those that succeeded the ones with a command."""
+    statement = PAST_OF_ALL if entrypoint is None else PAST_OF_COMMAND
+    command = {} if entrypoint is None else {"entrypoint": entrypoint}
+    rows = (await connection.execute(statement, {"most": most, **command})).mappings().all()
+    return [PastRun(**row) for row in rows]
 
 
 def _job(row: RowMapping) -> Job:

@@ -8,7 +8,7 @@ can be repeated after a crash.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
@@ -18,8 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlmodel import col
 
 from gridflex.adapters.database import single_statements, source_errors
-from gridflex.adapters.job_rows import FLEXIBILITY, JOBS, REQUEST, read_jobs
+from gridflex.adapters.job_rows import FLEXIBILITY, JOBS, REQUEST, read_jobs, read_past_runs
 from gridflex.adapters.tables import AttemptRow, EnergyRow, JobEventRow, JobRow
+from gridflex.forecasting.past_runs import PastRun
 from gridflex.jobs import FINAL_STATES, Flexibility, JobId, JobState
 from gridflex.lifecycle import (
     Attempt,
@@ -48,18 +49,6 @@ _ADD: Final = text("""
 """One statement, so one transaction and one round trip: a job and the event that says so."""
 
 
-_LIKELY: Final = text("""
-    SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY run_s) FROM (
-        SELECT (
-            SELECT sum(extract(epoch FROM a.ended_at - a.started_at))
-            FROM attempt a WHERE a.job_id = j.id
-        ) AS run_s
-        FROM job j
-        WHERE j.state = 'succeeded' AND md5(j.request->>'entrypoint') = md5(:entrypoint)
-            AND j.request->>'entrypoint' = :entrypoint
-        ORDER BY j.ended_at DESC LIMIT 50
-    ) AS runs
-""")
 _OPEN: Final = text("SELECT state, count(*) AS jobs FROM job WHERE ended_at IS NULL GROUP BY state")
 _METERED: Final = text("""
     SELECT a.site, max(e.start) AS newest
@@ -165,11 +154,15 @@ class JobStore:
         owners = select(col(AttemptRow.job_id)).where(col(AttemptRow.ray_id).in_(ray_ids))
         return await self._jobs(JOBS.where(col(JobRow.id).in_(owners)))
 
-    async def likely_duration(self, entrypoint: str) -> timedelta | None:
-        """Return the median run time of the last jobs with this entrypoint that succeeded."""
-        async with source_errors("reading run times"), self._single.connect() as connection:
-            seconds = await connection.scalar(_LIKELY, {"entrypoint": entrypoint})
-        return timedelta(seconds=float(seconds)) if seconds and seconds > 0 else None
+    async def past_runs(self, *, most: int, entrypoint: str | None = None) -> list[PastRun]:
+        """Return what is remembered of the jobs that ended last, the newest first.
+
+        Args:
+            most: How many at most.
+            entrypoint: Only those with this command that succeeded; None for all.
+        """
+        async with source_errors("reading past runs"), self._single.connect() as connection:
+            return await read_past_runs(connection, most=most, entrypoint=entrypoint)
 
     async def request_stop(self, job_id: JobId, *, at: datetime) -> Job | None:
         """Note that the owner wants the job stopped; one that is not on a cluster ends at once.

@@ -99,14 +99,15 @@ class _DemandMaker:
     def demand(self, job: Job, ordered: PlannedRun | None) -> JobDemand:
         flexibility = job.flexibility
         running_at = self._running_at(job, ordered)
-        remaining = self._remaining_at_start(job, is_running=running_at is not None)
+        remaining, safe = self._remaining_at_start(job, is_running=running_at is not None)
+        work = max(1, half_hours_needed(remaining))
         is_nearly_done = running_at is not None and remaining <= LEAST_REMAINING
         return JobDemand(
             id=job.id,
             tier=flexibility.tier,
             release=0,
-            deadline=self._start.until(HalfHour.containing(flexibility.deadline)),
-            work=max(1, half_hours_needed(remaining)),
+            deadline=self._deadline(job, work=work, margin=safe - remaining),
+            work=work,
             gpus=flexibility.gpus,
             power_kw={
                 name: dynamic_power_kw(
@@ -141,13 +142,24 @@ class _DemandMaker:
             return self._allowed(job, None)[0]
         return None
 
-    def _remaining_at_start(self, job: Job, *, is_running: bool) -> timedelta:
+    def _deadline(self, job: Job, *, work: int, margin: timedelta) -> int:
+        """Return the deadline less what a long run would take more, as far as time allows."""
+        latest = self._start.until(HalfHour.containing(job.flexibility.deadline))
+        safe = self._start.until(HalfHour.containing(job.flexibility.deadline - margin))
+        return max(safe, min(latest, work))
+
+    def _remaining_at_start(self, job: Job, *, is_running: bool) -> tuple[timedelta, timedelta]:
+        """Return the run time that is left, as it probably is and as it safely is."""
         attempt = job.live_attempt
-        if is_running and attempt and attempt.started_at:
-            return job.remaining(self._start.start, restart=self._restart)
-        left = job.remaining(self._now, restart=self._restart) + self._restart
+        is_at_work = is_running and attempt is not None and attempt.started_at is not None
+        at = self._start.start if is_at_work else self._now
+        left = job.remaining(at, restart=self._restart)
+        safe = job.safe_remaining(at, restart=self._restart)
+        if is_at_work:
+            return left, safe
         worked = self._start.start - self._now if is_running else timedelta(0)
-        return max(left - worked, LEAST_REMAINING)
+        to_come = self._restart - worked
+        return max(left + to_come, LEAST_REMAINING), max(safe + to_come, LEAST_REMAINING)
 
 
 def _outlook(state: SiteState) -> SiteOutlook:

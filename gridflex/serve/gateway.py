@@ -16,7 +16,6 @@ import json
 import logging
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
-from datetime import timedelta
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -29,12 +28,13 @@ from gridflex.agents.clusters import cluster_at
 from gridflex.agents.ports import Ports
 from gridflex.dispatch import ATTEMPT_OF
 from gridflex.errors import ContractError, GridFlexError, SourceError
-from gridflex.jobs import PREFIX, JobId, Submission, parse_flexibility
+from gridflex.jobs import JobId, Submission, parse_flexibility
 from gridflex.lifecycle import Job, JobRequest
 from gridflex.serve import ray_bodies
 from gridflex.serve.job_logs import all_logs, follow
 from gridflex.serve.next_runs import NextRuns
 from gridflex.serve.problems import ProblemError, problem, problem_of
+from gridflex.serve.run_times import LearnedRunTimes
 from gridflex.settings import SiteSettings
 from gridflex.together import together
 
@@ -141,6 +141,7 @@ class Gateway:
         self._version: Reply | None = None
         self._sizes: Mapping[str, int] | None = None
         self._sized_at = 0.0
+        self._run_times = LearnedRunTimes(ports.jobs)
         self._followed = 0
 
     async def version(self) -> Reply:
@@ -282,8 +283,9 @@ class Gateway:
             Submission(
                 submitted_at=submitted_at,
                 entrypoint_gpus=request.entrypoint_gpus,
-                likely_duration=await self._likely_duration(request),
+                likely_duration=self._ports.settings.default_duration,
                 site_gpus=await self._site_gpus(),
+                run_time=await self._run_times.of(request),
             ),
         )
         if flexibility is None:
@@ -291,12 +293,6 @@ class Gateway:
         added = await self._ports.jobs.add(job_id, request, flexibility, submitted_at=submitted_at)
         if added is Added.CONFLICT:
             raise ProblemError(HTTPStatus.CONFLICT, _exists(job_id))
-
-    async def _likely_duration(self, request: JobRequest) -> timedelta:
-        if f"{PREFIX}duration" in request.metadata:
-            return self._ports.settings.default_duration
-        likely = await self._ports.jobs.likely_duration(request.entrypoint)
-        return likely or self._ports.settings.default_duration
 
     async def _site_gpus(self) -> Mapping[str, int]:
         """Return the GPUs of each site, the last known ones where a cluster does not answer."""

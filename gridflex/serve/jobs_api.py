@@ -15,6 +15,7 @@ from gridflex.agents.ports import Ports
 from gridflex.jobs import Flexibility, JobId, JobState, Tier
 from gridflex.lifecycle import Attempt, AttemptState, Job, Outcome, StopReason
 from gridflex.planning.explain import Binding, Choice, Explanation, explain
+from gridflex.serve.job_history import JobHistory, history_of
 from gridflex.serve.next_runs import NextRuns
 from gridflex.serve.plans_api import RunView, problem_of_plan
 from gridflex.serve.problems import ProblemError
@@ -209,11 +210,13 @@ class ExplanationView(BaseModel):
         second: The best other placement.
         binding: What keeps the job from a cheaper place.
         binding_price_gbp: What lifting that alone would save.
+        history: What earlier jobs say about its run time and slack.
         lines: The same in sentences.
     """
 
     id: str
     state: JobState
+    history: JobHistory
     plan_id: int | None = None
     chosen: ChoiceView | None = None
     run_now: ChoiceView | None = None
@@ -264,11 +267,15 @@ def create_jobs_router(ports: Ports) -> APIRouter:
         job = await find(job_id)
         said = (await view(job)).message
         stored = await ports.plans.last_with(job.id)
+        history = await history_of(
+            job, jobs=ports.jobs, now=ports.clock.now(), restart=ports.restart
+        )
         if stored is None:
-            return ExplanationView(id=job.id, state=job.state, lines=[said])
+            lines = [said, *history.lines]
+            return ExplanationView(id=job.id, state=job.state, history=history, lines=lines)
         problem = await problem_of_plan(ports.plans, stored)
         found = await asyncio.to_thread(explain, problem, stored.as_plan(), job.id)
-        return _explanation(job, stored.id, found, said)
+        return _explanation(job, stored.id, found, said, history)
 
     return api
 
@@ -288,7 +295,9 @@ def _attempt(attempt: Attempt) -> AttemptView:
     return AttemptView.model_validate(attempt)
 
 
-def _explanation(job: Job, plan_id: int, found: Explanation, said: str) -> ExplanationView:
+def _explanation(
+    job: Job, plan_id: int, found: Explanation, said: str, history: JobHistory
+) -> ExplanationView:
     return ExplanationView(
         id=job.id,
         state=job.state,
@@ -298,5 +307,6 @@ def _explanation(job: Job, plan_id: int, found: Explanation, said: str) -> Expla
         second=ChoiceView.of(found.second) if found.second else None,
         binding=found.binding,
         binding_price_gbp=found.binding_price_gbp,
-        lines=[said, f"Plan {plan_id}: {found.text}"],
+        history=history,
+        lines=[said, f"Plan {plan_id}: {found.text}", *history.lines],
     )

@@ -9,8 +9,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gridflex.adapters import database
-from gridflex.adapters.job_store import _LIKELY, Added, JobStore
+from gridflex.adapters.job_rows import PAST_OF_ALL, PAST_OF_COMMAND
+from gridflex.adapters.job_store import Added, JobStore
 from gridflex.errors import SourceError
+from gridflex.forecasting.past_runs import PastRun
 from gridflex.jobs import Flexibility, JobId, JobState, Tier
 from gridflex.lifecycle import AttemptState, JobRequest, Outcome, StopReason
 
@@ -219,8 +221,9 @@ async def test_the_database_refuses(store: JobStore, engine: AsyncEngine, statem
             await connection.execute(text(statement))
 
 
-async def test_the_likely_duration_is_the_median_of_past_runs(store: JobStore) -> None:
-    assert await store.likely_duration(TRAIN.entrypoint) is None
+async def test_what_ended_is_remembered_the_newest_first(store: JobStore) -> None:
+    await store.add(JobId("given-up"), TRAIN, FLEXIBLE, submitted_at=NOON - 9 * MINUTE)
+    await store.request_stop(JobId("given-up"), at=NOON)
     for index, minutes in enumerate((10, 20, 90)):
         job_id = JobId(f"past-{index}")
         await store.add(job_id, TRAIN, FLEXIBLE, submitted_at=NOON)
@@ -229,14 +232,38 @@ async def test_the_likely_duration_is_the_median_of_past_runs(store: JobStore) -
         end = NOON + minutes * MINUTE
         await store.attempt_ended(job_id, 1, outcome=Outcome.SUCCEEDED, at=end, driver={})
 
-    assert await store.likely_duration(TRAIN.entrypoint) == 20 * MINUTE
+    past = await store.past_runs(most=3)
+    same = await store.past_runs(most=9, entrypoint=TRAIN.entrypoint)
+    assert [run.job_id for run in past] == ["past-2", "past-1", "past-0"]
+    assert [run.run_time for run in same] == [90 * MINUTE, 20 * MINUTE, 10 * MINUTE]
+    given_up = (await store.past_runs(most=9))[-1]
+    assert past[0] == PastRun(
+        JobId("past-2"),
+        TRAIN.entrypoint,
+        FLEXIBLE.team,
+        FLEXIBLE.gpus,
+        submitted_at=NOON,
+        started_at=NOON,
+        ended_at=NOON + 90 * MINUTE,
+        run_time=90 * MINUTE,
+        has_succeeded=True,
+        was_given_up=False,
+    )
+    assert (given_up.started_at, given_up.run_time, given_up.was_given_up) == (
+        None,
+        0 * MINUTE,
+        True,
+    )
+    assert await store.past_runs(most=9, entrypoint="python other.py") == []
 
 
 async def test_what_is_looked_up_all_the_time_has_an_index(engine: AsyncEngine) -> None:
+    command = PAST_OF_COMMAND.text.replace(":most", "9")
     wanted = {
         "SELECT * FROM job WHERE ended_at >= now()": "job_by_end",
         "SELECT plan_id FROM plan_run WHERE job_id = 'a' ORDER BY plan_id DESC": "plan_run_of_job",
-        _LIKELY.text.replace(":entrypoint", "'python train.py'"): "job_run_times",
+        command.replace(":entrypoint", "'python train.py'"): "job_run_times",
+        PAST_OF_ALL.text.replace(":most", "9"): "job_by_end",
     }
     async with engine.connect() as connection:
         await connection.execute(text("SET enable_seqscan = off"))

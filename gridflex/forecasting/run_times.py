@@ -1,0 +1,126 @@
+"""Run times learned from what ran before, from the closest kind of job to all jobs.
+
+A job belongs to several kinds, from the most general (all jobs) to the closest (the same
+command of the same team on as many GPUs). Each kind keeps its last runs; a job's distribution
+is their mixture, in which a kind with many runs leaves little weight to the more general ones.
+So a command that was never seen is told from its team and size, and one that was seen often
+from itself alone. What was requested is not believed: users ask for ten times what they use.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridflex.run_time import RUN_TIME_LEVELS, RunTime
+
+KEPT_RUNS: Final = 64
+"""Of each kind; older runs say less about the next one."""
+
+PRIOR_RUNS: Final = 2.0
+"""How many runs of its own a kind needs until it counts as much as the more general ones. With n
+runs the next is beyond all of them, on one side or the other, with a chance of 2 in n + 1."""
+
+LEAST_RUNS: Final = 3
+"""A kind with fewer runs is not named as what a run time rests on, if another has as many."""
+
+UNKNOWN: Final = (0.25, 0.5, 2.0, 4.0)
+"""What runs that nothing is known of may take, as a multiple of the median of those known."""
+
+SHORTEST_S: Final = 1.0
+
+_NUMBER: Final = re.compile(r"\d+(?:\.\d+)?(?:e-?\d+)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Jobs that have something in common.
+
+    Args:
+        basis: What, in words.
+        key: Its value.
+    """
+
+    basis: str
+    key: Hashable = ()
+
+
+ALL: Final = Kind("all jobs")
+
+
+def kinds_of(*, entrypoint: str, team: str | None, gpus: int) -> tuple[Kind, ...]:
+    """Return the kinds a Ray job belongs to, the most general first.
+
+    Commands that differ only in numbers (seeds, learning rates, dates) are one kind of command.
+    """
+    shape = _NUMBER.sub("#", entrypoint)
+    of_team = () if team is None else (Kind("the same team", team),)
+    return (
+        ALL,
+        Kind("as many GPUs", gpus),
+        *of_team,
+        Kind("the same command but for numbers", (shape,)),
+        Kind("the same command", entrypoint),
+        Kind("the same command, team and GPUs", (entrypoint, team, gpus)),
+    )
+
+
+class RunTimes:
+    """Learns run times, one finished run at a time.
+
+    Args:
+        kept: Runs to keep of each kind.
+        prior_runs: Runs of its own a kind needs to count as much as the more general ones.
+    """
+
+    def __init__(self, *, kept: int = KEPT_RUNS, prior_runs: float = PRIOR_RUNS) -> None:
+        self._kept = kept
+        self._prior_runs = prior_runs
+        self._seconds: dict[Kind, deque[float]] = {}
+
+    def note(self, kinds: Sequence[Kind], run_s: float) -> None:
+        """Learn from a run that has ended, the newest last."""
+        for kind in kinds:
+            runs = self._seconds.setdefault(kind, deque(maxlen=self._kept))
+            runs.append(max(run_s, SHORTEST_S))
+
+    def of(self, kinds: Sequence[Kind]) -> RunTime | None:
+        """Return the run time of a job of these kinds; None where nothing ever ran."""
+        chain = self._chain(kinds)
+        if not chain:
+            return None
+        told = (place for place in chain if len(place[1]) >= LEAST_RUNS)
+        closest, runs = next(told, chain[-1])
+        quantiles_s = self._quantiles([runs for _, runs in chain])
+        return RunTime(tuple(quantiles_s.tolist()), len(runs), closest.basis)
+
+    def _chain(self, kinds: Sequence[Kind]) -> list[tuple[Kind, Sequence[float]]]:
+        """Return the runs of each kind, the closest first; kinds that know no more are left out."""
+        chain: list[tuple[Kind, Sequence[float]]] = []
+        for kind in reversed(kinds):
+            runs = self._seconds.get(kind, ())
+            if len(runs) > (len(chain[-1][1]) if chain else 0):
+                chain.append((kind, runs))
+        return chain
+
+    def _quantiles(self, samples: Sequence[Sequence[float]]) -> NDArray[np.float64]:
+        """Return the quantiles of the mixture of samples, the closest kind's first."""
+        unknown = tuple(float(np.median(samples[-1])) * times for times in UNKNOWN)
+        left, seconds, weights = 1.0, [], []
+        for runs in (*samples, unknown):
+            share = left * len(runs) / (len(runs) + self._prior_runs)
+            share = left if runs is unknown else share
+            left -= share
+            seconds.append(np.fromiter(runs, dtype=np.float64))
+            weights.append(np.full(len(runs), share / len(runs)))
+        value, weight = np.concatenate(seconds), np.concatenate(weights)
+        order = np.argsort(value, kind="stable")
+        value, weight = np.log(value[order]), weight[order]
+        middle = np.cumsum(weight) - weight / 2
+        return np.exp(np.interp(RUN_TIME_LEVELS, middle, value))

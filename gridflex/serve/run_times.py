@@ -1,0 +1,68 @@
+"""What earlier jobs say about the run time of one that arrives."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Final
+
+from gridflex.adapters.job_store import JobStore
+from gridflex.forecasting.past_runs import PastRun, run_times
+from gridflex.forecasting.run_times import KEPT_RUNS, Kind, RunTimes, kinds_of
+from gridflex.jobs import PREFIX, JobId
+from gridflex.lifecycle import JobRequest
+from gridflex.run_time import RunTime
+
+RUNS_REMEMBERED: Final = 2_000
+"""Of all jobs; those of the same command are looked up beyond them."""
+
+LONGEST_GPU_COUNT: Final = 9
+"""Digits; what is longer will be refused."""
+
+KEPT_S: Final = 30.0
+"""Wall time for which what all jobs teach is kept."""
+
+
+class LearnedRunTimes:
+    """Learns run times from the jobs that have ended.
+
+    Args:
+        jobs: Where jobs are kept.
+    """
+
+    def __init__(self, jobs: JobStore) -> None:
+        self._jobs = jobs
+        self._past: dict[JobId, PastRun] = {}
+        self._learned = RunTimes()
+        self._read_at: float | None = None
+
+    async def of(self, request: JobRequest) -> RunTime | None:
+        """Return the run time of a job; None where it is declared or next to nothing ever ran."""
+        if f"{PREFIX}duration" in request.metadata:
+            return None
+        return (await self._of_command(request.entrypoint)).of(kinds_of_request(request))
+
+    async def _of_command(self, entrypoint: str) -> RunTimes:
+        await self._refresh()
+        same = await self._jobs.past_runs(most=KEPT_RUNS, entrypoint=entrypoint)
+        more = {run.job_id: run for run in same if run.job_id not in self._past}
+        return run_times((self._past | more).values()) if more else self._learned
+
+    async def _refresh(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._read_at is None or now - self._read_at > KEPT_S:
+            found = await self._jobs.past_runs(most=RUNS_REMEMBERED)
+            self._past = {run.job_id: run for run in found}
+            self._learned = run_times(found)
+            self._read_at = now
+
+
+def kinds_of_request(request: JobRequest) -> tuple[Kind, ...]:
+    """Return the kinds of a job whose metadata has yet to be checked."""
+    said = request.metadata.get(f"{PREFIX}gpus", "").strip()
+    is_number = said.isascii() and said.isdigit() and len(said) <= LONGEST_GPU_COUNT
+    return kinds_of(
+        entrypoint=request.entrypoint,
+        team=request.metadata.get(f"{PREFIX}team", "").strip() or None,
+        gpus=int(said) if is_number else math.ceil(request.entrypoint_gpus),
+    )
