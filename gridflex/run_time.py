@@ -85,7 +85,7 @@ class RunTime:
             level: Share of such runs that have less left.
         """
         worked_s = max(0.0, worked.total_seconds())
-        ended = self._share_ended(worked_s)
+        ended = self.share_ended(worked)
         total_s = self._seconds(ended + level * (1 - ended))
         return timedelta(seconds=max(0.0, total_s - worked_s))
 
@@ -97,7 +97,9 @@ class RunTime:
         logs = np.interp(level, RUN_TIME_LEVELS, np.log(self.quantiles_s))
         return float(np.exp(logs))
 
-    def _share_ended(self, worked_s: float) -> float:
+    def share_ended(self, worked: timedelta) -> float:
+        """Return the share of runs that do not run longer than ``worked``."""
+        worked_s = worked.total_seconds()
         top_s, top = self.quantiles_s[_TOP], RUN_TIME_LEVELS[_TOP]
         if worked_s > top_s:
             return float(1 - (1 - top) * (worked_s / top_s) ** -self._tail())

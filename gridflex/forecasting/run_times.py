@@ -4,7 +4,9 @@ A job belongs to several kinds, from the most general (all jobs) to the closest 
 command of the same team on as many GPUs). Each kind keeps its last runs; a job's distribution
 is their mixture, in which a kind with many runs leaves little weight to the more general ones.
 So a command that was never seen is told from its team and size, and one that was seen often
-from itself alone. What was requested is not believed: users ask for ten times what they use.
+from itself alone. Every run that ends is first held against what would have been said of it:
+if more than one in ten lies beyond the ninth tenth, the ninth tenth moves out. What was
+requested is not believed: users ask for ten times what they use.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Final
 
 import numpy as np
@@ -34,6 +37,15 @@ UNKNOWN: Final = (0.25, 0.5, 2.0, 4.0)
 """What runs that nothing is known of may take, as a multiple of the median of those known."""
 
 SHORTEST_S: Final = 1.0
+
+RANKS_KEPT: Final = 1_000
+"""Of how many runs it is remembered where in their distribution they came to lie."""
+
+LEAST_RANKS: Final = 100
+"""Fewer do not tell whether one run in ten really is beyond the ninth tenth."""
+
+HIGHEST_RANK: Final = 0.995
+"""Beyond it a distribution of a few dozen runs says nothing."""
 
 _NUMBER: Final = re.compile(r"\d+(?:\.\d+)?(?:e-?\d+)?", re.IGNORECASE)
 
@@ -83,15 +95,27 @@ class RunTimes:
         self._kept = kept
         self._prior_runs = prior_runs
         self._seconds: dict[Kind, deque[float]] = {}
+        self._ranks: deque[float] = deque(maxlen=RANKS_KEPT)
 
     def note(self, kinds: Sequence[Kind], run_s: float) -> None:
         """Learn from a run that has ended, the newest last."""
+        expected = self._mixture(kinds)
+        if expected is not None:
+            self._ranks.append(expected.share_ended(timedelta(seconds=run_s)))
         for kind in kinds:
             runs = self._seconds.setdefault(kind, deque(maxlen=self._kept))
             runs.append(max(run_s, SHORTEST_S))
 
     def of(self, kinds: Sequence[Kind]) -> RunTime | None:
         """Return the run time of a job of these kinds; None where nothing ever ran."""
+        found = self._mixture(kinds)
+        if found is None or len(self._ranks) < LEAST_RANKS:
+            return found
+        levels = np.minimum(np.quantile(self._ranks, RUN_TIME_LEVELS), HIGHEST_RANK)
+        calibrated = tuple(found.quantile(level).total_seconds() for level in levels.tolist())
+        return replace(found, quantiles_s=calibrated)
+
+    def _mixture(self, kinds: Sequence[Kind]) -> RunTime | None:
         chain = self._chain(kinds)
         if not chain:
             return None

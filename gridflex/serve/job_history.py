@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
@@ -101,7 +102,7 @@ async def history_of(job: Job, *, jobs: JobStore, now: datetime, restart: timede
     same = await jobs.past_runs(most=KEPT_RUNS, entrypoint=job.request.entrypoint)
     found = await jobs.past_runs(most=RUNS_REMEMBERED)
     past = {run.job_id: run for run in (*same, *found) if run.job_id != job.id}
-    return told_by(past.values(), job, now=now, restart=restart)
+    return await asyncio.to_thread(told_by, past.values(), job, now=now, restart=restart)
 
 
 def told_by(past: Iterable[PastRun], job: Job, *, now: datetime, restart: timedelta) -> JobHistory:

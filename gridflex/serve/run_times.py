@@ -13,7 +13,7 @@ from gridflex.jobs import PREFIX, JobId
 from gridflex.lifecycle import JobRequest
 from gridflex.run_time import RunTime
 
-RUNS_REMEMBERED: Final = 2_000
+RUNS_REMEMBERED: Final = 1_000
 """Of all jobs; those of the same command are looked up beyond them."""
 
 LONGEST_GPU_COUNT: Final = 9
@@ -46,14 +46,16 @@ class LearnedRunTimes:
         await self._refresh()
         same = await self._jobs.past_runs(most=KEPT_RUNS, entrypoint=entrypoint)
         more = {run.job_id: run for run in same if run.job_id not in self._past}
-        return run_times((self._past | more).values()) if more else self._learned
+        if not more:
+            return self._learned
+        return await asyncio.to_thread(run_times, (self._past | more).values())
 
     async def _refresh(self) -> None:
         now = asyncio.get_running_loop().time()
         if self._read_at is None or now - self._read_at > KEPT_S:
             found = await self._jobs.past_runs(most=RUNS_REMEMBERED)
             self._past = {run.job_id: run for run in found}
-            self._learned = run_times(found)
+            self._learned = await asyncio.to_thread(run_times, found)
             self._read_at = now
 
 

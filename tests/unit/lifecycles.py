@@ -6,6 +6,7 @@ from typing import Any
 
 from gridflex.jobs import Flexibility, JobId, JobState, Tier
 from gridflex.lifecycle import Attempt, AttemptState, Job, JobRequest
+from gridflex.run_time import RUN_TIME_LEVELS, RunTime
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -22,6 +23,11 @@ FLEXIBLE = Flexibility(
     max_gpus=2,
     sites=("london",),
 )
+
+UP_TO_FOUR_HOURS = RunTime(
+    tuple(14_400 * level for level in RUN_TIME_LEVELS), runs=20, basis="the same command"
+)
+"""Any run time up to 4 h is as likely as any other."""
 
 
 def attempt(number: int = 1, **changes: Any) -> Attempt:  # noqa: ANN401 - any field

@@ -19,10 +19,18 @@ from gridflex.jobs import (
     Tier,
     parse_flexibility,
 )
+from tests.unit.lifecycles import UP_TO_FOUR_HOURS
 
 HOUR = timedelta(hours=1)
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 SITES = {"london": 8, "slough": 32}
+LEARNED = Submission(
+    submitted_at=NOON,
+    entrypoint_gpus=1,
+    likely_duration=HOUR,
+    site_gpus=SITES,
+    run_time=UP_TO_FOUR_HOURS,
+)
 
 
 def hours(count: float) -> timedelta:
@@ -78,6 +86,33 @@ def test_a_tier_sets_every_default(
     assert found.deadline == deadline
     assert found.interruptible is interruptible
     assert found.sites == sites
+
+
+def test_a_learned_run_time_counts_as_its_median_and_the_tier_starts_after_a_safe_one() -> None:
+    found = parse_flexibility({"gridflex.io/tier": "T1"}, LEARNED)
+
+    assert found is not None
+    assert (found.duration, found.duration_is_declared) == (hours(2), False)
+    assert found.safe_duration == hours(3.6)
+    assert found.deadline == NOON + hours(4.6)
+    assert found.run_time == UP_TO_FOUR_HOURS
+
+
+def test_what_the_owner_declares_goes_before_what_was_learned() -> None:
+    metadata = {"gridflex.io/tier": "T1", "gridflex.io/duration": "PT3H"}
+
+    found = parse_flexibility(metadata, LEARNED)
+
+    assert found is not None
+    assert (found.duration, found.safe_duration, found.run_time) == (hours(3), hours(3), None)
+    assert found.deadline == NOON + hours(4)
+
+
+def test_an_own_deadline_needs_room_for_a_usual_run_only() -> None:
+    found = parse_flexibility({"gridflex.io/max-deferral": "PT2H"}, LEARNED)
+
+    assert found is not None
+    assert found.deadline == NOON + hours(2)
 
 
 def test_what_nobody_says_has_a_default() -> None:

@@ -18,7 +18,7 @@ from gridflex.lifecycle import (
     ray_id,
     state_after,
 )
-from tests.unit.lifecycles import HOUR, MINUTE, NOON, attempt, job
+from tests.unit.lifecycles import HOUR, MINUTE, NOON, UP_TO_FOUR_HOURS, attempt, job
 
 NOTHING = timedelta(0)
 RESTART = 5 * MINUTE
@@ -81,6 +81,28 @@ def test_a_job_that_has_outrun_its_duration_still_needs_a_minute() -> None:
     found = job(attempt(), duration=HOUR)
 
     assert found.remaining(NOON + 9 * HOUR, restart=NOTHING) == LEAST_REMAINING
+
+
+def test_what_is_left_of_a_learned_run_time_is_what_runs_that_got_as_far_had_left() -> None:
+    found = job(attempt(started_at=NOON), run_time=UP_TO_FOUR_HOURS)
+
+    at = NOON + 2 * HOUR
+
+    assert found.remaining(at, restart=NOTHING) / MINUTE == pytest.approx(60, abs=1)
+    assert found.safe_remaining(at, restart=NOTHING) / MINUTE == pytest.approx(108, abs=1)
+
+
+def test_a_job_of_learned_run_time_starts_early_enough_for_a_long_run() -> None:
+    held = job(run_time=UP_TO_FOUR_HOURS)
+
+    assert held.remaining(NOON, restart=NOTHING) == 2 * HOUR
+    assert held.latest_start(NOON, restart=NOTHING) == NOON + 12 * HOUR - 216 * MINUTE
+
+
+def test_a_declared_run_time_is_believed() -> None:
+    held = job()
+
+    assert held.safe_remaining(NOON, restart=NOTHING) == held.remaining(NOON, restart=NOTHING)
 
 
 @pytest.mark.parametrize(

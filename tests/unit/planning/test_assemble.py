@@ -14,7 +14,7 @@ from gridflex.planning.assemble import SiteState, assemble, horizon
 from gridflex.planning.plan import PlannedRun
 from gridflex.planning.problem import JobDemand, PlanningProblem
 from gridflex.settings import PlannerSettings
-from tests.unit.lifecycles import HOUR, MINUTE, NOON, attempt, job
+from tests.unit.lifecycles import HOUR, MINUTE, NOON, UP_TO_FOUR_HOURS, attempt, job
 
 NOW = NOON + 10 * MINUTE
 START = HalfHour.containing(NOON) + 1
@@ -129,6 +129,31 @@ def test_a_paused_job_needs_the_rest_and_another_start() -> None:
 
     assert found.running_at is None
     assert found.work == 3  # 1 h, none of it done in the five minutes of starting, and 5 min
+
+
+@pytest.mark.parametrize(
+    ("deadline", "work", "latest"),
+    [
+        pytest.param(NOON + 12 * HOUR, 5, 19, id="96 min before midnight, from 12:30"),
+        pytest.param(NOON + 3 * HOUR, 4, 4, id="no earlier than it can be done from now on"),
+        pytest.param(NOON + 2 * HOUR, 4, 3, id="too early for a usual run"),
+    ],
+)
+def test_a_job_of_learned_run_time_works_as_usual_but_ends_with_room_for_a_long_run(
+    deadline: datetime, work: int, latest: int
+) -> None:
+    found = demand(job(run_time=UP_TO_FOUR_HOURS, deadline=deadline))
+
+    # 2 h and 5 min, less 20 min where it starts now; nine in ten runs stay below 3 h 36 min
+    assert (found.work, found.deadline) == (work, latest)
+
+
+def test_a_job_of_learned_run_time_that_runs_needs_what_such_runs_had_left() -> None:
+    began = NOON - 90 * MINUTE
+    found = demand(job(attempt(decided_at=began, started_at=began), run_time=UP_TO_FOUR_HOURS))
+
+    assert found.work == 3  # half of what is left of 4 h after 1 h 55 min is 62 min
+    assert found.deadline == 21  # 50 min before midnight
 
 
 def test_a_job_that_is_nearly_done_is_not_paused() -> None:
