@@ -111,7 +111,7 @@ class RunTime:
         low, high = self.quantiles_s[highest - 1], self.quantiles_s[highest]
         share = math.log(worked_s / low) / math.log(high / low)
         below, above = RUN_TIME_LEVELS[highest - 1], RUN_TIME_LEVELS[highest]
-        return below + share * (above - below)
+        return float(below + share * (above - below))
 
     def _tail(self) -> float:
         """Return the exponent of the power law through the two quantiles around the safe one."""

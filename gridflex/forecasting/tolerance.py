@@ -145,7 +145,7 @@ def _waits(similar: Sequence[PastRun]) -> Waits | None:
             return None
         stopped = sum(1 for one in given_up if one <= wait)
         if stopped <= GIVEN_UP_SHARE * (stopped + count):
-            return Waits(wait, count, len(given_up))
+            return Waits(wait, sum(1 for one in accepted if one >= wait), len(given_up))
     return None
 
 

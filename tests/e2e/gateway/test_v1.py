@@ -13,6 +13,7 @@ from gridflex.adapters import database
 from gridflex.adapters.agent_store import AgentStore
 from gridflex.agents.roles import BOOKS, GRID, ORCHESTRATOR, WORKLOAD
 from gridflex.jobs import JobId
+from gridflex.lifecycle import Outcome
 from gridflex.serve.api import create_api
 from tests.e2e.world import FLEXIBLE, HOUR, MINUTE, NOON, ONE_SERVER, World
 
@@ -142,8 +143,36 @@ async def test_why_a_job_is_where_it_is(world: World, http: httpx.AsyncClient) -
     assert why["chosen"]["cost_gbp"] == pytest.approx(0.275)
     assert why["chosen"]["is_on_time"]
     assert why["run_now"]["cost_gbp"] == pytest.approx(27.5 * 0.09)
-    assert len(why["lines"]) == 2
+    assert len(why["lines"]) == 4
     assert why["lines"][0].startswith("Held by GridFlex")
+    assert why["history"]["run_time"] is None
+    assert why["lines"][2] == "Run time 2.0 h, as its owner says."
+
+
+async def test_a_job_without_a_run_time_gets_that_of_earlier_runs(
+    world: World, http: httpx.AsyncClient
+) -> None:
+    for number in range(6):
+        await world.submit(f"past-{number}")
+        await world.jobs.decide_attempt(JobId(f"past-{number}"), site="london", at=NOON)
+        await world.jobs.attempt_started(JobId(f"past-{number}"), 1, at=NOON + HOUR, driver={})
+        end = NOON + HOUR + 20 * MINUTE
+        await world.jobs.attempt_ended(
+            JobId(f"past-{number}"), 1, outcome=Outcome.SUCCEEDED, at=end, driver={}
+        )
+    world.pass_time(2 * HOUR)
+    body = {"entrypoint": "python train.py", "submission_id": "job-1"}
+    metadata = {"gridflex.io/tier": "T1", "gridflex.io/gpus": "2"}
+
+    answer = await http.post("/api/jobs/", json={**body, "metadata": metadata})
+    why = await get(http, "/v1/jobs/job-1/explain")
+
+    assert answer.status_code == 200
+    assert (await world.job()).flexibility.duration == 20 * MINUTE
+    assert why["history"]["run_time"]["runs"] == 6
+    assert why["history"]["run_time"]["safe_s"] > 1_200
+    assert why["history"]["suggestion"]["accepted_wait_s"] == 3_600
+    assert "6 similar runs waited 1.0 h or longer" in why["lines"][-1]
 
 
 async def test_before_the_first_plan_the_reason_is_that_there_is_none(

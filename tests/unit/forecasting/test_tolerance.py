@@ -104,7 +104,7 @@ def test_what_is_suggested_is_said_with_its_evidence() -> None:
     nightly = of(*(run(day) for day in range(8)))
 
     assert waited.sentences(granted=HOUR) == (
-        "5 similar runs waited 3.0 h or longer and were still wanted.",
+        "6 similar runs waited 3.0 h or longer and were still wanted.",
         "Suggestion, for its owner to decide: PT3H of slack instead of 1.0 h.",
     )
     rhythm, suggestion = nightly.sentences(granted=23 * HOUR)
