@@ -93,7 +93,7 @@ class RunTime:
         top_s = self.quantiles_s[_TOP]
         if level > RUN_TIME_LEVELS[_TOP]:
             left = (1 - level) / (1 - RUN_TIME_LEVELS[_TOP])
-            return top_s * left ** (-1 / self._tail())
+            return float(top_s * left ** (-1 / self._tail()))
         logs = np.interp(level, RUN_TIME_LEVELS, np.log(self.quantiles_s))
         return float(np.exp(logs))
 
