@@ -41,7 +41,8 @@ from gridflex.agents.roles import (
     TRADING_EVERY_S,
     WORKLOAD,
 )
-from gridflex.agents.trading import Trading, build_planner, build_trading
+from gridflex.agents.trading import Trading
+from gridflex.agents.trading_ports import build_planner, build_trading
 from gridflex.agents.workload import Workload
 from gridflex.errors import SourceError
 from gridflex.halfhour import HalfHour

@@ -198,12 +198,14 @@ class MarketSettings(BaseModel, extra="forbid", frozen=True):
             ``state_dir``.
         sells: Whether blocks of waiting jobs are published and sold.
         buys: Whether blocks of others are discovered and bought.
+        answers: Whether needs for less load that others publish are answered with our jobs.
         least_premium_gbp_per_kwh: What a shifted kWh costs at least, whatever its owner wants.
         notice_half_hours: How long before a change we must know.
         most_intensity_gco2_per_kwh: Greatest carbon intensity of a half-hour that we fill.
         most_price_gbp_per_mwh: Greatest price of energy in one.
         most_premium_gbp_per_kwh: Greatest premium that we pay.
-        most_contracts: Contracts that we have open as a buyer.
+        most_contracts: Blocks that we have bought and not yet settled, and as many answered needs.
+        meters_per_page: Meters in one message about what was delivered.
         publish_s: Seconds of GridFlex time between two catalogues.
         discover_s: Seconds of GridFlex time between two discoveries.
         ttl_s: How long our requests count and are waited for, in wall time.
@@ -228,12 +230,14 @@ class MarketSettings(BaseModel, extra="forbid", frozen=True):
     key_dir: Path | None = None
     sells: bool = True
     buys: bool = True
+    answers: bool = True
     least_premium_gbp_per_kwh: Decimal = Field(default=Decimal("0.15"), ge=0, le=10)
     notice_half_hours: int = Field(default=1, ge=1, le=96)
     most_intensity_gco2_per_kwh: float = Field(default=100.0, ge=0)
     most_price_gbp_per_mwh: float = 80.0
     most_premium_gbp_per_kwh: Decimal = Field(default=Decimal("0.15"), ge=0, le=10)
     most_contracts: int = Field(default=20, ge=0)
+    meters_per_page: int = Field(default=1_000, ge=1, le=10_000)
     publish_s: float = Field(default=1800.0, gt=0)
     discover_s: float = Field(default=1800.0, gt=0)
     ttl_s: float = Field(default=300.0, gt=0, le=86_400)

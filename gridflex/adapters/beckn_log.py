@@ -13,6 +13,7 @@ from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gridflex.adapters.database import source_errors
+from gridflex.beckn.needs import is_need, offered_kwh
 from gridflex.beckn.reporting import due_gbp
 from gridflex.beckn.states import ContractState, Side, state_from_json
 
@@ -112,7 +113,9 @@ class BecknLog:
 
 
 def energy_kwh(state: ContractState) -> float:
-    """Return the energy that a contract is about, as far as it is stated in kWh."""
+    """Return the energy that a contract is about: of its blocks, or what a need is offered."""
+    if is_need(state.contract):
+        return offered_kwh(state.contract)
     quantities = (
         resource.quantity
         for commitment in state.contract.commitments
@@ -130,7 +133,12 @@ def due_to_us_gbp(state: ContractState) -> Decimal | None:
     due = due_gbp(state.contract)
     if due is None:
         return None
-    return due if state.side is Side.BPP else -due
+    return due if is_seller(state) else -due
+
+
+def is_seller(state: ContractState) -> bool:
+    """Return whether we provide the flexibility; who answers a need asks for the contract."""
+    return (state.side is Side.BPP) is not is_need(state.contract)
 
 
 def _message(row: RowMapping) -> LoggedMessage:

@@ -17,6 +17,7 @@ from gridflex.beckn.entities import Catalog, Contract
 from gridflex.beckn.errors import BecknError, Code
 from gridflex.beckn.keeping import Store
 from gridflex.beckn.messages import Message
+from gridflex.beckn.meters import is_whole
 from gridflex.beckn.offers import (
     OFFER_TYPE,
     Listed,
@@ -121,9 +122,12 @@ def best_start(listed: Listed, outlook: Outlook, policy: BuyingPolicy) -> HalfHo
     return min(possible)[1] if possible else None
 
 
-def discovery() -> DiscoverMessage:
-    """Return the question for blocks of flexible compute."""
-    expression = f"$.catalogs[*] ? (@.resources[*].resourceAttributes.\"@type\" == '{OFFER_TYPE}')"
+def discovery(*types: str) -> DiscoverMessage:
+    """Return the question for resources of some types; blocks of flexible compute by default."""
+    wanted = " || ".join(
+        f"@.resources[*].resourceAttributes.\"@type\" == '{one}'" for one in types or (OFFER_TYPE,)
+    )
+    expression = f"$.catalogs[*] ? ({wanted})"
     return DiscoverMessage(intent=Intent(filters=Filters(type="jsonpath", expression=expression)))
 
 
@@ -149,17 +153,18 @@ class Buyer:
         """Return the next step; see `gridflex.beckn.participant.Trader.react`."""
         if isinstance(message.payload, CatalogsMessage):
             return await self._choose(message.payload.catalogs)
-        if step is None or step.is_stale:
+        if step is None:
             return Reaction()
-        if step.state.stage.is_final:
+        if step.state.stage is Stage.COMPLETE:
             _check_settlement(step)
+        if step.is_stale or step.state.stage.is_final:
             return Reaction()
         following = NEXT.get(message.action)
         if following is None:
             return Reaction()
         fault = self._fault(step)
         if fault is not None:
-            return _leave(step, fault)
+            return leave(step, fault)
         return sayings(Saying(ContractMessage(contract=step.state.contract), following))
 
     async def _choose(self, catalogs: Sequence[Catalog]) -> Reaction:
@@ -236,14 +241,19 @@ def settlement_fault(contract: Contract) -> str | None:
 
 def _check_settlement(step: Step) -> None:
     state = step.state
-    if state.stage is not Stage.COMPLETE:
+    if not is_whole(state.contract.performance or ()):
         return
     fault = settlement_fault(state.contract)
     if fault is not None:
         log.warning("contract %s of %s: %s", state.contract_id, state.peer_id, fault)
 
 
-def _leave(step: Step, reason: str) -> Reaction:
+def leave(step: Step, reason: str) -> Reaction:
+    """Return what ends a draft that is not wanted any more.
+
+    Raises:
+        BecknError: It has no id by which its seller could be told; it lapses.
+    """
     contract = step.state.contract
     if contract.id is None:
         raise BecknError(Code.BIZ_QUOTE_EXPIRED_OR_CHANGED, reason)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
+from gridflex.beckn import meters
 from gridflex.beckn.context import Direction, zulu
 from gridflex.beckn.entities import CommitmentCode, Contract, ContractCode, Performance
 from gridflex.beckn.errors import BecknError, Code
@@ -139,8 +140,7 @@ def _callback(state: ContractState, message: Message) -> Step:
         return Step(state, _answered(state, message))
     said, contract = _declared(message), message.contract
     if state.stage.is_final:
-        is_believed = said is ContractCode.ACTIVE and state.stage is not Stage.COMPLETE
-        return Step(state, state, is_stale=True, must_cancel=is_believed)
+        return _after_the_end(state, message, said)
     if state.contract_id and contract.id and contract.id != state.contract_id:
         raise BecknError(
             Code.BIZ_UPDATE_INCONSISTENT,
@@ -152,6 +152,14 @@ def _callback(state: ContractState, message: Message) -> Step:
     if said is ContractCode.CANCELLED or (said is ContractCode.DRAFT and message.error):
         return Step(state, _failed(state, message))
     return _agreed(state, message, said)
+
+
+def _after_the_end(state: ContractState, message: Message, said: ContractCode) -> Step:
+    """A settled contract still takes in pages of meters that come late."""
+    if state.stage is not Stage.COMPLETE:
+        return Step(state, state, is_stale=True, must_cancel=said is ContractCode.ACTIVE)
+    told = _with_performance(_answered(state, message), message.contract)
+    return Step(state, told, is_stale=True)
 
 
 def _agreed(state: ContractState, message: Message, said: ContractCode) -> Step:
@@ -250,14 +258,8 @@ def _with_performance(state: ContractState, told: Contract) -> ContractState:
 
 
 def _all_performance(first: Contract, second: Contract) -> dict[str, list[Performance]]:
-    both = (*(second.performance or ()), *(first.performance or ()))
-    by_page = {(one.id, _page(one)): one for one in both}
-    return {"performance": list(by_page.values())} if by_page else {}
-
-
-def _page(performance: Performance) -> object:
-    page = (performance.performance_attributes or {}).get("pageInfo")
-    return page.get("sequence") if isinstance(page, dict) else None
+    both = meters.merged(first.performance or (), second.performance or ())
+    return {"performance": both} if both else {}
 
 
 def _is_behind(state: ContractState, message: Message) -> bool:

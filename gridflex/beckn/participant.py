@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from gridflex.beckn.acknowledging import Acknowledgement
 from gridflex.beckn.contracts import advance, give_up, lapse, open_contract
@@ -43,6 +43,7 @@ class Saying:
         error: Why it is a failure.
         is_new: Whether it opens a transaction of its own.
         peer: To whom, if not to the other party of the contract.
+        tags: What a request says in its context beside its profile.
     """
 
     payload: Wire
@@ -50,6 +51,7 @@ class Saying:
     error: BecknError | None = None
     is_new: bool = False
     peer: Peer | None = None
+    tags: list[dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,14 +148,15 @@ class Participant:
         *,
         now: datetime,
         error: BecknError | None = None,
-    ) -> None:
-        """Keep a callback that nobody asked for, with what it does to the contract."""
+    ) -> ContractState:
+        """Keep a callback that nobody asked for, and return what it makes of the contract."""
         said = self._author.report(state, action, payload, now=now, error=error)
         step = advance(state, said.message, now=now, patience=self._patience)
         await self._store.decide(
             Decision(states=(step.state,), outgoing=(said,), freed=_freed(step.state))
         )
         await self._note_end(step.state)
+        return step.state
 
     async def handle(self, now: datetime) -> int:
         """Take up what arrived and return how many messages that were."""
@@ -267,6 +270,7 @@ class Participant:
             peer=peer,
             transaction_id=self._author.new_id() if saying.is_new else context.transaction_id,
             now=now,
+            tags=saying.tags,
         )
 
     async def _refusal(self, arrived: Arrived, error: BecknError, now: datetime) -> Decision:

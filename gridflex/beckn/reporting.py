@@ -22,6 +22,8 @@ from gridflex.beckn.entities import (
     Settlement,
     SettlementCode,
 )
+from gridflex.beckn.errors import BecknError, Code
+from gridflex.beckn.meters import assembled, is_whole, meter_of, meters_in
 from gridflex.beckn.offers import BASELINE, REQUESTED, listed_of, requested_of
 from gridflex.beckn.phrasing import in_state
 from gridflex.beckn.schemas import deg, own
@@ -107,7 +109,7 @@ def performance_of(
         "methodology": METHODOLOGY,
         "meters": [
             {
-                "meterId": f"urn:gridflex:{listed.resource.id}",
+                "meterId": meter_of(listed.resource.id),
                 "telemetry": {"@type": "TimeSeries", **table.to_wire()},
             }
         ],
@@ -128,13 +130,25 @@ def rows_of(contract: Contract) -> list[Row]:
     Raises:
         BecknError: Something that settlement needs is missing or malformed.
     """
+    if not is_whole(contract.performance or ()):
+        raise BecknError(Code.SCH_ATTRIBUTE_PACK_INVALID, "pages of the meters are missing")
     return [row for one in contract.commitments for row in _rows(contract, one)]
 
 
 def settled(contract: Contract) -> tuple[Contract, Settled]:
     """Return the contract said to be complete, with what is due, and the figures."""
     result = settle(rows_of(contract))
-    flows = result.flows()
+    return closed(contract, flows=result.flows(), figures=_figures(result)), result
+
+
+def closed(contract: Contract, *, flows: list[dict[str, Any]], figures: Attributes) -> Contract:
+    """Return a contract said to be complete.
+
+    Args:
+        contract: With all telemetry.
+        flows: Who gets what; they sum to zero.
+        figures: How that came about.
+    """
     considerations = [
         Consideration(
             id=CONSIDERATION,
@@ -151,20 +165,17 @@ def settled(contract: Contract) -> tuple[Contract, Settled]:
             id="settlement-1",
             consideration_id=CONSIDERATION,
             status=SettlementCode.COMPLETE,
-            settlement_attributes=_figures(result),
+            settlement_attributes=figures,
         )
     ]
     attributes = {**(contract.contract_attributes or {}), "revenueFlows": flows}
-    return (
-        in_state(
-            contract,
-            ContractCode.COMPLETE,
-            CommitmentCode.CLOSED,
-            consideration=considerations,
-            settlements=settlements,
-            contract_attributes=attributes,
-        ),
-        result,
+    return in_state(
+        contract,
+        ContractCode.COMPLETE,
+        CommitmentCode.CLOSED,
+        consideration=considerations,
+        settlements=settlements,
+        contract_attributes=attributes,
     )
 
 
@@ -215,11 +226,9 @@ def _rows(contract: Contract, commitment: Commitment) -> Iterator[Row]:
 
 
 def _telemetry(contract: Contract, commitment: Commitment) -> Iterator[Table]:
-    for performance in contract.performance or ():
-        if commitment.id not in (performance.commitment_ids or ()):
-            continue
-        for meter in (performance.performance_attributes or {}).get("meters") or ():
-            yield read_table(meter["telemetry"])
+    for performance in assembled(contract.performance or ()):
+        if commitment.id in (performance.commitment_ids or ()):
+            yield from (read_table(meter["telemetry"]) for meter in meters_in(performance))
 
 
 def _figures(result: Settled) -> Attributes:

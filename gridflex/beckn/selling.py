@@ -16,6 +16,7 @@ from gridflex.beckn.entities import Participant as Party
 from gridflex.beckn.errors import BecknError, Code
 from gridflex.beckn.keeping import Hold, Store
 from gridflex.beckn.messages import Message
+from gridflex.beckn.meters import assembled
 from gridflex.beckn.offers import (
     TOLERANCE,
     Order,
@@ -64,12 +65,16 @@ class Standing:
     terms: Terms
 
 
-class House(Protocol):
-    """The seller's own side: plans and meters."""
+class Flexible(Protocol):
+    """Who knows the plan."""
 
     async def standing(self) -> Standing:
         """Return what there is to sell now."""
         ...
+
+
+class House(Flexible, Protocol):
+    """The seller's own side: plans and meters."""
 
     async def now(self) -> HalfHour:
         """Return the running half-hour."""
@@ -141,7 +146,8 @@ class Seller:
         told = await self._reported(state)
         if is_over(told, await self._house.now()):
             return settled(told)[0]
-        return told if told != state.contract else None
+        is_new = told.performance != (assembled(state.contract.performance or ()) or None)
+        return told if is_new else None
 
     async def _agree(self, message: Message) -> Reaction:
         standing = await self._house.standing()

@@ -100,6 +100,12 @@ class Table:
         values = self.column(name).values
         return (values[index] or 0.0) if 0 <= index < len(values) else 0.0
 
+    def has(self, name: str, half_hour: HalfHour) -> bool:
+        """Return whether a cell is there and filled."""
+        index = self.start.until(half_hour)
+        values = self.columns[name].values if name in self.columns else ()
+        return 0 <= index < len(values) and values[index] is not None
+
     def to_wire(self) -> dict[str, Any]:
         """Return the three members that every table has."""
         return {

@@ -1,16 +1,40 @@
-"""One participant in both parts: requests go to the seller, callbacks to the buyer."""
+"""One participant in all parts: requests go to who sells, callbacks to who asked.
+
+A contract is about a block of compute or about a need for less load; each has a party on either
+side. What has too many meters for one message is said in pages here, whoever says it.
+"""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import datetime
+from typing import Protocol
 
+from gridflex.beckn.answering import Answerer
 from gridflex.beckn.buying import Buyer
+from gridflex.beckn.entities import Contract
 from gridflex.beckn.errors import BecknError, Code
 from gridflex.beckn.keeping import Store
 from gridflex.beckn.messages import Message
-from gridflex.beckn.participant import Participant, Reaction
-from gridflex.beckn.payloads import ContractMessage, PublishedMessage
+from gridflex.beckn.meters import (
+    METERS_PER_PAGE,
+    asked_page,
+    cursor_in,
+    pushed,
+    tags_for,
+    wanted_cursor,
+    without_performance,
+)
+from gridflex.beckn.needs import is_need
+from gridflex.beckn.participant import Participant, Reaction, Saying
+from gridflex.beckn.payloads import (
+    CatalogsMessage,
+    ContractMessage,
+    KnownContractMessage,
+    PublishedMessage,
+)
+from gridflex.beckn.procuring import Procurer
 from gridflex.beckn.selling import Seller
 from gridflex.beckn.states import ContractState, Side, Step
 from gridflex.beckn.verification import is_answer
@@ -18,17 +42,47 @@ from gridflex.beckn.verification import is_answer
 log = logging.getLogger(__name__)
 
 
+class Party(Protocol):
+    """One part in one kind of contract."""
+
+    async def react(self, message: Message, step: Step | None) -> Reaction:
+        """See `gridflex.beckn.participant.Trader.react`."""
+        ...
+
+
+class Reporter(Protocol):
+    """Who has something to say about active contracts."""
+
+    async def report(self, state: ContractState) -> Contract | None:
+        """Return what is to be said about an active contract now; None if nothing is new."""
+        ...
+
+
 class Desk:
-    """`gridflex.beckn.participant.Trader` made of a seller and a buyer.
+    """`gridflex.beckn.participant.Trader` made of up to four parties.
 
     Args:
-        seller: Who answers requests; None sells nothing.
-        buyer: Who acts on callbacks; None buys nothing.
+        seller: Who answers requests for blocks; None sells none.
+        buyer: Who acts on callbacks about blocks; None buys none.
+        procurer: Who answers offers to needs of ours; None has none.
+        answerer: Who acts on callbacks about others' needs; None answers none.
+        meters_per_page: Meters in one message.
     """
 
-    def __init__(self, *, seller: Seller | None = None, buyer: Buyer | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        seller: Seller | None = None,
+        buyer: Buyer | None = None,
+        procurer: Procurer | None = None,
+        answerer: Answerer | None = None,
+        meters_per_page: int = METERS_PER_PAGE,
+    ) -> None:
         self._seller = seller
         self._buyer = buyer
+        self._procurer = procurer
+        self._answerer = answerer
+        self._size = meters_per_page
 
     async def react(self, message: Message, step: Step | None, *, now: datetime) -> Reaction:  # noqa: ARG002 - the port's
         """See `gridflex.beckn.participant.Trader.react`."""
@@ -37,11 +91,11 @@ class Desk:
                 reasons = "; ".join(error.message for error in result.errors or ())
                 log.info("catalogue %s: %s %s", result.catalog_id, result.status, reasons)
             return Reaction()
+        if isinstance(message.payload, CatalogsMessage):
+            return await self._choose(message)
         if is_answer(message.context):
-            return await self._buyer.react(message, step) if self._buyer else Reaction()
-        if self._seller is None:
-            raise BecknError(Code.POL_ENGAGEMENT_REFUSED, "nothing is sold here")
-        return await self._seller.react(message, step)
+            return await self._go_on(message, step)
+        return await self._answer(message, step)
 
     async def ended(self, state: ContractState) -> None:
         """See `gridflex.beckn.participant.Trader.ended`."""
@@ -53,23 +107,87 @@ class Desk:
             state.reason or "as agreed",
         )
 
+    async def report(self, state: ContractState) -> Contract | None:
+        """See `Reporter.report`."""
+        reporter: Reporter | None = self._procurer if is_need(state.contract) else self._seller
+        return await reporter.report(state) if reporter else None
+
+    async def _choose(self, message: Message) -> Reaction:
+        chosen: list[Saying] = []
+        for party in (self._buyer, self._answerer):
+            if party is not None:
+                chosen += (await party.react(message, None)).sayings
+        return Reaction(tuple(chosen))
+
+    async def _go_on(self, message: Message, step: Step | None) -> Reaction:
+        if step is None:
+            return Reaction()
+        party: Party | None = self._answerer if is_need(step.state.contract) else self._buyer
+        reaction = await party.react(message, step) if party else Reaction()
+        return replace(reaction, sayings=(*reaction.sayings, *_pulls(message, step)))
+
+    async def _answer(self, message: Message, step: Step | None) -> Reaction:
+        contract = message.contract if isinstance(message.payload, ContractMessage) else None
+        if step is not None:
+            contract = step.state.contract
+        party: Party | None = self._seller
+        if contract is not None and is_need(contract):
+            party = self._procurer
+        if party is None:
+            raise BecknError(Code.POL_ENGAGEMENT_REFUSED, "nothing of this kind is sold here")
+        reaction = await party.react(message, step)
+        if message.action != "status":
+            return reaction
+        cursor = cursor_in(message.context.tags)
+        return replace(
+            reaction, sayings=tuple(self._paged(one, cursor) for one in reaction.sayings)
+        )
+
+    def _paged(self, saying: Saying, cursor: str | None) -> Saying:
+        if not isinstance(saying.payload, ContractMessage):
+            return saying
+        contract = asked_page(saying.payload.contract, cursor, self._size)
+        return replace(saying, payload=ContractMessage(contract=contract))
+
 
 async def report_all(
-    participant: Participant, seller: Seller, store: Store, *, now: datetime
+    participant: Participant,
+    reporter: Reporter,
+    store: Store,
+    *,
+    now: datetime,
+    meters_per_page: int = METERS_PER_PAGE,
 ) -> int:
     """Tell every buyer what is new about its contract; return how many were told.
 
     Args:
         participant: In whose name.
-        seller: What there is to say.
+        reporter: What there is to say.
         store: The contracts.
         now: Wall time.
+        meters_per_page: Meters in one message.
     """
     told = 0
     for state in await store.open_contracts(Side.BPP):
-        contract = await seller.report(state)
-        if contract is not None:
-            payload = ContractMessage(contract=contract)
-            await participant.tell(state, "on_status", payload, now=now)
-            told += 1
+        contract = await reporter.report(state)
+        if contract is None:
+            continue
+        known = state
+        for page in pushed(state.contract, contract, meters_per_page):
+            payload = ContractMessage(contract=page)
+            known = await participant.tell(known, "on_status", payload, now=now)
+        told += 1
     return told
+
+
+def _pulls(message: Message, step: Step) -> tuple[Saying, ...]:
+    """Return the requests for pages of meters that are missing."""
+    if not isinstance(message.payload, ContractMessage):
+        return ()
+    contract = step.state.contract
+    asked = KnownContractMessage(contract=without_performance(contract)) if contract.id else None
+    return tuple(
+        Saying(asked, "status", tags=tags_for(cursor))
+        for cursor in wanted_cursor(contract, message.contract.performance or ())
+        if asked is not None
+    )

@@ -80,6 +80,7 @@ class Author:
         transaction_id: str,
         now: datetime,
         is_trial: bool | None = None,
+        tags: list[dict[str, Any]] | None = None,
     ) -> Outgoing:
         """Return a request of ours; ``catalog/publish`` included.
 
@@ -90,6 +91,7 @@ class Author:
             transaction_id: The business transaction.
             now: Wall time.
             is_trial: ``try``: ask what would happen.
+            tags: What the context says beside its profile.
         """
         me, other = (self.local.subscriber_id, self.local.url), (peer.subscriber_id, peer.url)
         if action == "catalog/publish":
@@ -101,6 +103,8 @@ class Author:
         more = {"ttl": isodate.duration_isoformat(self._ttl), **parties}
         if is_trial is not None:
             more["is_trial"] = is_trial
+        if tags is not None:
+            more["tags"] = tags
         context = self._context(
             action,
             payload,

@@ -206,7 +206,7 @@ def _contracts(contracts: list[dict[str, Any]]) -> Table:
     for one in contracts:
         table.add_row(
             one["transaction_id"],
-            "sell" if one["side"] == "bpp" else "buy",
+            "sell" if one["role"] == "seller" else "buy",
             one["peer"],
             one["stage"],
             f"{one['energy_kwh']:g}",

@@ -105,6 +105,14 @@ class Slack:
         series = self._sites[site].intensity_gco2_per_kwh
         return float(series[index]) if 0 <= index < series.size else None
 
+    def cost_gbp(self, block: Block, start: HalfHour) -> float:
+        """Return what the energy of a block costs from ``start`` on, carbon at its price."""
+        outlook, span = self._sites[block.site], self._span(block, start)
+        per_mwh = outlook.price_gbp_per_mwh[span] + units.carbon_price_gbp_per_mwh(
+            outlook.intensity_gco2_per_kwh[span], self._problem.carbon_price_gbp_per_tco2
+        )
+        return units.cost_gbp(block.half_hour_kwh, float(per_mwh.sum()))
+
     def require_room(self, moves: Mapping[Block, HalfHour]) -> None:
         """Refuse moves that cannot be made together.
 

@@ -9,7 +9,7 @@ from fastapi.security import HTTPBearer
 
 from gridflex.adapters.beckn_log import BecknLog
 from gridflex.agents.ports import Ports
-from gridflex.agents.trading import LaterHouse
+from gridflex.agents.trading_ports import LaterHouse
 from gridflex.serve.agents_api import create_agents_router
 from gridflex.serve.auth import Authentication, token_to_ask_for
 from gridflex.serve.gateway import create_gateway

@@ -17,7 +17,7 @@ from ray.serve import Application
 from gridflex.agents.actors import deploy_agents, ensure_agents
 from gridflex.agents.ports import build_ports
 from gridflex.agents.roles import ON_HEAD
-from gridflex.agents.trading import build_receiver
+from gridflex.agents.trading_ports import build_receiver
 from gridflex.serve.api import create_api
 from gridflex.serve.beckn_api import create_beckn_api, create_closed_api
 from gridflex.settings import dump_settings, load_settings, parse_settings

@@ -10,7 +10,13 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 
-from gridflex.adapters.beckn_log import BecknLog, LoggedMessage, due_to_us_gbp, energy_kwh
+from gridflex.adapters.beckn_log import (
+    BecknLog,
+    LoggedMessage,
+    due_to_us_gbp,
+    energy_kwh,
+    is_seller,
+)
 from gridflex.beckn.offers import resource_id
 from gridflex.beckn.selling import Standing
 from gridflex.beckn.states import ContractState
@@ -20,7 +26,7 @@ Limit = Annotated[int, Query(ge=1, le=500)]
 
 
 class Offering(Protocol):
-    """Who knows what there is to sell; see `gridflex.agents.trading.PlanHouse`."""
+    """Who knows what there is to sell; see `gridflex.agents.trading_house.PlanHouse`."""
 
     async def standing(self) -> Standing:
         """Return what there is to sell now."""
@@ -100,6 +106,7 @@ def _contract(state: ContractState) -> dict[str, Any]:
         "transaction_id": state.transaction_id,
         "contract_id": state.contract_id,
         "side": state.side.value,
+        "role": "seller" if is_seller(state) else "buyer",
         "peer": state.peer_id,
         "stage": state.stage.value,
         "is_final": state.stage.is_final,

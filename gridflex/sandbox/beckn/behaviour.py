@@ -11,6 +11,7 @@ from typing import Any, Final
 from gridflex.beckn.delivery import Answered, Transport
 from gridflex.beckn.errors import BecknError, Code
 from gridflex.beckn.messages import Message, read_object
+from gridflex.beckn.needs import NEED_TYPE, PRICE
 from gridflex.beckn.participant import Reaction, Saying, Trader
 from gridflex.beckn.payloads import ContractMessage
 from gridflex.beckn.signing import SignatureHeader, SigningKey, instant
@@ -125,3 +126,15 @@ def _reprice(commitment: dict[str, Any], factor: Decimal) -> None:
     terms = commitment["offer"].get("offerAttributes")
     if terms and "pricePerKwh" in terms:
         terms["pricePerKwh"] = round(terms["pricePerKwh"] * float(factor), 4)
+    for resource in commitment["resources"]:
+        _pay_less(resource.get("resourceAttributes") or {})
+
+
+def _pay_less(attributes: dict[str, Any]) -> None:
+    """Lower the price of a need: who publishes one is the buyer."""
+    if attributes.get("@type") != NEED_TYPE:
+        return
+    for interval in attributes["intervals"]:
+        for payload in interval["payloads"]:
+            if payload["type"] == PRICE:
+                payload["values"] = [round(payload["values"][0] / float(MARKUP), 4)]

@@ -5,7 +5,7 @@ From 02:00 to 06:00 UTC energy is cheap and clean, at other times dear and dirty
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, time, timedelta
 from decimal import Decimal
 from typing import Final
@@ -14,7 +14,9 @@ import numpy as np
 
 from gridflex.beckn.buying import Expected, Outlook
 from gridflex.beckn.keeping import Store
+from gridflex.beckn.needs import OFFERED, Bid, Need
 from gridflex.beckn.offers import Terms
+from gridflex.beckn.procuring import Metered, need_item, need_table
 from gridflex.beckn.selling import Standing
 from gridflex.fleet import Site
 from gridflex.halfhour import HalfHour
@@ -32,6 +34,9 @@ HORIZON: Final = 96
 RUN_HALF_HOURS: Final = 8
 POWER_KW: Final = 37.5
 GPUS: Final = 4
+NEED_KW: Final = 100.0
+NEED_PRICE_GBP_PER_KWH: Final = 0.6
+NEED_PENALTY_GBP_PER_KWH: Final = 0.2
 
 
 def simulated(half_hour: HalfHour) -> Expected:
@@ -54,6 +59,73 @@ class SimulatedMarket:
         """See `gridflex.beckn.buying.Market.outlook`."""
         start = HalfHour.containing(self._now()) + 1
         return {one: simulated(one) for one in start.span(HORIZON)}
+
+
+class SimulatedFeeder:
+    """`gridflex.beckn.procuring.Feeder` that wants less load in the same hours of every day.
+
+    Its meters are simulated: what was offered is the baseline, and all of it is delivered.
+
+    Args:
+        subscriber_id: The buyer's.
+        now: GridFlex time.
+        wall: Wall time.
+        wanted: Hours of the day, UTC, in which less load is wanted.
+        price_gbp_per_kwh: What a kWh less earns.
+    """
+
+    methodology = "simulated"
+
+    def __init__(
+        self,
+        subscriber_id: str,
+        *,
+        now: Callable[[], datetime],
+        wall: Callable[[], datetime],
+        wanted: Sequence[int],
+        price_gbp_per_kwh: float = NEED_PRICE_GBP_PER_KWH,
+    ) -> None:
+        self._id = subscriber_id
+        self._now = now
+        self._wall = wall
+        self._wanted = sorted(wanted)
+        self._price = price_gbp_per_kwh
+
+    async def now(self) -> HalfHour:
+        """See `Feeder.now`."""
+        return HalfHour.containing(self._now())
+
+    async def needs(self) -> Sequence[Need]:
+        """See `Feeder.needs`; that of the next such hours."""
+        if not self._wanted:
+            return []
+        start = _next(HalfHour.containing(self._now()), time(self._wanted[0]))
+        grid = start.span(2 * (self._wanted[-1] + 1 - self._wanted[0]))
+        requested = [NEED_KW if one.start.hour in self._wanted else 0.0 for one in grid]
+        return [
+            need_item(
+                resource_id=f"need-{start.start:%Y%m%dT%H%M}",
+                buyer=self._id,
+                name=f"Simulated feeder: {NEED_KW:g} kW less from {start}",
+                table=need_table(
+                    start,
+                    requested_kw=requested,
+                    price_gbp_per_kwh=self._price,
+                    penalty_gbp_per_kwh=NEED_PENALTY_GBP_PER_KWH,
+                ),
+                until=self._wall() + timedelta(hours=1),
+                methodology={"bestOf": 5, "outOf": 10},
+            )
+        ]
+
+    async def metered(self, bid: Bid) -> Metered:
+        """See `Feeder.metered`."""
+        share = 1 / len(bid.meters)
+        span = list(bid.table.start.span(bid.table.half_hours))
+        return {
+            meter: {one: (bid.table.at(OFFERED, one) * share, 0.0) for one in span}
+            for meter in bid.meters
+        }
 
 
 class SimulatedHouse:

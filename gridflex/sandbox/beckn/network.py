@@ -13,9 +13,10 @@ from typing import Final, Self
 import httpx
 import stamina
 
+from gridflex.beckn.meters import METERS_PER_PAGE
 from gridflex.errors import SourceError
 from gridflex.sandbox.beckn.behaviour import Behaviour
-from gridflex.sandbox.beckn.parts import NAMES, NETWORK, Part, PartSettings
+from gridflex.sandbox.beckn.parts import NAMES, NETWORK, WANTED_HOURS, Part, PartSettings
 from gridflex.settings import ClockSettings
 
 STOP_WITHIN_S: Final = 5.0
@@ -33,6 +34,8 @@ class SandboxNetwork:
         ttl_s: How long their requests count.
         every_s: Wall time between two discoveries or catalogues.
         premium_gbp_per_kwh: What the aggregator asks and the utility pays at most.
+        wanted_hours: Hours of the day, UTC, in which the utility wants less load.
+        meters_per_page: Meters in one message about what was delivered.
     """
 
     def __init__(
@@ -46,6 +49,8 @@ class SandboxNetwork:
         ttl_s: float = 300.0,
         every_s: float = 5.0,
         premium_gbp_per_kwh: str = "0.15",
+        wanted_hours: tuple[int, ...] = WANTED_HOURS,
+        meters_per_page: int = METERS_PER_PAGE,
     ) -> None:
         self._listeners = {
             part: _listen(host, port + number if port else 0) for number, part in enumerate(Part)
@@ -65,6 +70,8 @@ class SandboxNetwork:
                 ttl_s=ttl_s,
                 every_s=every_s,
                 premium_gbp_per_kwh=premium_gbp_per_kwh,
+                wanted_hours=wanted_hours,
+                meters_per_page=meters_per_page,
             )
             for part in Part
             if part in chosen

@@ -18,16 +18,19 @@ from pydantic import BaseModel
 from gridflex.adapters.clock import Clock
 from gridflex.beckn.buying import Buyer, BuyingPolicy, discovery
 from gridflex.beckn.discovering import CatalogService
+from gridflex.beckn.entities import Catalog
 from gridflex.beckn.memory import MemoryStore
+from gridflex.beckn.meters import METERS_PER_PAGE
 from gridflex.beckn.offers import catalog_of
 from gridflex.beckn.participant import Trader, screen_contract
 from gridflex.beckn.payloads import PublishDirective, PublishMessage
+from gridflex.beckn.procuring import Procurer, catalog_of_needs
 from gridflex.beckn.receiving import Screen
 from gridflex.beckn.selling import Seller
 from gridflex.beckn.trading import Desk, report_all
 from gridflex.beckn.writing import Peer
 from gridflex.sandbox.beckn.behaviour import Behaviour
-from gridflex.sandbox.beckn.house import SimulatedHouse, SimulatedMarket
+from gridflex.sandbox.beckn.house import SimulatedFeeder, SimulatedHouse, SimulatedMarket
 from gridflex.sandbox.beckn.node import Extra, Node, Place, create_node_app
 from gridflex.sandbox.beckn.registry import create_registry
 from gridflex.settings import ClockSettings
@@ -49,6 +52,7 @@ NAMES: Final = {
     Part.UTILITY: "utility.sandbox.example",
     Part.AGGREGATOR: "aggregator.sandbox.example",
 }
+WANTED_HOURS: Final = (17, 18)
 KINDS: Final = {Part.SERVICE: "CDS", Part.UTILITY: "BAP", Part.AGGREGATOR: "BPP"}
 
 
@@ -64,6 +68,8 @@ class PartSettings(BaseModel, extra="forbid"):
         ttl_s: How long its requests count.
         every_s: Wall time between two discoveries or catalogues.
         premium_gbp_per_kwh: What the aggregator asks and the utility pays at most.
+        wanted_hours: Hours of the day, UTC, in which the utility wants less load.
+        meters_per_page: Meters in one message about what was delivered.
     """
 
     part: Part
@@ -74,6 +80,8 @@ class PartSettings(BaseModel, extra="forbid"):
     ttl_s: float = 300.0
     every_s: float = 5.0
     premium_gbp_per_kwh: str = "0.15"
+    wanted_hours: tuple[int, ...] = WANTED_HOURS
+    meters_per_page: int = METERS_PER_PAGE
 
     @property
     def registry_url(self) -> str:
@@ -121,8 +129,12 @@ def _node(settings: PartSettings, clock: Clock) -> Node:
         service = CatalogService()
         trader, screen = _always(service), service.screen
     elif part is Part.UTILITY:
-        trader = _buyer(settings, clock)
-        extra = _every(settings.every_s, _discover(settings))
+        feeder = SimulatedFeeder(
+            NAMES[part], now=clock.now, wall=clock.wall_now, wanted=settings.wanted_hours
+        )
+        desks: list[Desk] = []
+        trader = _buyer(settings, clock, feeder, desks)
+        extra = _every(settings.every_s, _publish_needs_and_discover(settings, feeder, desks))
     else:
         sellers: list[tuple[Seller, SimulatedHouse]] = []
         trader = _seller(settings, clock, sellers)
@@ -145,12 +157,20 @@ def _always(service: CatalogService) -> Callable[[MemoryStore], Trader]:
     return build
 
 
-def _buyer(settings: PartSettings, clock: Clock) -> Callable[[MemoryStore], Trader]:
-    policy = BuyingPolicy(most_premium_gbp_per_kwh=_decimal(settings))
+def _buyer(
+    settings: PartSettings, clock: Clock, feeder: SimulatedFeeder, desks: list[Desk]
+) -> Callable[[MemoryStore], Trader]:
+    name, policy = NAMES[Part.UTILITY], BuyingPolicy(most_premium_gbp_per_kwh=_decimal(settings))
 
     def build(store: MemoryStore) -> Trader:
         market = SimulatedMarket(clock.now)
-        return Desk(buyer=Buyer(NAMES[Part.UTILITY], market=market, store=store, policy=policy))
+        desk = Desk(
+            buyer=Buyer(name, market=market, store=store, policy=policy),
+            procurer=Procurer(name, feeder=feeder, store=store),
+            meters_per_page=settings.meters_per_page,
+        )
+        desks.append(desk)
+        return desk
 
     return build
 
@@ -178,8 +198,18 @@ def _seller(
     return build
 
 
-def _discover(settings: PartSettings) -> Extra:
+def _publish_needs_and_discover(
+    settings: PartSettings, feeder: SimulatedFeeder, desks: list[Desk]
+) -> Extra:
     async def discover(node: Node, now: datetime) -> None:
+        size = settings.meters_per_page
+        await report_all(node.participant, desks[0], node.store, now=now, meters_per_page=size)
+        if needs := await feeder.needs():
+            name = NAMES[Part.UTILITY]
+            catalog = catalog_of_needs(
+                needs, catalog_id="simulated-needs", provider=name, name="Simulated utility"
+            )
+            await _publish(node, catalog, settings, now=now)
         await node.participant.start("discover", discovery(), peer=settings.service, now=now)
 
     return discover
@@ -199,13 +229,17 @@ def _publish_and_report(
             now=now,
             until=now + timedelta(days=1),
         )
-        directive = PublishDirective(
-            catalog_id=catalog.id, catalog_type="REGULAR", update_mode="FULL", visible_to=[NETWORK]
-        )
-        payload = PublishMessage(catalogs=[catalog], publish_directives=[directive])
-        await node.participant.start("catalog/publish", payload, peer=settings.service, now=now)
+        await _publish(node, catalog, settings, now=now)
 
     return publish
+
+
+async def _publish(node: Node, catalog: Catalog, settings: PartSettings, *, now: datetime) -> None:
+    directive = PublishDirective(
+        catalog_id=catalog.id, catalog_type="REGULAR", update_mode="FULL", visible_to=[NETWORK]
+    )
+    payload = PublishMessage(catalogs=[catalog], publish_directives=[directive])
+    await node.participant.start("catalog/publish", payload, peer=settings.service, now=now)
 
 
 def _every(seconds: float, action: Extra) -> Extra:

@@ -10,6 +10,7 @@ import pytest
 from gridflex.beckn.acknowledging import Reply, ack, ack_without_callback, nack
 from gridflex.beckn.buying import discovery
 from gridflex.beckn.context import DIRECTION
+from gridflex.beckn.discovering import CatalogService
 from gridflex.beckn.errors import BecknError
 from gridflex.beckn.memory import MemoryStore
 from gridflex.beckn.payloads import (
@@ -25,12 +26,13 @@ from gridflex.beckn.payloads import (
 from gridflex.beckn.states import ContractState
 from gridflex.beckn.writing import Peer
 from tests.conformance.beckn.official import JULY, LTS, answer_faults, faults
-from tests.unit.beckn.house import SIX_AM, Trade
-from tests.unit.beckn.network import SELLER
-from tests.unit.beckn.wire import BAP, BPP
+from tests.unit.beckn.feeder import NeedTrade
+from tests.unit.beckn.house import SIX_AM, TWO_AM, Trade
+from tests.unit.beckn.network import SELLER, place
+from tests.unit.beckn.wire import BAP, BPP, SERVICE, SERVICE_KEY
 
 MESSAGE = "54fb3f15-48aa-4408-bca4-52486b767679"
-SERVICE = Peer("ds.example.com", "https://ds.example.com/beckn", is_service=True)
+DISCOVERY = Peer(SERVICE.subscriber_id, SERVICE.url, is_service=True)
 
 
 async def ask_everything(trade: Trade, state: ContractState) -> None:
@@ -56,8 +58,10 @@ async def ask_everything(trade: Trade, state: ContractState) -> None:
 
 
 async def everything_said() -> list[tuple[str, dict[str, Any]]]:
-    """Return every message of a whole trade, of a refused and of a cancelled one."""
+    """Return every message of a whole trade, of a refused, of a cancelled and of a need's."""
     trade = Trade(jobs=("train-1", "train-2"))
+    service = CatalogService()
+    trade.net.places[SERVICE.url] = place(SERVICE, SERVICE_KEY, service, screen=service.screen)
     await trade.discover()
     bought, _ = await trade.contracts()
     await ask_everything(trade, bought[0])
@@ -69,11 +73,11 @@ async def everything_said() -> list[tuple[str, dict[str, Any]]]:
         now=trade.net.now,
         transaction_id=bought[1].transaction_id,
     )
-    await buyer.start("discover", discovery(), peer=SERVICE, now=trade.net.now)
+    await buyer.start("discover", discovery(), peer=DISCOVERY, now=trade.net.now)
     catalogs = (await trade.catalogs()).catalogs
     seller = trade.net.places[BPP.url].participant
     publish = PublishMessage.model_validate({"catalogs": [one.to_wire() for one in catalogs]})
-    await seller.start("catalog/publish", publish, peer=SERVICE, now=trade.net.now)
+    await seller.start("catalog/publish", publish, peer=DISCOVERY, now=trade.net.now)
     await trade.net.run(until=trade.net.now + timedelta(seconds=20))
     refused = Trade()
     await refused.discover()
@@ -83,11 +87,24 @@ async def everything_said() -> list[tuple[str, dict[str, Any]]]:
     )
     await refused.net.run(until=refused.net.now + timedelta(seconds=20))
     await trade.go_to(SIX_AM + 2)
+    wanted = NeedTrade(jobs=("a", "b", "c"), gpus=12, meters_per_page=2)
+    await wanted.discover()
+    needs = PublishMessage.model_validate({"catalogs": [wanted.catalog().to_wire()]})
+    utility = wanted.net.places[BPP.url].participant
+    await utility.start("catalog/publish", needs, peer=DISCOVERY, now=wanted.net.now)
+    (asked,), _ = await wanted.contracts()
+    site = wanted.net.places[BAP.url].participant
+    status = KnownContractMessage(contract=asked.contract)
+    for half_hour in (TWO_AM - 2, TWO_AM):
+        await site.start(
+            "status", status, peer=SELLER, now=wanted.net.now, transaction_id=asked.transaction_id
+        )
+        await wanted.go_to(half_hour)
     said = []
-    for net in (trade.net, refused.net):
-        for place in net.places.values():
-            assert isinstance(place.store, MemoryStore)
-            said += [one.message for one in place.store.sent]
+    for net in (trade.net, refused.net, wanted.net):
+        for one in net.places.values():
+            assert isinstance(one.store, MemoryStore)
+            said += [sent.message for sent in one.store.sent]
     return [(one.action, json.loads(one.raw)) for one in said]
 
 
@@ -102,7 +119,7 @@ async def test_every_message_of_a_trade_is_valid(document: str) -> None:
     }
     assert not wrong
     counts = Counter(action for action, _ in said)
-    assert set(DIRECTION) - set(counts) == {"on_discover", "catalog/on_publish"}
+    assert set(DIRECTION) == set(counts)
     assert counts["on_status"] > 10
 
 

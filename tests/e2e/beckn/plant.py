@@ -25,7 +25,7 @@ from gridflex.adapters.ray_gpus import Gpus
 from gridflex.adapters.ray_jobs import RayJob, RayJobs
 from gridflex.agents.orchestrator import Orchestrator
 from gridflex.agents.ports import Ports, build_ports
-from gridflex.agents.trading import build_planner, build_receiver, build_trading
+from gridflex.agents.trading_ports import build_planner, build_receiver, build_trading
 from gridflex.agents.workload import Workload
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import Flexibility, JobId, Tier

@@ -23,7 +23,7 @@ from gridflex.beckn.participant import (
 )
 from gridflex.beckn.payloads import ContractMessage
 from gridflex.beckn.phrasing import in_state
-from gridflex.beckn.receiving import Receiver
+from gridflex.beckn.receiving import Receiver, Screen
 from gridflex.beckn.signing import SigningKey
 from gridflex.beckn.states import ContractState, Patience, Side, Step
 from gridflex.beckn.verification import Local
@@ -112,7 +112,8 @@ class Network:
     now: datetime = NOW
 
     async def post(self, url: str, body: bytes, *, authorization: str) -> Answered:
-        base, _, action = url.rpartition("/")
+        base = next((one for one in self.places if url.startswith(f"{one}/")), "")
+        action = url.removeprefix(f"{base}/")
         self.attempts[action] += 1
         what = self.mischief(action, self.attempts[action])
         if what == "lose" or base not in self.places:
@@ -145,7 +146,14 @@ class Network:
         await courier.send(self.now)
 
 
-def place(local: Local, key: SigningKey, trader: Trader, store: Store | None = None) -> Place:
+def place(
+    local: Local,
+    key: SigningKey,
+    trader: Trader,
+    store: Store | None = None,
+    *,
+    screen: Screen = screen_contract,
+) -> Place:
     kept = store or MemoryStore()
     author = Author(local, key=key, network_id=NETWORK, new_id=lambda: str(uuid.uuid4()))
     return Place(
@@ -156,7 +164,7 @@ def place(local: Local, key: SigningKey, trader: Trader, store: Store | None = N
             inbox=kept,
             registry=registry(),
             policy=POLICY,
-            screen=screen_contract,
+            screen=screen,
         ),
         kept,
         trader,

@@ -26,8 +26,10 @@ def key(subscriber_id: str, fill: int, *, name: str = "k1") -> SigningKey:
 
 BAP = Local("bap.example.com", "https://bap.example.com/beckn")
 BPP = Local("bpp.example.com", "https://bpp.example.com/beckn")
+SERVICE = Local("ds.example.com", "https://ds.example.com/beckn", is_service=True)
 BAP_KEY = key("bap.example.com", 1)
 BPP_KEY = key("bpp.example.com", 2)
+SERVICE_KEY = key("ds.example.com", 3)
 
 
 def subscriber(signing: SigningKey, local: Local, kind: str, **more: Any) -> Subscriber:  # noqa: ANN401 - passed on
@@ -41,7 +43,13 @@ def subscriber(signing: SigningKey, local: Local, kind: str, **more: Any) -> Sub
 
 
 def registry() -> StaticRegistry:
-    return StaticRegistry([subscriber(BAP_KEY, BAP, "BAP"), subscriber(BPP_KEY, BPP, "BPP")])
+    return StaticRegistry(
+        [
+            subscriber(BAP_KEY, BAP, "BAP"),
+            subscriber(BPP_KEY, BPP, "BPP"),
+            subscriber(SERVICE_KEY, SERVICE, "CDS"),
+        ]
+    )
 
 
 def context(action: str, /, **changes: object) -> dict[str, Any]:

@@ -1,0 +1,131 @@
+"""The trading desk, and what it receives by, over real adapters."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from gridflex.adapters.beckn_http import BecknClient, registry_of
+from gridflex.adapters.beckn_keys import BecknKeys
+from gridflex.adapters.beckn_store import BecknStore
+from gridflex.agents.orchestrator import REPORT_LAG, Orchestrator
+from gridflex.agents.ports import Ports
+from gridflex.agents.trading import Trading
+from gridflex.agents.trading_house import GridMarket, PlanHouse, Planner
+from gridflex.beckn.participant import screen_contract
+from gridflex.beckn.receiving import Receiver
+from gridflex.beckn.selling import Standing
+from gridflex.beckn.signing import SigningKey
+from gridflex.beckn.verification import Local, TrustPolicy
+from gridflex.errors import ContractError
+from gridflex.settings import MarketSettings
+from gridflex.signals import NATIONAL
+
+
+def build_house(ports: Ports, *, planner: Planner) -> PlanHouse:
+    """Return what there is to sell, over real adapters."""
+    return PlanHouse(
+        planner=planner,
+        meters=ports.jobs,
+        grid=ports.grid,
+        store=BecknStore(ports.engine),
+        settings=ports.settings.market,
+        now=ports.clock.now,
+        region=ports.settings.sites[0].postcode or NATIONAL,
+    )
+
+
+class LaterHouse:
+    """`PlanHouse` that asks the clusters for their size when it is first needed.
+
+    Args:
+        ports: Stores, clusters, the grid and the clock.
+    """
+
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
+        self._house: PlanHouse | None = None
+
+    async def standing(self) -> Standing:
+        """See `House.standing`."""
+        if self._house is None:
+            self._house = build_house(self._ports, planner=await build_planner(self._ports))
+        return await self._house.standing()
+
+
+async def build_planner(ports: Ports) -> Orchestrator:
+    """Return the orchestrator's view of plans, promises included.
+
+    Raises:
+        SourceError: A site's size is not configured and its cluster does not say.
+    """
+    return Orchestrator(
+        jobs=ports.jobs,
+        plans=ports.plans,
+        grid=ports.grid,
+        clusters=ports.clusters,
+        sites=await ports.sites(),
+        settings=ports.settings.planner,
+        promises=BecknStore(ports.engine),
+        report_lag=REPORT_LAG * ports.clock.speed,
+    )
+
+
+def build_trading(ports: Ports, *, planner: Planner) -> Trading:
+    """Return the desk over real adapters.
+
+    Args:
+        ports: Stores, the grid and the clock.
+        planner: Who knows the plan.
+
+    Raises:
+        ContractError: We do not trade, or have no key.
+    """
+    settings = ports.settings.market
+    store = BecknStore(ports.engine)
+    client = BecknClient(timeout_s=settings.timeout_s)
+    region = ports.settings.sites[0].postcode or NATIONAL
+    return Trading(
+        settings,
+        key=_key(ports),
+        store=store,
+        house=build_house(ports, planner=planner),
+        market=GridMarket(ports.grid, now=ports.clock.now, region=region),
+        transport=client,
+        registry=registry_of(settings, client),
+    )
+
+
+def build_receiver(ports: Ports) -> Receiver:
+    """Return what takes messages in.
+
+    Raises:
+        ContractError: We do not trade, or have no key.
+    """
+    settings = ports.settings.market
+    policy = trust_of(settings)
+    client = BecknClient(timeout_s=settings.timeout_s)
+    return Receiver(
+        Local(str(settings.subscriber_id), settings.url),
+        key=_key(ports),
+        inbox=BecknStore(ports.engine),
+        registry=registry_of(settings, client),
+        policy=policy,
+        screen=screen_contract,
+    )
+
+
+def trust_of(settings: MarketSettings) -> TrustPolicy:
+    """Return whom we believe."""
+    return TrustPolicy(
+        networks=frozenset({settings.network_id}),
+        future_tolerance=timedelta(seconds=settings.clock_tolerance_s),
+        must_bind=settings.must_bind,
+        must_match_url=settings.must_match_url,
+    )
+
+
+def _key(ports: Ports) -> SigningKey:
+    name = ports.settings.market.subscriber_id
+    if name is None:
+        raise ContractError("market.subscriber_id is not set: nothing is traded")
+    return BecknKeys(ports.settings.market_key_path, subscriber_id=name).current()
