@@ -190,6 +190,9 @@ class MarketSettings(BaseModel, extra="forbid", frozen=True):
         network_id: The network on which we trade.
         registry_url: DeDi registry, before ``/lookup``.
         registry_name: Name of its list of participants.
+        registration_url: Where the registry takes a record in; None is ``/records`` below
+            ``registry_url``, as in the sandbox.
+        registration_token: Bearer token for that.
         service_id: Subscriber id of the discovery and cataloguing service.
         service_url: Its address; None publishes and discovers nothing.
         egress_url: Where every message is posted instead of to its addressee, such as the caller
@@ -224,6 +227,8 @@ class MarketSettings(BaseModel, extra="forbid", frozen=True):
     network_id: str = "gridflex.example/sandbox"
     registry_url: str = "https://fabric.nfh.global/registry/dedi"
     registry_name: str = "subscribers.beckn.one"
+    registration_url: str | None = None
+    registration_token: SecretStr | None = None
     service_id: str = "fabric.nfh.global"
     service_url: str | None = None
     egress_url: str | None = None
@@ -408,6 +413,9 @@ def _reveal(values: dict[str, Any], settings: Settings) -> None:
         values["database_url"] = settings.database_url.get_secret_value()
     if settings.http.token:
         values["http"]["token"] = settings.http.token.get_secret_value()
+    if settings.market.registration_token:
+        token = settings.market.registration_token.get_secret_value()
+        values["market"]["registration_token"] = token
     for shown, site in zip(values["sites"], settings.sites, strict=True):
         if site.ray_token:
             shown["ray_token"] = site.ray_token.get_secret_value()

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -85,6 +86,26 @@ class BecknClient:
             SourceError: There was no answer.
         """
         status, content, _ = await self._ask("GET", url)
+        return status, content
+
+    async def put(
+        self, url: str, values: Mapping[str, object], *, token: str | None = None
+    ) -> tuple[int, bytes]:
+        """Return status and body of one PUT of a JSON object.
+
+        Args:
+            url: Where.
+            values: What.
+            token: Bearer token, if one is needed.
+
+        Raises:
+            SourceError: There was no answer.
+        """
+        headers = {"Content-Type": "application/json"}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        body = json.dumps(values).encode()
+        status, content, _ = await self._ask("PUT", url, body=body, headers=headers)
         return status, content
 
     async def _ask(

@@ -15,7 +15,7 @@ from sqlalchemy import RowMapping, TextClause, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from gridflex.adapters.database import source_errors
+from gridflex.adapters.database import single_statements, source_errors
 from gridflex.beckn.acknowledging import Reply
 from gridflex.beckn.context import Context
 from gridflex.beckn.keeping import (
@@ -129,6 +129,7 @@ class BecknStore:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self._single = single_statements(engine)
 
     async def background(self, context: Context, *, sender: str) -> Background:
         """See `gridflex.beckn.receiving.Inbox.background`."""
@@ -163,7 +164,7 @@ class BecknStore:
             "reply_body": incoming.reply.body,
             "reply_signature": incoming.reply.headers.get("Signature"),
         }
-        async with source_errors("keeping a message"), self._engine.begin() as connection:
+        async with source_errors("keeping a message"), self._single.connect() as connection:
             return (await connection.execute(_KEEP, values)).first() is not None
 
     async def arrived(self, *, limit: int) -> Sequence[Arrived]:
@@ -245,7 +246,7 @@ class BecknStore:
     async def _rows(
         self, statement: TextClause, values: Mapping[str, Any], what: str
     ) -> Sequence[RowMapping]:
-        async with source_errors(what), self._engine.connect() as connection:
+        async with source_errors(what), self._single.connect() as connection:
             return (await connection.execute(statement, values)).mappings().all()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +12,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from gridflex.adapters.beckn_http import BecknClient
 from gridflex.adapters.beckn_keys import BecknKeys
+from gridflex.adapters.beckn_registration import (
+    Registration,
+    register,
+    registration_of,
+    require_known,
+)
 from gridflex.adapters.clock import Clock
 from gridflex.beckn.registry import format_record
 from gridflex.client import Client
@@ -31,6 +39,9 @@ Config = Annotated[
     Path | None, typer.Option("--config", help="YAML file; else GRIDFLEX_CONFIG or gridflex.yaml.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+KeyName = Annotated[
+    str | None, typer.Argument(help="Unique key id; by default the key that signs.")
+]
 Url = Annotated[str | None, typer.Option("--url", help="Where GridFlex answers.")]
 Limit = Annotated[int, typer.Option(min=1, max=500, help="At most so many, the newest first.")]
 
@@ -127,6 +138,27 @@ def keys_use(
     out.print(f"{name} signs after the next start", highlight=False)
 
 
+@keys_app.command("register")
+def keys_register(name: KeyName = None, *, config: Config = None, as_json: AsJson = False) -> None:
+    """Put a key into the registry, then look it up as a peer does."""
+    settings = load_settings(config)
+    registration = _registration(settings, name)
+
+    async def put() -> None:
+        async with BecknClient(timeout_s=settings.market.timeout_s) as client:
+            await register(registration, settings.market, client=client)
+
+    asyncio.run(put())
+    _check(settings, registration, as_json=as_json)
+
+
+@keys_app.command("check")
+def keys_check(name: KeyName = None, *, config: Config = None, as_json: AsJson = False) -> None:
+    """Look a key up in the registry as a peer does, and say what is wrong."""
+    settings = load_settings(config)
+    _check(settings, _registration(settings, name), as_json=as_json)
+
+
 @keys_app.command("list")
 def keys_list(*, config: Config = None, as_json: AsJson = False) -> None:
     """Show our keys without their secrets."""
@@ -192,6 +224,29 @@ def sandbox_beckn(
             for name, value in network.environment().items():
                 out.print(f"{name}={value}", highlight=False, soft_wrap=True)
         network.wait()
+
+
+def _registration(settings: Settings, name: str | None) -> Registration:
+    keys = _keys(settings)
+    wanted = name or keys.current().key_id.unique_key_id
+    for entry in keys.all():
+        if entry.key_id.unique_key_id == wanted:
+            return registration_of(settings.market, entry.key_id, entry.public_base64)
+    raise ContractError(f"there is no key {wanted!r} in {settings.market_key_path}")
+
+
+def _check(settings: Settings, registration: Registration, *, as_json: bool) -> None:
+    async def look_up() -> None:
+        async with BecknClient(timeout_s=settings.market.timeout_s) as client:
+            now = Clock(settings.clock).wall_now()
+            await require_known(registration, settings.market, client=client, now=now)
+
+    asyncio.run(look_up())
+    if as_json:
+        out.print_json(json.dumps(registration.to_wire()))
+        return
+    where = settings.market.registry_url
+    out.print(f"{registration.key_id} is registered at {where}", highlight=False, soft_wrap=True)
 
 
 def _keys(settings: Settings) -> BecknKeys:

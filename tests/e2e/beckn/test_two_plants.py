@@ -17,15 +17,18 @@ import httpx
 import psycopg
 import pytest
 
+from gridflex.adapters.beckn_http import BecknClient
 from gridflex.adapters.beckn_keys import BecknKeys
-from gridflex.adapters.beckn_log import BecknLog
+from gridflex.adapters.beckn_log import BecknLog, due_to_us_gbp
+from gridflex.adapters.beckn_registration import register, registration_of, require_known
 from gridflex.adapters.database import connect
+from gridflex.beckn import curtailing
 from gridflex.beckn.buying import settlement_fault
 from gridflex.beckn.reporting import due_gbp
-from gridflex.beckn.states import ContractState, Stage
+from gridflex.beckn.states import ContractState, Side, Stage
 from gridflex.sandbox.beckn.behaviour import Behaviour
 from gridflex.sandbox.beckn.network import SandboxNetwork
-from gridflex.sandbox.beckn.parts import NETWORK, Part
+from gridflex.sandbox.beckn.parts import Part
 from gridflex.settings import ClockSettings, Settings
 from tests.e2e.beckn.plant import arguments
 
@@ -37,6 +40,7 @@ PAUSE = timedelta(seconds=20)
 
 EVENING = datetime(2026, 7, 1, 20, 35, tzinfo=UTC)
 AFTERNOON = EVENING - timedelta(hours=5)
+SLOW = ClockSettings(origin=AFTERNOON, origin_wall=datetime.now(UTC), speed=1)
 SELLER_PRICES = {-1: 100.0, **dict.fromkeys((21, 22, 23, 0), 20.0)}
 BUYER_PRICES = {-1: 140.0, **dict.fromkeys((2, 3, 4, 5), 80.0)}
 FLAT = {-1: 250.0}
@@ -137,12 +141,14 @@ class Plants:
         self._started.append(Plant(settings, process, url))
         return self._started[-1]
 
-    def go(self, *, at: datetime = EVENING, speed: float = SPEED) -> None:
+    def go(self, *, clock: ClockSettings | None = None) -> None:
         """Wait until all can plan, and let the clock run for all of them."""
         for plant in self._started:
             assert plant.process.stdout is not None
             assert plant.process.stdout.readline() == b"ready\n"
-        clock = ClockSettings(origin=at, origin_wall=datetime.now(UTC) + PAUSE, speed=speed)
+        if clock is None:
+            begins = datetime.now(UTC) + PAUSE
+            clock = ClockSettings(origin=EVENING, origin_wall=begins, speed=SPEED)
         for plant in self._started:
             assert plant.process.stdin is not None
             plant.process.stdin.write(clock.model_dump_json().encode() + b"\n")
@@ -166,16 +172,15 @@ class Plants:
     def _register(self, settings: Settings) -> None:
         name = str(settings.market.subscriber_id)
         key = BecknKeys(settings.market_key_path, subscriber_id=name).new("k1")
-        record = {
-            "subscriber_id": name,
-            "unique_key_id": "k1",
-            "url": settings.market.url,
-            "type": "BPP",
-            "signing_public_key": key.public_base64,
-            "networks": [NETWORK],
-        }
-        url = f"{settings.market.registry_url}/records"
-        httpx.put(url, json=record).raise_for_status()
+        ours = registration_of(settings.market, key.key_id, key.public_base64)
+
+        async def put() -> None:
+            async with BecknClient() as client:
+                await register(ours, settings.market, client=client)
+                now = datetime.now(UTC)
+                await require_known(ours, settings.market, client=client, now=now)
+
+        asyncio.run(put())
 
 
 @pytest.fixture
@@ -231,7 +236,7 @@ def test_no_misbehaviour_of_a_buyer_sells_twice_or_leaves_anything_open(
         parts=frozenset({Part.UTILITY}),
         ttl_s=3,
         every_s=1,
-        clock=ClockSettings(origin=AFTERNOON, origin_wall=datetime.now(UTC), speed=1),
+        clock=SLOW,
     ) as net:
         utility = f"{net.base_urls[Part.UTILITY]}/_sandbox"
 
@@ -250,7 +255,7 @@ def test_no_misbehaviour_of_a_buyer_sells_twice_or_leaves_anything_open(
                 buys=False,
                 publish_s=1,
             )
-            plants.go(at=AFTERNOON, speed=1)
+            plants.go(clock=SLOW)
             for behaviour in (Behaviour.REFUSE, Behaviour.SIGN_WRONGLY, Behaviour.HAGGLE):
                 behave(behaviour)
                 time.sleep(8)
@@ -267,3 +272,85 @@ def test_no_misbehaviour_of_a_buyer_sells_twice_or_leaves_anything_open(
     assert seller.rows("SELECT thing FROM beckn_hold WHERE NOT freed") == [("train-1",)]
     assert [one["transaction_id"] for one in bought if one["stage"] == "active"] == active
     assert {"AUT_SIGNATURE_INVALID", "BIZ_PRICE_MISMATCH"} <= {one["reason_code"] for one in bought}
+
+
+def test_no_misbehaviour_of_a_seller_buys_twice_or_leaves_anything_open(
+    embedded_server: str, tmp_path: Path
+) -> None:
+    with SandboxNetwork(parts=frozenset({Part.AGGREGATOR}), ttl_s=3, every_s=1, clock=SLOW) as net:
+        aggregator = f"{net.base_urls[Part.AGGREGATOR]}/_sandbox"
+
+        def behave(behaviour: Behaviour) -> None:
+            order = {"behaviour": behaviour.value}
+            httpx.put(f"{aggregator}/behaviour", json=order).raise_for_status()
+
+        plants = Plants(embedded_server, net, tmp_path)
+        try:
+            behave(Behaviour.TIME_OUT)
+            buyer = plants.start(
+                "buyer",
+                prices=BUYER_PRICES,
+                intensity=CLEAN,
+                jobs=[],
+                sells=False,
+                discover_s=1,
+                ttl_s=3,
+            )
+            plants.go(clock=SLOW)
+            buyer.wait(lambda found: any(one.stage is Stage.EXPIRED for one in found))
+            for behaviour in (Behaviour.REFUSE, Behaviour.SIGN_WRONGLY, Behaviour.HAGGLE):
+                behave(behaviour)
+                time.sleep(8)
+            behave(Behaviour.TWICE)
+            buyer.wait(lambda found: sum(one.stage is Stage.ACTIVE for one in found) >= 3)
+            buyer.wait(lambda found: all(not one.stage.is_draft for one in found))
+            found = buyer.contracts()
+            state = httpx.get(aggregator).json()
+        finally:
+            plants.stop()
+
+    active = [one for one in found if one.stage is Stage.ACTIVE]
+    bought = [one.contract.commitments[0].resources[0].id for one in active]
+    assert len(bought) == len(set(bought)) == 3
+    assert sorted(state["holds"]) == ["simulated-1", "simulated-2", "simulated-3"]
+    sold = {one["transaction_id"] for one in state["contracts"] if one["stage"] == "active"}
+    assert sold == {one.transaction_id for one in active}
+    stages = {one.stage for one in found}
+    assert {Stage.EXPIRED, Stage.REFUSED, Stage.CANCELLED} <= stages
+    assert "POL_ENGAGEMENT_REFUSED" in {one.reason_code for one in found}
+    assert all(one.reason for one in found if one.stage is not Stage.ACTIVE)
+
+
+def test_a_utility_that_wants_less_load_gets_it_and_pays(
+    embedded_server: str, tmp_path: Path
+) -> None:
+    begins = datetime.now(UTC) + timedelta(seconds=30)
+    clock = ClockSettings(origin=EVENING, origin_wall=begins, speed=SPEED)
+    with SandboxNetwork(
+        parts=frozenset({Part.UTILITY}), ttl_s=6, every_s=1, clock=clock, wanted_hours=(22, 23)
+    ) as net:
+        plants = Plants(embedded_server, net, tmp_path)
+        try:
+            seller = plants.start(
+                "seller",
+                prices=SELLER_PRICES,
+                intensity=FLAT,
+                jobs=["train-1"],
+                sells=False,
+                buys=False,
+            )
+            plants.go(clock=clock)
+            seller.wait(complete)
+            seller.wait(lambda _: bool(seller.rows("SELECT 1 FROM attempt")))
+            (sold,) = seller.contracts()
+        finally:
+            plants.stop()
+
+    assert sold.side is Side.BAP
+    assert due_to_us_gbp(sold) == Decimal("45.0")  # 37.5 kW less for 2 h at 0.60
+    assert curtailing.settlement_fault(sold.contract) is None
+    planned = seller.rows("SELECT start FROM plan_run ORDER BY plan_id")
+    assert planned[0][0].hour == 21
+    ((started,),) = seller.rows("SELECT started_at FROM attempt")
+    assert started >= datetime(2026, 7, 2, tzinfo=UTC)
+    assert seller.rows("SELECT 1 FROM beckn_hold WHERE NOT freed") == []
