@@ -4,24 +4,54 @@ import copy
 import json
 import random
 import uuid
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from gridflex.beckn.payloads import MODELS
+from gridflex.beckn.signing import KeyId, SigningKey
 from tests.unit.beckn.wire import body, contract
 
 ODD: list[Any] = [
     *(None, True, 0, -1, 1e308, 10**400, "", " ", "x" * 3_000, "\u0000", "\ud7ff", [], {}),
     *([[]] * 3, {"@type": 1}, "2026-13-45T99:99:99Z", "P", "../../etc/passwd", "'; DROP TABLE"),
 ]
+OTHER = Ed25519PrivateKey.from_private_bytes(bytes(32))
 REQUESTS = [one for one in MODELS if not one.startswith(("on_", "catalog"))]
 
 
-def message(choose: random.Random) -> tuple[str, dict[str, Any]]:
-    """Return an action and a good message of it."""
+def message(choose: random.Random, **context: object) -> tuple[str, dict[str, Any]]:
+    """Return an action and a good message of it, with some members of the context replaced."""
     action = choose.choice(REQUESTS)
     payload = {"contract": contract(id="0b8a9d9e-3a7f-4c39-b0c7-0c6f1e0d5a11")}
     message_id = str(uuid.UUID(int=choose.getrandbits(128)))
-    return action, json.loads(body(action, payload, messageId=message_id))
+    return action, json.loads(body(action, payload, messageId=message_id, **context))
+
+
+def missigned(choose: random.Random, raw: bytes, *, key: SigningKey, now: datetime) -> str:
+    """Return a header that is almost good."""
+    good = key.sign(raw, now=now)
+    text = str(good)
+    other = SigningKey(KeyId("nobody.example.com", "k1"), OTHER)
+    return str(
+        choose.choice(
+            [
+                "",
+                text[: choose.randrange(len(text))],
+                text.replace("ed25519", "rsa", 1),
+                key.sign(raw + b" ", now=now),
+                key.sign(raw, now=now - timedelta(hours=1)),
+                key.sign(raw, now=now + timedelta(hours=1)),
+                key.sign(raw, now=now, request_signature=good.signature),
+                key.sign(raw, now=now, lifetime=timedelta(days=30)),
+                replace(good, expires=good.expires + choose.randint(1, 100)),
+                SigningKey(key.key_id, OTHER).sign(raw, now=now),
+                other.sign(raw, now=now),
+            ]
+        )
+    )
 
 
 def broken(choose: random.Random, values: dict[str, Any]) -> bytes:

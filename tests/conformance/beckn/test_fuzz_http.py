@@ -1,8 +1,8 @@
 """Broken messages over HTTP: each is refused in kind, with a code of the protocol, never a 5xx.
 
 Hypothesis chooses what is wrong with a good message; schemathesis writes bodies that the official
-document allows, of which many break the rules beyond it. ``bench/beckn_fuzz.py`` sends tens of
-thousands through Serve.
+document allows, of which many break the rules beyond it. `test_fuzz_serve` sends tens of thousands
+through Serve.
 """
 
 import asyncio
@@ -10,7 +10,6 @@ import json
 import random
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -27,7 +26,7 @@ from gridflex.beckn.participant import screen_contract
 from gridflex.beckn.receiving import Receiver
 from gridflex.serve.beckn_api import create_beckn_api
 from tests.conformance.beckn.official import JULY
-from tests.conformance.beckn.spoiling import broken, message
+from tests.conformance.beckn.spoiling import broken, message, missigned
 from tests.shared import shared_data
 from tests.unit.beckn.wire import (
     BAP_KEY,
@@ -37,7 +36,6 @@ from tests.unit.beckn.wire import (
     POLICY,
     body,
     context,
-    key,
     registry,
 )
 
@@ -49,8 +47,6 @@ FIXED = settings(
     phases=[Phase.generate],
 )
 SHARED_PATHS = ("/select", "/confirm", "/on_status", "/discover", "/catalog/publish", "/support")
-BAD_KEY = key("bap.example.com", 9)
-STRANGER = key("nobody.example.com", 8)
 
 
 class Http:
@@ -130,7 +126,7 @@ def test_a_message_that_is_not_signed_as_it_should_be_is_unauthorised(http: Http
         action, good = message(choose)
         raw = json.dumps(good).encode()
 
-        status, code = http.post(action, raw, _missigned(choose, raw))
+        status, code = http.post(action, raw, missigned(choose, raw, key=BAP_KEY, now=NOW))
 
         assert (status, code[:4]) == (401, "AUT_"), (status, code)
 
@@ -142,28 +138,6 @@ def test_a_message_that_is_not_signed_as_it_should_be_is_unauthorised(http: Http
         "AUT_SIGNATURE_INVALID",
         "AUT_SUBSCRIBER_NOT_FOUND",
     }
-
-
-def _missigned(choose: random.Random, raw: bytes) -> object:
-    """Return a header that is almost good."""
-    good = BAP_KEY.sign(raw, now=NOW)
-    text = str(good)
-    cut = choose.randrange(len(text))
-    return choose.choice(
-        [
-            "",
-            text[:cut],
-            text.replace("ed25519", "rsa", 1),
-            BAP_KEY.sign(raw + b" ", now=NOW),
-            BAP_KEY.sign(raw, now=NOW - timedelta(hours=1)),
-            BAP_KEY.sign(raw, now=NOW + timedelta(hours=1)),
-            BAP_KEY.sign(raw, now=NOW, request_signature=good.signature),
-            BAP_KEY.sign(raw, now=NOW, lifetime=timedelta(days=30)),
-            replace(good, expires=good.expires + choose.randint(1, 100)),
-            BAD_KEY.sign(raw, now=NOW),
-            STRANGER.sign(raw, now=NOW),
-        ]
-    )
 
 
 def test_a_replayed_message_counts_once(http: Http) -> None:

@@ -1,0 +1,169 @@
+"""Tens of thousands of broken messages through HAProxy, Serve and PostgreSQL.
+
+python -m pytest -m long tests/conformance/beckn
+"""
+
+import asyncio
+import base64
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import aiohttp
+import psutil
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from gridflex.beckn.errors import CODES
+from gridflex.beckn.messages import LARGEST_BODY
+from gridflex.beckn.signing import KeyId, SigningKey
+from tests.conformance.beckn.spoiling import broken, message, missigned
+from tests.shared import ROOT
+
+pytestmark = pytest.mark.long
+
+COUNT = 20_000
+CLIENTS = 16
+MOST_GROWTH_MIB = 30.0
+KINDS = ("broken", "missigned", "replayed", "oversized", "good")
+WEIGHTS = (60, 25, 10, 0.2, 5)
+ALLOWED = {
+    "ACK": {200},
+    "AUT": {401, 403},
+    "BIZ": {400, 409},
+    "CTX": {400},
+    "NET": {404},
+    "SCH": {400, 413},
+}
+
+
+@dataclass
+class Server:
+    """The application in processes of its own."""
+
+    url: str
+    key: SigningKey
+    process: subprocess.Popen[str]
+
+    def rss_mib(self) -> float:
+        """Return the memory of the replica."""
+        for one in psutil.Process(self.process.pid).children(recursive=True):
+            if "ServeReplica" in " ".join(one.cmdline()):
+                return one.memory_info().rss / 2**20
+        raise AssertionError("no replica runs")
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    folder = Path(tempfile.mkdtemp(prefix="gf-fuzz-"))
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "bench" / "beckn_serve.py"), str(folder)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdin is not None
+    while not (line := process.stdout.readline()).startswith("{"):
+        assert process.poll() is None, "the server ended"
+    said = json.loads(line)
+    seed = Ed25519PrivateKey.from_private_bytes(base64.b64decode(said["seed"]))
+    yield Server(said["url"], SigningKey(KeyId("buyer.example", "k1"), seed), process)
+    process.stdin.close()
+    process.wait(60)
+    process.stdout.close()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass
+class Fuzz:
+    """What was sent and what came back."""
+
+    server: Server
+    choose: random.Random = field(default_factory=lambda: random.Random(415))  # noqa: S311
+    said: Counter[tuple[str, int, str]] = field(default_factory=Counter)
+    taken: list[tuple[str, bytes, str]] = field(default_factory=list)
+
+    def next(self) -> tuple[str, str, bytes, str]:
+        """Return kind, action, body and header of the next message."""
+        (kind,) = self.choose.choices(KINDS, WEIGHTS)
+        if kind == "replayed":
+            if self.taken:
+                return kind, *self.choose.choice(self.taken)
+            kind = "good"
+        action, good = message(
+            self.choose,
+            networkId="gridflex.example/bench",
+            bapId="buyer.example",
+            bapUri="http://127.0.0.1:9/beckn",
+            bppId="seller.example",
+            bppUri=self.server.url,
+        )
+        now, key = datetime.now(UTC), self.server.key
+        raw = json.dumps(good).encode()
+        match kind:
+            case "missigned":
+                return kind, action, raw, missigned(self.choose, raw, key=key, now=now)
+            case "broken":
+                raw = broken(self.choose, good)
+            case "oversized":
+                raw += b" " * LARGEST_BODY
+            case _:
+                pass
+        return kind, action, raw, str(key.sign(raw, now=now))
+
+    async def run(self, count: int) -> None:
+        """Send so many messages over some connections."""
+        left = iter(range(count))
+
+        async def client(session: aiohttp.ClientSession) -> None:
+            for _ in left:
+                kind, action, raw, header = self.next()
+                await self._post(session, kind, action, raw, header)
+
+        async with aiohttp.ClientSession() as session:
+            await asyncio.gather(*(client(session) for _ in range(CLIENTS)))
+
+    async def _post(
+        self, session: aiohttp.ClientSession, kind: str, action: str, raw: bytes, header: str
+    ) -> None:
+        headers = {"Content-Type": "application/json", "Authorization": header}
+        url = f"{self.server.url}/{action}"
+        async with session.post(url, data=raw, headers=headers) as answer:
+            error = json.loads(await answer.read())["message"].get("error")
+            code = error["code"] if error else "ACK"
+            self.said[kind, answer.status, code] += 1
+        if kind == "good" and code == "ACK":
+            self.taken.append((action, raw, header))
+
+
+def test_every_one_is_refused_in_kind_and_forgotten(server: Server) -> None:
+    fuzz = Fuzz(server)
+    asyncio.run(fuzz.run(COUNT // 4))
+    before_mib = server.rss_mib()
+
+    asyncio.run(fuzz.run(COUNT - COUNT // 4))
+
+    assert sum(fuzz.said.values()) == COUNT
+    assert {code for _, _, code in fuzz.said} <= CODES | {"ACK"}
+    wrong = {one for one in fuzz.said if one[1] not in ALLOWED[one[2][:3]]}
+    assert not wrong
+    kinds = {kind: {code[:3] for one, _, code in fuzz.said if one == kind} for kind in KINDS}
+    assert kinds["missigned"] == {"AUT"}
+    assert kinds["oversized"] == {"SCH"}
+    assert len(fuzz.taken) > COUNT // 1_000
+    assert {code for kind, _, code in fuzz.said if kind == "replayed"} <= {
+        "AUT_REPLAY_DETECTED",
+        "CTX_MESSAGE_ID_DUPLICATE",
+    }
+    assert server.rss_mib() - before_mib < MOST_GROWTH_MIB
