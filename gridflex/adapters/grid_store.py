@@ -32,7 +32,7 @@ _FORECASTS: Final = text("""
         FROM known WHERE known.source IS NOT NULL
     )
     SELECT newest.* FROM known CROSS JOIN LATERAL (
-        SELECT source, origin, region, start, "values", quantiles, issued_at, available_at
+        SELECT source, origin, start, "values", quantiles, issued_at, available_at
         FROM forecast
         WHERE signal = :signal AND region = :region AND source = known.source
             AND available_at <= :now
@@ -98,7 +98,7 @@ class GridStore:
     ) -> Sequence[Series]:
         """Return the newest forecast of each source known at ``now``, newest first."""
         rows = await self._rows(_FORECASTS, signal=signal, region=region, now=now)
-        known = [_forecast(row, signal) for row in rows]
+        known = [forecast_of(row, signal, region) for row in rows]
         return sorted(known, key=lambda series: series.available_at, reverse=True)
 
     async def outturn(
@@ -198,13 +198,14 @@ async def _keep_outturns(connection: AsyncConnection, series: Series) -> None:
         await connection.execute(upsert(ObservationRow).on_conflict_do_nothing(), rows)
 
 
-def _forecast(row: RowMapping, signal: Signal) -> Series:
+def forecast_of(row: RowMapping, signal: Signal, region: str) -> Series:
+    """Return a stored forecast."""
     return Series(
         signal=signal,
         kind=Kind.FORECAST,
         source=row["source"],
         origin=Origin(row["origin"]),
-        region=row["region"],
+        region=region,
         start=HalfHour.containing(row["start"]),
         values=np.asarray(row["values"], dtype=np.float64),
         issued_at=row["issued_at"],

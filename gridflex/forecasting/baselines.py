@@ -36,13 +36,14 @@ def recent_scale(known: Knowledge) -> float:
     return max(float(change[told].mean()), 1e-3) if told.any() else 1.0
 
 
-class _Past:
+class Past:
     """The known outturns of the target, as the naive rules ask for them."""
 
     def __init__(self, known: Knowledge) -> None:
         self._known = known
 
     def window(self, start: HalfHour, half_hours: int) -> Array:
+        """See `gridflex.forecasting.naive.Outturns`."""
         return self._known.window(self._known.target, self._known.issued.until(start), half_hours)
 
 
@@ -100,7 +101,7 @@ class _Baseline:
 
     def _centre(self, known: Knowledge, half_hours: int) -> Array:
         """Return the rule's values; where it has none, the mean of those it has."""
-        values = self._rule(_Past(known), known.issued, half_hours)
+        values = self._rule(Past(known), known.issued, half_hours)
         told = np.isfinite(values)
         if not told.any():
             raise ContractError(
@@ -108,7 +109,7 @@ class _Baseline:
             )
         return np.where(told, values, values[told].mean())
 
-    def _rule(self, past: _Past, start: HalfHour, half_hours: int) -> Array:
+    def _rule(self, past: Past, start: HalfHour, half_hours: int) -> Array:
         raise NotImplementedError
 
 
@@ -117,7 +118,7 @@ class Persistence(_Baseline):
 
     name = "persistence"
 
-    def _rule(self, past: _Past, start: HalfHour, half_hours: int) -> Array:
+    def _rule(self, past: Past, start: HalfHour, half_hours: int) -> Array:
         return same_clock(past, start=start, half_hours=half_hours)
 
 
@@ -126,7 +127,7 @@ class LastWeek(_Baseline):
 
     name = "last-week"
 
-    def _rule(self, past: _Past, start: HalfHour, half_hours: int) -> Array:
+    def _rule(self, past: Past, start: HalfHour, half_hours: int) -> Array:
         return same_clock(past, start=start, half_hours=half_hours, days=7)
 
 
@@ -135,5 +136,5 @@ class Climatology(_Baseline):
 
     name = "climatology"
 
-    def _rule(self, past: _Past, start: HalfHour, half_hours: int) -> Array:
+    def _rule(self, past: Past, start: HalfHour, half_hours: int) -> Array:
         return climatology(past, start=start, half_hours=half_hours)
