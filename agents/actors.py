@@ -290,10 +290,20 @@ async def _workload_tick(ports: Ports) -> Tick:
 
 
 async def _grid_tick(ports: Ports) -> Tick:
+    own = ports.own_forecasts()
+    retraining = ports.retraining()
+
     async def tick(now: datetime, _reasons: frozenset[str]) -> Next:
         report = await ports.grid.tick(now)
+        ours = await own.tick(now)
         degraded = {feed.name: feed.reason for feed in report.degraded}
-        return Next(ports.settings.grid.poll_s, {"saved": report.saved, "degraded": degraded})
+        degraded |= await retraining.tick(now)
+        degraded |= {f"own {name}": one.degraded for name, one in ours.items() if one.degraded}
+        shown = {"saved": report.saved, "degraded": degraded}
+        return Next(
+            ports.settings.grid.poll_s,
+            {**shown, "own": {signal.value: one.source for signal, one in ours.items()}},
+        )
 
     return tick
 

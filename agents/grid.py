@@ -18,7 +18,9 @@ import numpy as np
 from gridflex.adapters.carbon_intensity import mix_source
 from gridflex.agents.feeds import Feed, FeedReport, Poll, feed_report
 from gridflex.errors import GridFlexError, StaleDataError
+from gridflex.forecasting.archive import OWN
 from gridflex.forecasting.naive import CLIMATOLOGY_DAYS, usual_level
+from gridflex.forecasting.skill import leads_of
 from gridflex.halfhour import HALF_HOUR, HalfHour
 from gridflex.signals import (
     NATIONAL,
@@ -94,6 +96,19 @@ class GridStore(Protocol):
         ...
 
 
+class OwnLeads(Protocol):
+    """How far ahead a forecast of our own goes before the providers'."""
+
+    async def __call__(self, signal: Signal, *, source: str, now: datetime) -> Sequence[str]:
+        """Return the names of the groups of leads in which it does."""
+        ...
+
+
+async def never_first(signal: Signal, *, source: str, now: datetime) -> Sequence[str]:  # noqa: ARG001
+    """Let our own forecast speak only where no provider does."""
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class GridReport:
     """What one tick did.
@@ -148,6 +163,7 @@ class Grid:
         poll_every: Time between two polls of one provider, at least `POLL_EVERY`.
         jitter: How much later than the round time a provider is polled, below ``poll_every``
             and the same for every call with one provider.
+        own_leads: Where a forecast of our own goes before the providers'.
     """
 
     def __init__(
@@ -157,8 +173,10 @@ class Grid:
         store: GridStore,
         poll_every: timedelta = POLL_EVERY,
         jitter: Callable[[str], timedelta] = no_jitter,
+        own_leads: OwnLeads = never_first,
     ) -> None:
         self._store = store
+        self._own_leads = own_leads
         self._polls = [Poll(feed) for feed in feeds]
         self._poll_every = max(poll_every, POLL_EVERY)
         self._jitter = {feed.provider: jitter(feed.provider) for feed in feeds}
@@ -255,6 +273,7 @@ class Grid:
         ranked: list[Series] = []
         for region in regions:
             known = await self._store.series_known_at(signal, region=region, now=now)
+            ranked += await self._first(known, now)
             ranked += sorted(known, key=self._distrust)
         history = await self._history(signal, now=now, start=start, half_hours=half_hours)
         if history is None and not ranked:
@@ -277,6 +296,14 @@ class Grid:
             half_hours=max(first.until(start + half_hours), 0),
             known_at=now,
         )
+
+    async def _first(self, known: Sequence[Series], now: datetime) -> list[Series]:
+        """Return what of our newest forecast goes before the providers'."""
+        ours = next((series for series in known if series.source.startswith(OWN)), None)
+        if ours is None:
+            return []
+        leads = await self._own_leads(ours.signal, source=ours.source, now=now)
+        return leads_of(ours, leads, start=HalfHour.containing(now))
 
     def _distrust(self, series: Series) -> int:
         return self._trust.get(series.source, len(self._trust))

@@ -12,19 +12,24 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gridflex.adapters.agent_store import AgentStore
 from gridflex.adapters.clock import Clock
 from gridflex.adapters.database import connect, ensure_database
+from gridflex.adapters.forecast_history import ForecastHistory
 from gridflex.adapters.grid_feeds import grid_feeds
 from gridflex.adapters.grid_store import GridStore
 from gridflex.adapters.job_store import JobStore
 from gridflex.adapters.ledger_key import LedgerKey
 from gridflex.adapters.ledger_store import LedgerStore
+from gridflex.adapters.model_store import ModelStore
 from gridflex.adapters.packages import PackageStore
 from gridflex.adapters.plan_store import PlanStore
+from gridflex.adapters.rank_store import RankStore
 from gridflex.adapters.ray_jobs import RayJobs
 from gridflex.adapters.receipt_store import ReceiptStore
+from gridflex.agents.forecasting import OwnForecasts, own_leads
 from gridflex.agents.grid import Grid
+from gridflex.agents.retraining import Retraining
 from gridflex.errors import SourceError
 from gridflex.fleet import Site
-from gridflex.settings import Settings, SiteSettings
+from gridflex.settings import Settings, SiteSettings, write_settings
 
 GPU_QUESTION_RETRIES = 30
 
@@ -42,6 +47,9 @@ class Ports:
         plans: Plans.
         agents: Signs of life.
         grid: Prices and intensity, polled and known.
+        models: Trained forecasters.
+        archive: What was said of the grid, and when.
+        ranks: Whose forecast of the grid goes first.
         clusters: Job API of each site, by site name.
         packages: Uploaded packages.
         ledger: The ledger, without its key; see `signing_ledger`.
@@ -56,6 +64,9 @@ class Ports:
     plans: PlanStore
     agents: AgentStore
     grid: Grid
+    models: ModelStore
+    archive: ForecastHistory
+    ranks: RankStore
     clusters: Mapping[str, RayJobs]
     packages: PackageStore
     ledger: LedgerStore
@@ -71,6 +82,25 @@ class Ports:
         origin = self.settings.ledger.origin
         key = LedgerKey(self.settings.ledger_key_path, origin=origin)
         return LedgerStore(self.engine, key=key)
+
+    def own_forecasts(self) -> OwnForecasts:
+        """Return what forecasts with our own champions."""
+        return OwnForecasts(
+            models=self.models,
+            archive=self.archive,
+            issues=GridStore(self.engine),
+            ranks=self.ranks,
+            skill_days=self.settings.forecast.skill_days,
+        )
+
+    def retraining(self) -> Retraining:
+        """Return what trains our forecasters again on the default site."""
+        return Retraining(
+            models=self.models,
+            cluster=self.clusters[self.settings.sites[0].name],
+            settings=self.settings.forecast,
+            config=lambda: str(write_settings(self.settings)),
+        )
 
     @property
     def restart(self) -> timedelta:
@@ -111,6 +141,7 @@ def build_ports(settings: Settings, *, pool_size: int = 5) -> Ports:
     url = ensure_database(settings)
     engine = connect(url, pool_size=pool_size)
     store = GridStore(engine)
+    ranks = RankStore(engine)
     regions = [site.postcode for site in settings.sites if site.postcode]
     ledger = LedgerStore(engine)
     clusters = {site.name: RayJobs.of_site(site) for site in settings.sites}
@@ -126,7 +157,11 @@ def build_ports(settings: Settings, *, pool_size: int = 5) -> Ports:
             grid_feeds(settings.grid, regions=regions, archive=store).feeds,
             store=store,
             poll_every=timedelta(seconds=settings.grid.poll_s),
+            own_leads=own_leads(settings.forecast, ranks),
         ),
+        models=ModelStore(engine, url=settings.model_url),
+        archive=ForecastHistory(engine),
+        ranks=ranks,
         clusters=clusters,
         packages=PackageStore(settings.package_url),
         ledger=ledger,

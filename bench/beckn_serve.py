@@ -29,7 +29,7 @@ from gridflex.beckn.signing import SigningKey
 from gridflex.beckn.verification import Local
 from gridflex.running import launch, processes
 from gridflex.serve.app import ApplicationArgs, build_beckn
-from gridflex.settings import Settings, load_settings
+from gridflex.settings import Settings, load_settings, write_settings
 
 NETWORK = "gridflex.example/bench"
 BUYER = Local("buyer.example", "http://127.0.0.1:9/beckn")
@@ -82,7 +82,7 @@ def _serve(settings: Settings, gcs_address: str) -> None:
     os.environ.setdefault(launch.HA_PROXY_VARIABLE, "1")
     ray.init(address=gcs_address, log_to_driver=False)
     serve.start(http_options={"host": settings.http.host, "port": settings.http.port})
-    application = build_beckn(ApplicationArgs(config=launch.write_settings(settings)))
+    application = build_beckn(ApplicationArgs(config=write_settings(settings)))
     serve.run(application, name="beckn", route_prefix="/beckn")
 
 

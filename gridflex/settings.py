@@ -7,6 +7,7 @@ Nested values use two underscores in the environment: ``GRIDFLEX_PLANNER__BUDGET
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -34,6 +35,9 @@ from gridflex.errors import ContractError
 from gridflex.fleet import GPU_TYPES, Site
 
 CONFIG_VARIABLE: Final = "GRIDFLEX_CONFIG"
+SETTINGS_FILE: Final = "settings.yaml"
+"""In the state folder, the settings in force, for every process of the head node."""
+
 DEFAULT_CONFIG: Final = Path("gridflex.yaml")
 
 
@@ -145,6 +149,26 @@ class PlannerSettings(BaseModel, extra="forbid", frozen=True):
     budget_s: float = Field(default=2.0, gt=0)
     restart_s: float = Field(default=60.0, ge=0)
     replan_s: float = Field(default=1800.0, gt=0)
+
+
+class ForecastSettings(BaseModel, extra="forbid", frozen=True):
+    """Forecasts of our own; without a trained champion there are none.
+
+    Attributes:
+        rank: ``measured`` uses the providers' first unless ours was better over ``skill_days``;
+            ``first`` uses ours wherever there is one, ``last`` only where no provider speaks.
+        skill_days: Over how many days the issued forecasts are compared.
+        retrain_every: After which GridFlex time a target is trained again, as a Ray job on the
+            default site; None never does.
+        retrain: What is trained again then.
+        retrain_samples: Settings to try for each kind of forecaster then.
+    """
+
+    rank: Literal["measured", "first", "last"] = "measured"
+    skill_days: int = Field(default=14, ge=1, le=90)
+    retrain_every: timedelta | None = Field(default=None, ge=timedelta(hours=1))
+    retrain: tuple[Literal["carbon", "price"], ...] = ("carbon", "price")
+    retrain_samples: int = Field(default=4, ge=1)
 
 
 class HttpSettings(BaseModel, extra="forbid", frozen=True):
@@ -262,9 +286,12 @@ class Settings(BaseSettings):
         database_url: PostgreSQL; None starts the embedded server in ``state_dir``.
         packages_url: fsspec URL of the folder that keeps uploaded packages; None is in
             ``state_dir``.
+        models_url: fsspec URL of the folder that keeps trained forecasters; None is in
+            ``state_dir``.
         sites: Ray clusters, the default one first.
         clock: Wall time or replay.
         grid: Price and carbon providers.
+        forecast: Forecasts of our own.
         planner: Planning weights and limits.
         http: Listening address and authentication.
         ledger: Name and key of the ledger.
@@ -281,10 +308,12 @@ class Settings(BaseSettings):
     state_dir: Path = Path("~/.gridflex")
     database_url: SecretStr | None = None
     packages_url: str | None = None
+    models_url: str | None = None
     checkpoint_dir: str | None = None
     sites: tuple[SiteSettings, ...] = Field(default=(SiteSettings(),), min_length=1)
     clock: ClockSettings = ClockSettings()
     grid: GridSettings = GridSettings()
+    forecast: ForecastSettings = ForecastSettings()
     planner: PlannerSettings = PlannerSettings()
     http: HttpSettings = HttpSettings()
     ledger: LedgerSettings = LedgerSettings()
@@ -319,6 +348,11 @@ class Settings(BaseSettings):
     def package_url(self) -> str:
         """Where uploaded packages are kept, as an fsspec URL."""
         return self.packages_url or f"file://{self.state_path / 'packages'}"
+
+    @property
+    def model_url(self) -> str:
+        """Where trained forecasters are kept, as an fsspec URL."""
+        return self.models_url or f"file://{self.state_path / 'models'}"
 
     @property
     def ledger_key_path(self) -> Path:
@@ -369,6 +403,16 @@ def dump_settings(settings: Settings) -> str:
     values = settings.model_dump(mode="json", exclude_none=True)
     _reveal(values, settings)
     return yaml.safe_dump(values, sort_keys=False)
+
+
+def write_settings(settings: Settings) -> Path:
+    """Write the settings in force where every process of this machine can read them."""
+    settings.state_path.mkdir(parents=True, exist_ok=True)
+    path = settings.state_path / SETTINGS_FILE
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as new:  # mode 600
+        new.write(dump_settings(settings))
+    Path(new.name).replace(path)
+    return path
 
 
 def parse_settings(text: str) -> Settings:

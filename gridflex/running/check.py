@@ -13,11 +13,15 @@ import fsspec
 import httpx
 
 from gridflex.adapters import database
+from gridflex.adapters.model_store import ModelStore
 from gridflex.adapters.ray_auth import find_token, is_token_wanted
 from gridflex.adapters.ray_jobs import RayJobs
+from gridflex.agents.forecasting import SIGNALS
 from gridflex.errors import GridFlexError, SourceError
-from gridflex.running.launch import SETTINGS_FILE, load_run
-from gridflex.settings import Settings, SiteSettings, parse_settings
+from gridflex.forecasting import models
+from gridflex.running.launch import load_run
+from gridflex.settings import SETTINGS_FILE, Settings, SiteSettings, parse_settings
+from gridflex.signals import Signal
 
 _LIBRARY_ERRORS = (OSError, ValueError, ImportError)
 """What file systems raise: unreachable, unknown, or known to a package that is not installed."""
@@ -59,6 +63,7 @@ async def _run_checks(settings: Settings) -> list[Check]:
     return [
         await _try("database", partial(_database, settings)),
         await _try("packages", partial(_packages, settings)),
+        await _try("own forecasts", partial(_own_forecasts, settings)),
         await _try("token", _token),
         *[
             await _try(name, partial(_provider, url, grid.timeout_s))
@@ -86,6 +91,25 @@ async def _packages(settings: Settings) -> str:
     files, path = fsspec.url_to_fs(settings.package_url)
     await asyncio.to_thread(files.makedirs, path, exist_ok=True)
     return settings.package_url
+
+
+async def _own_forecasts(settings: Settings) -> str:
+    url = await asyncio.to_thread(database.ensure_database, settings)
+    engine = database.connect(url)
+    store = ModelStore(engine, url=settings.model_url)
+    try:
+        found = [await _champion(store, signal) for signal in SIGNALS]
+    finally:
+        await engine.dispose()
+    return "; ".join(found)
+
+
+async def _champion(store: ModelStore, signal: Signal) -> str:
+    standing = await store.champions(signal)
+    if not standing:
+        return f"no champion for {signal}, whose forecasts are the providers' and the usual level"
+    await asyncio.to_thread(models.load, await store.read(standing[0]))
+    return f"{standing[0].name}, trained {standing[0].training.trained_at:%Y-%m-%d %H:%MZ}"
 
 
 async def _token() -> str:

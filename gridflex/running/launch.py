@@ -11,7 +11,6 @@ import logging
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ from gridflex.errors import ContractError, SourceError
 from gridflex.running import processes
 from gridflex.running.processes import Leader
 from gridflex.sandbox.grid.app import CONTROL_PATH
-from gridflex.settings import Settings, dump_settings
+from gridflex.settings import Settings, write_settings
 
 HA_PROXY_VARIABLE: Final = "RAY_SERVE_ENABLE_HA_PROXY"
 GRIDFLEX: Final = str(Path(sys.executable).with_name("gridflex"))
@@ -37,7 +36,6 @@ ORCHESTRATION: Final = "orchestration"
 BECKN: Final = "beckn"
 """Names of the applications, here and in ``serve_config.yaml``."""
 
-SETTINGS_FILE: Final = "settings.yaml"
 RAY_READY_S: Final = 90.0
 SERVE_READY_S: Final = 120.0
 SETTLE_S: Final = 10.0
@@ -142,16 +140,6 @@ def start_serve(settings: Settings, *, gcs_address: str) -> str:
         lambda: processes.answers(f"{url}/readyz"), SERVE_READY_S, what=f"GridFlex at {url}/readyz"
     )
     return url
-
-
-def write_settings(settings: Settings) -> Path:
-    """Write the settings in force where every process of this machine can read them."""
-    settings.state_path.mkdir(parents=True, exist_ok=True)
-    path = settings.state_path / SETTINGS_FILE
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as new:  # mode 600
-        new.write(dump_settings(settings))
-    Path(new.name).replace(path)
-    return path
 
 
 def save_run(settings: Settings, run: RunState) -> None:

@@ -12,6 +12,7 @@ from gridflex.agents.ports import Ports
 from gridflex.agents.trading_ports import LaterHouse
 from gridflex.serve.agents_api import create_agents_router
 from gridflex.serve.auth import Authentication, token_to_ask_for
+from gridflex.serve.forecasts_api import create_forecasts_router
 from gridflex.serve.gateway import create_gateway
 from gridflex.serve.grid_api import create_grid_router
 from gridflex.serve.health import create_health_router
@@ -45,6 +46,9 @@ def create_api(ports: Ports) -> FastAPI:
         )
     )
     v1.include_router(create_grid_router(ports.grid, ports.clock, ports.agents))
+    v1.include_router(
+        create_forecasts_router(ports.archive, ports.ranks, ports.models, ports.clock)
+    )
     v1.include_router(create_settlement_router(ports.ledger, ports.receipts, ports.clock))
     api.include_router(v1)
     api.include_router(create_health_router(ports))

@@ -14,11 +14,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gridflex.adapters.agent_store import AgentStore
 from gridflex.adapters.clock import Clock
+from gridflex.adapters.forecast_history import ForecastHistory
 from gridflex.adapters.grid_store import GridStore
 from gridflex.adapters.job_store import JobStore
 from gridflex.adapters.ledger_store import LedgerStore
+from gridflex.adapters.model_store import ModelStore
 from gridflex.adapters.packages import PackageStore
 from gridflex.adapters.plan_store import PlanStore
+from gridflex.adapters.rank_store import RankStore
 from gridflex.adapters.ray_jobs import RayJobs
 from gridflex.adapters.receipt_store import ReceiptStore
 from gridflex.agents.grid import Grid
@@ -144,6 +147,9 @@ class World:
             plans=self.plans,
             agents=AgentStore(self.engine),
             grid=self.grid(),
+            models=ModelStore(self.engine, url=self.settings.model_url),
+            archive=ForecastHistory(self.engine),
+            ranks=RankStore(self.engine),
             clusters=self.clusters,
             packages=self.packages,
             ledger=(ledger := LedgerStore(self.engine)),

@@ -18,7 +18,7 @@ from gridflex.adapters import database
 from gridflex.adapters.ray_auth import MODE_VARIABLE, TOKEN_VARIABLE
 from gridflex.running import launch, processes
 from gridflex.running.up import with_sandbox
-from gridflex.settings import Settings, load_settings
+from gridflex.settings import Settings, load_settings, write_settings
 
 ROOT = Path(__file__).parents[2]
 SPEED = 180.0
@@ -92,7 +92,7 @@ def _config(settings: Settings) -> Path:
     config = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
     config["http_options"]["port"] = settings.http.port
     for application in config["applications"]:
-        application["args"] = {"config": str(launch.write_settings(settings))}
+        application["args"] = {"config": str(write_settings(settings))}
     path = settings.state_path / "serve_config.yaml"
     path.write_text(yaml.safe_dump(config))
     return path

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import pytest
 
-from gridflex.agents.grid import Grid
+from gridflex.agents.grid import Grid, OwnLeads, never_first
 from gridflex.errors import ContractError, SourceError, StaleDataError
 from gridflex.halfhour import HalfHour
 from gridflex.signals import Kind, Known, Origin, Rung, Series, Signal
@@ -394,3 +394,47 @@ async def test_a_window_that_begins_later_is_judged_by_what_is_over_now() -> Non
 async def test_nothing_known_at_all_is_said_so() -> None:
     with pytest.raises(StaleDataError, match="intensity_gco2_per_kwh"):
         await stocked(PRICES).outlook(NOON, start=NOW, half_hours=1)
+
+
+async def first_from_six_hours_on(signal: Signal, *, source: str, now: datetime) -> Sequence[str]:
+    assert (signal, source, now) == (Signal.INTENSITY, "gridflex/m", NOON)
+    return ("6-12h", "12-24h")
+
+
+@pytest.mark.parametrize(
+    ("own_leads", "sources"),
+    [
+        pytest.param(never_first, ["a/forecast"] * 20 + ["gridflex/m"] * 4, id="unproven"),
+        pytest.param(
+            first_from_six_hours_on, ["a/forecast"] * 12 + ["gridflex/m"] * 12, id="better later"
+        ),
+    ],
+)
+async def test_our_own_forecast_goes_before_the_providers_only_where_it_is_better(
+    own_leads: OwnLeads, sources: list[str]
+) -> None:
+    store = FakeStore()
+    store.kept = [
+        series([100.0] * 20),
+        series([90.0] * 24, source="gridflex/m"),
+        series([50.0] * 24, signal=Signal.PRICE),
+    ]
+    grid = Grid([FakeFeed(series([1.0]))], store=store, own_leads=own_leads)
+
+    intensity, _ = await grid.outlook(NOON, start=NOW, half_hours=24)
+
+    assert list(intensity.sources) == sources
+
+
+async def test_what_is_known_of_a_region_goes_before_our_national_forecast() -> None:
+    store = FakeStore()
+    store.kept = [
+        series([30.0] * 14, region="EH1"),
+        series([90.0] * 24, source="gridflex/m"),
+        series([50.0] * 24, signal=Signal.PRICE),
+    ]
+    grid = Grid([], store=store, own_leads=first_from_six_hours_on)
+
+    intensity, _ = await grid.outlook(NOON, start=NOW, half_hours=24, region="EH1")
+
+    assert intensity.values.tolist() == [30.0] * 14 + [90.0] * 10
