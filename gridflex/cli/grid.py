@@ -27,6 +27,7 @@ from gridflex.sandbox.grid.recorded import TABLE, read_world
 from gridflex.sandbox.grid.simulated import simulate_world
 from gridflex.sandbox.grid.vintages import VERSION, carbon_errors
 from gridflex.sandbox.grid.world import World
+from gridflex.serve.forecasts_api import MOST_DAYS, Scored
 from gridflex.settings import ClockSettings, load_settings
 from gridflex.signals import NATIONAL, Origin
 
@@ -87,6 +88,30 @@ def grid_forecast(
         return
     out.print(_heading(answer), highlight=False)
     out.print(_half_hours(answer["half_hours"]))
+
+
+@grid_app.command("skill")
+def grid_skill(
+    *,
+    days: Annotated[int, typer.Option(min=1, max=MOST_DAYS, help="How far back.")] = 14,
+    signal: Annotated[Scored, typer.Option(help="What was forecast.")] = Scored.INTENSITY,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show how good every source's forecasts have been, all on the same half-hours."""
+    with Client(url) as client:
+        answer = client.get("/v1/forecasts/skill", days=days, signal=signal.value)
+    if as_json:
+        out.print_json(json.dumps(answer))
+        return
+    if not answer["rows"]:
+        out.print(f"no forecast of {answer['signal']} was issued in the last {days} days")
+        return
+    out.print(_skill(answer))
+    first, source = answer["own_first"], answer["own_source"]
+    if source is not None:
+        where = f"goes first at {', '.join(first)}" if first else "goes after the providers'"
+        out.print(f"{source} {where}", highlight=False)
 
 
 @sandbox_app.command("grid")
@@ -246,6 +271,29 @@ def _announcement(served: dict[str, Any]) -> str:
         f"GRIDFLEX_GRID__ELEXON_URL={served['elexon_url']}\n"
         f"GRIDFLEX_GRID__OCTOPUS_URL={served['octopus_url']}"
     )
+
+
+def _skill(answer: dict[str, Any]) -> Table:
+    title = f"{answer['signal']}, forecasts of the last {answer['days']} days"
+    table = Table(
+        *("ahead", "source", "n", "half-hours", "MAE", "RMSE", "bias", "pinball", "in 90 % band"),
+        title=title,
+    )
+    lead = None
+    for row in answer["rows"]:
+        if row["lead"] != lead:
+            table.add_section()
+        lead = row["lead"]
+        covered = row["coverage_fraction"].get("90")
+        n = str(row["count"]) if row["count"] else f"0 of {row['count_alone']}"
+        figures = [_figure(row[name]) for name in ("mae", "rmse", "bias", "pinball")]
+        band = "-" if covered is None else f"{covered:.0%}"
+        table.add_row(lead, row["source"], n, str(row["half_hours"]), *figures, band)
+    return table
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
 
 
 def _heading(answer: dict[str, Any]) -> str:

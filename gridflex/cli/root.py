@@ -18,12 +18,14 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from gridflex.adapters.database import without_password
+from gridflex.cli.backfill import backfill
 from gridflex.cli.backtest import backtest
 from gridflex.cli.demo import demo
 from gridflex.cli.grid import grid_app, sandbox_app
 from gridflex.cli.market import market_app, sandbox_beckn
 from gridflex.cli.plan import plan_app
 from gridflex.cli.settlement import settlement_app
+from gridflex.cli.train import train_app
 from gridflex.client import Client
 from gridflex.errors import ContractError, GridFlexError, InfeasibleError, SourceError
 from gridflex.settings import Settings, load_settings
@@ -36,7 +38,9 @@ app.command()(demo)
 app.command("backtest")(backtest)
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(plan_app, name="plan")
+grid_app.command("backfill")(backfill)
 app.add_typer(grid_app, name="grid")
+app.add_typer(train_app, name="train")
 app.add_typer(market_app, name="market")
 app.add_typer(settlement_app, name="settle")
 sandbox_app.command("beckn")(sandbox_beckn)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from gridflex.errors import ContractError
 from gridflex.forecasting.artefact import Artefact
@@ -20,8 +20,8 @@ KINDS: Final = {
 class Kind(Protocol):
     """A class of forecasters."""
 
-    def __call__(self) -> Forecaster:
-        """Return an unfitted forecaster with its usual settings."""
+    def __call__(self, **settings: Any) -> Forecaster:  # noqa: ANN401 - those of the kind
+        """Return an unfitted forecaster with its usual settings, or others."""
         ...
 
     def restore(self, artefact: Artefact) -> Forecaster:

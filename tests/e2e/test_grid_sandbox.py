@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -30,7 +31,7 @@ from gridflex.agents.grid import Grid
 from gridflex.cli import app as command_line
 from gridflex.halfhour import HalfHour
 from gridflex.serve.grid_api import create_grid_router
-from gridflex.settings import ClockSettings, GridSettings
+from gridflex.settings import ClockSettings, GridSettings, Settings, write_settings
 from gridflex.signals import Origin, Rung
 
 ORIGIN = datetime(2026, 1, 15, 17, 10, tzinfo=UTC)
@@ -199,6 +200,28 @@ async def test_the_command_line_shows_what_the_agent_knows(
     assert len(shown["feeds"]) == len(feeds.feeds)
     assert "GB at 2026-01-15 17:1" in plain.output
     assert "simulated" in plain.output
+
+
+async def test_the_past_is_filled_in_from_the_command_line(
+    sandbox: Sandbox, database_url: str, engine: AsyncEngine, tmp_path: Path
+) -> None:
+    clock = ClockSettings(origin=ORIGIN, origin_wall=datetime.now(UTC))
+    settings = Settings(
+        state_dir=tmp_path, database_url=database_url, grid=sandbox.settings, clock=clock
+    )
+    command = ["grid", "backfill", "--days", "20", "--config", str(write_settings(settings))]
+
+    told = await asyncio.to_thread(CliRunner().invoke, command_line, [*command, "--json"])
+
+    answer = json.loads(told.output)
+    assert answer["missing"] == []
+    assert set(answer["half_hours"]) == {
+        "carbon-intensity/actual", "elexon/mid", "elexon/indo", "elexon/fuelhh-wind",
+    }  # fmt: skip
+    (known,) = await rows(
+        engine, "SELECT count(DISTINCT start) FROM observation WHERE source = 'elexon/mid'"
+    )
+    assert 20 * 48 - 4 <= known <= 20 * 48 + 1
 
 
 def test_the_server_follows_an_accelerated_clock() -> None:

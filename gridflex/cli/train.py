@@ -1,0 +1,241 @@
+"""``gridflex train``: forecasters, from their data to the champion."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated, Any, Self
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+from gridflex.adapters.clock import Clock
+from gridflex.cli import training
+from gridflex.cli.training import (
+    SHARED_VARIABLE,
+    SIGNALS,
+    Request,
+    Stores,
+    Target,
+    interrupted,
+    shown,
+    with_stores,
+)
+from gridflex.forecasting.lineage import Act, Decision, standing_of
+from gridflex.running.check import in_force
+from gridflex.settings import load_settings
+
+train_app = typer.Typer(no_args_is_help=True, help="Trained forecasters, and which of them count.")
+out = Console()
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Config = Annotated[
+    Path | None, typer.Option("--config", help="YAML file; else GRIDFLEX_CONFIG or gridflex.yaml.")
+]
+Reason = Annotated[str, typer.Option(help="Why, for who looks at it later.")]
+
+
+@train_app.command("forecaster")
+def forecaster(
+    *,
+    target: Annotated[Target, typer.Option(help="What to forecast.")],
+    models: Annotated[
+        str | None, typer.Option(help="Kinds to try, with commas between them; all by default.")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Settings to try for each kind.")] = 8,
+    budget: Annotated[
+        float, typer.Option(min=0.1, help="Minutes after which no more settings are tried.")
+    ] = 10.0,
+    days: Annotated[
+        int, typer.Option(min=1, help="Length of the part held back, and of each stretch before.")
+    ] = 28,
+    stretches: Annotated[
+        int, typer.Option(min=1, help="Stretches of the past on which settings are chosen.")
+    ] = 3,
+    recorded: Annotated[
+        bool, typer.Option("--recorded", help=f"Learn from {SHARED_VARIABLE}, not the archive.")
+    ] = False,
+    until: Annotated[
+        datetime | None, typer.Option(help="First instant that is not used, UTC; else the end.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the last training that was interrupted.")
+    ] = False,
+    promote: Annotated[
+        bool, typer.Option(help="Let the winner take the champion's place if it beats it.")
+    ] = True,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Search settings with Ray Tune, compare, and promote the winner if it beats the champion."""
+    from gridflex.training.families import trainable  # noqa: PLC0415 - imports Ray
+
+    settings = in_force(load_settings(config))
+    folder = settings.state_path / "training" / target.value
+    if resume:
+        place, request = interrupted(folder)
+    else:
+        names = tuple(models.split(",")) if models else trainable()
+        place = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
+        request = Request(
+            target=target, models=names, samples=samples, budget_s=60 * budget, days=days,
+            stretches=stretches, recorded=recorded,
+            until=until.replace(tzinfo=UTC) if until else Clock(settings.clock).now(),
+        )  # fmt: skip
+    with _Bars(is_shown=not as_json) as bars:
+        answer = training.train(
+            settings, request, place, resume=resume, may_promote=promote, progress=bars
+        )
+    if as_json:
+        typer.echo(json.dumps(answer))
+        return
+    out.print(_table(answer["rows"], answer["target"]))
+    out.print(f"[bold]{answer['verdict']}[/]", highlight=False, soft_wrap=True)
+
+
+@train_app.command("ls")
+def ls(*, config: Config = None, as_json: AsJson = False) -> None:
+    """List trained forecasters, and say which of them forecast."""
+
+    async def listed(stores: Stores) -> list[dict[str, Any]]:
+        found = await stores.models.all()
+        targets = {model.training.target for model in found}
+        decided = {target: await stores.models.decisions(target) for target in targets}
+        return [
+            shown(model) | {"standing": standing_of(model.id, decided[model.training.target])}
+            for model in found
+        ]
+
+    models = with_stores(in_force(load_settings(config)), listed)
+    if as_json:
+        typer.echo(json.dumps({"models": models}))
+        return
+    if not models:
+        out.print("no forecaster is trained; train one with: gridflex train forecaster")
+        return
+    table = Table(
+        "id", "target", "model", "standing", "MAE", "quantile loss", "learnt from", "code"
+    )
+    for one in models:
+        metrics = one["metrics"]
+        window = f"{one['window_start'][:10]} to {one['window_end'][:10]}, {one['origin']}"
+        table.add_row(
+            str(one["id"]), one["target"], one["model"], one["standing"],
+            _figure(metrics.get("mae")), _figure(metrics.get("pinball")), window,
+            one["code_version"],
+        )  # fmt: skip
+    out.print(table)
+
+
+@train_app.command("rollback")
+def rollback(
+    target: Annotated[Target, typer.Option(help="Whose champion.")],
+    *,
+    reason: Reason = "asked for",
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let the champion before the present one forecast again; before the first there was none."""
+    settings = in_force(load_settings(config))
+    decision = Decision(SIGNALS[target], Act.ROLL_BACK, None, reason, Clock(settings.clock).now())
+    made = with_stores(settings, lambda stores: stores.models.roll_back(decision))
+    _say_decision(made, as_json=as_json)
+
+
+@train_app.command("promote")
+def promote_model(
+    model: Annotated[int, typer.Argument(help="Its number; see: gridflex train ls")],
+    *,
+    reason: Reason = "asked for",
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a trained forecaster the champion of its target, whatever the backtest said."""
+    settings = in_force(load_settings(config))
+    now = Clock(settings.clock).now()
+
+    async def promoted(stores: Stores) -> Decision:
+        chosen = await stores.models.get(model)
+        await stores.models.read(chosen)
+        standing = await stores.models.champions(chosen.training.target)
+        over = standing[0].id if standing else None
+        return await training.promote(stores, chosen, over=over, reason=reason, now=now)
+
+    _say_decision(with_stores(settings, promoted), as_json=as_json)
+
+
+class _Bars:
+    """Progress bars on standard error, one for each part of a training."""
+
+    def __init__(self, *, is_shown: bool) -> None:
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            disable=not is_shown,
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bars.stop()
+
+    def begin(self, what: str, steps: int) -> None:
+        self._task = self._bars.add_task(what, total=steps)
+
+    def advance(self, steps: int = 1) -> None:
+        if self._task is not None:
+            self._bars.advance(self._task, steps)
+
+
+def _say_decision(made: Decision, *, as_json: bool) -> None:
+    if as_json:
+        answer = {"target": str(made.target), "champion": made.model_id, "reason": made.reason}
+        typer.echo(json.dumps(answer))
+        return
+    champion = "none" if made.model_id is None else f"model {made.model_id}"
+    out.print(f"the champion of {made.target} is {champion} from now on", highlight=False)
+
+
+def _table(rows: list[dict[str, Any]], target: str) -> Table:
+    table = Table(
+        *("model", "MAE", "RMSE", "bias", "quantile loss", "in 90 % band", "fit s", "ms", "note"),
+        title=f"{target}, 0 to 48 h ahead, on the part held back",
+    )
+    for row in rows:
+        figures = row["figures"]
+        covered = figures.get("cover_90_fraction")
+        table.add_row(
+            row["name"],
+            *(_figure(figures.get(name)) for name in ("mae", "rmse", "bias", "pinball")),
+            "-" if covered is None else f"{covered:.0%}",
+            _figure(figures.get("fit_s")),
+            _figure(figures.get("predict_ms")),
+            row["note"],
+        )
+    return table
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

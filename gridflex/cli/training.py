@@ -1,0 +1,287 @@
+"""One training from the command line: where its data come from, and where the winner goes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import numpy as np
+from pydantic import BaseModel
+
+from gridflex.adapters.clock import Clock
+from gridflex.adapters.database import connect, ensure_database
+from gridflex.adapters.forecast_history import ForecastHistory
+from gridflex.adapters.model_store import ModelStore
+from gridflex.errors import ContractError, GridFlexError
+from gridflex.forecasting.archive import ArchivedHistory, as_served
+from gridflex.forecasting.history import History
+from gridflex.forecasting.lineage import Act, Decision, TrainedModel, Training
+from gridflex.halfhour import HalfHour
+from gridflex.sandbox.grid.histories import read_history
+from gridflex.settings import Settings
+from gridflex.signals import Origin, Signal
+
+if TYPE_CHECKING:
+    from gridflex.training.tournament import Outcome, Progress, Reigning
+
+SHARED_VARIABLE: Final = "GRIDFLEX_SHARED"
+REQUEST: Final = "request.json"
+OUTCOME: Final = "outcome.json"
+
+VINTAGES_EVERY: Final = timedelta(hours=2)
+"""Of what the providers forecast, one vintage in so long is learnt from."""
+
+Answer = TypeVar("Answer")
+
+
+class Target(StrEnum):
+    """What forecasters are trained for."""
+
+    CARBON = "carbon"
+    PRICE = "price"
+
+
+SIGNALS: Final = {Target.CARBON: Signal.INTENSITY, Target.PRICE: Signal.PRICE}
+
+
+class Request(BaseModel, frozen=True):
+    """What was asked for, so that an interrupted training goes on with the same.
+
+    Attributes:
+        target: What to forecast.
+        models: Families to search.
+        samples: Settings to try for each.
+        budget_s: Wall time for the searches.
+        days: Length of the part that is held back, and of each stretch.
+        stretches: Parts of the past on which settings are chosen.
+        recorded: Whether recorded series are learnt from, rather than the archive.
+        until: First half-hour that is not used.
+    """
+
+    target: Target
+    models: tuple[str, ...]
+    samples: int
+    budget_s: float
+    days: int
+    stretches: int
+    recorded: bool
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """What training reads and writes."""
+
+    models: ModelStore
+    archive: ForecastHistory
+
+
+def with_stores(settings: Settings, act: Callable[[Stores], Awaitable[Answer]]) -> Answer:
+    """Return what ``act`` does with the stores of these settings."""
+
+    async def acted() -> Answer:
+        url = await asyncio.to_thread(ensure_database, settings)
+        engine = connect(url)
+        try:
+            models = ModelStore(engine, url=settings.model_url)
+            return await act(Stores(models, ForecastHistory(engine)))
+        finally:
+            await engine.dispose()
+
+    return asyncio.run(acted())
+
+
+def interrupted(folder: Path) -> tuple[Path, Request]:
+    """Return the last training below ``folder`` that came to no end, and what was asked of it.
+
+    Raises:
+        ContractError: There is none.
+    """
+    begun = [path.parent for path in sorted(folder.glob(f"*/{REQUEST}"), reverse=True)]
+    place = next((path for path in begun if not (path / OUTCOME).exists()), None)
+    if place is None:
+        raise ContractError(f"no training was interrupted in {folder}; leave --resume out")
+    return place, Request.model_validate_json((place / REQUEST).read_text())
+
+
+def shown(model: TrainedModel) -> dict[str, Any]:
+    """Return a model's lineage as JSON."""
+    training = model.training
+    return {
+        "id": model.id,
+        "target": str(training.target),
+        "model": training.model,
+        "settings": dict(training.settings),
+        "window_start": str(training.window_start),
+        "window_end": str(training.window_end),
+        "origin": training.origin.value,
+        "code_version": training.code_version,
+        "metrics": dict(training.metrics),
+        "trained_at": training.trained_at.isoformat(),
+        "artefact_url": model.artefact.url,
+        "artefact_sha256": model.artefact.sha256,
+    }
+
+
+async def promote(
+    stores: Stores, model: TrainedModel, *, over: int | None, reason: str, now: datetime
+) -> Decision:
+    """Make a model the champion of its target."""
+    figures = model.training.metrics
+    target = model.training.target
+    decision = Decision(target, Act.PROMOTE, model.id, reason, now, figures)
+    await stores.models.decide(decision, over=over)
+    return decision
+
+
+def train(
+    settings: Settings,
+    request: Request,
+    place: Path,
+    *,
+    resume: bool,
+    may_promote: bool,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Train, keep the winner, and make it the champion if it is better; return what to show.
+
+    Args:
+        settings: Where data and models are.
+        request: What to train.
+        place: Where the state of the training is.
+        resume: Whether to go on with what is there.
+        may_promote: Whether the winner may become the champion.
+        progress: Is told how far it is.
+
+    Raises:
+        ContractError: There is too little to learn from, or it cannot be right.
+        SourceError: Data, database or Ray cannot be reached.
+    """
+    from gridflex.training.families import family  # noqa: PLC0415 - imports Ray
+    from gridflex.training.search import connected  # noqa: PLC0415
+    from gridflex.training.tournament import cut, hold, known_by  # noqa: PLC0415
+
+    for name in request.models:
+        family(name)
+    clock = Clock(settings.clock)
+    target = SIGNALS[request.target]
+    learnt = learnt_from(settings, request, now=clock.now())
+    end = min(HalfHour.containing(request.until), _end(learnt.history))
+    history = known_by(learnt.history, end)
+    plan = cut(history, end, days=request.days, stretches=request.stretches)
+    reigning = with_stores(settings, lambda stores: _reigning(stores, target))
+    place.mkdir(parents=True, exist_ok=True)
+    (place / REQUEST).write_text(request.model_dump_json())
+    with connected():
+        outcome = hold(
+            history, plan, names=request.models, samples=request.samples,
+            budget_s=request.budget_s, folder=place, resume=resume, reigning=reigning,
+            progress=progress,
+        )  # fmt: skip
+    model = with_stores(
+        settings,
+        lambda stores: _kept(
+            stores,
+            _training(outcome, history, end, learnt.origin, clock.now()),
+            outcome,
+            over=reigning.model.id if reigning else None,
+            may_promote=may_promote,
+        ),
+    )
+    is_promoted = outcome.is_better and may_promote
+    role = "is the champion from now on" if is_promoted else "is kept as a challenger"
+    answer = {
+        "target": str(target),
+        "until": str(end),
+        "origin": learnt.origin.value,
+        "rows": [asdict(row) for row in outcome.rows],
+        "model": shown(model),
+        "promoted": is_promoted,
+        "reason": outcome.reason,
+        "verdict": f"{model.name} {role}: {outcome.reason}",
+    }
+    (place / OUTCOME).write_text(json.dumps(answer))
+    return answer
+
+
+def learnt_from(settings: Settings, request: Request, *, now: datetime) -> ArchivedHistory:
+    """Return the history to learn from, from the first half-hour whose outturn is known.
+
+    Raises:
+        ContractError: There is none.
+        SourceError: It cannot be read.
+    """
+    target = SIGNALS[request.target]
+    if not request.recorded:
+        return with_stores(settings, lambda stores: _archived(stores.archive, target, now))
+    shared = os.environ.get(SHARED_VARIABLE)
+    if shared is None:
+        raise ContractError(f"--recorded needs {SHARED_VARIABLE}, a folder with data/grid")
+    history = read_history(Path(shared) / "data" / "grid", target=target)
+    return ArchivedHistory(as_served(history), Origin.RECORDED)
+
+
+async def _archived(archive: ForecastHistory, target: Signal, now: datetime) -> ArchivedHistory:
+    begins = await archive.begins(target)
+    if begins is None:
+        raise ContractError(
+            f"the archive has no outturn of {target} yet; the grid agent collects them "
+            "(gridflex up), and --recorded learns from recorded series"
+        )
+    return await archive.read(target, since=begins, now=now, every=VINTAGES_EVERY)
+
+
+def _end(history: History) -> HalfHour:
+    """The first half-hour after the last outturn of the target."""
+    told = history.inputs[history.target]
+    known = told.about[np.isfinite(told.values)]
+    if known.size == 0:
+        raise ContractError(f"nothing is known of {history.target}")
+    return history.start + int(known[-1]) + 1
+
+
+async def _reigning(stores: Stores, target: Signal) -> Reigning | None:
+    from gridflex.training.tournament import Reigning  # noqa: PLC0415 - imports Ray
+
+    standing = await stores.models.champions(target)
+    if not standing:
+        return None
+    try:
+        return Reigning(standing[0], await stores.models.read(standing[0]))
+    except GridFlexError as error:
+        return Reigning(standing[0], None, str(error))
+
+
+def _training(
+    outcome: Outcome, history: History, end: HalfHour, origin: Origin, now: datetime
+) -> Training:
+    from gridflex.training.version import code_version  # noqa: PLC0415
+
+    return Training(
+        target=history.target,
+        model=outcome.winner.name,
+        settings=outcome.winner.settings,
+        window_start=history.start,
+        window_end=end,
+        origin=origin,
+        code_version=code_version(),
+        metrics=outcome.winner.figures,
+        trained_at=now,
+    )
+
+
+async def _kept(
+    stores: Stores, training: Training, outcome: Outcome, *, over: int | None, may_promote: bool
+) -> TrainedModel:
+    model = await stores.models.add(training, outcome.state)
+    if outcome.is_better and may_promote:
+        now = training.trained_at
+        await promote(stores, model, over=over, reason=outcome.reason, now=now)
+    return model

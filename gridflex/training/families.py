@@ -1,0 +1,70 @@
+"""The kinds of forecasters that are trained, and the settings that are tried for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from ray import tune
+
+from gridflex.errors import ContractError
+from gridflex.forecasting import models
+from gridflex.forecasting.forecaster import Forecaster
+
+Settings = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One kind of forecaster.
+
+    Args:
+        name: As in `gridflex.forecasting.models`.
+        make: Returns an unfitted one with some settings.
+        space: Setting to what Ray Tune may try for it; none is tried once, as it is.
+        uses_gpu: Whether a GPU makes it faster.
+    """
+
+    name: str
+    make: Callable[[Settings], Forecaster]
+    space: Mapping[str, Any] = field(default_factory=dict)
+    uses_gpu: bool = False
+
+
+BASELINES: Final = ("persistence", "last-week", "climatology")
+"""Always compared, never promoted: they are what the usual level is made of."""
+
+
+def _plain(name: str) -> Family:
+    return Family(name, lambda _settings: models.kind(name)())
+
+
+def _set(name: str, **space: Any) -> Family:  # noqa: ANN401 - Tune's
+    return Family(name, lambda settings: models.kind(name)(**settings), space)
+
+
+FAMILIES: Final[Mapping[str, Family]] = {
+    **{name: _plain(name) for name in (*BASELINES, "prophet", "ensemble")},
+    "lightgbm": _set(
+        "lightgbm", trees=tune.choice([100, 200, 400, 800]), every=tune.choice([7, 13, 23])
+    ),
+}
+"""By name."""
+
+
+def trainable() -> tuple[str, ...]:
+    """Return the names of all families that can become a champion."""
+    return tuple(name for name in FAMILIES if name in models.KINDS and name not in BASELINES)
+
+
+def family(name: str) -> Family:
+    """Return the family of that name.
+
+    Raises:
+        ContractError: There is none.
+    """
+    try:
+        return FAMILIES[name]
+    except KeyError:
+        raise ContractError(f"model {name!r} is not one of {', '.join(sorted(FAMILIES))}") from None

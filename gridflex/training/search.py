@@ -1,0 +1,208 @@
+"""Ray Tune over the settings of one family: asynchronous halving, and resumable."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import ray
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import ASHAScheduler
+
+from gridflex.errors import ContractError, SourceError
+from gridflex.forecasting.history import History
+from gridflex.training.families import Family
+from gridflex.training.trial import FOLDS, MAE, PINBALL, Stretch, run_trial
+
+ADDRESS_VARIABLE: Final = "RAY_ADDRESS"
+_QUIET: Final = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search came to.
+
+    Args:
+        settings: The best of those that were scored on most stretches.
+        trials: How many settings were tried.
+        stopped_early: How many of them were given up before the last stretch.
+        failed: How many of them raised.
+        mae: Mean absolute error of the best, over the stretches.
+        pinball: Mean quantile loss of the best.
+    """
+
+    settings: Mapping[str, Any]
+    trials: int
+    stopped_early: int
+    failed: int
+    mae: float
+    pinball: float
+
+
+class _Progress(tune.Callback):
+    """Calls back whenever a trial has done a stretch, or has ended before the last one."""
+
+    def __init__(self, stretches: int, advance: Callable[[int], None]) -> None:
+        self._stretches = stretches
+        self._advance = advance
+        self._done: dict[str, int] = {}
+
+    def on_trial_result(
+        self,
+        iteration: int,  # noqa: ARG002
+        trials: list[Trial],  # noqa: ARG002
+        trial: Trial,
+        result: dict[str, Any],
+        **_info: object,
+    ) -> None:
+        self._count(trial, int(result[FOLDS]))
+
+    def on_trial_complete(
+        self,
+        iteration: int,  # noqa: ARG002
+        trials: list[Trial],  # noqa: ARG002
+        trial: Trial,
+        **_info: object,
+    ) -> None:
+        self._count(trial, self._stretches)
+
+    def on_trial_error(
+        self,
+        iteration: int,  # noqa: ARG002
+        trials: list[Trial],  # noqa: ARG002
+        trial: Trial,
+        **_info: object,
+    ) -> None:
+        self._count(trial, self._stretches)
+
+    def _count(self, trial: Trial, done: int) -> None:
+        self._advance(done - self._done.get(trial.trial_id, 0))
+        self._done[trial.trial_id] = done
+
+
+@contextmanager
+def connected() -> Iterator[None]:
+    """Use the cluster that ``RAY_ADDRESS`` names, as in a Ray job, else one of our own."""
+    if ray.is_initialized():
+        yield
+        return
+    given = os.environ.get(ADDRESS_VARIABLE)
+    options: dict[str, Any] = {"include_dashboard": False} if given is None else {}
+    try:
+        ray.init(given or "local", log_to_driver=False, logging_level=logging.ERROR, **options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise SourceError(f"Ray at {given or 'this machine'}: {error}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def search(
+    family: Family,
+    history: ray.ObjectRef[History],
+    stretches: Sequence[Stretch],
+    *,
+    samples: int,
+    budget_s: float,
+    folder: Path,
+    resume: bool,
+    advance: Callable[[int], None],
+) -> Found:
+    """Return the best settings of a family.
+
+    Args:
+        family: What is tried.
+        history: What is learnt from and scored on, in Ray's object store.
+        stretches: What settings are scored on, one after the other.
+        samples: How many settings to try; one if there is nothing to set.
+        budget_s: Wall time after which no trial goes on.
+        folder: Where Tune keeps its state.
+        resume: Go on with what an interrupted search left in ``folder``.
+        advance: Told of every stretch that is done or given up.
+
+    Raises:
+        ContractError: Every trial failed; says why the first one did.
+    """
+    os.environ.update({name: os.environ.get(name, value) for name, value in _QUIET.items()})
+    run = tune.RunConfig(
+        name=family.name,
+        storage_path=str(folder),
+        verbose=0,
+        callbacks=[_Progress(len(stretches), advance)],
+    )
+    trainable = _trainable(family, history, stretches)
+    path = folder / family.name
+    if resume and tune.Tuner.can_restore(str(path)):
+        tuner = tune.Tuner.restore(str(path), trainable, resume_errored=True)
+    else:
+        tuner = tune.Tuner(
+            trainable,
+            param_space=dict(family.space),
+            tune_config=tune.TuneConfig(
+                metric=PINBALL,
+                mode="min",
+                num_samples=samples if family.space else 1,
+                max_concurrent_trials=_at_once(),
+                time_budget_s=budget_s,
+                scheduler=ASHAScheduler(time_attr=FOLDS, max_t=len(stretches), grace_period=1),
+            ),
+            run_config=run,
+        )
+    return _found(tuner.fit(), stretches=len(stretches), name=family.name)
+
+
+def gpus_of(family: Family) -> int:
+    """Return how many GPUs one fit takes on this cluster."""
+    return 1 if family.uses_gpu and _resource("GPU") >= 1 else 0
+
+
+def _trainable(
+    family: Family, history: ray.ObjectRef[History], stretches: Sequence[Stretch]
+) -> Any:  # noqa: ANN401 - what Tune takes
+    def trial(settings: dict[str, Any]) -> None:
+        run_trial(settings, family=family, history=ray.get(history), stretches=stretches)
+
+    return tune.with_resources(trial, {"cpu": 1, "gpu": gpus_of(family)})
+
+
+def _at_once() -> int:
+    """One CPU each, and one left for those who are not here to train."""
+    return max(1, int(_resource("CPU")) - 1)
+
+
+def _resource(name: str) -> float:
+    there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's
+    return there.get(name, 0.0)
+
+
+def _each(results: tune.ResultGrid) -> Iterator[tune.Result]:
+    return (results[place] for place in range(len(results)))
+
+
+def _found(results: tune.ResultGrid, *, stretches: int, name: str) -> Found:
+    scored = [result for result in _each(results) if result.metrics and FOLDS in result.metrics]
+    if not scored:
+        why = str(results.errors[0]).strip().splitlines()[-1] if results.errors else "no time left"
+        raise ContractError(f"{name}: no settings could be scored: {why}")
+    metrics = [dict(result.metrics or {}) for result in scored]
+    furthest = max(one[FOLDS] for one in metrics)
+    best = min((m for m in metrics if m[FOLDS] == furthest), key=lambda one: float(one[PINBALL]))
+    return Found(
+        settings=best["config"],
+        trials=len(results),
+        stopped_early=sum(one[FOLDS] < stretches for one in metrics),
+        failed=len(results.errors),
+        mae=float(best[MAE]),
+        pinball=float(best[PINBALL]),
+    )

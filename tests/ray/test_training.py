@@ -1,0 +1,123 @@
+"""Ray Tune really searches, and what it finds goes through PostgreSQL to the champion."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ray import tune
+from typer.testing import CliRunner
+
+from gridflex.adapters import database
+from gridflex.adapters.grid_store import GridStore
+from gridflex.cli.root import app as command_line
+from gridflex.cli.training import OUTCOME, with_stores
+from gridflex.errors import ContractError
+from gridflex.forecasting import models
+from gridflex.forecasting.archive import INPUTS
+from gridflex.forecasting.lineage import Standing
+from gridflex.settings import Settings, load_settings, write_settings
+from gridflex.signals import Kind, Origin, Series, Signal
+from gridflex.training import families
+from gridflex.training.families import Family
+from tests.unit.forecasting.invented import INTENSITY, START, grid
+
+DAYS = 70
+END = START + DAYS * 48
+
+
+@pytest.fixture(scope="module")
+def settings() -> Iterator[Settings]:
+    """A database of its own, with ten weeks of an invented grid, on the day after."""
+    with ExitStack() as stack:
+        state = Path(tempfile.mkdtemp(prefix="gridflex-train-"))
+        stack.callback(shutil.rmtree, state, ignore_errors=True)
+        clock = {"origin": END.start.isoformat(), "origin_wall": "2020-01-01T00:00:00Z"}
+        made = load_settings(flags={"state_dir": str(state), "clock": {**clock, "speed": 1e-9}})
+        stack.callback(database.stop_embedded, made)
+        _fill(made)
+        yield made
+
+
+def _fill(settings: Settings) -> None:
+    history = grid(DAYS, target=INTENSITY)
+    values = history.outturn(START, DAYS * 48)
+    outturns = Series(
+        signal=Signal.INTENSITY, kind=Kind.OUTTURN, source=INPUTS[Signal.INTENSITY].source,
+        origin=Origin.SIMULATED, region="GB", start=START, values=values, issued_at=END.start,
+        available_at=END.start,
+    )  # fmt: skip
+
+    async def save(_stores: object) -> None:
+        engine = database.connect(database.ensure_database(settings))
+        await GridStore(engine).save_series([outturns])
+        await engine.dispose()
+
+    with_stores(settings, save)
+
+
+def train(settings: Settings, *arguments: str) -> dict[str, Any]:
+    config = ["--config", str(write_settings(settings)), "--json"]
+    done = CliRunner().invoke(command_line, ["train", *arguments, *config])
+    if done.exception is not None:
+        raise done.exception
+    answer: dict[str, Any] = json.loads(done.output)
+    return answer
+
+
+CARBON = ("forecaster", "--target", "carbon")
+SMALL = (*CARBON, "--days", "7", "--stretches", "2", "--samples", "1")
+
+
+def test_tune_finds_the_best_settings_and_an_interrupted_search_goes_on(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = tune.grid_search(["persistence", "climatology", "last-week", "no such rule"])
+    rule = Family("rule", lambda chosen: models.kind(chosen["rule"])(), {"rule": rules})
+    monkeypatch.setattr(families, "FAMILIES", {**families.FAMILIES, "rule": rule})
+
+    first = train(settings, *SMALL, "--models", "rule")
+
+    rows = {row["name"]: row for row in first["rows"]}
+    assert set(rows) == {"rule", "persistence", "last-week", "climatology"}
+    maes = {name: row["figures"]["mae"] for name, row in rows.items()}
+    best = min(("persistence", "last-week", "climatology"), key=maes.__getitem__)
+    assert rows["rule"]["settings"] == {"rule": best}
+    assert maes["rule"] == pytest.approx(maes[best])
+    assert rows["rule"]["note"].startswith("4 settings tried")
+    assert rows["rule"]["note"].endswith("1 failed")
+    assert first["promoted"] is False
+    assert best in first["reason"]
+    assert first["model"]["origin"] == "simulated"
+    (listed,) = train(settings, "ls")["models"]
+    assert (listed["standing"], listed["model"]) == (Standing.CHALLENGER, "rule")
+
+    (outcome,) = (settings.state_path / "training" / "carbon").glob(f"*/{OUTCOME}")
+    outcome.unlink()
+    again = train(settings, *SMALL, "--resume")
+
+    assert {row["name"]: row["settings"] for row in again["rows"]} == {
+        name: row["settings"] for name, row in rows.items()
+    }
+    assert again["model"]["artefact_sha256"] == first["model"]["artefact_sha256"]
+    with pytest.raises(ContractError, match="no training was interrupted"):
+        train(settings, *SMALL, "--resume")
+
+
+def test_too_little_history_is_said_before_anything_starts(settings: Settings) -> None:
+    with pytest.raises(ContractError, match=r"days are known at .*, 28 are needed"):
+        train(settings, *CARBON, "--days", "14", "--stretches", "2")
+
+
+def test_a_target_of_which_nothing_is_stored_is_named(settings: Settings) -> None:
+    with pytest.raises(ContractError, match="the archive has no outturn of price_gbp_per_mwh yet"):
+        train(settings, "forecaster", "--target", "price")
+
+
+def test_a_model_that_does_not_exist_is_named(settings: Settings) -> None:
+    with pytest.raises(ContractError, match="model 'crystal-ball' is not one of"):
+        train(settings, *SMALL, "--models", "crystal-ball")
