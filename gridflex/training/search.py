@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import ray
 from ray import tune
@@ -50,11 +50,15 @@ class Found:
 
 
 class _Progress(tune.Callback):
-    """Calls back whenever a trial has done a stretch, or has ended before the last one."""
+    """Tells whoever listens whenever a trial has done a stretch, or has ended before the last.
 
-    def __init__(self, stretches: int, advance: Callable[[int], None]) -> None:
+    Tune stores it with the search; the listener, a thing of this process, is the class's.
+    """
+
+    listener: ClassVar[Callable[[int], None]] = staticmethod(lambda _steps: None)
+
+    def __init__(self, stretches: int) -> None:
         self._stretches = stretches
-        self._advance = advance
         self._done: dict[str, int] = {}
 
     def on_trial_result(
@@ -86,7 +90,7 @@ class _Progress(tune.Callback):
         self._count(trial, self._stretches)
 
     def _count(self, trial: Trial, done: int) -> None:
-        self._advance(done - self._done.get(trial.trial_id, 0))
+        type(self).listener(done - self._done.get(trial.trial_id, 0))
         self._done[trial.trial_id] = done
 
 
@@ -135,11 +139,12 @@ def search(
         ContractError: Every trial failed; says why the first one did.
     """
     os.environ.update({name: os.environ.get(name, value) for name, value in _QUIET.items()})
+    _Progress.listener = staticmethod(advance)
     run = tune.RunConfig(
         name=family.name,
         storage_path=str(folder),
         verbose=0,
-        callbacks=[_Progress(len(stretches), advance)],
+        callbacks=[_Progress(len(stretches))],
     )
     trainable = _trainable(family, history, stretches)
     path = folder / family.name
@@ -155,11 +160,18 @@ def search(
                 num_samples=samples if family.space else 1,
                 max_concurrent_trials=_at_once(),
                 time_budget_s=budget_s,
-                scheduler=ASHAScheduler(time_attr=FOLDS, max_t=len(stretches), grace_period=1),
+                scheduler=_halving(len(stretches)),
             ),
             run_config=run,
         )
     return _found(tuner.fit(), stretches=len(stretches), name=family.name)
+
+
+def _halving(stretches: int) -> ASHAScheduler:
+    """After each stretch the better half goes on."""
+    return ASHAScheduler(
+        time_attr=FOLDS, max_t=max(stretches, 2), grace_period=1, reduction_factor=2
+    )
 
 
 def gpus_of(family: Family) -> int:
