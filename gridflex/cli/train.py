@@ -24,7 +24,7 @@ from gridflex.adapters.clock import Clock
 from gridflex.cli import training
 from gridflex.cli.training import (
     SHARED_VARIABLE,
-    SIGNALS,
+    STORED_AS,
     Request,
     Stores,
     Target,
@@ -148,7 +148,7 @@ def rollback(
 ) -> None:
     """Let the champion before the present one forecast again; before the first there was none."""
     settings = in_force(load_settings(config))
-    decision = Decision(SIGNALS[target], Act.ROLL_BACK, None, reason, Clock(settings.clock).now())
+    decision = Decision(STORED_AS[target], Act.ROLL_BACK, None, reason, Clock(settings.clock).now())
     made = with_stores(settings, lambda stores: stores.models.roll_back(decision))
     _say_decision(made, as_json=as_json)
 
@@ -221,7 +221,7 @@ def _say_decision(made: Decision, *, as_json: bool) -> None:
 def _table(rows: list[dict[str, Any]], target: str) -> Table:
     table = Table(
         *("model", "MAE", "RMSE", "bias", "quantile loss", "in 90 % band", "fit s", "ms", "note"),
-        title=f"{target}, 0 to 48 h ahead, on the part held back",
+        title=f"{target}, on the part held back",
     )
     for row in rows:
         figures = row["figures"]

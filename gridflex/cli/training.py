@@ -18,11 +18,13 @@ from pydantic import BaseModel
 from gridflex.adapters.clock import Clock
 from gridflex.adapters.database import connect, ensure_database
 from gridflex.adapters.forecast_history import ForecastHistory
+from gridflex.adapters.job_store import JobStore
 from gridflex.adapters.model_store import ModelStore
 from gridflex.errors import ContractError, GridFlexError
 from gridflex.forecasting.archive import ArchivedHistory, as_served
 from gridflex.forecasting.history import History
 from gridflex.forecasting.lineage import Act, Decision, TrainedModel, Training
+from gridflex.forecasting.past_runs import RUN_TIMES
 from gridflex.halfhour import HalfHour
 from gridflex.sandbox.grid.histories import read_history
 from gridflex.settings import Settings
@@ -38,6 +40,9 @@ OUTCOME: Final = "outcome.json"
 VINTAGES_EVERY: Final = timedelta(hours=2)
 """Of what the providers forecast, one vintage in so long is learnt from."""
 
+MOST_RUNS: Final = 20_000
+"""Jobs that ended last, from which run times are learnt."""
+
 Answer = TypeVar("Answer")
 
 
@@ -46,9 +51,15 @@ class Target(StrEnum):
 
     CARBON = "carbon"
     PRICE = "price"
+    DURATION = "duration"
 
 
-SIGNALS: Final = {Target.CARBON: Signal.INTENSITY, Target.PRICE: Signal.PRICE}
+STORED_AS: Final = {
+    Target.CARBON: Signal.INTENSITY.value,
+    Target.PRICE: Signal.PRICE.value,
+    Target.DURATION: RUN_TIMES,
+}
+"""Under which target models are kept."""
 
 
 class Request(BaseModel, frozen=True):
@@ -81,6 +92,7 @@ class Stores:
 
     models: ModelStore
     archive: ForecastHistory
+    jobs: JobStore
 
 
 def with_stores(settings: Settings, act: Callable[[Stores], Awaitable[Answer]]) -> Answer:
@@ -91,7 +103,7 @@ def with_stores(settings: Settings, act: Callable[[Stores], Awaitable[Answer]]) 
         engine = connect(url)
         try:
             models = ModelStore(engine, url=settings.model_url)
-            return await act(Stores(models, ForecastHistory(engine)))
+            return await act(Stores(models, ForecastHistory(engine), JobStore(engine)))
         finally:
             await engine.dispose()
 
@@ -164,43 +176,30 @@ def train(
         ContractError: There is too little to learn from, or it cannot be right.
         SourceError: Data, database or Ray cannot be reached.
     """
-    from gridflex.training.families import family  # noqa: PLC0415 - imports Ray
-    from gridflex.training.search import connected  # noqa: PLC0415
-    from gridflex.training.tournament import cut, hold, known_by  # noqa: PLC0415
-
-    for name in request.models:
-        family(name)
     clock = Clock(settings.clock)
-    target = SIGNALS[request.target]
-    learnt = learnt_from(settings, request, now=clock.now())
-    end = min(HalfHour.containing(request.until), _end(learnt.history))
-    history = known_by(learnt.history, end)
-    plan = cut(history, end, days=request.days, stretches=request.stretches)
+    target = STORED_AS[request.target]
     reigning = with_stores(settings, lambda stores: _reigning(stores, target))
-    place.mkdir(parents=True, exist_ok=True)
-    (place / REQUEST).write_text(request.model_dump_json())
-    with connected():
-        outcome = hold(
-            history, plan, names=request.models, samples=request.samples,
-            budget_s=request.budget_s, folder=place, resume=resume, reigning=reigning,
-            progress=progress,
-        )  # fmt: skip
+    hold = _hold_on_runs if request.target is Target.DURATION else _hold_on_history
+    held = hold(
+        settings, request, _Course(place, resume=resume, reigning=reigning, progress=progress)
+    )
+    outcome = held.outcome
+    is_promoted = outcome.is_better and may_promote
     model = with_stores(
         settings,
         lambda stores: _kept(
             stores,
-            _training(outcome, history, end, learnt.origin, clock.now()),
+            _training(held, target, clock.now()),
             outcome,
             over=reigning.model.id if reigning else None,
             may_promote=may_promote,
         ),
     )
-    is_promoted = outcome.is_better and may_promote
     role = "is the champion from now on" if is_promoted else "is kept as a challenger"
     answer = {
-        "target": str(target),
-        "until": str(end),
-        "origin": learnt.origin.value,
+        "target": target,
+        "until": str(held.end),
+        "origin": held.origin.value,
         "rows": [asdict(row) for row in outcome.rows],
         "model": shown(model),
         "promoted": is_promoted,
@@ -211,6 +210,80 @@ def train(
     return answer
 
 
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """Under what circumstances a training runs."""
+
+    place: Path
+    resume: bool
+    reigning: Reigning | None
+    progress: Progress
+
+    def begin(self, request: Request) -> None:
+        self.place.mkdir(parents=True, exist_ok=True)
+        (self.place / REQUEST).write_text(request.model_dump_json())
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What a training came to, and what it rested on."""
+
+    outcome: Outcome
+    start: HalfHour
+    end: HalfHour
+    origin: Origin
+
+
+def _hold_on_history(settings: Settings, request: Request, course: _Course) -> _Held:
+    from gridflex.training.families import family  # noqa: PLC0415 - imports Ray
+    from gridflex.training.search import connected  # noqa: PLC0415
+    from gridflex.training.tournament import cut, hold, known_by  # noqa: PLC0415
+
+    for name in request.models:
+        family(name)
+    learnt = learnt_from(settings, request, now=Clock(settings.clock).now())
+    end = min(HalfHour.containing(request.until), _end(learnt.history))
+    history = known_by(learnt.history, end)
+    plan = cut(history, end, days=request.days, stretches=request.stretches)
+    course.begin(request)
+    with connected():
+        outcome = hold(
+            history,
+            plan,
+            names=request.models,
+            samples=request.samples,
+            budget_s=request.budget_s,
+            folder=course.place,
+            resume=course.resume,
+            reigning=course.reigning,
+            progress=course.progress,
+        )
+    return _Held(outcome, history.start, end, learnt.origin)
+
+
+def _hold_on_runs(settings: Settings, request: Request, course: _Course) -> _Held:
+    from gridflex.training.durations import hold_on_runs, learnable_runs  # noqa: PLC0415
+    from gridflex.training.search import connected  # noqa: PLC0415
+
+    if request.recorded:
+        raise ContractError("--recorded has no run times; they are learnt from the jobs that ended")
+    found = with_stores(settings, lambda stores: stores.jobs.past_runs(most=MOST_RUNS))
+    runs = learnable_runs([run for run in found if run.ended_at < request.until])
+    course.begin(request)
+    with connected():
+        outcome = hold_on_runs(
+            runs,
+            samples=request.samples,
+            budget_s=request.budget_s,
+            folder=course.place,
+            resume=course.resume,
+            reigning=course.reigning,
+            progress=course.progress,
+        )
+    start, last = (HalfHour.containing(run.ended_at) for run in (runs[0], runs[-1]))
+    return _Held(outcome, start, last + 1, Origin.LIVE)
+
+
 def learnt_from(settings: Settings, request: Request, *, now: datetime) -> ArchivedHistory:
     """Return the history to learn from, from the first half-hour whose outturn is known.
 
@@ -218,7 +291,7 @@ def learnt_from(settings: Settings, request: Request, *, now: datetime) -> Archi
         ContractError: There is none.
         SourceError: It cannot be read.
     """
-    target = SIGNALS[request.target]
+    target = STORED_AS[request.target]
     if not request.recorded:
         return with_stores(settings, lambda stores: _archived(stores.archive, target, now))
     shared = os.environ.get(SHARED_VARIABLE)
@@ -228,7 +301,7 @@ def learnt_from(settings: Settings, request: Request, *, now: datetime) -> Archi
     return ArchivedHistory(as_served(history), Origin.RECORDED)
 
 
-async def _archived(archive: ForecastHistory, target: Signal, now: datetime) -> ArchivedHistory:
+async def _archived(archive: ForecastHistory, target: str, now: datetime) -> ArchivedHistory:
     begins = await archive.begins(target)
     if begins is None:
         raise ContractError(
@@ -247,7 +320,7 @@ def _end(history: History) -> HalfHour:
     return history.start + int(known[-1]) + 1
 
 
-async def _reigning(stores: Stores, target: Signal) -> Reigning | None:
+async def _reigning(stores: Stores, target: str) -> Reigning | None:
     from gridflex.training.tournament import Reigning  # noqa: PLC0415 - imports Ray
 
     standing = await stores.models.champions(target)
@@ -259,20 +332,18 @@ async def _reigning(stores: Stores, target: Signal) -> Reigning | None:
         return Reigning(standing[0], None, str(error))
 
 
-def _training(
-    outcome: Outcome, history: History, end: HalfHour, origin: Origin, now: datetime
-) -> Training:
+def _training(held: _Held, target: str, now: datetime) -> Training:
     from gridflex.training.version import code_version  # noqa: PLC0415
 
     return Training(
-        target=history.target,
-        model=outcome.winner.name,
-        settings=outcome.winner.settings,
-        window_start=history.start,
-        window_end=end,
-        origin=origin,
+        target=target,
+        model=held.outcome.winner.name,
+        settings=held.outcome.winner.settings,
+        window_start=held.start,
+        window_end=held.end,
+        origin=held.origin,
         code_version=code_version(),
-        metrics=outcome.winner.figures,
+        metrics=held.outcome.winner.figures,
         trained_at=now,
     )
 

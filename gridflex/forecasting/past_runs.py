@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
-from gridflex.forecasting.run_times import RunTimes, kinds_of
+from gridflex.forecasting.run_times import KEPT_RUNS, PRIOR_RUNS, RunTimes, kinds_of
 from gridflex.jobs import JobId
+
+RUN_TIMES: Final = "run_time_s"
+"""The target of a model that says how run times are learnt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +48,11 @@ class PastRun:
         return max(timedelta(0), (self.started_at or self.ended_at) - self.submitted_at)
 
 
-def run_times(past: Iterable[PastRun]) -> RunTimes:
-    """Return what runs that succeeded teach, the oldest end first."""
-    learned = RunTimes()
+def run_times(
+    past: Iterable[PastRun], *, kept: int = KEPT_RUNS, prior_runs: float = PRIOR_RUNS
+) -> RunTimes:
+    """Return what runs that succeeded teach, the oldest end first; settings are `RunTimes`'."""
+    learned = RunTimes(kept=kept, prior_runs=prior_runs)
     for run in sorted(past, key=lambda run: run.ended_at):
         if run.has_succeeded and run.run_time > timedelta(0):
             kinds = kinds_of(entrypoint=run.entrypoint, team=run.team, gpus=run.gpus)

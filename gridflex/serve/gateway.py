@@ -141,7 +141,7 @@ class Gateway:
         self._version: Reply | None = None
         self._sizes: Mapping[str, int] | None = None
         self._sized_at = 0.0
-        self._run_times = LearnedRunTimes(ports.jobs)
+        self._run_times = LearnedRunTimes(ports.jobs, ports.models)
         self._followed = 0
 
     async def version(self) -> Reply:

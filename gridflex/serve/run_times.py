@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, Protocol
 
 from gridflex.adapters.job_store import JobStore
-from gridflex.forecasting.past_runs import PastRun, run_times
+from gridflex.forecasting.lineage import TrainedModel
+from gridflex.forecasting.past_runs import RUN_TIMES, PastRun, run_times
 from gridflex.forecasting.run_times import KEPT_RUNS, Kind, RunTimes, kinds_of
 from gridflex.jobs import PREFIX, JobId
 from gridflex.lifecycle import JobRequest
@@ -23,15 +25,26 @@ KEPT_S: Final = 30.0
 """Wall time for which what all jobs teach is kept."""
 
 
+class Models(Protocol):
+    """Where trained forecasters are kept."""
+
+    async def champions(self, target: str) -> Sequence[TrainedModel]:
+        """Return the champions of one target that still count, the present one first."""
+        ...
+
+
 class LearnedRunTimes:
-    """Learns run times from the jobs that have ended.
+    """Learns run times from the jobs that have ended, as the champion's settings say.
 
     Args:
         jobs: Where jobs are kept.
+        models: Where the champion is.
     """
 
-    def __init__(self, jobs: JobStore) -> None:
+    def __init__(self, jobs: JobStore, models: Models) -> None:
         self._jobs = jobs
+        self._models = models
+        self._settings: Mapping[str, Any] = {}
         self._past: dict[JobId, PastRun] = {}
         self._learned = RunTimes()
         self._read_at: float | None = None
@@ -48,15 +61,20 @@ class LearnedRunTimes:
         more = {run.job_id: run for run in same if run.job_id not in self._past}
         if not more:
             return self._learned
-        return await asyncio.to_thread(run_times, (self._past | more).values())
+        return await asyncio.to_thread(self._teach, (self._past | more).values())
 
     async def _refresh(self) -> None:
         now = asyncio.get_running_loop().time()
         if self._read_at is None or now - self._read_at > KEPT_S:
             found = await self._jobs.past_runs(most=RUNS_REMEMBERED)
             self._past = {run.job_id: run for run in found}
-            self._learned = await asyncio.to_thread(run_times, found)
+            champions = await self._models.champions(RUN_TIMES)
+            self._settings = champions[0].training.settings if champions else {}
+            self._learned = await asyncio.to_thread(self._teach, found)
             self._read_at = now
+
+    def _teach(self, past: Iterable[PastRun]) -> RunTimes:
+        return run_times(past, **self._settings)
 
 
 def kinds_of_request(request: JobRequest) -> tuple[Kind, ...]:

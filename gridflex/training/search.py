@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +16,8 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler
 
 from gridflex.errors import ContractError, SourceError
-from gridflex.forecasting.history import History
 from gridflex.training.families import Family
-from gridflex.training.trial import FOLDS, MAE, PINBALL, Stretch, run_trial
+from gridflex.training.trial import FOLDS, MAE, PINBALL
 
 ADDRESS_VARIABLE: Final = "RAY_ADDRESS"
 _QUIET: Final = {
@@ -112,10 +111,27 @@ def connected() -> Iterator[None]:
         ray.shutdown()
 
 
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """What is searched.
+
+    Args:
+        name: Of the family.
+        space: Setting to what Tune may try for it; none is tried once, as it is.
+        trial: Scores settings on one stretch after another and reports after each.
+        stretches: How many there are.
+        gpus: What one trial takes.
+    """
+
+    name: str
+    space: Mapping[str, Any]
+    trial: Callable[[Mapping[str, Any]], None]
+    stretches: int
+    gpus: int = 0
+
+
 def search(
-    family: Family,
-    history: ray.ObjectRef[History],
-    stretches: Sequence[Stretch],
+    contest: Contest,
     *,
     samples: int,
     budget_s: float,
@@ -126,9 +142,7 @@ def search(
     """Return the best settings of a family.
 
     Args:
-        family: What is tried.
-        history: What is learnt from and scored on, in Ray's object store.
-        stretches: What settings are scored on, one after the other.
+        contest: What is tried.
         samples: How many settings to try; one if there is nothing to set.
         budget_s: Wall time after which no trial goes on.
         folder: Where Tune keeps its state.
@@ -141,30 +155,30 @@ def search(
     os.environ.update({name: os.environ.get(name, value) for name, value in _QUIET.items()})
     _Progress.listener = staticmethod(advance)
     run = tune.RunConfig(
-        name=family.name,
+        name=contest.name,
         storage_path=str(folder),
         verbose=0,
-        callbacks=[_Progress(len(stretches))],
+        callbacks=[_Progress(contest.stretches)],
     )
-    trainable = _trainable(family, history, stretches)
-    path = folder / family.name
+    trainable = tune.with_resources(contest.trial, {"cpu": 1, "gpu": contest.gpus})
+    path = folder / contest.name
     if resume and tune.Tuner.can_restore(str(path)):
         tuner = tune.Tuner.restore(str(path), trainable, resume_errored=True)
     else:
         tuner = tune.Tuner(
             trainable,
-            param_space=dict(family.space),
+            param_space=dict(contest.space),
             tune_config=tune.TuneConfig(
                 metric=PINBALL,
                 mode="min",
-                num_samples=samples if family.space else 1,
+                num_samples=samples if contest.space else 1,
                 max_concurrent_trials=_at_once(),
                 time_budget_s=budget_s,
-                scheduler=_halving(len(stretches)),
+                scheduler=_halving(contest.stretches),
             ),
             run_config=run,
         )
-    return _found(tuner.fit(), stretches=len(stretches), name=family.name)
+    return _found(tuner.fit(), stretches=contest.stretches, name=contest.name)
 
 
 def _halving(stretches: int) -> ASHAScheduler:
@@ -177,15 +191,6 @@ def _halving(stretches: int) -> ASHAScheduler:
 def gpus_of(family: Family) -> int:
     """Return how many GPUs one fit takes on this cluster."""
     return 1 if family.uses_gpu and _resource("GPU") >= 1 else 0
-
-
-def _trainable(
-    family: Family, history: ray.ObjectRef[History], stretches: Sequence[Stretch]
-) -> Any:  # noqa: ANN401 - what Tune takes
-    def trial(settings: dict[str, Any]) -> None:
-        run_trial(settings, family=family, history=ray.get(history), stretches=stretches)
-
-    return tune.with_resources(trial, {"cpu": 1, "gpu": gpus_of(family)})
 
 
 def _at_once() -> int:

@@ -22,10 +22,12 @@ from gridflex.forecasting.history import History, Input
 from gridflex.forecasting.lineage import TrainedModel
 from gridflex.halfhour import HalfHour
 from gridflex.training.families import BASELINES, Family, family
-from gridflex.training.search import Found, gpus_of, search
-from gridflex.training.trial import Stretch, fitted_and_scored, scored
+from gridflex.training.search import Contest, Found, gpus_of, search
+from gridflex.training.trial import Stretch, fitted_and_scored, run_trial, scored
 
 CHAMPION: Final = "champion"
+RIVALS: Final = frozenset({CHAMPION, *BASELINES, "defaults", "all jobs alike"})
+"""Whom a winner must beat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +178,7 @@ def hold(
         progress.begin(f"{one.name}: settings", tries * len(plan.stretches))
         try:
             found[one.name] = search(
-                one,
-                shared,
-                plan.stretches,
+                _contest_of(one, shared, plan.stretches),
                 samples=samples,
                 budget_s=budget_s / (len(families) - place),
                 folder=folder,
@@ -216,7 +216,7 @@ def verdict(winner: Row, ranked: Sequence[Row], reigning: Reigning | None) -> tu
     """
     loss = winner.figures["pinball"]
     for rival in ranked:
-        if rival.name in {*BASELINES, CHAMPION} and rival.figures["pinball"] <= loss:
+        if rival.name in RIVALS and rival.figures["pinball"] <= loss:
             against = rival.figures["pinball"]
             return False, f"{rival.name} has a quantile loss of {against:.3f}, it has {loss:.3f}"
     champion = next((row for row in ranked if row.name == CHAMPION), None)
@@ -226,6 +226,15 @@ def verdict(winner: Row, ranked: Sequence[Row], reigning: Reigning | None) -> tu
     if reigning is not None:
         return True, f"quantile loss {loss:.3f}; the champion could not be used"
     return True, f"quantile loss {loss:.3f}, and there was no champion"
+
+
+def _contest_of(
+    one: Family, history: ray.ObjectRef[History], stretches: Sequence[Stretch]
+) -> Contest:
+    def trial(settings: Mapping[str, Any]) -> None:
+        run_trial(settings, family=one, history=ray.get(history), stretches=stretches)
+
+    return Contest(one.name, one.space, trial, len(stretches), gpus_of(one))
 
 
 def _compared(

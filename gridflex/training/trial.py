@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from ray import tune
 
@@ -27,6 +27,8 @@ FOLDS: Final = "folds"
 MAE: Final = "mae"
 PINBALL: Final = "pinball"
 """Names under which a trial reports; `PINBALL` is what is minimised: it judges the whole band."""
+
+Part = TypeVar("Part")
 
 _SCORES: Final = "scores.json"
 
@@ -71,10 +73,19 @@ def run_trial(
     settings: Mapping[str, Any], *, family: Family, history: History, stretches: Sequence[Stretch]
 ) -> None:
     """Score settings on every stretch, as Ray Tune calls it."""
-    scores = _left_behind()
-    for stretch in stretches[len(scores) :]:
+
+    def on(stretch: Stretch) -> dict[str, float]:
         score, _, _ = fitted_and_scored(family.make(settings), history, stretch)
-        scores.append({MAE: score.mae, PINBALL: score.pinball})
+        return {MAE: score.mae, PINBALL: score.pinball}
+
+    report_each(stretches, on)
+
+
+def report_each(parts: Sequence[Part], score: Callable[[Part], dict[str, float]]) -> None:
+    """Score one part after another, reporting the means so far; go on where a trial was left."""
+    scores = _left_behind()
+    for part in parts[len(scores) :]:
+        scores.append(score(part))
         means = {name: sum(one[name] for one in scores) / len(scores) for name in (MAE, PINBALL)}
         with tempfile.TemporaryDirectory() as folder:
             Path(folder, _SCORES).write_text(json.dumps(scores))

@@ -23,8 +23,11 @@ from gridflex.forecasting.lineage import Standing
 from gridflex.settings import Settings, load_settings, write_settings
 from gridflex.signals import Kind, Origin, Series, Signal
 from gridflex.training import families
+from gridflex.training.durations import hold_on_runs
 from gridflex.training.families import Family
+from gridflex.training.search import connected
 from tests.unit.forecasting.invented import INTENSITY, START, grid
+from tests.unit.forecasting.test_durations import two_commands
 
 DAYS = 70
 END = START + DAYS * 48
@@ -41,6 +44,13 @@ def settings() -> Iterator[Settings]:
         stack.callback(database.stop_embedded, made)
         _fill(made)
         yield made
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_cluster() -> Iterator[None]:
+    """One Ray for all trainings of this module."""
+    with connected():
+        yield
 
 
 def _fill(settings: Settings) -> None:
@@ -106,6 +116,31 @@ def test_tune_finds_the_best_settings_and_an_interrupted_search_goes_on(
     assert again["model"]["artefact_sha256"] == first["model"]["artefact_sha256"]
     with pytest.raises(ContractError, match="no training was interrupted"):
         train(settings, *SMALL, "--resume")
+
+
+class Unseen:
+    """Progress that nobody looks at."""
+
+    def begin(self, what: str, steps: int) -> None:
+        self.steps = steps
+        self.what = what
+
+    def advance(self, steps: int = 1) -> None:
+        self.steps -= steps
+
+
+def test_tune_finds_how_run_times_are_learnt_best(tmp_path: Path) -> None:
+    outcome = hold_on_runs(
+        two_commands(120), samples=3, budget_s=60, folder=tmp_path, resume=False, reigning=None,
+        progress=Unseen(),
+    )  # fmt: skip
+
+    figures = {row.name: row.figures for row in outcome.rows}
+    assert set(figures) == {"run-times", "defaults", "all jobs alike"}
+    assert figures["run-times"]["mae"] < figures["all jobs alike"]["mae"] / 3
+    assert set(outcome.winner.settings) == {"kept", "prior_runs"}
+    assert outcome.winner.note.startswith("3 settings tried")
+    assert outcome.is_better is (figures["run-times"]["pinball"] < figures["defaults"]["pinball"])
 
 
 def test_too_little_history_is_said_before_anything_starts(settings: Settings) -> None:
