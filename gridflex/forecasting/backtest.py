@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 
 from gridflex.errors import ContractError
 from gridflex.forecasting.forecaster import LEVELS, MEDIAN, NEAR_HALF_HOURS, Forecaster
-from gridflex.forecasting.history import Array, History
+from gridflex.forecasting.history import Array, Knowledge
 from gridflex.halfhour import HalfHour
 
 STEP: Final = 37
@@ -34,6 +34,23 @@ LEAD_GROUPS: Final = {
 """Name to first half-hour ahead and the one after the last."""
 
 _NOT_NEAR_ZERO: Final = 1.0
+
+
+class Replayed(Protocol):
+    """What can be gone through again: a `History`, or the past of a `Knowledge`."""
+
+    @property
+    def target(self) -> str:
+        """Name of the input that is forecast."""
+        ...
+
+    def known_at(self, issued: HalfHour) -> Knowledge:
+        """Return what was known when half-hour ``issued`` began."""
+        ...
+
+    def outturn(self, start: HalfHour, half_hours: int) -> Array:
+        """Return what the target came to, as far as it is known by now."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,7 +124,7 @@ def rolling_origins(first: HalfHour, after: HalfHour, *, step: int = STEP) -> li
 
 def backtest(
     forecaster: Forecaster,
-    history: History,
+    history: Replayed,
     origins: Iterable[HalfHour],
     *,
     half_hours: int = NEAR_HALF_HOURS,

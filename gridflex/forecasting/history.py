@@ -174,3 +174,11 @@ class Knowledge:
         if earlier > self.issued:
             raise ContractError(f"at {self.issued} nobody knew what is known at {earlier}")
         return self._history.known_at(earlier)
+
+    def known_at(self, issued: HalfHour) -> Knowledge:
+        """See `as_of`; a past can be gone through like a history."""
+        return self.as_of(issued)
+
+    def outturn(self, start: HalfHour, half_hours: int) -> Array:
+        """Return the target as it is known at this issue time; NaN where it is not."""
+        return self.window(self.target, self.issued.until(start), half_hours)

@@ -13,6 +13,8 @@ KINDS: Final = {
     "persistence": "gridflex.forecasting.baselines:Persistence",
     "last-week": "gridflex.forecasting.baselines:LastWeek",
     "climatology": "gridflex.forecasting.baselines:Climatology",
+    "lightgbm": "gridflex.forecasting.lightgbm:LightGbm",
+    "ensemble": "gridflex.forecasting.ensemble:Ensemble",
 }
 """Kind to module and class. Heavy libraries are imported only when their kind is asked for."""
 

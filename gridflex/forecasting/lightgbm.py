@@ -1,0 +1,254 @@
+"""Straight lines and gradient-boosted trees on the same features, averaged.
+
+The lines carry over well to levels never seen; one set of trees learns what they miss, another the
+whole. The lines count half. The band comes from how wrong a copy was that had been fitted
+without the last year: a small model tells calm situations from uncertain ones, and the errors in
+its units set the quantiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+import lightgbm
+import numpy as np
+from numpy.typing import NDArray
+
+from gridflex.errors import ContractError
+from gridflex.forecasting.artefact import Artefact, as_array, as_bytes
+from gridflex.forecasting.checks import HALF_HOURS_A_DAY, learnable
+from gridflex.forecasting.conformal import Bands
+from gridflex.forecasting.examples import EVERY, Examples, collect
+from gridflex.forecasting.features import Floats, Recipe
+from gridflex.forecasting.forecaster import QuantileForecast
+from gridflex.forecasting.history import Array, Indices, Knowledge
+from gridflex.forecasting.linear import Linear
+from gridflex.signals import BOUNDS, Signal
+
+TREES: Final = 250
+_SHARES: Final = (0.5, 0.25, 0.25)
+"""Of the lines, the trees on top of the lines, and the trees alone: chosen on 2022-23."""
+
+_HELD_OUT_DAYS: Final = 365
+_MOST_HELD_OUT: Final = 0.3
+_FOLD_DAYS: Final = 60
+_FOLDS: Final = 3
+_LEAST_SCALE: Final = 0.02
+_FARTHEST: Final = 5.0
+
+_BOOSTING: Final[dict[str, Any]] = {
+    "objective": "l1",
+    "learning_rate": 0.05,
+    "num_leaves": 31,
+    "min_data_in_leaf": 200,
+    "feature_fraction": 0.3,
+    "bagging_fraction": 0.7,
+    "bagging_freq": 1,
+    "max_bin": 63,
+    "verbosity": -1,
+    "deterministic": True,
+    "force_row_wise": True,
+    "num_threads": 1,
+}
+_OF_SCALE: Final = {**_BOOSTING, "num_leaves": 15, "learning_rate": 0.1}
+_SCALE_TREES: Final = 60
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Centre:
+    """The point forecast, in spreads from the anchor."""
+
+    linear: Linear
+    above: lightgbm.Booster
+    alone: lightgbm.Booster
+
+    @classmethod
+    def fit(cls, examples: Examples, *, trees: int, seed: int) -> _Centre:
+        truth = np.clip(examples.scaled, -_FARTHEST, _FARTHEST)
+        missed = truth - _out_of_fold(examples, truth)
+        return cls(
+            _line(examples, truth),
+            _boost(examples, missed, _BOOSTING, trees=trees, seed=seed),
+            _boost(examples, truth, _BOOSTING, trees=trees, seed=seed + 1),
+        )
+
+    def predict(self, matrix: Floats, leads: Indices) -> Array:
+        straight = self.linear.predict(matrix, leads)
+        parts = (straight, straight + _run(self.above, matrix), _run(self.alone, matrix))
+        return np.asarray(sum(share * part for share, part in zip(_SHARES, parts, strict=True)))
+
+
+class LightGbm:
+    """See the module. Any target and inputs; it takes what was known lately.
+
+    Args:
+        trees: In each set of trees.
+        every: Half-hours between two issue times that it learns from.
+        seed: Same history and seed, same forecasts.
+    """
+
+    name = "lightgbm"
+
+    def __init__(self, *, trees: int = TREES, every: int = EVERY, seed: int = 0) -> None:
+        self._trees, self._every, self._seed = trees, every, seed
+        self._fitted: _Fitted | None = None
+
+    def fit(self, known: Knowledge) -> None:
+        """See `Forecaster.fit`."""
+        learnable(known)
+        recipe = Recipe.of(known)
+        examples = collect(known, recipe, every=self._every, seed=self._seed)
+        held_out = self._held_out(examples, known.half_hours_of_history)
+        early = examples.where(~held_out & _over(examples, examples.issued[held_out].min()))
+        scale, bands = self._uncertainty(early, examples.where(held_out))
+        centre = _Centre.fit(examples, trees=self._trees, seed=self._seed)
+        self._fitted = _Fitted(recipe, centre, scale, bands)
+
+    def predict(self, known: Knowledge, half_hours: int) -> QuantileForecast:
+        """See `Forecaster.predict`."""
+        fitted = self._known_target(known)
+        leads = np.arange(half_hours)
+        table = fitted.recipe.table(known, leads)
+        if not np.isfinite(table.anchor).all():
+            raise ContractError(
+                f"{known.target}: nothing is known of the 28 days before {known.issued}"
+            )
+        matrix = table.matrix.astype(np.float32)
+        centre = table.anchor + table.spread * fitted.centre.predict(matrix, leads)
+        scale = table.spread * np.maximum(_run(fitted.scale, matrix), _LEAST_SCALE)
+        low, high = _bounds(known.target)
+        values = np.clip(fitted.bands.around(centre, scale), low, high)
+        return QuantileForecast(known.target, self.name, known.issued, values)
+
+    def dump(self) -> bytes:
+        """See `Forecaster.dump`."""
+        if self._fitted is None:
+            raise ContractError(f"{self.name} is not fitted")
+        state = {"trees": self._trees, "every": self._every, "seed": self._seed}
+        return Artefact(self.name, {**state, **self._fitted.state}, self._fitted.arrays).dump()
+
+    @classmethod
+    def restore(cls, artefact: Artefact) -> Self:
+        """Return the forecaster that was dumped."""
+        state = artefact.state
+        restored = cls(trees=state["trees"], every=state["every"], seed=state["seed"])
+        restored._fitted = _Fitted.restore(artefact)
+        return restored
+
+    def _known_target(self, known: Knowledge) -> _Fitted:
+        if self._fitted is None:
+            raise ContractError(f"{self.name} is not fitted")
+        if known.target != self._fitted.recipe.target:
+            raise ContractError(
+                f"{self.name} is fitted for {self._fitted.recipe.target!r}, not {known.target!r}"
+            )
+        return self._fitted
+
+    def _held_out(self, examples: Examples, half_hours: int) -> NDArray[np.bool_]:
+        first = int(examples.issued.min())
+        count = min(_HELD_OUT_DAYS * HALF_HOURS_A_DAY, int(_MOST_HELD_OUT * (half_hours - first)))
+        return examples.issued >= half_hours - count
+
+    def _uncertainty(self, early: Examples, late: Examples) -> tuple[lightgbm.Booster, Bands]:
+        """Return what tells how wrong a forecast will be, and the bands in its units."""
+        copy = _Centre.fit(early, trees=self._trees, seed=self._seed)
+        missed = late.scaled - copy.predict(late.matrix, late.leads)
+        size = np.minimum(np.abs(missed), _FARTHEST)
+        scales = np.empty(len(late))
+        fold = late.issued // (_FOLD_DAYS * HALF_HOURS_A_DAY) % 2
+        for part in np.unique(fold):
+            here, others = fold == part, fold != part
+            learnt = late.where(others) if others.any() else late
+            sizes = size[others] if others.any() else size
+            model = self._scale(learnt, sizes)
+            scales[here] = np.maximum(_run(model, late.matrix[here]), _LEAST_SCALE)
+        return self._scale(late, size), Bands.learn(late.leads, missed, scales)
+
+    def _scale(self, examples: Examples, sizes: Array) -> lightgbm.Booster:
+        trees = min(_SCALE_TREES, self._trees)
+        return _boost(examples, sizes, _OF_SCALE, trees=trees, seed=self._seed)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Fitted:
+    recipe: Recipe
+    centre: _Centre
+    scale: lightgbm.Booster
+    bands: Bands
+
+    @property
+    def state(self) -> dict[str, Any]:
+        recipe, linear = self.recipe, self.centre.linear
+        return {
+            "target": recipe.target,
+            "ahead": recipe.ahead,
+            "behind": recipe.behind,
+            "names": linear.names,
+        }
+
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        linear = self.centre.linear
+        boosters = {"above": self.centre.above, "alone": self.centre.alone, "scale": self.scale}
+        texts = {n: as_array(b.model_to_string().encode()) for n, b in boosters.items()}
+        lines = {"middle": linear.middle, "size": linear.size, "weights": linear.weights}
+        return {**texts, **lines, "offsets": self.bands.offsets}
+
+    @classmethod
+    def restore(cls, artefact: Artefact) -> _Fitted:
+        state, arrays = artefact.state, artefact.arrays
+
+        def booster(name: str) -> lightgbm.Booster:
+            return lightgbm.Booster(model_str=as_bytes(arrays[name]).decode())
+
+        names: Sequence[str] = state["names"]
+        linear = Linear(tuple(names), arrays["middle"], arrays["size"], arrays["weights"])
+        return cls(
+            Recipe(state["target"], tuple(state["ahead"]), tuple(state["behind"])),
+            _Centre(linear, booster("above"), booster("alone")),
+            booster("scale"),
+            Bands(arrays["offsets"]),
+        )
+
+
+def _over(examples: Examples, issued: int) -> NDArray[np.bool_]:
+    """Whether an example's half-hour was over at an issue time."""
+    return examples.issued + examples.leads < issued
+
+
+def _line(examples: Examples, truth: Array) -> Linear:
+    return Linear.fit(examples.names, examples.matrix, examples.leads, truth)
+
+
+def _out_of_fold(examples: Examples, truth: Array) -> Array:
+    """What lines say of examples in stretches of time that they were not fitted with."""
+    fold = examples.issued // (_FOLD_DAYS * HALF_HOURS_A_DAY) % _FOLDS
+    said = np.zeros(len(examples))
+    for part in np.unique(fold):
+        here, others = fold == part, fold != part
+        if others.any():
+            line = _line(examples.where(others), truth[others])
+            said[here] = line.predict(examples.matrix[here], examples.leads[here])
+    return said
+
+
+def _boost(
+    examples: Examples, truth: Array, settings: dict[str, Any], *, trees: int, seed: int
+) -> lightgbm.Booster:
+    rows = lightgbm.Dataset(examples.matrix, truth, weight=examples.spread)
+    return lightgbm.train({**settings, "seed": seed}, rows, num_boost_round=trees)
+
+
+def _run(booster: lightgbm.Booster, matrix: Floats) -> Array:
+    return np.asarray(booster.predict(matrix, num_threads=1), dtype=np.float64)
+
+
+def _bounds(target: str) -> tuple[float, float]:
+    """Values that a target can have at all."""
+    if target.endswith("gco2_per_kwh"):
+        return BOUNDS[Signal.INTENSITY]
+    if target.endswith("gbp_per_mwh"):
+        return BOUNDS[Signal.PRICE]
+    return -np.inf, np.inf
