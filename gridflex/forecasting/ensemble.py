@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from gridflex.errors import ContractError, GridFlexError
 from gridflex.forecasting.artefact import Artefact, as_array, as_bytes
@@ -27,12 +25,10 @@ from gridflex.forecasting.forecaster import (
     Forecaster,
     QuantileForecast,
 )
-from gridflex.forecasting.history import Array, Indices, Knowledge
+from gridflex.forecasting.history import Array, Knowledge
 from gridflex.forecasting.models import kind, load
+from gridflex.forecasting.weights import learn_weights, weights_at
 from gridflex.halfhour import HalfHour
-
-WEIGHT_EDGES: Final = (0, 12, 24, 48, 96, FAR_HALF_HOURS)
-"""Half-hours ahead at which other weights begin."""
 
 _HELD_OUT_DAYS: Final = 182
 _MOST_HELD_OUT: Final = 0.3
@@ -64,7 +60,7 @@ class Ensemble:
 
     @property
     def weights(self) -> Mapping[str, Sequence[float]]:
-        """Weight of each member for every group of `WEIGHT_EDGES`.
+        """Weight of each member for every group of `gridflex.forecasting.weights.WEIGHT_EDGES`.
 
         Raises:
             ContractError: It is not fitted.
@@ -82,13 +78,12 @@ class Ensemble:
         tests = [self._tested(member, known, first) for member in self._members]
         truth = tests[0].outturns
         told = np.array([test.values for test in tests])
-        self._weights = _weights(told[..., MEDIAN], truth)
+        leads = np.broadcast_to(np.arange(truth.shape[1]), truth.shape).ravel()
+        said = told[..., MEDIAN].reshape(len(told), -1)
+        self._weights = learn_weights(said, truth.ravel(), leads)
         mixed = _mix(told, self._weights)
-        leads = np.broadcast_to(np.arange(truth.shape[1]), truth.shape)
-        centre, width = mixed[..., MEDIAN], _width(mixed)
-        self._bands = Bands.learn(
-            leads.ravel(), (truth - centre).ravel(), np.asarray(width).ravel()
-        )
+        missed = truth - mixed[..., MEDIAN]
+        self._bands = Bands.learn(leads, missed.ravel(), _width(mixed).ravel())
         for member in self._members:
             member.fit(known)
         self._target = known.target
@@ -173,37 +168,9 @@ class _Missing:
         raise ContractError(f"{self.name} could not be read")
 
 
-def _weights(medians: Array, truth: Array) -> Array:
-    """Least absolute error on the held-out stretch: shape ``(groups, members)``, rows sum to 1."""
-    members = len(medians)
-    groups = []
-    for first, after in pairwise(WEIGHT_EDGES):
-        told = np.isfinite(truth[:, first:after])
-        said, came = medians[:, :, first:after][:, told], truth[:, first:after][told]
-        groups.append(_simplex(said, came) if came.size else np.full(members, 1 / members))
-    return np.array(groups)
-
-
-def _simplex(said: Array, came: Array) -> Array:
-    """Weights from 0 to 1 that sum to 1 with the least mean absolute error."""
-    members = len(said)
-    found = minimize(
-        lambda weights: float(np.abs(weights @ said - came).mean()),
-        np.full(members, 1 / members),
-        jac=lambda weights: np.asarray(said @ np.sign(weights @ said - came) / came.size),
-        bounds=[(0.0, 1.0)] * members,
-        constraints={"type": "eq", "fun": lambda weights: weights.sum() - 1},
-        method="SLSQP",
-    )
-    weights = np.clip(found.x, 0.0, None)
-    return np.asarray(weights / weights.sum())
-
-
 def _mix(told: Array, weights: Array) -> Array:
     """Mean of quantiles, shape ``(members, N, T, levels)``, with the weights of each lead."""
-    leads: Indices = np.arange(told.shape[2])
-    group = np.clip(np.searchsorted(WEIGHT_EDGES, leads, side="right") - 1, 0, len(weights) - 1)
-    by_lead = weights[group]
+    by_lead = weights_at(weights, np.arange(told.shape[2]))
     total = by_lead.sum(axis=1, keepdims=True)
     equal = np.full_like(by_lead, 1 / by_lead.shape[1])
     shares = np.where(total > 0, by_lead / np.where(total > 0, total, 1.0), equal)

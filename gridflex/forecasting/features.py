@@ -151,8 +151,14 @@ class _View:
         self.clock: Indices = np.asarray(wall.hour * 2 + wall.minute // 30, dtype=np.int64)
         self.shift: Indices = np.asarray((wall - utc) // HALF_HOUR, dtype=np.int64)
 
+    def told(self, name: str, count: int) -> Array:
+        """``count`` half-hours of an input; NaN throughout for one that is gone."""
+        if name not in self.known.names:
+            return np.full(count, np.nan)
+        return self.known.window(name, -BACK, count)
+
     def past(self, name: str) -> _Past:
-        values = self.known.window(name, -BACK, BACK)
+        values = self.told(name, BACK)
         usual = _usual(values, self.clock[:BACK])
         return _Past(values, usual, values - usual[self.clock[:BACK]], _spread(values))
 
@@ -174,10 +180,10 @@ class _View:
 
 def _put_calendar(columns: _Columns, view: _View) -> None:
     local = view.local[view.at]
-    season = 2 * np.pi * local.dayofyear.to_numpy() / _DAYS_A_YEAR
+    season = 2 * np.pi * local.day_of_year.to_numpy() / _DAYS_A_YEAR
     columns.put("lead", view.leads)
     columns.put("clock", view.clock[view.at])
-    columns.put("weekday", local.dayofweek.to_numpy())
+    columns.put("weekday", local.day_of_week.to_numpy())
     columns.put("day_off", days_off(local))
     columns.put("season_sin", np.sin(season))
     columns.put("season_cos", np.cos(season))
@@ -215,7 +221,7 @@ def _put_newest(columns: _Columns, name: str, scaled: Array, *, spans: tuple[int
 
 
 def _put_ahead(columns: _Columns, view: _View, own: _Past, name: str, anchor: Array) -> None:
-    raw = view.known.window(name, -BACK, view.size)
+    raw = view.told(name, view.size)
     recent = raw[BACK - _FORTNIGHT : BACK]
     ordered = np.sort(recent[np.isfinite(recent)])
     middle, spread = (float(np.median(ordered)) if ordered.size else np.nan), _spread(recent)

@@ -1,9 +1,9 @@
 """Straight lines and gradient-boosted trees on the same features, averaged.
 
 The lines carry over well to levels never seen; one set of trees learns what they miss, another the
-whole. The lines count half. The band comes from how wrong a copy was that had been fitted
-without the last year: a small model tells calm situations from uncertain ones, and the errors in
-its units set the quantiles.
+whole. How much each counts at which lead, and the band, come from how wrong a copy was that
+had been fitted without the last year: a small model tells calm situations from uncertain ones,
+and the errors in its units set the quantiles.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ from gridflex.forecasting.features import Floats, Recipe
 from gridflex.forecasting.forecaster import QuantileForecast
 from gridflex.forecasting.history import Array, Indices, Knowledge
 from gridflex.forecasting.linear import Linear
+from gridflex.forecasting.weights import learn_weights, weights_at
 from gridflex.signals import BOUNDS, Signal
 
 TREES: Final = 250
-_SHARES: Final = (0.5, 0.25, 0.25)
-"""Of the lines, the trees on top of the lines, and the trees alone: chosen on 2022-23."""
+_DATES: Final = {"own:level", "season_sin", "season_cos"}
+"""By these a tree would know the year, and take it for a cause."""
 
 _HELD_OUT_DAYS: Final = 365
 _MOST_HELD_OUT: Final = 0.3
@@ -74,10 +75,11 @@ class _Centre:
             _boost(examples, truth, _BOOSTING, trees=trees, seed=seed + 1),
         )
 
-    def predict(self, matrix: Floats, leads: Indices) -> Array:
+    def parts(self, matrix: Floats, leads: Indices) -> Array:
+        """What the lines say, the lines with trees above, and the trees alone: ``(3, N)``."""
         straight = self.linear.predict(matrix, leads)
-        parts = (straight, straight + _run(self.above, matrix), _run(self.alone, matrix))
-        return np.asarray(sum(share * part for share, part in zip(_SHARES, parts, strict=True)))
+        seen = matrix[:, _seen(self.linear.names)]
+        return np.array([straight, straight + _run(self.above, seen), _run(self.alone, seen)])
 
 
 class LightGbm:
@@ -102,9 +104,9 @@ class LightGbm:
         examples = collect(known, recipe, every=self._every, seed=self._seed)
         held_out = self._held_out(examples, known.half_hours_of_history)
         early = examples.where(~held_out & _over(examples, examples.issued[held_out].min()))
-        scale, bands = self._uncertainty(early, examples.where(held_out))
+        shares, scale, bands = self._judged(early, examples.where(held_out))
         centre = _Centre.fit(examples, trees=self._trees, seed=self._seed)
-        self._fitted = _Fitted(recipe, centre, scale, bands)
+        self._fitted = _Fitted(recipe, centre, shares, scale, bands)
 
     def predict(self, known: Knowledge, half_hours: int) -> QuantileForecast:
         """See `Forecaster.predict`."""
@@ -116,8 +118,10 @@ class LightGbm:
                 f"{known.target}: nothing is known of the 28 days before {known.issued}"
             )
         matrix = table.matrix.astype(np.float32)
-        centre = table.anchor + table.spread * fitted.centre.predict(matrix, leads)
-        scale = table.spread * np.maximum(_run(fitted.scale, matrix), _LEAST_SCALE)
+        said = _shared(fitted.centre.parts(matrix, leads), fitted.shares, leads)
+        centre = table.anchor + table.spread * said
+        sizes = _run(fitted.scale, matrix[:, _seen(table.names)])
+        scale = table.spread * np.maximum(sizes, _LEAST_SCALE)
         low, high = _bounds(known.target)
         values = np.clip(fitted.bands.around(centre, scale), low, high)
         return QuantileForecast(known.target, self.name, known.issued, values)
@@ -151,20 +155,22 @@ class LightGbm:
         count = min(_HELD_OUT_DAYS * HALF_HOURS_A_DAY, int(_MOST_HELD_OUT * (half_hours - first)))
         return examples.issued >= half_hours - count
 
-    def _uncertainty(self, early: Examples, late: Examples) -> tuple[lightgbm.Booster, Bands]:
-        """Return what tells how wrong a forecast will be, and the bands in its units."""
+    def _judged(self, early: Examples, late: Examples) -> tuple[Array, lightgbm.Booster, Bands]:
+        """Return shares of the parts, what tells how wrong they are, and bands in its units."""
         copy = _Centre.fit(early, trees=self._trees, seed=self._seed)
-        missed = late.scaled - copy.predict(late.matrix, late.leads)
+        parts = copy.parts(late.matrix, late.leads)
+        shares = learn_weights(parts * late.spread, late.scaled * late.spread, late.leads)
+        missed = late.scaled - _shared(parts, shares, late.leads)
         size = np.minimum(np.abs(missed), _FARTHEST)
         scales = np.empty(len(late))
         fold = late.issued // (_FOLD_DAYS * HALF_HOURS_A_DAY) % 2
         for part in np.unique(fold):
-            here, others = fold == part, fold != part
-            learnt = late.where(others) if others.any() else late
-            sizes = size[others] if others.any() else size
-            model = self._scale(learnt, sizes)
-            scales[here] = np.maximum(_run(model, late.matrix[here]), _LEAST_SCALE)
-        return self._scale(late, size), Bands.learn(late.leads, missed, scales)
+            here = fold == part
+            others = ~here if not here.all() else here
+            model = self._scale(late.where(others), size[others])
+            sizes = _run(model, late.matrix[here][:, _seen(late.names)])
+            scales[here] = np.maximum(sizes, _LEAST_SCALE)
+        return shares, self._scale(late, size), Bands.learn(late.leads, missed, scales)
 
     def _scale(self, examples: Examples, sizes: Array) -> lightgbm.Booster:
         trees = min(_SCALE_TREES, self._trees)
@@ -175,6 +181,7 @@ class LightGbm:
 class _Fitted:
     recipe: Recipe
     centre: _Centre
+    shares: Array
     scale: lightgbm.Booster
     bands: Bands
 
@@ -194,7 +201,7 @@ class _Fitted:
         boosters = {"above": self.centre.above, "alone": self.centre.alone, "scale": self.scale}
         texts = {n: as_array(b.model_to_string().encode()) for n, b in boosters.items()}
         lines = {"middle": linear.middle, "size": linear.size, "weights": linear.weights}
-        return {**texts, **lines, "offsets": self.bands.offsets}
+        return {**texts, **lines, "shares": self.shares, "offsets": self.bands.offsets}
 
     @classmethod
     def restore(cls, artefact: Artefact) -> _Fitted:
@@ -208,9 +215,19 @@ class _Fitted:
         return cls(
             Recipe(state["target"], tuple(state["ahead"]), tuple(state["behind"])),
             _Centre(linear, booster("above"), booster("alone")),
+            arrays["shares"],
             booster("scale"),
             Bands(arrays["offsets"]),
         )
+
+
+def _seen(names: Sequence[str]) -> list[int]:
+    """Columns that trees see."""
+    return [column for column, name in enumerate(names) if name not in _DATES]
+
+
+def _shared(parts: Array, shares: Array, leads: Indices) -> Array:
+    return np.asarray((parts.T * weights_at(shares, leads)).sum(axis=1))
 
 
 def _over(examples: Examples, issued: int) -> NDArray[np.bool_]:
@@ -237,7 +254,8 @@ def _out_of_fold(examples: Examples, truth: Array) -> Array:
 def _boost(
     examples: Examples, truth: Array, settings: dict[str, Any], *, trees: int, seed: int
 ) -> lightgbm.Booster:
-    rows = lightgbm.Dataset(examples.matrix, truth, weight=examples.spread)
+    seen = examples.matrix[:, _seen(examples.names)]
+    rows = lightgbm.Dataset(seen, truth, weight=examples.spread)
     return lightgbm.train({**settings, "seed": seed}, rows, num_boost_round=trees)
 
 

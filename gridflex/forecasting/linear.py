@@ -29,7 +29,7 @@ _FARTHEST: Final = 4.0
 _LEAST_SPREAD: Final = 1e-3
 _AT_THE_END: Final = (":end24", ":end6", ":filled")
 _MOST_ROWS: Final = 40_000
-_LEAST_ROWS: Final = 50
+_LEAST_ROWS: Final = 500
 _PENALTY: Final = 3.0
 """For a hundred examples; between 1 and 10 the error over 2022-23 hardly changes."""
 
@@ -65,13 +65,8 @@ class Linear:
         bounded = np.clip(truth, -_FARTHEST, _FARTHEST)
         weights = []
         for first, after in pairwise(LEAD_EDGES):
-            reach = max(1, (after - first) // 2)
-            rows = np.flatnonzero((leads >= first - reach) & (leads < after + reach))
-            rows = rows[:: 1 + rows.size // _MOST_ROWS]
-            if rows.size >= _LEAST_ROWS:
-                weights.append(_solve(unfit.design(matrix[rows]), bounded[rows], _PENALTY))
-            else:  # the history is shorter than this lead
-                weights.append(weights[-1])
+            rows = _near(leads, first, after)
+            weights.append(_solve(unfit.design(matrix[rows]), bounded[rows], _PENALTY))
         return cls(names, middle, unfit.size, np.array(weights))
 
     def predict(self, matrix: Floats, leads: Indices) -> Array:
@@ -101,6 +96,16 @@ class Linear:
                 ends = [place[source + end] for end in _AT_THE_END] + [place["own:last"]]
                 parts += [beyond, scaled[:, ends] * beyond]
         return np.hstack(parts)
+
+
+def _near(leads: Indices, first: int, after: int) -> Indices:
+    """Rows with leads from ``first`` to before ``after`` and near by, as many as it takes."""
+    reach = max(1, (after - first) // 2)
+    while True:
+        rows = np.flatnonzero((leads >= first - reach) & (leads < after + reach))
+        if rows.size >= _LEAST_ROWS or reach > LEAD_EDGES[-1]:
+            return rows[:: 1 + rows.size // _MOST_ROWS]
+        reach *= 2
 
 
 def _used_names(names: tuple[str, ...]) -> list[str]:
