@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from gridflex.fleet import Site, dynamic_power_kw
 from gridflex.halfhour import HALF_HOUR, HalfHour, half_hours_needed
-from gridflex.jobs import JobId
+from gridflex.jobs import JobId, Tier
 from gridflex.lifecycle import LEAST_REMAINING, Job
 from gridflex.planning.plan import PlannedRun
 from gridflex.planning.problem import JobDemand, PlanningProblem, SiteOutlook
@@ -28,6 +28,11 @@ OTHER_LOAD_HALF_HOURS: Final = 8
 yesterday's load predicts worse than the present one (cluster traces, 0.04-0.33 nMAE)."""
 
 LONGEST_HORIZON: Final = 62 * 48
+
+NO_TIME: Final = timedelta(0)
+
+RIGID_START: Final = timedelta(minutes=5)
+"""How soon a rigid job (T0) is promised to start; its deadline counts from its submission."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,14 +105,15 @@ class _DemandMaker:
         flexibility = job.flexibility
         running_at = self._running_at(job, ordered)
         remaining, safe = self._remaining_at_start(job, is_running=running_at is not None)
-        work = max(1, half_hours_needed(remaining))
         is_nearly_done = running_at is not None and remaining <= LEAST_REMAINING
         return JobDemand(
             id=job.id,
             tier=flexibility.tier,
             release=0,
-            deadline=self._deadline(job, work=work, margin=safe - remaining),
-            work=work,
+            deadline=self._deadline(
+                job, remaining, margin=safe - remaining, is_running=running_at is not None
+            ),
+            work=max(1, half_hours_needed(remaining)),
             gpus=flexibility.gpus,
             power_kw={
                 name: dynamic_power_kw(
@@ -142,10 +148,21 @@ class _DemandMaker:
             return self._allowed(job, None)[0]
         return None
 
-    def _deadline(self, job: Job, *, work: int, margin: timedelta) -> int:
-        """Return the deadline less what a long run would take more, as far as time allows."""
-        latest = self._start.until(HalfHour.containing(job.flexibility.deadline))
-        safe = self._start.until(HalfHour.containing(job.flexibility.deadline - margin))
+    def _deadline(
+        self, job: Job, remaining: timedelta, *, margin: timedelta, is_running: bool
+    ) -> int:
+        """Return the first half-hour in which the job must no longer run.
+
+        Its deadline less what a long run would take more, as far as time allows. The half-hour
+        in which its deadline falls is its own if it runs and, running on, ends in time there; for
+        a rigid job that is in time which is as late as its promised start may have been.
+        """
+        deadline, work = job.flexibility.deadline, max(1, half_hours_needed(remaining))
+        late_start = RIGID_START + self._restart if job.flexibility.tier is Tier.T0 else NO_TIME
+        latest = self._start.until(HalfHour.containing(deadline))
+        if is_running and self._start.start + remaining <= deadline + late_start:
+            latest = max(latest, work)
+        safe = self._start.until(HalfHour.containing(deadline - margin))
         return max(safe, min(latest, work))
 
     def _remaining_at_start(self, job: Job, *, is_running: bool) -> tuple[timedelta, timedelta]:

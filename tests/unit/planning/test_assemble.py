@@ -162,6 +162,27 @@ def test_a_job_that_is_nearly_done_is_not_paused() -> None:
     assert (found.work, found.interruptible) == (1, False)
 
 
+@pytest.mark.parametrize(
+    ("tier", "decided_at", "deadline", "first"),
+    [
+        pytest.param(Tier.T1, NOON, NOON + 80 * MINUTE, 2, id="it ends in time in its last one"),
+        pytest.param(Tier.T1, NOON, NOON + 64 * MINUTE, 1, id="it ends a minute late"),
+        pytest.param(Tier.T0, NOON, NOON + HOUR, 2, id="rigid, started at once"),
+        pytest.param(Tier.T0, NOON + 12 * MINUTE, NOON + HOUR, 1, id="rigid, started late"),
+        pytest.param(Tier.T1, None, NOON + 110 * MINUTE, 2, id="it does not run yet"),
+    ],
+)
+def test_the_half_hour_of_its_deadline_belongs_to_a_job_that_runs_on_and_ends_in_time(
+    tier: Tier, decided_at: datetime | None, deadline: datetime, first: int
+) -> None:
+    runs = [attempt(decided_at=decided_at, started_at=decided_at)] if decided_at else []
+
+    found = demand(job(*runs, tier=tier, duration=HOUR, deadline=deadline, interruptible=False))
+
+    # decided at noon, it works from 12:05 to 13:05; the plan begins at 12:30
+    assert found.deadline == first
+
+
 def test_a_job_that_its_owner_stops_is_not_planned() -> None:
     assert assembled(job(), job(id=JobId("b"), stop_requested_at=NOW)).jobs[0].id == "job-1"
     assert len(assembled(job(stop_requested_at=NOW)).jobs) == 0
