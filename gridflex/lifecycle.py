@@ -188,6 +188,11 @@ class Job:
         return self.attempts[-1] if self.attempts and self.attempts[-1].is_live else None
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether it is held or paused: on no cluster, and not at its end."""
+        return not self.state.is_final and self.live_attempt is None
+
+    @property
     def next_ray_id(self) -> str:
         """Submission id that the next attempt will use."""
         return ray_id(self.id, len(self.attempts) + 1)

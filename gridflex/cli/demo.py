@@ -8,7 +8,7 @@ import typer
 
 Day = Annotated[
     str | None,
-    typer.Option(help="Day to play, YYYY-MM-DD, from 08:00 UTC on; else one of 2024."),
+    typer.Option(help="Day to play, YYYY-MM-DD, from 06:00 UTC on; else one of 2024."),
 ]
 HalfHourS = Annotated[
     float | None, typer.Option(min=2.0, max=1800.0, help="Wall seconds per half-hour; else 5.")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
+from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -22,10 +23,15 @@ from gridflex.halfhour import HALF_HOUR, HalfHour
 from gridflex.jobs import JobState
 from gridflex.lifecycle import Job
 from gridflex.report import Account, Row, pauses, saved_fraction
-from gridflex.signals import Blend
+from gridflex.signals import Blend, weakest
 
 LINE_EVERY: Final = 4
 """Half-hours between two lines where nothing can be drawn over."""
+
+CELLS: Final = (
+    "a cell: run now → GridFlex; wait: the mean, to the first start; lost: run time beyond one "
+    "unbroken run"
+)
 
 BLOCKS: Final = {JobState.RUNNING: "▶", JobState.PAUSED: "‖", JobState.HELD: "·"}
 
@@ -54,9 +60,12 @@ class Day:
         weather = ""
         if grid:
             intensity, price = grid
-            weather = f"  {price.values[0]:5.0f} GBP/MWh {intensity.values[0]:4.0f} gCO2/kWh"
+            origin = weakest((price.origin, intensity.origin))
+            weather = (
+                f"  {price.values[0]:4.0f} GBP/MWh {intensity.values[0]:3.0f} gCO2/kWh {origin}"
+            )
         return (
-            f"{now:%a %H:%M}{weather}  GPUs {busy:2d}/{self.gpus}  "
+            f"{now:%a %H:%M} UTC{weather}  GPUs {busy:2d}/{self.gpus}  "
             f"jobs {len(jobs):2d}/{self.total}: "
             f"held {count[JobState.HELD]}, running {count[JobState.RUNNING]}, "
             f"paused {count[JobState.PAUSED]}, ended {done}"
@@ -141,12 +150,13 @@ def print_report(console: Console, report: DemoReport) -> None:
 def _comparison(report: DemoReport) -> Table:
     table = Table(
         title=f"Running every job at once → GridFlex, {_when(report)}",
-        caption="each cell: run now → GridFlex; lost: run time beyond one unbroken run",
+        caption=CELLS,
+        box=box.SIMPLE_HEAD,
+        padding=0,
+        show_edge=False,
     )
-    for name in ("tier", "jobs", "on time", "kWh", "GBP", "kgCO2", "mean wait h"):
-        table.add_column(name, justify="left" if name == "tier" else "right")
-    table.add_column("pauses", justify="right")
-    table.add_column("lost", justify="right")
+    for name in ("tier", "on time", "kWh", "GBP", "kgCO2", "wait h", "pauses", "lost"):
+        table.add_column(name, justify="left" if name == "tier" else "right", no_wrap=True)
     for row in report.rows:
         is_total = row is report.total
         if is_total:
@@ -159,19 +169,18 @@ def _cells(row: Row) -> list[str]:
     ran, now = row.ran, row.run_now
     return [
         row.name,
-        str(row.jobs),
         f"{row.met}/{row.jobs}",
-        f"{now.energy_kwh:.1f} → {ran.energy_kwh:.1f}",
+        f"{now.energy_kwh:.0f}→{ran.energy_kwh:.0f}",
         _change(now.cost_gbp, ran.cost_gbp, digits=2),
-        _change(now.carbon_kg, ran.carbon_kg, digits=1),
-        f"{_hours(row.mean_wait_now)} → {_hours(row.mean_wait)}",
+        _change(now.carbon_kg, ran.carbon_kg, digits=0),
+        f"{_hours(row.mean_wait_now)}→{_hours(row.mean_wait)}",
         str(row.pauses),
         f"{row.redone.total_seconds() / 60:.0f} min",
     ]
 
 
 def _change(now: float, ran: float, *, digits: int) -> str:
-    return f"{now:.{digits}f} → {ran:.{digits}f} ({-100 * saved_fraction(ran, now) + 0.0:+.0f} %)"
+    return f"{now:.{digits}f}→{ran:.{digits}f} {-100 * saved_fraction(ran, now) + 0.0:+.0f}%"
 
 
 def _hours(wait: timedelta) -> str:

@@ -15,11 +15,11 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any, Final
 
-from fastapi import APIRouter, Request, Response, WebSocket, WebSocketDisconnect
+from fastapi import APIRouter, Request, Response, WebSocket
 
 from gridflex.adapters.job_store import Added
 from gridflex.adapters.packages import package_name
@@ -31,7 +31,7 @@ from gridflex.errors import ContractError, GridFlexError, SourceError
 from gridflex.jobs import JobId, Submission, parse_flexibility
 from gridflex.lifecycle import Job, JobRequest
 from gridflex.serve import ray_bodies
-from gridflex.serve.job_logs import all_logs, follow
+from gridflex.serve.job_logs import all_logs, follow, send_all
 from gridflex.serve.next_runs import NextRuns
 from gridflex.serve.problems import ProblemError, problem, problem_of
 from gridflex.serve.run_times import LearnedRunTimes
@@ -104,7 +104,7 @@ def create_gateway(ports: Ports) -> APIRouter:  # noqa: C901 - one route each
         job = await ports.jobs.get(JobId(job_id))
         if job is None:
             return _response(await gateway.forward("GET", job_id, "/logs"))
-        return _response(_json({"logs": await all_logs(job, ports.clusters)}))
+        return _response(_json({"logs": await gateway.logs(job)}))
 
     @api.websocket("/jobs/{job_id}/logs/tail")
     async def tail(websocket: WebSocket, job_id: str) -> None:
@@ -122,7 +122,7 @@ def create_gateway(ports: Ports) -> APIRouter:  # noqa: C901 - one route each
             return
         with gateway.following():
             await websocket.accept()
-            await _send_all(websocket, lines)
+            await send_all(websocket, lines)
 
     return api
 
@@ -194,9 +194,12 @@ class Gateway:
 
     async def details(self, job: Job) -> dict[str, Any]:
         """Return one flexible job as Ray's ``JobDetails``."""
-        waits = not job.state.is_final and job.live_attempt is None
-        next_run = await self._next_runs.of(job.id, self._ports.clock.now()) if waits else None
+        next_run = await self._next_run(job)
         return ray_bodies.details(job, next_run=next_run, wall_time=self._ports.clock.wall)
+
+    async def logs(self, job: Job) -> str:
+        """Return what a flexible job has printed so far, and why it waits if it does."""
+        return await all_logs(job, self._ports.clusters, notice=self._notice)
 
     async def delete(self, job: Job) -> bool:
         """Delete a flexible job that has ended, here and on its clusters.
@@ -244,9 +247,20 @@ class Gateway:
                 "(ray job logs without --follow)",
             )
         if await self._ports.jobs.get(JobId(job_id)):
-            return follow(JobId(job_id), jobs=self._ports.jobs, clusters=self._ports.clusters)
+            return follow(
+                JobId(job_id),
+                jobs=self._ports.jobs,
+                clusters=self._ports.clusters,
+                notice=self._notice,
+            )
         cluster = await self._cluster_of(job_id)
         return cluster.tail(job_id) if await cluster.get(job_id) else None
+
+    async def _notice(self, job: Job) -> str:
+        return ray_bodies.notice(job, await self._next_run(job)) if job.is_waiting else ""
+
+    async def _next_run(self, job: Job) -> ray_bodies.NextRun | None:
+        return await self._next_runs.of(job.id, self._ports.clock.now()) if job.is_waiting else None
 
     async def _pass_on(self, body: Mapping[str, Any]) -> Reply:
         chosen = body.get("submission_id") or body.get("job_id")
@@ -331,37 +345,6 @@ class Gateway:
             for job in jobs
             if ATTEMPT_OF not in (job.details.get("metadata") or {})
         ]
-
-
-async def _send_all(websocket: WebSocket, lines: AsyncGenerator[str]) -> None:
-    """Send every line, until there are no more or the client has gone."""
-    sending = asyncio.create_task(_send(websocket, lines))
-    leaving = asyncio.create_task(_left(websocket))
-    done, pending = await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
-    for task in pending:
-        task.cancel()
-    await asyncio.gather(*pending, return_exceptions=True)
-    if sending in done:
-        failure = sending.exception()
-        if isinstance(failure, WebSocketDisconnect):
-            return
-        if isinstance(failure, GridFlexError):
-            await websocket.close(code=1011, reason=str(failure)[:120])
-        elif failure is not None:
-            raise failure
-        else:
-            await websocket.close(code=1000)
-
-
-async def _send(websocket: WebSocket, lines: AsyncGenerator[str]) -> None:
-    async with aclosing(lines):
-        async for piece in lines:
-            await websocket.send_text(piece)
-
-
-async def _left(websocket: WebSocket) -> None:
-    while (await websocket.receive())["type"] != "websocket.disconnect":
-        pass
 
 
 def _json_object(body: bytes) -> Mapping[str, Any]:

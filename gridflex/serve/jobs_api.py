@@ -235,7 +235,7 @@ def create_jobs_router(ports: Ports) -> APIRouter:
         return await _find(ports.jobs, job_id)
 
     async def view(job: Job) -> JobView:
-        next_run = await next_runs.of(job.id, ports.clock.now()) if _waits(job) else None
+        next_run = await next_runs.of(job.id, ports.clock.now()) if job.is_waiting else None
         return JobView.of(job, next_run)
 
     @api.get("")
@@ -247,7 +247,7 @@ def create_jobs_router(ports: Ports) -> APIRouter:
         jobs = found[:limit]
         planned = await next_runs.of_all(ports.clock.now())
         return JobPage(
-            jobs=[JobView.of(job, planned.get(job.id) if _waits(job) else None) for job in jobs],
+            jobs=[JobView.of(job, planned.get(job.id) if job.is_waiting else None) for job in jobs],
             next_cursor=jobs[-1].seq if len(found) > limit else None,
         )
 
@@ -285,10 +285,6 @@ async def _find(jobs: JobStore, job_id: str) -> Job:
     if job is None:
         raise ProblemError(HTTPStatus.NOT_FOUND, f"job {job_id} does not exist, or is not flexible")
     return job
-
-
-def _waits(job: Job) -> bool:
-    return not job.state.is_final and job.live_attempt is None
 
 
 def _attempt(attempt: Attempt) -> AttemptView:

@@ -188,6 +188,12 @@ def message(job: Job, next_run: NextRun | None) -> str:
     return str((attempt.driver or {}).get("message") or "Job is currently running.")
 
 
+def notice(job: Job, next_run: NextRun | None) -> str:
+    """Return the line that the log of a waiting job ends with; the same until its run moves."""
+    when_and_where = NextRun(next_run.start, next_run.site) if next_run else None
+    return f"[gridflex] {_waiting(job, when_and_where)}\n"
+
+
 def details(
     job: Job, *, next_run: NextRun | None, wall_time: Callable[[datetime], datetime]
 ) -> dict[str, Any]:

@@ -56,6 +56,10 @@ async def test_a_job_is_held_runs_and_ends_as_rays_clients_see_it(
 
     await world.plan({"job-1": [(NOON + 2 * HOUR, 4)]})
     assert "starts at 2026-07-01 14:00 UTC at site london" in (await status(http))["message"]
+    assert (await http.get("/api/jobs/job-1/logs")).json()["logs"] == (
+        "[gridflex] Held by GridFlex for a better half-hour: starts at 2026-07-01 14:00 UTC at "
+        "site london; will finish by 2026-07-08 14:00 UTC.\n"
+    )
 
     world.pass_time(2 * HOUR)
     await start(world, prints="epoch 1\n")
@@ -391,6 +395,7 @@ async def test_a_client_that_leaves_while_it_follows_a_held_job_leaves_nothing_b
 
     async with Connection(create_api(world.ports()), "/api/jobs/job-1/logs/tail") as socket:
         assert (await socket.receive())["type"] == "websocket.accept"
+        assert (await socket.receive())["text"].startswith("[gridflex] Held by GridFlex until")
         await socket.send({"type": "websocket.receive", "bytes": b"hello"})
 
     assert (await world.job()).state is JobState.HELD

@@ -9,7 +9,7 @@ import pytest
 from gridflex.errors import SourceError
 from gridflex.jobs import JobId, JobState
 from gridflex.lifecycle import Attempt, AttemptState, Job, Outcome
-from gridflex.serve.job_logs import all_logs, follow
+from gridflex.serve.job_logs import Notice, all_logs, follow
 from tests.unit.lifecycles import NOON, attempt, job
 
 
@@ -62,9 +62,21 @@ DONE = job(over(1), over(2, Outcome.SUCCEEDED), state=JobState.SUCCEEDED)
 ONE_DONE = job(over(1, Outcome.SUCCEEDED), state=JobState.SUCCEEDED)
 
 
-async def followed(logs: FakeLogs, *states: Job | SourceError | None) -> str:
+async def silent(_job: Job) -> str:
+    return ""
+
+
+async def followed(
+    logs: FakeLogs, *states: Job | SourceError | None, notice: Notice = silent
+) -> str:
     async def read() -> str:
-        lines = follow(JobId("job-1"), jobs=FakeJobs(states), clusters={"london": logs}, poll_s=0.0)
+        lines = follow(
+            JobId("job-1"),
+            jobs=FakeJobs(states),
+            clusters={"london": logs},
+            notice=notice,
+            poll_s=0.0,
+        )
         return "".join([piece async for piece in lines])
 
     return await asyncio.wait_for(read(), timeout=5)
@@ -123,9 +135,32 @@ async def test_the_log_of_a_job_that_was_deleted_meanwhile_ends() -> None:
     assert await followed(logs, RUNNING, None) == "a\n"
 
 
+async def test_whoever_follows_a_job_that_waits_is_told_why_whenever_that_changes() -> None:
+    logs = FakeLogs({"job-1": ["a\n"], "job-1-a2": ["b\n"]})
+    because = {HELD.id: iter(["first the plan\n", "for 14:00\n", "for 14:00\n", "for 20:00\n"])}
+
+    async def notice(job: Job) -> str:
+        return next(because[job.id]) if job.is_waiting else ""
+
+    text = await followed(logs, HELD, HELD, HELD, RUNNING, PAUSED, RESUMED, DONE, notice=notice)
+
+    assert text == "first the plan\nfor 14:00\na\nfor 20:00\nb\n"
+
+
+async def test_why_a_paused_job_waits_comes_after_all_that_it_printed() -> None:
+    logs = FakeLogs({"job-1": ["a\n", "b\n"]}, {"job-1": [1]})
+
+    async def notice(job: Job) -> str:
+        return "paused\n" if job.is_waiting else ""
+
+    assert await followed(logs, RUNNING, PAUSED, PAUSED, DONE, notice=notice) == "a\nb\npaused\n"
+    assert await all_logs(PAUSED, {"london": logs}, notice=notice) == "a\nb\npaused\n"
+    assert await all_logs(HELD, {"london": logs}, notice=notice) == "paused\n"
+
+
 async def test_all_logs_are_those_of_every_attempt_in_order() -> None:
     logs = FakeLogs({"job-1": ["a\n"], "job-1-a2": ["b\n"]})
 
-    assert await all_logs(DONE, {"london": logs}) == "a\nb\n"
-    assert await all_logs(job(over(1), over(3)), {"london": logs}) == "a\n"
-    assert await all_logs(HELD, {"london": logs}) == ""
+    assert await all_logs(DONE, {"london": logs}, notice=silent) == "a\nb\n"
+    assert await all_logs(job(over(1), over(3)), {"london": logs}, notice=silent) == "a\n"
+    assert await all_logs(HELD, {"london": logs}, notice=silent) == ""
