@@ -20,8 +20,7 @@ FLEXIBILITY: Final = TypeAdapter(Flexibility)
 REQUEST: Final = TypeAdapter(JobRequest)
 _ATTEMPTS: Final = TypeAdapter(tuple[Attempt, ...])
 
-JOBS: Final[Select[Any]] = select(
-    JobRow,
+_RUNS: Final = (
     select(
         func.coalesce(
             func.jsonb_agg(
@@ -41,9 +40,26 @@ JOBS: Final[Select[Any]] = select(
     )
     .where(col(AttemptRow.job_id) == col(JobRow.id))
     .scalar_subquery()
-    .label("attempts"),
+    .label("attempts")
 )
+JOBS: Final[Select[Any]] = select(JobRow, _RUNS)
 """Jobs with their attempts in order, as JSON."""
+
+_OPEN: Final[Select[Any]] = (
+    select(
+        *(
+            col(getattr(JobRow, name))
+            for name in (
+                *("id", "seq", "state", "submitted_at"),
+                *("message", "stop_requested_at", "ended_at"),
+            )
+        ),
+        _RUNS,
+    )
+    .where(col(JobRow.ended_at).is_(None))
+    .order_by(col(JobRow.seq))
+)
+_GRANTED: Final = text("SELECT id, request, flexibility FROM job WHERE id = ANY(:job_ids)")
 
 
 _PAST: Final = """
@@ -76,6 +92,32 @@ async def read_jobs(
     return [_job(row) for row in (await connection.execute(statement, values)).mappings()]
 
 
+class OpenJobs:
+    """Reads every job that has not ended, and of each only once what cannot change.
+
+    An agent looks at thousands of jobs every few seconds, and their requests are most of it.
+    """
+
+    def __init__(self) -> None:
+        self._granted: dict[JobId, tuple[JobRequest, Flexibility]] = {}
+
+    async def read(self, connection: AsyncConnection) -> list[Job]:
+        """Return them, oldest first."""
+        known = self._granted
+        rows = (await connection.execute(_OPEN)).mappings().all()
+        if unknown := [row["id"] for row in rows if row["id"] not in known]:
+            known = known | await _granted(connection, unknown)
+        self._granted = {row["id"]: known[row["id"]] for row in rows}
+        return [_job_of(row, *known[row["id"]]) for row in rows]
+
+
+async def _granted(
+    connection: AsyncConnection, job_ids: list[JobId]
+) -> dict[JobId, tuple[JobRequest, Flexibility]]:
+    rows = (await connection.execute(_GRANTED, {"job_ids": job_ids})).mappings()
+    return {row["id"]: (_request(row), _flexibility(row)) for row in rows}
+
+
 async def read_past_runs(
     connection: AsyncConnection, *, most: int, entrypoint: str | None
 ) -> list[PastRun]:
@@ -87,13 +129,25 @@ async def read_past_runs(
 
 
 def _job(row: RowMapping) -> Job:
+    return _job_of(row, _request(row), _flexibility(row))
+
+
+def _request(row: RowMapping) -> JobRequest:
+    return REQUEST.validate_python(row["request"])
+
+
+def _flexibility(row: RowMapping) -> Flexibility:
+    return FLEXIBILITY.validate_python(row["flexibility"])
+
+
+def _job_of(row: RowMapping, request: JobRequest, flexibility: Flexibility) -> Job:
     return Job(
         id=JobId(row["id"]),
         seq=row["seq"],
         state=JobState(row["state"]),
         submitted_at=row["submitted_at"],
-        request=REQUEST.validate_python(row["request"]),
-        flexibility=FLEXIBILITY.validate_python(row["flexibility"]),
+        request=request,
+        flexibility=flexibility,
         attempts=_ATTEMPTS.validate_python(row["attempts"]),
         message=row["message"],
         stop_requested_at=row["stop_requested_at"],

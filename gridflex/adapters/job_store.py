@@ -18,7 +18,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlmodel import col
 
 from gridflex.adapters.database import single_statements, source_errors
-from gridflex.adapters.job_rows import FLEXIBILITY, JOBS, REQUEST, read_jobs, read_past_runs
+from gridflex.adapters.job_rows import (
+    FLEXIBILITY,
+    JOBS,
+    REQUEST,
+    OpenJobs,
+    read_jobs,
+    read_past_runs,
+)
 from gridflex.adapters.tables import AttemptRow, EnergyRow, JobEventRow, JobRow
 from gridflex.forecasting.past_runs import PastRun
 from gridflex.jobs import FINAL_STATES, Flexibility, JobId, JobState
@@ -75,6 +82,7 @@ class JobStore:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._single = single_statements(engine)
+        self._open = OpenJobs()
 
     async def add(
         self,
@@ -123,8 +131,8 @@ class JobStore:
 
     async def open_jobs(self) -> list[Job]:
         """Return every job that has not reached a final state, oldest first."""
-        statement = JOBS.where(col(JobRow.ended_at).is_(None)).order_by(col(JobRow.seq))
-        return await self._jobs(statement)
+        async with source_errors("reading jobs"), self._single.connect() as connection:
+            return await self._open.read(connection)
 
     async def count_open(self) -> Mapping[JobState, int]:
         """Return how many jobs have not reached a final state, by state."""

@@ -272,6 +272,25 @@ async def test_what_is_looked_up_all_the_time_has_an_index(engine: AsyncEngine) 
             assert index in "\n".join(plan)
 
 
+async def test_open_jobs_are_at_every_look_what_they_are_one_by_one(store: JobStore) -> None:
+    await started(store)
+    for name, command in (("held", "a"), ("over", "b")):
+        request = replace(TRAIN, entrypoint=command)
+        await store.add(JobId(name), request, FLEXIBLE, submitted_at=NOON)
+    first = await store.open_jobs()
+
+    await store.request_stop(JobId("over"), at=NOON)
+    await store.attempt_stopping(JOB, 1, reason=StopReason.PAUSE, at=NOON + 3 * MINUTE)
+    await store.add(JobId("new"), TRAIN, replace(FLEXIBLE, gpus=4), submitted_at=NOON)
+    second = await store.open_jobs()
+
+    assert [(job.id, job.request.entrypoint) for job in first] == [
+        (JOB, "python train.py"), ("held", "a"), ("over", "b"),
+    ]  # fmt: skip
+    assert [job.id for job in second] == [JOB, "held", "new"]
+    assert second == [await store.get(job.id) for job in second]
+
+
 async def test_open_jobs_are_counted_by_state(store: JobStore) -> None:
     assert await store.count_open() == {}
     await started(store)
@@ -290,8 +309,9 @@ async def test_an_unreachable_database_is_a_source_error() -> None:
 
 
 async def test_a_database_that_went_away_and_came_back_is_used_again(
-    store: JobStore, database_url: str
+    store: JobStore, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(database, "TRUSTED_S", 0.0)
     await store.add(JOB, TRAIN, FLEXIBLE, submitted_at=NOON)
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(
