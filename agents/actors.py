@@ -27,7 +27,7 @@ from gridflex.adapters.ledger_feed import LedgerFeed
 from gridflex.adapters.receipt_store import ReceiptStore
 from gridflex.adapters.timestamps import TimestampAuthority
 from gridflex.agents.bookkeeper import Bookkeeper
-from gridflex.agents.cleaning import Cleaner
+from gridflex.agents.cleaning import Cleaner, Retention
 from gridflex.agents.loop import Next, Tick, run_forever
 from gridflex.agents.ports import Ports, build_ports
 from gridflex.agents.roles import (
@@ -292,10 +292,16 @@ async def _workload_tick(ports: Ports) -> Tick:
 async def _grid_tick(ports: Ports) -> Tick:
     own = ports.own_forecasts()
     retraining = ports.retraining()
+    retention = Retention(
+        "raw responses",
+        GridStore(ports.engine).forget_responses,
+        kept_days=ports.settings.retention.raw_responses_days,
+    )
 
     async def tick(now: datetime, _reasons: frozenset[str]) -> Next:
         report = await ports.grid.tick(now)
         ours = await own.tick(now)
+        await retention.tick(now)
         degraded = {feed.name: feed.reason for feed in report.degraded}
         degraded |= await retraining.tick(now)
         degraded |= {f"own {name}": one.degraded for name, one in ours.items() if one.degraded}
@@ -350,8 +356,14 @@ async def _idle(_now: datetime, _reasons: frozenset[str]) -> Next:
 async def _orchestrator_tick(ports: Ports) -> Tick:
     core = await build_planner(ports)
     await asyncio.to_thread(warm_up)
+    retention = Retention(
+        "inputs of plans",
+        ports.plans.forget_inputs,
+        kept_days=ports.settings.retention.plan_inputs_days,
+    )
 
     async def tick(now: datetime, reasons: frozenset[str]) -> Next:
+        await retention.tick(now)
         report = await core.tick(now, reason=", ".join(sorted(reasons)) or "tick")
         due_s = min(ports.settings.planner.replan_s, _to_next_half_hour_s(now))
         return Next(due_s, asdict(report))

@@ -1,10 +1,11 @@
-"""Removes uploaded packages that nothing waits for, once a day."""
+"""Removes once a day what is kept no longer: old records, packages that nothing waits for."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 
 from gridflex.adapters.job_store import JobStore
 from gridflex.adapters.packages import PackageStore
@@ -45,3 +46,45 @@ class Cleaner:
         except SourceError as error:
             log.warning("packages are pruned tomorrow: %s", error)
             return 0
+
+
+class Forget(Protocol):
+    """Removes old records, such as `gridflex.adapters.plan_store.PlanStore.forget_inputs`."""
+
+    def __call__(self, *, before: datetime) -> Awaitable[int]:
+        """Remove what is older, and return how much that was."""
+        ...
+
+
+class Retention:
+    """Forgets one kind of record when it has grown old.
+
+    Args:
+        what: Its name, for the log.
+        forget: Removes it.
+        kept_days: How long it is kept; None is for good.
+    """
+
+    def __init__(self, what: str, forget: Forget, *, kept_days: float | None) -> None:
+        self._what = what
+        self._forget = forget
+        self._kept = None if kept_days is None else timedelta(days=kept_days)
+        self._due: datetime | None = None
+
+    async def tick(self, now: datetime) -> int:
+        """Forget if a day has passed since the last time, and return how much.
+
+        Args:
+            now: GridFlex time, by which records have their age.
+        """
+        if self._kept is None or (self._due and now < self._due):
+            return 0
+        self._due = now + EVERY
+        try:
+            forgotten = await self._forget(before=now - self._kept)
+        except SourceError as error:
+            log.warning("old %s are removed tomorrow: %s", self._what, error)
+            return 0
+        if forgotten:
+            log.info("removed %d old %s", forgotten, self._what)
+        return forgotten

@@ -278,6 +278,20 @@ class MarketSettings(BaseModel, extra="forbid", frozen=True):
     must_match_url: bool = True
 
 
+class RetentionSettings(BaseModel, extra="forbid", frozen=True):
+    """How long is kept what nothing but a later look needs; None is for good.
+
+    Jobs, plans, series, metered energy and the ledger are always kept.
+
+    Attributes:
+        raw_responses_days: Answers of the grid's providers, as they came.
+        plan_inputs_days: All that a plan was made from, for `what-if` and `explain`.
+    """
+
+    raw_responses_days: float | None = Field(default=90.0, ge=1)
+    plan_inputs_days: float | None = Field(default=30.0, ge=1)
+
+
 class Settings(BaseSettings):
     """Everything GridFlex can be told.
 
@@ -296,6 +310,7 @@ class Settings(BaseSettings):
         http: Listening address and authentication.
         ledger: Name and key of the ledger.
         market: Trading over Beckn.
+        retention: How long bulky records are kept.
         checkpoint_dir: Folder or URL under which each job gets a folder for its checkpoints; must
             be reachable from every node of its site. None is in ``state_dir``.
         default_duration: Run time assumed for a job without ``duration`` and without history.
@@ -318,6 +333,7 @@ class Settings(BaseSettings):
     http: HttpSettings = HttpSettings()
     ledger: LedgerSettings = LedgerSettings()
     market: MarketSettings = MarketSettings()
+    retention: RetentionSettings = RetentionSettings()
     default_duration: timedelta = timedelta(hours=1)
 
     @classmethod

@@ -63,6 +63,11 @@ _OUTTURNS: Final = text("""
         AND start >= :start AND start < :until AND available_at <= :known_at
     ORDER BY start, available_at DESC
 """)
+_FORGET_RESPONSES: Final = text("""
+    DELETE FROM raw_response
+    WHERE fetched_at < :before
+        AND fetched_at <= (SELECT max(fetched_at) - interval '1 day' FROM raw_response)
+""")
 
 
 class GridStore:
@@ -152,6 +157,18 @@ class GridStore:
         }
         async with source_errors("archiving a response"), self._engine.begin() as connection:
             await connection.execute(insert(RawResponseRow).values(**row))
+
+    async def forget_responses(self, *, before: datetime) -> int:
+        """Delete raw responses; those of the last day before the newest stay.
+
+        Args:
+            before: GridFlex time; what was fetched then or later stays.
+
+        Returns:
+            How many were deleted.
+        """
+        async with source_errors("deleting old responses"), self._engine.begin() as connection:
+            return (await connection.execute(_FORGET_RESPONSES, {"before": before})).rowcount
 
     async def _rows(self, statement: TextClause, **values: object) -> Sequence[RowMapping]:
         async with source_errors("reading series"), self._single.connect() as connection:

@@ -6,12 +6,12 @@ starts no later.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, Select, bindparam, func, insert, select
+from sqlalchemy import RowMapping, Select, bindparam, func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel import col
 
@@ -38,6 +38,13 @@ _RUNS_AHEAD: Final[Select[Any]] = (
     .order_by(col(PlanRunRow.start))
 )
 """The runs of one job in the newest plan."""
+
+_FORGET_INPUTS: Final = text("""
+    UPDATE plan p SET inputs = NULL
+    WHERE p.inputs IS NOT NULL AND p.made_at < :before
+        AND p.made_at <= (SELECT made_at - interval '1 day' FROM plan ORDER BY id DESC LIMIT 1)
+        AND EXISTS (SELECT FROM ledger_entry e WHERE e.id = 'plan:' || p.id)
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +134,7 @@ class PlanStore:
             "reason": reason,
             "result": {**result, "jobs": [str(job_id) for job_id in runs]},
             "inputs": dict(inputs),
+            "outlooks": inputs.get("sites"),
         }
         async with source_errors("storing a plan"), self._engine.begin() as connection:
             statement = insert(PlanRow).values(**row).returning(col(PlanRow.id))
@@ -184,20 +192,30 @@ class PlanStore:
 
     async def outlooks(self, plan_id: int) -> Mapping[str, SiteOutlook]:
         """Return what a plan expected of each site, by name; empty if there is no such plan."""
-        statement: Select[Any] = select(col(PlanRow.inputs)["sites"]).where(
-            col(PlanRow.id) == plan_id
-        )
+        statement = select(col(PlanRow.outlooks)).where(col(PlanRow.id) == plan_id)
         async with source_errors("reading a plan"), self._single.connect() as connection:
-            records = await connection.scalar(statement)
+            records: Sequence[Mapping[str, Any]] | None = await connection.scalar(statement)
         sites = [outlook_from_record(record) for record in records or ()]
         return {outlook.site.name: outlook for outlook in sites}
 
     async def inputs(self, plan_id: int) -> Mapping[str, Any] | None:
-        """Return all that a plan was made from, as JSON; None if there is no such plan."""
+        """Return all that a plan was made from, as JSON; None if it is not there any more."""
         statement = select(col(PlanRow.inputs)).where(col(PlanRow.id) == plan_id)
         async with source_errors("reading a plan"), self._single.connect() as connection:
             found: Mapping[str, Any] | None = await connection.scalar(statement)
         return found
+
+    async def forget_inputs(self, *, before: datetime) -> int:
+        """Remove what plans were made from; the last day's and what the ledger lacks stay.
+
+        Args:
+            before: GridFlex time; a plan made then or later keeps its inputs.
+
+        Returns:
+            How many plans lost theirs.
+        """
+        async with source_errors("removing old inputs"), self._engine.begin() as connection:
+            return (await connection.execute(_FORGET_INPUTS, {"before": before})).rowcount
 
     async def get(self, plan_id: int) -> StoredPlan | None:
         """Return one plan, or None if there is none with this id."""

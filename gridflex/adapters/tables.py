@@ -119,7 +119,7 @@ class JobEventRow(SQLModel, table=True):
 
 
 class PlanRow(SQLModel, table=True):
-    """One committed plan with what it was made from, append-only."""
+    """One committed plan with what it was made from, append-only; old ones lose their inputs."""
 
     __tablename__ = "plan"
 
@@ -128,7 +128,8 @@ class PlanRow(SQLModel, table=True):
     start: datetime = Field(sa_column=instant())
     reason: str
     result: Json = Field(sa_column=json_object())
-    inputs: Json = Field(sa_column=json_object())
+    inputs: Json | None = Field(default=None, sa_column=json_object(nullable=True))
+    outlooks: list[Json] | None = Field(default=None, sa_column=json_object(nullable=True))
 
 
 class PlanRunRow(SQLModel, table=True):
@@ -241,7 +242,7 @@ class ObservationRow(SQLModel, table=True):
 
 
 class RawResponseRow(SQLModel, table=True):
-    """One answer of an outside service as it arrived, append-only."""
+    """One answer of an outside service as it arrived, append-only; old ones may be deleted."""
 
     __tablename__ = "raw_response"
 
@@ -251,6 +252,8 @@ class RawResponseRow(SQLModel, table=True):
     status: int
     fetched_at: datetime = Field(sa_column=instant())
     body_gzip: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+    __table_args__ = (Index("raw_response_by_time", "fetched_at"),)
 
 
 class EnergyRow(SQLModel, table=True):

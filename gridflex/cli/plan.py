@@ -38,7 +38,10 @@ def plan_show(plan: PlanId = "newest", url: Url = None, as_json: AsJson = False)
         out.print_json(json.dumps(shown))
         return
     out.print(_heading(shown), highlight=False)
-    table = Table("job", "site", "start (UTC)", "half-hours", "GPUs")
+    table = Table(
+        *("job", "site", "start (UTC)", "half-hours", "GPUs"),
+        caption="a run holds its GPUs for every half-hour that it touches, its start included",
+    )
     for job in shown["jobs"]:
         for run in job["runs"]:
             table.add_row(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from typing import Final
 
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.security import HTTPBearer
+from fastapi_offline import FastAPIOffline
 
 from gridflex.adapters.beckn_log import BecknLog
 from gridflex.agents.ports import Ports
@@ -22,6 +24,9 @@ from gridflex.serve.plans_api import create_plans_router
 from gridflex.serve.problems import install_problems
 from gridflex.serve.settlement_api import create_settlement_router
 
+DOCS_FILES: Final = "/static/docs"
+"""Where the scripts of ``/docs`` come from, so that it works without a network."""
+
 
 def create_api(ports: Ports) -> FastAPI:
     """Return the HTTP interface over stores, clusters and the clock.
@@ -30,7 +35,7 @@ def create_api(ports: Ports) -> FastAPI:
         ContractError: Callers must send a token and there is none.
     """
     release = version("gridflex")
-    api = FastAPI(title="GridFlex", version=release, redoc_url=None)
+    api = FastAPIOffline(title="GridFlex", version=release, redoc_url=None, static_url=DOCS_FILES)
     install_problems(api)
     api.include_router(create_gateway(ports))
     bearer = HTTPBearer(auto_error=False)  # for the description alone; the middleware decides

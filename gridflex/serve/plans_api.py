@@ -239,7 +239,11 @@ async def problem_of_plan(plans: PlanStore, plan: StoredPlan) -> PlanningProblem
     """Return what a plan was made from."""
     inputs: Mapping[str, Any] | None = await plans.inputs(plan.id)
     if inputs is None:
-        raise ProblemError(HTTPStatus.NOT_FOUND, f"plan {plan.id} does not exist")
+        raise ProblemError(
+            HTTPStatus.GONE,
+            f"what plan {plan.id} was made from is not kept any more: it was made on "
+            f"{plan.made_at:%Y-%m-%d}, and retention.plan_inputs_days is over",
+        )
     return await asyncio.to_thread(problem_from_record, inputs)
 
 

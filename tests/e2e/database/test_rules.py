@@ -23,6 +23,13 @@ OUTTURN = (
 )
 RUN = "INSERT INTO plan_run (plan_id, job_id, start, half_hours, site, gpus) VALUES"
 
+RESPONSE = "INSERT INTO raw_response (provider, url, status, fetched_at, body_gzip) VALUES"
+ENTRY = (
+    "INSERT INTO ledger_entry (index, id, event_type, recorded_at, entry, leaf) VALUES"
+    " (0, 'plan:2', 'plan', now(), '', sha256(''))"
+)
+OLD = "'2026-06-01T12:00Z'"
+
 GIVEN = (
     f"{JOB} ('held', 'held', {NOW}, '{{}}', '{{}}', NULL)",
     f"{JOB} ('live', 'running', {NOW}, '{{}}', '{{}}', NULL)",
@@ -32,6 +39,12 @@ GIVEN = (
     f"UPDATE attempt SET state = 'ended', ended_at = {NOW}, outcome = 'lost' WHERE job_id = 'over'",
     f"{ENERGY} ('live', 1, {NOW}, 1800, 5.5, 'modelled')",
     f"{PLAN} ({NOW}, {NOW}, '', '{{}}', '{{}}')",
+    f"{PLAN} ({OLD}, {OLD}, '', '{{}}', '{{}}')",
+    f"{PLAN} ({OLD}, {OLD}, '', '{{}}', '{{}}')",
+    f"{PLAN} ({NOW}, {NOW}, '', '{{}}', '{{}}')",
+    ENTRY,
+    f"{RESPONSE} ('p', 'u', 200, {OLD}, '')",
+    f"{RESPONSE} ('p', 'u', 200, {NOW}, '')",
     f"{RUN} (1, 'held', {NOW}, 2, 'london', 2)",
     f"INSERT INTO job_event (job_id, at, kind, detail) VALUES ('held', {NOW}, 'submitted', '{{}}')",
     f"{FORECAST} ('p', 's', 'live', 'GB', {NOW}, ARRAY[1.0], {NOW}, {NOW})",
@@ -102,7 +115,16 @@ REFUSED = {
     "a run of no length": f"{RUN} (1, 'held', '2026-07-01T13:00Z', 0, 'london', 2)",
     "a run on less than no GPU": f"{RUN} (1, 'held', '2026-07-01T13:00Z', 2, 'london', -1)",
     "a plan that is changed": "UPDATE plan SET reason = 'other'",
-    "a plan that is removed": "DELETE FROM plan_run",
+    "the runs of a plan that are removed": "DELETE FROM plan_run",
+    "a plan that is removed": "DELETE FROM plan WHERE id = 2",
+    "a plan without inputs that is changed": (
+        "UPDATE plan SET inputs = NULL, reason = 'other' WHERE id = 2"
+    ),
+    "a plan with other inputs": """UPDATE plan SET inputs = '{"a": 1}' WHERE id = 2""",
+    "a plan of today without inputs": "UPDATE plan SET inputs = NULL WHERE id = 1",
+    "a plan without inputs that the ledger lacks": ("UPDATE plan SET inputs = NULL WHERE id = 3"),
+    "a response that is changed": f"UPDATE raw_response SET status = 1 WHERE fetched_at = {OLD}",
+    "a response of today that is removed": f"DELETE FROM raw_response WHERE fetched_at = {NOW}",
     "an event that is changed": "UPDATE job_event SET kind = 'other'",
     "an event that is removed": "DELETE FROM job_event",
     "a forecast that is changed": "UPDATE forecast SET issued_at = now()",
@@ -120,6 +142,10 @@ REFUSED = {
 }
 
 ALLOWED = {
+    "an old plan of the ledger that loses its inputs": (
+        "UPDATE plan SET inputs = NULL WHERE id = 2"
+    ),
+    "an old response that is removed": f"DELETE FROM raw_response WHERE fetched_at = {OLD}",
     "a held job that starts": "UPDATE job SET state = 'running' WHERE id = 'held'",
     "a running job that is paused": "UPDATE job SET state = 'paused' WHERE id = 'live'",
     "a job that ends": f"UPDATE job SET state = 'failed', ended_at = {NOW} WHERE id = 'live'",

@@ -1,5 +1,6 @@
 """``/v1``, health and metrics over real PostgreSQL."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -234,6 +235,16 @@ async def test_a_plan_is_named_by_number_or_as_newest(
 
         assert answer.status_code == status
         assert name in answer.json()["detail"]
+
+
+async def test_the_page_that_describes_the_api_needs_nothing_from_elsewhere(
+    http: httpx.AsyncClient,
+) -> None:
+    page = await http.get("/docs")
+    links = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+
+    assert [link for link in links if not link.startswith("/static/docs/")] == []
+    assert {(await http.get(link)).status_code for link in links} == {200}
 
 
 async def test_readiness_waits_for_every_agent_and_names_the_degraded(
