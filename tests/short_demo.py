@@ -28,23 +28,23 @@ from gridflex.jobs import Tier
 if TYPE_CHECKING:
     from tests.chaos.killing import Outcome
 
-START = HalfHour(datetime(2024, 10, 11, 6, tzinfo=UTC))
-HALF_HOURS = 20
+START = HalfHour(datetime(2024, 10, 11, 7, tzinfo=UTC))
+HALF_HOURS = 14
 CLUSTER = Cluster(gpus=40, fillable=32)
 
 # Arrival, GPUs, work and the time to finish, in half-hours. It begins in the morning peak, and
-# those that may wait have time until well after the trough at noon.
+# those that may wait have time until well into the trough at noon.
 JOBS = (
-    DemoJob(1, Tier.T3, 0.2, 8, 5, 19),
-    DemoJob(2, Tier.T2, 0.6, 8, 2, 18),
-    DemoJob(3, Tier.T4, 1.4, 8, 4, 18),
-    DemoJob(4, Tier.T0, 2.3, 4, 2, 8),
-    DemoJob(5, Tier.T1, 4.1, 8, 1),
-    DemoJob(6, Tier.T4, 5.2, 8, 3, 14),
-    DemoJob(7, Tier.T0, 7.4, 4, 1, 8),
-    DemoJob(8, Tier.T1, 9.3, 8, 1),
-    DemoJob(9, Tier.T0, 11.3, 4, 1, 6),
-    DemoJob(10, Tier.T1, 12.2, 8, 1),
+    DemoJob(1, Tier.T3, 0.2, 8, 3, 13),
+    DemoJob(2, Tier.T2, 0.6, 8, 2, 13),
+    DemoJob(3, Tier.T4, 1.4, 8, 3, 12),
+    DemoJob(4, Tier.T0, 2.3, 4, 1, 6),
+    DemoJob(5, Tier.T1, 3.1, 8, 1),
+    DemoJob(6, Tier.T4, 4.2, 8, 2, 9),
+    DemoJob(7, Tier.T0, 5.4, 4, 1, 6),
+    DemoJob(8, Tier.T1, 6.3, 8, 1),
+    DemoJob(9, Tier.T0, 7.3, 4, 1, 5),
+    DemoJob(10, Tier.T1, 8.2, 8, 1),
 )
 
 

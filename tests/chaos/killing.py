@@ -1,4 +1,4 @@
-"""Kills agents of a running system at chosen moments, from a thread of its own."""
+"""Kills agents of a running system at chosen moments, from threads of their own."""
 
 from __future__ import annotations
 
@@ -97,19 +97,29 @@ class Outcome:
 def killing(
     kills: Sequence[Kill], database_url: str, *, gcs_address: str, ray_url: str
 ) -> Iterator[list[Outcome]]:
-    """Carry out the kills one after the other while the block runs; yields what came of them."""
+    """Carry out the kills while the block runs, those of one agent one after the other.
+
+    Yields what came of them.
+    """
     ray.init(address=gcs_address, log_to_driver=False, logging_level=logging.WARNING)
     outcomes: list[Outcome] = []
     over = threading.Event()
-    thread = threading.Thread(
-        target=_kill_all, args=(kills, database_url, ray_url, outcomes, over), name="killer"
-    )
-    thread.start()
+    killers = [
+        threading.Thread(
+            target=_kill_all,
+            args=([k for k in kills if k.agent == agent], database_url, ray_url, outcomes, over),
+            name=f"killer of {agent}",
+        )
+        for agent in dict.fromkeys(kill.agent for kill in kills)
+    ]
+    for killer in killers:
+        killer.start()
     try:
         yield outcomes
     finally:
         over.set()
-        thread.join()
+        for killer in killers:
+            killer.join()
         ray.shutdown()
 
 
