@@ -67,7 +67,15 @@ def _no_kills() -> Iterator[list[Outcome]]:
 @contextmanager
 def _kills(system: DemoSystem) -> Iterator[list[Outcome]]:
     # Only now may Ray be imported: its token mode is that of the environment.
-    from tests.chaos.killing import How, Kill, Moment, killing  # noqa: PLC0415
+    from tests.chaos.killing import (  # noqa: PLC0415
+        DATABASE,
+        GATEWAY,
+        How,
+        Kill,
+        Moment,
+        Target,
+        killing,
+    )
 
     kills = (
         Kill(WORKLOAD, How.SIGKILL, Moment.DISPATCHING),
@@ -77,14 +85,18 @@ def _kills(system: DemoSystem) -> Iterator[list[Outcome]]:
         Kill(ORCHESTRATOR, How.RAY_KILL, Moment.PLANNED),
         Kill(GRID, How.RAY_KILL, Moment.POLLED),
         Kill(WORKLOAD, How.SIGKILL, Moment.PAUSING),
+        Kill(GATEWAY, How.SIGKILL, Moment.ALL_SUBMITTED),
+        Kill(DATABASE, How.SIGKILL, Moment.ALL_SUBMITTED),
     )
-    database_url = psycopg_url(ensure_database(system.settings))
-    with killing(
-        kills,
-        database_url,
+    target = Target(
+        database_url=psycopg_url(ensure_database(system.settings)),
+        state=system.settings.state_path,
         gcs_address=system.gcs_address,
         ray_url=system.settings.sites[0].ray_url,
-    ) as outcomes:
+        url=system.url,
+        jobs=len(JOBS),
+    )
+    with killing(kills, target) as outcomes:
         yield outcomes
 
 

@@ -8,6 +8,7 @@ state folder; every process that names the same folder shares it, and it outlive
 from __future__ import annotations
 
 import os
+import threading
 import time
 import warnings
 from collections.abc import AsyncIterator, Iterator
@@ -17,6 +18,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
+import psutil
 import psycopg
 from alembic import command
 from alembic.config import Config
@@ -50,6 +52,10 @@ TRUSTED_S: Final = 0.5
 """A connection that was in use so recently is taken to be alive; a server that ends needs longer
 to be back."""
 
+_STARTING: Final = threading.Lock()
+"""Held while pgserver starts a server: the lock it keeps other processes out with is given back
+as soon as a second thread of the same process asks for it."""
+
 _USED_AT: Final = "gridflex.used_at"
 
 
@@ -80,7 +86,21 @@ def place(settings: Settings) -> str:
 
 def runs_embedded(settings: Settings) -> bool:
     """Return whether the embedded server of this state folder runs."""
-    return (settings.state_path / "postgresql" / "postmaster.pid").exists()
+    try:
+        lines = (settings.state_path / "postgresql" / "postmaster.pid").read_text().splitlines()
+        return psutil.Process(int(lines[0])).status() != psutil.STATUS_ZOMBIE
+    except (OSError, ValueError, IndexError, psutil.Error):  # none, or one that died
+        return False
+
+
+def keep_embedded(settings: Settings) -> None:
+    """Start the embedded server again if it has died; any other is looked after by others.
+
+    Raises:
+        SourceError: It cannot be started, for example because its last processes still end.
+    """
+    if settings.database_url is None and not runs_embedded(settings):
+        _start_embedded(settings.state_path / "postgresql")
 
 
 def stop_embedded(settings: Settings) -> None:
@@ -221,7 +241,11 @@ def _sqlalchemy_url(url: str) -> URL:
 def _start_embedded(data: Path) -> str:
     data.mkdir(parents=True, exist_ok=True)
     try:
-        return str(_embedded(data, cleanup_mode=None).get_uri())
+        with _STARTING:
+            server = _embedded(data, cleanup_mode=None)
+            if not server.get_postmaster_info().is_running():  # it has died since
+                server.start()
+            return str(server.get_uri())
     except (OSError, RuntimeError, AssertionError) as error:
         raise SourceError(f"embedded PostgreSQL in {data} did not start: {error}") from error
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from gridflex.agents.ports import Ports
 from gridflex.demo.jobs import DemoJob
 from gridflex.demo.system import DemoSystem
-from gridflex.errors import ContractError, StaleDataError
+from gridflex.errors import ContractError, SourceError, StaleDataError
 from gridflex.halfhour import HALF_HOUR, HalfHour
 from gridflex.jobs import JobId
 from gridflex.lifecycle import Job
@@ -21,6 +21,8 @@ from gridflex.signals import Blend
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
+
+log = logging.getLogger(__name__)
 
 TRAINING: Final = Path(__file__).parents[2] / "examples" / "plain"
 TALKATIVE: Final = ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging")
@@ -104,12 +106,16 @@ def submit_job(client: JobSubmissionClient, job: DemoJob, *, half_hour_s: float)
 async def _follow(ports: Ports, plan: Sequence[DemoJob], *, until: datetime, view: View) -> None:
     grid, shown = None, None
     while True:
-        now, jobs = ports.clock.now(), await ports.jobs.newest()
+        now, is_done = ports.clock.now(), False
         half_hour = HalfHour.containing(now)
-        if half_hour != shown:
-            grid, shown = await _grid(ports, now), half_hour
-        view.show(now, jobs, grid)
-        is_done = len(jobs) == len(plan) and all(job.state.is_final for job in jobs)
+        try:
+            jobs = await ports.jobs.newest()
+            if half_hour != shown:
+                grid, shown = await _grid(ports, now), half_hour
+            view.show(now, jobs, grid)
+            is_done = len(jobs) == len(plan) and all(job.state.is_final for job in jobs)
+        except SourceError as error:
+            log.warning("the demo cannot see how things stand: %s", error)
         if now >= until and (is_done or now >= until + GRACE):
             return
         await asyncio.sleep(LOOK_EVERY_S)

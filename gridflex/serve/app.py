@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from ray import serve
 from ray.serve import Application
 
+from gridflex.adapters.database import keep_embedded
 from gridflex.agents.actors import deploy_agents, ensure_agents
 from gridflex.agents.ports import build_ports
 from gridflex.agents.roles import ON_HEAD
@@ -59,6 +60,7 @@ class Orchestration:
 
     async def check_health(self) -> None:
         """Start again what was killed for good; Serve calls it every few seconds."""
+        await asyncio.to_thread(keep_embedded, self._settings)
         await asyncio.to_thread(ensure_agents, self._settings)
 
 

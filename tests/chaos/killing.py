@@ -1,4 +1,4 @@
-"""Kills agents of a running system at chosen moments, from threads of their own."""
+"""Kills parts of a running system at chosen moments, from threads of their own."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
+from pathlib import Path
 from typing import LiteralString
 
 import psycopg
@@ -19,9 +21,15 @@ import ray
 from ray.util.state import list_actors
 
 from gridflex.agents.roles import NAMESPACE
+from gridflex.running import processes
+from gridflex.serve.app import GATEWAY as REPLICA
 
 LOOK_EVERY_S = 0.002
 PATIENCE_S = 120.0
+GATEWAY = "gateway"
+DATABASE = "database"
+SERVICES = frozenset({GATEWAY, DATABASE})
+"""What can be killed beside the agents."""
 
 
 class How(StrEnum):
@@ -32,18 +40,17 @@ class How(StrEnum):
 
 
 class Moment(StrEnum):
-    """When an agent is killed; the value says it to a person."""
+    """When something is killed; the value says it to a person."""
 
     DISPATCHING = "an attempt is decided and not yet on the cluster"
     PAUSING = "an attempt has been asked to pause and still runs"
     SUBMITTED = "a job has just arrived"
     PLANNED = "a plan has just been committed"
     POLLED = "a provider has just answered"
+    ALL_SUBMITTED = "the last job has arrived and not all have ended"
 
 
 MARK: dict[Moment, LiteralString] = {
-    Moment.DISPATCHING: "SELECT 0",
-    Moment.PAUSING: "SELECT 0",
     Moment.SUBMITTED: "SELECT coalesce(max(seq), 0) FROM job",
     Moment.PLANNED: "SELECT coalesce(max(id), 0) FROM plan",
     Moment.POLLED: "SELECT coalesce(max(id), 0) FROM raw_response",
@@ -54,20 +61,26 @@ HAS_COME: dict[Moment, LiteralString] = {
     Moment.SUBMITTED: "SELECT id FROM job WHERE seq > %s",
     Moment.PLANNED: "SELECT id::text FROM plan WHERE id > %s",
     Moment.POLLED: "SELECT url FROM raw_response WHERE id > %s",
+    Moment.ALL_SUBMITTED: """
+        SELECT max(id) FROM job HAVING count(*) >= %s AND bool_or(ended_at IS NULL)
+    """,
 }
+
+ATTEMPT_STATE: LiteralString = "SELECT state FROM attempt WHERE ray_id = %s"
+HAS_TICKED: LiteralString = "SELECT name FROM agent WHERE name = %s AND ticked_wall > %s"
 
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """One agent, one moment, one way.
+    """One part of the system, one moment, one way.
 
     Args:
-        agent: Its role.
+        victim: Role of an agent, `GATEWAY` or `DATABASE`.
         how: The way.
         moment: The moment.
     """
 
-    agent: str
+    victim: str
     how: How
     moment: Moment
 
@@ -77,15 +90,15 @@ class Outcome:
     """What came of one kill.
 
     Args:
-        agent: The role.
+        victim: What was killed.
         how: The way.
         moment: The moment.
         caught: What was going on when it was killed; empty if the moment never came.
         attempt_state: State of the attempt just after the kill, where the moment is about one.
-        back_after_s: Wall seconds until the agent ticked again; None if it did not.
+        back_after_s: Wall seconds until it worked again; None if it did not.
     """
 
-    agent: str
+    victim: str
     how: str
     moment: str
     caught: str = ""
@@ -93,24 +106,40 @@ class Outcome:
     back_after_s: float | None = None
 
 
-@contextmanager
-def killing(
-    kills: Sequence[Kill], database_url: str, *, gcs_address: str, ray_url: str
-) -> Iterator[list[Outcome]]:
-    """Carry out the kills while the block runs, those of one agent one after the other.
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The system.
 
-    Yields what came of them.
+    Args:
+        database_url: Of its database, for psycopg.
+        state: Its state folder.
+        gcs_address: Its Ray cluster.
+        ray_url: The cluster's dashboard.
+        url: Where GridFlex answers.
+        jobs: How many jobs will be submitted.
     """
-    ray.init(address=gcs_address, log_to_driver=False, logging_level=logging.WARNING)
+
+    database_url: str
+    state: Path
+    gcs_address: str
+    ray_url: str
+    url: str
+    jobs: int
+
+
+@contextmanager
+def killing(kills: Sequence[Kill], target: Target) -> Iterator[list[Outcome]]:
+    """Carry out the kills while the block runs; yields what came of them.
+
+    Agents are killed side by side, each one time after the other; gateway and database together
+    in one more thread.
+    """
+    ray.init(address=target.gcs_address, log_to_driver=False, logging_level=logging.WARNING)
     outcomes: list[Outcome] = []
     over = threading.Event()
     killers = [
-        threading.Thread(
-            target=_kill_all,
-            args=([k for k in kills if k.agent == agent], database_url, ray_url, outcomes, over),
-            name=f"killer of {agent}",
-        )
-        for agent in dict.fromkeys(kill.agent for kill in kills)
+        threading.Thread(target=_kill_all, args=(some, target, outcomes, over), name="killer")
+        for some in _by_thread(kills)
     ]
     for killer in killers:
         killer.start()
@@ -123,33 +152,81 @@ def killing(
         ray.shutdown()
 
 
+def _by_thread(kills: Sequence[Kill]) -> list[list[Kill]]:
+    threads: dict[str, list[Kill]] = {}
+    for kill in kills:
+        threads.setdefault("" if kill.victim in SERVICES else kill.victim, []).append(kill)
+    return list(threads.values())
+
+
 def _kill_all(
-    kills: Sequence[Kill],
-    database_url: str,
-    ray_url: str,
-    outcomes: list[Outcome],
-    over: threading.Event,
+    kills: Sequence[Kill], target: Target, outcomes: list[Outcome], over: threading.Event
 ) -> None:
-    with psycopg.connect(database_url, autocommit=True) as connection:
+    with Questions(target.database_url) as questions:
         for kill in kills:
-            outcome = Outcome(kill.agent, kill.how.value, kill.moment.value)
+            outcome = Outcome(kill.victim, kill.how.value, kill.moment.value)
             outcomes.append(outcome)
-            pid = _pid(kill.agent, ray_url)
-            outcome.caught = _wait_for(kill.moment, connection, over)
+            pid = _pid(kill.victim, target)
+            outcome.caught = _wait_for(kill.moment, questions, target, over)
             if not outcome.caught:
                 return
             died_wall = datetime.now(UTC)
             _carry_out(kill, pid)
-            outcome.attempt_state = _state_of(outcome.caught, connection)
-            outcome.back_after_s = _back_after_s(kill.agent, died_wall, connection)
+            if kill.victim not in SERVICES:
+                outcome.attempt_state = questions.first(ATTEMPT_STATE, outcome.caught)
+            works = (
+                partial(_serves_anew, target, pid)
+                if kill.victim in SERVICES
+                else partial(questions.first, HAS_TICKED, kill.victim, died_wall)
+            )
+            if _succeeds(works):
+                outcome.back_after_s = (datetime.now(UTC) - died_wall).total_seconds()
 
 
-def _wait_for(moment: Moment, connection: psycopg.Connection, over: threading.Event) -> str:
-    mark = connection.execute(MARK[moment]).fetchone()
+class Questions:
+    """Asks the database, and connects again when it was away."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection: psycopg.Connection | None = None
+
+    def __enter__(self) -> Questions:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def first(self, question: LiteralString, *values: object) -> str:
+        """Return the first column of the first row; empty if there is none."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                if self._connection is None:
+                    self._connection = psycopg.connect(self._url, autocommit=True)
+                found = self._connection.execute(question, values).fetchone()
+            except psycopg.OperationalError:
+                self._close()
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+            else:
+                return str(found[0]) if found else ""
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            with suppress(psycopg.Error):
+                self._connection.close()
+        self._connection = None
+
+
+def _wait_for(moment: Moment, questions: Questions, target: Target, over: threading.Event) -> str:
+    if moment is Moment.ALL_SUBMITTED:
+        mark = target.jobs
+    else:
+        mark = int(questions.first(MARK[moment])) if moment in MARK else 0
     while not over.is_set():
-        found = connection.execute(HAS_COME[moment], mark).fetchone()
-        if found:
-            return str(found[0])
+        if found := questions.first(HAS_COME[moment], mark):
+            return found
         time.sleep(LOOK_EVERY_S)
     return ""
 
@@ -158,34 +235,39 @@ def _carry_out(kill: Kill, pid: int) -> None:
     if kill.how is How.SIGKILL:
         os.kill(pid, signal.SIGKILL)
     else:
-        ray.kill(ray.get_actor(kill.agent, namespace=NAMESPACE))
+        ray.kill(ray.get_actor(kill.victim, namespace=NAMESPACE))
 
 
-def _pid(agent: str, ray_url: str) -> int:
+def _pid(victim: str, target: Target) -> int:
+    if victim == DATABASE:
+        file = target.state / "postgresql" / "postmaster.pid"
+        return int(file.read_text().splitlines()[0])
+    if not _succeeds(partial(_alive, victim, target)):
+        raise TimeoutError(f"{victim} does not run")
+    return _alive(victim, target)[0]
+
+
+def _alive(victim: str, target: Target) -> list[int]:
+    if victim == GATEWAY:
+        which = ("class_name", "=", f"ServeReplica:orchestration:{REPLICA}")
+    else:
+        which = ("name", "=", victim)
+    alive = list_actors(address=target.ray_url, filters=[which, ("state", "=", "ALIVE")])
+    return [int(actor.pid) for actor in alive if actor.pid]
+
+
+def _serves_anew(target: Target, killed: int) -> bool:
+    """Return whether GridFlex answers, from another replica or over another server."""
+    if not processes.answers(f"{target.url}/readyz"):
+        return False
+    return killed not in {_pid(DATABASE, target), *_alive(GATEWAY, target)}
+
+
+def _succeeds(attempt: Callable[[], object]) -> bool:
+    """Return whether it returns something true before patience ends."""
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
-        alive = list_actors(
-            address=ray_url, filters=[("name", "=", agent), ("state", "=", "ALIVE")]
-        )
-        if alive and alive[0].pid:
-            return int(alive[0].pid)
-        time.sleep(0.2)
-    raise TimeoutError(f"agent {agent} does not run")
-
-
-def _state_of(ray_id: str, connection: psycopg.Connection) -> str:
-    found = connection.execute("SELECT state FROM attempt WHERE ray_id = %s", (ray_id,)).fetchone()
-    return str(found[0]) if found else ""
-
-
-def _back_after_s(agent: str, died_wall: datetime, connection: psycopg.Connection) -> float | None:
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        found = connection.execute(
-            "SELECT ticked_wall FROM agent WHERE name = %s AND ticked_wall > %s",
-            (agent, died_wall),
-        ).fetchone()
-        if found:
-            return float((found[0] - died_wall).total_seconds())
+        if attempt():
+            return True
         time.sleep(0.1)
-    return None
+    return False

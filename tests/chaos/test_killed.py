@@ -1,4 +1,4 @@
-"""Agents may die at any moment: no job is lost, and none runs twice."""
+"""Agents, gateway and database may die at any moment: no job is lost, and none runs twice."""
 
 import json
 import os
@@ -35,10 +35,20 @@ def outcome() -> dict[str, Any]:
 def test_every_agent_was_killed_and_came_back(
     outcome: dict[str, Any], agent: str, how: str
 ) -> None:
-    kills = [k for k in outcome["kills"] if (k["agent"], k["how"]) == (agent, how) and k["caught"]]
+    kills = [k for k in outcome["kills"] if (k["victim"], k["how"]) == (agent, how) and k["caught"]]
 
     assert kills
     assert all(kill["back_after_s"] is not None for kill in kills)
+
+
+@pytest.mark.parametrize("service", ["gateway", "database"])
+def test_gateway_and_database_were_killed_while_jobs_ran_and_came_back_by_themselves(
+    outcome: dict[str, Any], service: str
+) -> None:
+    (kill,) = [k for k in outcome["kills"] if k["victim"] == service]
+
+    assert kill["caught"]
+    assert kill["back_after_s"] is not None
 
 
 def test_a_dispatch_was_cut_in_the_middle(outcome: dict[str, Any]) -> None:
