@@ -6,6 +6,8 @@ import subprocess
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -89,16 +91,66 @@ def _make_template(server: str) -> None:
         connection.execute(f"CREATE DATABASE {TEMPLATE} TEMPLATE postgres")
 
 
+class Databases:
+    """Empty databases on one server; the next one is made while a test uses the last.
+
+    Args:
+        server: URL of the server.
+    """
+
+    def __init__(self, server: str) -> None:
+        self._server = server
+        self._worker = ThreadPoolExecutor(max_workers=1)
+        self._next = self._worker.submit(self._make)
+        self._drops: list[Future[None]] = []
+
+    @contextmanager
+    def one(self) -> Iterator[str]:
+        """Lend the URL of one."""
+        name = self._next.result()
+        self._next = self._worker.submit(self._make)
+        yield self._server.replace("/postgres?", f"/{name}?")
+        self._drops.append(self._worker.submit(self._drop, name))
+
+    def close(self) -> None:
+        """Wait until all that were lent are gone."""
+        self._worker.shutdown()
+        for drop in self._drops:
+            drop.result()
+
+    def _make(self) -> str:
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        with psycopg.connect(self._server, autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE {TEMPLATE}')
+        return name
+
+    def _drop(self, name: str) -> None:
+        with psycopg.connect(self._server, autocommit=True) as connection:
+            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture(scope="session")
+def embedded_databases(embedded_server: str) -> Iterator[Databases]:
+    """Those of the embedded server."""
+    databases = Databases(embedded_server)
+    yield databases
+    databases.close()
+
+
+@pytest.fixture(scope="session")
+def system_databases(system_server: str) -> Iterator[Databases]:
+    """Those of the system's own server."""
+    databases = Databases(system_server)
+    yield databases
+    databases.close()
+
+
 @pytest.fixture(params=["embedded_server", "system_server"])
 def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """An empty database of its own for one test, on each kind of server."""
-    server: str = request.getfixturevalue(request.param)
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE {TEMPLATE}')
-    yield server.replace("/postgres?", f"/{name}?")
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    databases: Databases = request.getfixturevalue(request.param.replace("server", "databases"))
+    with databases.one() as url:
+        yield url
 
 
 @pytest.fixture
