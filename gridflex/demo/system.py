@@ -236,7 +236,6 @@ def _variables(state: Path) -> Mapping[str, str | None]:
         MODE_VARIABLE: "token",
         TOKEN_VARIABLE: secrets.token_hex(32),
         "AUTOSCALER_UPDATE_INTERVAL_S": "1",
-        "RAY_worker_niceness": "0",
     }
 
 

@@ -98,6 +98,7 @@ def start_ray(
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(processes.free_port()),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(processes.free_port()),
         "RAY_SERVE_LOG_TO_STDERR": "0",
+        "RAY_worker_niceness": "0",  # with Ray's own 15 the gateway waits behind the database
     }
     return processes.start(
         command,
