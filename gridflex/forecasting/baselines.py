@@ -16,7 +16,7 @@ from gridflex.forecasting.history import Array, Knowledge
 from gridflex.forecasting.naive import climatology, same_clock
 from gridflex.halfhour import HalfHour
 
-_SCALE_DAYS: Final = 28
+_SCALE_LENGTH: Final = 28 * HALF_HOURS_A_DAY
 _LEARN_DAYS: Final = 365
 _LEARN_EVERY: Final = 61
 """Half-hours between two issue times to learn errors from; prime to a day and a week."""
@@ -29,7 +29,7 @@ def recent_scale(known: Knowledge) -> float:
 
     The mean absolute difference over the last 28 days that are known, in the target's unit.
     """
-    days = min(_SCALE_DAYS * HALF_HOURS_A_DAY, known.half_hours_of_history - HALF_HOURS_A_DAY)
+    days = min(_SCALE_LENGTH, known.half_hours_of_history - HALF_HOURS_A_DAY)
     recent = known.window(known.target, -days - HALF_HOURS_A_DAY, days + HALF_HOURS_A_DAY)
     change = np.abs(recent[HALF_HOURS_A_DAY:] - recent[:-HALF_HOURS_A_DAY])
     told = np.isfinite(change)
@@ -66,6 +66,8 @@ class _Baseline:
         for issued in range(first, last, _LEARN_EVERY):
             then = known.as_of(known.issued - (last + 1 - issued))
             ahead = _LEADS[issued + _LEADS < past.size]
+            if not np.isfinite(then.window(then.target, -_SCALE_LENGTH, _SCALE_LENGTH)).any():
+                continue
             centre = self._centre(then, int(ahead.max()) + 1)[ahead]
             leads.append(ahead)
             errors.append(past[issued + ahead] - centre)

@@ -53,6 +53,19 @@ def test_a_baseline_survives_a_gap_of_days() -> None:
         assert np.isfinite(fitted.predict(known, 432).values).all()
 
 
+def test_a_history_that_begins_with_a_silent_month_can_be_learnt_from() -> None:
+    told = grid(DAYS).inputs[INTENSITY]
+    values = told.values.copy()
+    values[: 35 * 48] = np.nan
+    history = History(START, INTENSITY, {INTENSITY: Input(told.about, told.known_from, values)})
+    known = history.known_at(START + DAYS * 48)
+
+    for name in NAIVE:
+        fitted = kind(name)()
+        fitted.fit(known)
+        assert np.isfinite(fitted.predict(known, 96).values).all()
+
+
 def test_an_unfitted_baseline_and_another_target_are_refused() -> None:
     fitted = kind("climatology")()
     known = grid(DAYS).known_at(START + DAYS * 48)
