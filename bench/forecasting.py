@@ -181,6 +181,7 @@ def price() -> list[Figure]:
     gains = {
         peer: 100 * (1 - results["lightgbm"].told.score(0, 48).mae / found.told.score(0, 48).mae)
         for peer, found in results.items()
+        if peer != "lightgbm"
     }
     least = min(gains["persistence"], gains["last-week"])
     at_24h = min(
