@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from gridflex.adapters.job_store import JobStore
 from gridflex.adapters.plan_store import PlanStore, StoredPlan
@@ -24,15 +24,21 @@ from gridflex.fleet import Site
 from gridflex.halfhour import HalfHour
 from gridflex.lifecycle import Job
 from gridflex.planning.assemble import SiteState, assemble, horizon
+from gridflex.planning.front import make_front
+from gridflex.planning.front_record import front_record
 from gridflex.planning.plan import Plan, PlannedRun
 from gridflex.planning.planner import make_plan
 from gridflex.planning.problem import PlanningProblem
 from gridflex.planning.record import problem_record, result_record
 from gridflex.planning.slack import narrowed
+from gridflex.planning.standing import with_arrivals
 from gridflex.settings import PlannerSettings
 from gridflex.signals import NATIONAL
 
 log = logging.getLogger(__name__)
+
+ARRIVAL: Final = "job"
+"""The reason of a tick that nothing but newly arrived jobs called for."""
 
 REPORT_LAG: Final = timedelta(seconds=10)
 """Wall time in which a cluster's count of busy GPUs catches up; Ray renews it every 5 s."""
@@ -130,6 +136,9 @@ class Orchestrator:
     async def tick(self, now: datetime, *, reason: str) -> OrchestratorReport:
         """Make a plan from the next half-hour on; commit it if it decides something new.
 
+        Where nothing but new jobs called for it, they are placed on the plan in force, and all
+        is planned anew only if that is proven to be worth it.
+
         Args:
             now: GridFlex time.
             reason: What called for it; kept with the plan.
@@ -142,12 +151,12 @@ class Orchestrator:
         standing = position.standing
         problem = narrowed(position.problem, await self._promised())
         plan = await asyncio.to_thread(
-            make_plan,
-            problem,
-            budget_s=self._settings.budget_s,
-            standing=_left_of(standing, problem.start),
+            self._planned, problem, _left_of(standing, problem.start), is_arrival=reason == ARRIVAL
         )
         plan_id = await self._commit(problem, plan, standing, now=now, reason=reason)
+        if plan_id is not None and self._settings.front_budget_s:
+            front = await asyncio.to_thread(self._front, problem, plan)
+            await self._plans.save_front(plan_id, front)
         return OrchestratorReport(
             plan_id=plan_id or (standing.id if standing else None),
             is_new=plan_id is not None,
@@ -181,6 +190,16 @@ class Orchestrator:
             settings=self._settings,
         )
         return Position(problem, tuple(jobs), standing, unreachable)
+
+    def _planned(
+        self, problem: PlanningProblem, standing: Plan | None, *, is_arrival: bool
+    ) -> Plan:
+        placed = with_arrivals(problem, standing) if standing and is_arrival else None
+        return placed or make_plan(problem, budget_s=self._settings.budget_s, standing=standing)
+
+    def _front(self, problem: PlanningProblem, plan: Plan) -> dict[str, Any]:
+        front = make_front(problem, budget_s=self._settings.front_budget_s, standing=plan)
+        return front_record(front, plan)
 
     async def _promised(self) -> dict[str, tuple[HalfHour, int]]:
         holds = await self._promises.holds() if self._promises else ()

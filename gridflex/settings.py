@@ -139,6 +139,8 @@ class PlannerSettings(BaseModel, extra="forbid", frozen=True):
         waiting_gbp_per_gpu_hour: What an hour of waiting of one GPU's work counts for.
         horizon_half_hours: How far a plan looks ahead at least.
         budget_s: Wall time one re-plan may take.
+        front_budget_s: Wall time to look, after a plan was committed, for what other plans trade
+            off; 0 leaves that to whoever asks for it.
         restart_s: Seconds of GridFlex time that a start or resume takes before work goes on.
         replan_s: Seconds of GridFlex time between two plans when nothing happens.
     """
@@ -147,6 +149,7 @@ class PlannerSettings(BaseModel, extra="forbid", frozen=True):
     waiting_gbp_per_gpu_hour: float = Field(default=0.0, ge=0)
     horizon_half_hours: int = Field(default=96, ge=2, le=1488)
     budget_s: float = Field(default=2.0, gt=0)
+    front_budget_s: float = Field(default=1.0, ge=0)
     restart_s: float = Field(default=60.0, ge=0)
     replan_s: float = Field(default=1800.0, gt=0)
 

@@ -12,11 +12,12 @@ from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import RowMapping, Select, bindparam, func, insert, select, text
+from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel import col
 
 from gridflex.adapters.database import single_statements, source_errors
-from gridflex.adapters.tables import PlanRow, PlanRunRow
+from gridflex.adapters.tables import PlanFrontRow, PlanRow, PlanRunRow
 from gridflex.dispatch import Orders
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId
@@ -202,6 +203,19 @@ class PlanStore:
         """Return all that a plan was made from, as JSON; None if it is not there any more."""
         statement = select(col(PlanRow.inputs)).where(col(PlanRow.id) == plan_id)
         async with source_errors("reading a plan"), self._single.connect() as connection:
+            found: Mapping[str, Any] | None = await connection.scalar(statement)
+        return found
+
+    async def save_front(self, plan_id: int, front: Mapping[str, Any]) -> None:
+        """Keep a plan's front, as `gridflex.planning.front_record.front_record` wrote it; once."""
+        statement = upsert(PlanFrontRow).values(plan_id=plan_id, front=dict(front))
+        async with source_errors("storing a front"), self._engine.begin() as connection:
+            await connection.execute(statement.on_conflict_do_nothing())
+
+    async def front(self, plan_id: int) -> Mapping[str, Any] | None:
+        """Return a plan's front as it was kept, or None if there is none."""
+        statement = select(col(PlanFrontRow.front)).where(col(PlanFrontRow.plan_id) == plan_id)
+        async with source_errors("reading a front"), self._single.connect() as connection:
             found: Mapping[str, Any] | None = await connection.scalar(statement)
         return found
 

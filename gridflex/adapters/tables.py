@@ -148,6 +148,20 @@ class PlanRunRow(SQLModel, table=True):
     __table_args__ = (Index("plan_run_of_job", "job_id", "plan_id"),)
 
 
+class PlanFrontRow(SQLModel, table=True):
+    """What other plans for the same jobs would trade off, append-only."""
+
+    __tablename__ = "plan_front"
+
+    plan_id: int = Field(
+        sa_column=Column(BigInteger, ForeignKey("plan.id"), primary_key=True, autoincrement=False)
+    )
+    recorded_wall: datetime | None = Field(
+        default=None, sa_column=instant(server_default=func.now())
+    )
+    front: Json = Field(sa_column=json_object())
+
+
 class ForecastRow(SQLModel, table=True):
     """One issued forecast, ours or a provider's, append-only."""
 

@@ -196,6 +196,7 @@ def _timing(start: HalfHour, *, half_hour_s: float, lead_s: float) -> dict[str, 
         },
         "planner": {
             "budget_s": half_hour_s / 10,
+            "front_budget_s": 0.0,
             "horizon_half_hours": 48,
             "restart_s": START_SHARE * HALF_HOUR.total_seconds(),
         },

@@ -96,8 +96,9 @@ class Front:
             gbp_per_tco2: What a tonne counts for.
             gbp_per_gpu_hour: What an hour of one GPU's work waiting counts for.
         """
-        weights = np.array([1.0, gbp_per_tco2 / units.KG_PER_TONNE, gbp_per_gpu_hour])
-        return int((self.objectives @ weights).argmin())
+        return preferred_of(
+            self.objectives, gbp_per_tco2=gbp_per_tco2, gbp_per_gpu_hour=gbp_per_gpu_hour
+        )
 
 
 def make_front(
@@ -146,6 +147,12 @@ def knee_of(objectives: Array) -> int:
     low, high = objectives.min(axis=0), objectives.max(axis=0)
     span = np.where(high > low, high - low, 1.0)
     return int(((objectives - low) / span).sum(axis=1).argmin())
+
+
+def preferred_of(objectives: Array, *, gbp_per_tco2: float, gbp_per_gpu_hour: float) -> int:
+    """Return the index of the best row of (GBP, kgCO2, GPU-hours) at given prices."""
+    weights = np.array([1.0, gbp_per_tco2 / units.KG_PER_TONNE, gbp_per_gpu_hour])
+    return int((objectives @ weights).argmin())
 
 
 def hypervolume(objectives: Array, *, reference: Array, ideal: Array) -> float:

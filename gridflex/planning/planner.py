@@ -45,7 +45,7 @@ def make_plan(
     if standing is not None:
         runs = standing.runs if isinstance(standing, Plan) else standing
         search.offer(state_of(search, runs))
-    search.run(prices=_known_prices(problem, standing))
+    search.run(prices=known_prices(problem, standing))
     return finish(search)
 
 
@@ -189,7 +189,7 @@ def _option_of(
     return -1
 
 
-def _known_prices(problem: PlanningProblem, standing: Standing | None) -> Array | None:
+def known_prices(problem: PlanningProblem, standing: Standing | None) -> Array | None:
     """Return a standing plan's prices, moved to the half-hours of the problem."""
     if not isinstance(standing, Plan):
         return None

@@ -90,6 +90,12 @@ class Search:
         if np.isfinite(self._caps()).any():
             self._keep_sites_clean()
 
+    def adopt(self, state: State, *, prices: Array | None) -> None:
+        """Take a complete state as it is, and prices to certify it with; search no further."""
+        self.best, self.figures = state, tally(self.problem, self.tables, state)
+        if prices is not None:
+            self.prices = self.prices.at(np.maximum(prices, 0.0), self.prices.kw)
+
     def offer(self, state: State) -> None:
         """Take a complete state if it is better than the best so far."""
         figures = tally(self.problem, self.tables, state)

@@ -1,17 +1,25 @@
-"""The standing plan, kept warm so that one arriving job finds its place at once."""
+"""The standing plan, kept warm so that an arriving job finds its place at once."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
 from gridflex.jobs import JobId
+from gridflex.planning.budget import Budget
 from gridflex.planning.plan import Plan, PlannedRun
-from gridflex.planning.planner import runs_of
+from gridflex.planning.planner import finish, known_prices, runs_of, state_of
 from gridflex.planning.problem import JobDemand, PlanningProblem, SiteOutlook
+from gridflex.planning.search import Search
 from gridflex.planning.solo import Solo
+
+GOOD_ENOUGH: Final = 0.005
+"""Proven distance from the optimum up to which a plan with arrived jobs needs no re-plan."""
+
+LATER: Final = "placed on the standing plan"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +92,9 @@ class StandingBoard:
         self._start = problem.start
         self._carbon_price = problem.carbon_price_gbp_per_tco2
         self._sites = left_by(problem, plan)
-        self._prices = np.array(
-            [plan.shadow_prices_gbp_per_gpu[outlook.site.name] for outlook in problem.sites]
-        )
+        known = known_prices(problem, plan)
+        size = (len(problem.sites), problem.half_hours)
+        self._prices = np.zeros(size) if known is None else known
 
     def place(self, demand: JobDemand) -> Placed:
         """Return where one more job goes, and take its capacity.
@@ -118,3 +126,28 @@ class StandingBoard:
             outlook.free_gpus[first : first + run.half_hours] -= run.gpus
             if outlook.limit_kw is not None:
                 outlook.limit_kw[first : first + run.half_hours] -= power_kw(demand, run)
+
+
+def with_arrivals(problem: PlanningProblem, standing: Plan) -> Plan | None:
+    """Return the standing plan with the jobs that it lacks, or None if it has to be made anew.
+
+    Jobs that it knows stay where they are. It has to be made anew where one of them no longer
+    can, where a job would be late, or where the certificate leaves more than `GOOD_ENOUGH` open.
+
+    Args:
+        problem: All open jobs, from the next half-hour on.
+        standing: The last plan, without what its runs do before that.
+    """
+    known = tuple(job for job in problem.jobs if job.id in standing.runs)
+    if len(known) == len(problem.jobs):
+        return None
+    board = StandingBoard(replace(problem, jobs=known), standing)
+    new = {job.id: board.place(job).runs for job in problem.jobs if job.id not in standing.runs}
+    search = Search(problem, Budget(0.0))
+    state = state_of(search, {**standing.runs, **new})
+    search.adopt(state, prices=known_prices(problem, standing))
+    made = replace(finish(search), method=LATER)
+    stays = all(made.runs[job.id] == tuple(standing.runs[job.id]) for job in known)
+    if not stays or made.late or made.gap_fraction > GOOD_ENOUGH:
+        return None
+    return made

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from importlib.metadata import version
 from typing import Final
 
@@ -11,6 +14,7 @@ from fastapi_offline import FastAPIOffline
 
 from gridflex.adapters.beckn_log import BecknLog
 from gridflex.agents.ports import Ports
+from gridflex.agents.shed_desk import ShedDesk
 from gridflex.agents.trading_ports import LaterHouse
 from gridflex.serve.agents_api import create_agents_router
 from gridflex.serve.auth import Authentication, token_to_ask_for
@@ -23,6 +27,7 @@ from gridflex.serve.market_api import create_market_router
 from gridflex.serve.plans_api import create_plans_router
 from gridflex.serve.problems import install_problems
 from gridflex.serve.settlement_api import create_settlement_router
+from gridflex.serve.shed_api import create_shed_router
 
 DOCS_FILES: Final = "/static/docs"
 """Where the scripts of ``/docs`` come from, so that it works without a network."""
@@ -35,13 +40,34 @@ def create_api(ports: Ports) -> FastAPI:
         ContractError: Callers must send a token and there is none.
     """
     release = version("gridflex")
-    api = FastAPIOffline(title="GridFlex", version=release, redoc_url=None, static_url=DOCS_FILES)
+    desk = ShedDesk(
+        jobs=ports.jobs,
+        grid=ports.grid,
+        sites=ports.sites,
+        now=ports.clock.now,
+        restart=ports.restart,
+    )
+
+    @contextlib.asynccontextmanager
+    async def working(_app: FastAPI) -> AsyncIterator[None]:
+        warm = asyncio.create_task(desk.keep_warm())
+        yield
+        warm.cancel()
+
+    api = FastAPIOffline(
+        title="GridFlex",
+        version=release,
+        redoc_url=None,
+        static_url=DOCS_FILES,
+        lifespan=working,
+    )
     install_problems(api)
     api.include_router(create_gateway(ports))
     bearer = HTTPBearer(auto_error=False)  # for the description alone; the middleware decides
     v1 = APIRouter(prefix="/v1", dependencies=[Depends(bearer)])
     v1.include_router(create_agents_router(ports))
     v1.include_router(create_jobs_router(ports))
+    v1.include_router(create_shed_router(desk))
     v1.include_router(create_plans_router(ports.plans))
     v1.include_router(
         create_market_router(

@@ -8,12 +8,14 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
+import numpy as np
 from fastapi import APIRouter, Query
 from pydantic import AwareDatetime, BaseModel, Field
 
 from gridflex.adapters.plan_store import PlanStore, StoredPlan
 from gridflex.jobs import JobId
-from gridflex.planning.front import Front, make_front
+from gridflex.planning.front import make_front, preferred_of
+from gridflex.planning.front_record import front_record
 from gridflex.planning.plan import Plan, PlannedRun
 from gridflex.planning.planner import make_plan, run_now
 from gridflex.planning.problem import PlanningProblem
@@ -140,6 +142,7 @@ class FrontPointView(BaseModel):
         late: Promises it breaks: late jobs, and caps on intensity.
         origin: How it was found.
         moved_jobs: How many jobs run at another time or place than in the plan.
+        moved: Which, as far as kept.
     """
 
     cost_gbp: float
@@ -148,6 +151,7 @@ class FrontPointView(BaseModel):
     late: int
     origin: str
     moved_jobs: int
+    moved: list[str]
 
 
 class FrontView(BaseModel):
@@ -169,7 +173,6 @@ class FrontView(BaseModel):
 def create_plans_router(plans: PlanStore) -> APIRouter:
     """Return the routes below ``/v1/plans``."""
     api = APIRouter(prefix="/plans", tags=["plans"])
-    fronts: dict[int, tuple[Front, Plan]] = {}
 
     @api.get("/{plan_id}")
     async def show(plan_id: str) -> PlanView:
@@ -196,16 +199,12 @@ def create_plans_router(plans: PlanStore) -> APIRouter:
         gbp_per_gpu_hour: Annotated[float, Query(ge=0)] = 0.0,
     ) -> FrontView:
         stored = await find_plan(plans, plan_id)
-        if stored.id not in fronts:
+        kept = await plans.front(stored.id)
+        if kept is None:
             problem = await problem_of_plan(plans, stored)
-            found = await asyncio.to_thread(
-                make_front, problem, budget_s=FRONT_BUDGET_S, standing=stored.as_plan()
-            )
-            fronts.clear()
-            fronts[stored.id] = (found, stored.as_plan())
-        return _front_view(
-            *fronts[stored.id], gbp_per_tco2=gbp_per_tco2, gbp_per_gpu_hour=gbp_per_gpu_hour
-        )
+            kept = await asyncio.to_thread(_front, problem, stored.as_plan())
+            await plans.save_front(stored.id, kept)
+        return _front_view(kept, gbp_per_tco2=gbp_per_tco2, gbp_per_gpu_hour=gbp_per_gpu_hour)
 
     @api.post("/{plan_id}/what-if")
     async def what_if(plan_id: str, body: WhatIf) -> WhatIfAnswer:
@@ -247,24 +246,24 @@ async def problem_of_plan(plans: PlanStore, plan: StoredPlan) -> PlanningProblem
     return await asyncio.to_thread(problem_from_record, inputs)
 
 
+def _front(problem: PlanningProblem, plan: Plan) -> dict[str, Any]:
+    return front_record(make_front(problem, budget_s=FRONT_BUDGET_S, standing=plan), plan)
+
+
 def _front_view(
-    front: Front, plan: Plan, *, gbp_per_tco2: float, gbp_per_gpu_hour: float
+    kept: Mapping[str, Any], *, gbp_per_tco2: float, gbp_per_gpu_hour: float
 ) -> FrontView:
+    points = [FrontPointView(**point) for point in kept["points"]]
+    objectives = np.array(
+        [[point.cost_gbp, point.carbon_kg, point.waiting_gpu_hours] for point in points]
+    )
     return FrontView(
-        points=[
-            FrontPointView(
-                cost_gbp=point.cost_gbp,
-                carbon_kg=point.carbon_kg,
-                waiting_gpu_hours=point.waiting_gpu_hours,
-                late=point.late,
-                origin=point.origin,
-                moved_jobs=len(moved_jobs(plan, point)),
-            )
-            for point in front.points
-        ],
-        knee=front.knee,
-        preferred=front.preferred(gbp_per_tco2=gbp_per_tco2, gbp_per_gpu_hour=gbp_per_gpu_hour),
-        evaluated=front.evaluated,
+        points=points,
+        knee=kept["knee"],
+        preferred=preferred_of(
+            objectives, gbp_per_tco2=gbp_per_tco2, gbp_per_gpu_hour=gbp_per_gpu_hour
+        ),
+        evaluated=kept["evaluated"],
     )
 
 

@@ -127,7 +127,7 @@ class World:
             state_dir=self.folder,
             database_url=self.url,
             sites=tuple(SiteSettings(name=name, gpus=8) for name in self.rays),
-            planner=PlannerSettings(horizon_half_hours=48, budget_s=1.0),
+            planner=PlannerSettings(horizon_half_hours=48, budget_s=1.0, front_budget_s=0.0),
             http=self.http,
         )
 

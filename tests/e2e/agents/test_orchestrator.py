@@ -16,6 +16,7 @@ from gridflex.planning.plan import Plan, PlannedRun
 from gridflex.planning.planner import make_plan
 from gridflex.planning.problem import PlanningProblem
 from gridflex.planning.record import problem_from_record
+from gridflex.planning.standing import LATER
 from tests.e2e.world import FLEXIBLE, HOUR, MINUTE, NOON, ONE_SERVER, World
 
 NOON_HALF_HOUR = HalfHour.containing(NOON)
@@ -114,7 +115,7 @@ async def test_a_plan_begins_with_the_prices_of_the_last_one(
     await world.submit("job-2")
     world.pass_time(HOUR)
 
-    await world.replan("job")
+    await world.replan("forecast, job")
 
     first, second = given
     assert first is None
@@ -122,6 +123,43 @@ async def test_a_plan_begins_with_the_prices_of_the_last_one(
     assert second.start == NOON_HALF_HOUR + 1
     assert all(run.start >= NOON_HALF_HOUR + 3 for runs in second.runs.values() for run in runs)
     assert set(second.shadow_prices_gbp_per_gpu) == {"london", "slough"}
+
+
+async def test_an_arriving_job_takes_its_place_on_the_plan_in_force(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.forecast(price=VALLEY, intensity=FLAT)
+    await world.submit(flexibility=CONTIGUOUS)
+    await world.replan("job")
+    before = await planned(world)
+    monkeypatch.setattr(orchestrator, "make_plan", None)
+    await world.submit("job-2", flexibility=CONTIGUOUS)
+
+    report = await world.replan("job")
+
+    plan = await world.plans.newest()
+    assert plan is not None
+    assert (report.is_new, report.plan_id) == (True, plan.id)
+    assert plan.result["method"] == LATER
+    assert await planned(world) == before
+    assert "2026-07-01T16:00Z" <= (await planned(world, "job-2"))[0][0] <= "2026-07-01T17:30Z"
+
+
+async def test_the_front_of_a_committed_plan_is_kept(world: World) -> None:
+    await world.forecast(price=VALLEY, intensity=[50.0] * 8 + [200.0] * 8 + [100.0] * 32)
+    await world.submit(flexibility=CONTIGUOUS)
+    settings = world.settings.planner.model_copy(update={"front_budget_s": 0.3})
+
+    report = await world.orchestrator(settings=settings).tick(world.clock.moment, reason="job")
+
+    assert report.plan_id is not None
+    kept = await world.plans.front(report.plan_id)
+    assert kept is not None
+    cheapest, cleanest = kept["points"][0], kept["points"][-1]
+    assert cheapest["cost_gbp"] < cleanest["cost_gbp"]
+    assert cheapest["carbon_kg"] > cleanest["carbon_kg"]
+    await world.plans.save_front(report.plan_id, {"points": []})
+    assert await world.plans.front(report.plan_id) == kept
 
 
 async def test_a_new_forecast_moves_a_job(world: World) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import text
 from gridflex.adapters import database
 from gridflex.adapters.agent_store import AgentStore
 from gridflex.agents.roles import BOOKS, GRID, ORCHESTRATOR, WORKLOAD
+from gridflex.errors import SourceError
 from gridflex.jobs import JobId
 from gridflex.lifecycle import Outcome
 from gridflex.serve.api import create_api
@@ -115,6 +116,72 @@ async def test_a_held_job_says_when_it_runs_and_at_what_price(
     assert shown["next_run"]["price_gbp_per_mwh"] == pytest.approx(10.0)
     assert shown["next_run"]["intensity_gco2_per_kwh"] == pytest.approx(100.0)
     assert shown["message"].startswith("Held by GridFlex for a better half-hour")
+
+
+async def running(world: World) -> None:
+    """Have job-1, 10 kW before PUE and with a checkpoint every 10 minutes, run since noon."""
+    await world.forecast(price=FLAT, intensity=FLAT)
+    await world.submit(flexibility=replace(FLEXIBLE, checkpoint_every=10 * MINUTE))
+    await world.plan({"job-1": [(NOON, 8)]})
+    await world.tick()
+    world.london.run("job-1")
+    await world.tick()
+    world.pass_time(15 * MINUTE)
+
+
+async def test_what_to_shed_is_answered_with_what_it_costs_and_what_comes_back(
+    world: World, http: httpx.AsyncClient
+) -> None:
+    await running(world)
+
+    found = await get(http, "/v1/plans/shed?kw=5&within=PT1M&hold=PT2H&site=london")
+
+    assert (found["is_enough"], found["freed_kw"]) == (True, pytest.approx(11.0))
+    (cut,) = found["cuts"]
+    assert (cut["job_id"], cut["action"], cut["acts_in"]) == ("job-1", "pause", "PT30S")
+    # at work since 12:01, so 14 min of work: 4 min since the last checkpoint and 1 min to start
+    assert cut["lost_kwh"] == pytest.approx(11.0 * 5 / 60)
+    assert cut["cost_gbp"] == pytest.approx(11.0 * 5 / 60 * 0.1)
+    (back,) = found["rebound"]
+    assert back["resumes_at"] == "2026-07-01T14:15:00Z"
+    assert found["running_kw"] == pytest.approx(11.0)
+
+
+async def test_too_much_to_shed_is_said_to_be_and_nothing_slow_is_counted(
+    world: World, http: httpx.AsyncClient
+) -> None:
+    await running(world)
+
+    much = await get(http, "/v1/plans/shed?kw=50&within=PT1M&hold=PT2H")
+    soon = await get(http, "/v1/plans/shed?kw=5&within=PT10S&hold=PT2H")
+
+    assert (much["is_enough"], much["freed_kw"]) == (False, pytest.approx(11.0))
+    assert (soon["is_enough"], soon["cuts"]) == (False, [])
+
+
+@ONE_SERVER
+async def test_a_site_that_is_not_ours_sheds_nothing(world: World, http: httpx.AsyncClient) -> None:
+    await running(world)
+
+    answer = await http.get("/v1/plans/shed?kw=5&site=paris")
+
+    assert answer.status_code == 400
+    assert "'paris' is not one of london, slough" in answer.json()["detail"]
+
+
+async def test_what_to_shed_is_answered_from_memory_while_the_database_is_away(
+    world: World, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await running(world)
+    known = await get(http, "/v1/plans/shed?kw=5&within=PT1M&hold=PT2H")
+
+    async def away() -> None:
+        raise SourceError("gone")
+
+    monkeypatch.setattr(world.jobs, "open_jobs", away)
+    again = await get(http, "/v1/plans/shed?kw=5&within=PT1M&hold=PT2H")
+
+    assert again["cuts"] == known["cuts"]
 
 
 async def test_a_plan_is_shown_beside_running_everything_at_once(

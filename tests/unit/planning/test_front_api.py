@@ -1,5 +1,8 @@
 """The front of a stored plan over HTTP."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import httpx
 import pytest
 from fastapi import FastAPI
@@ -22,7 +25,7 @@ class OnePlan(PlanStore):
     """A store that holds one plan, number 7, in memory."""
 
     def __init__(self) -> None:
-        pass
+        self.kept: list[Mapping[str, Any]] = []
 
     async def newest(self) -> StoredPlan | None:
         return StoredPlan(
@@ -37,10 +40,17 @@ class OnePlan(PlanStore):
     async def inputs(self, _plan_id: int) -> dict[str, object] | None:
         return problem_record(GIVEN)
 
+    async def front(self, _plan_id: int) -> Mapping[str, Any] | None:
+        return self.kept[0] if self.kept else None
+
+    async def save_front(self, _plan_id: int, front: Mapping[str, Any]) -> None:
+        self.kept.append(front)
+
 
 async def test_a_front_is_served_with_its_knee_and_what_given_prices_prefer() -> None:
     api = FastAPI()
-    api.include_router(create_plans_router(OnePlan()))
+    store = OnePlan()
+    api.include_router(create_plans_router(store))
     transport = httpx.ASGITransport(app=api)
     async with httpx.AsyncClient(transport=transport, base_url="http://gridflex.test") as client:
         clean = (await client.get("/plans/newest/front?gbp_per_tco2=100000")).json()
@@ -51,3 +61,8 @@ async def test_a_front_is_served_with_its_knee_and_what_given_prices_prefer() ->
     assert cheap["points"][cheap["preferred"]]["cost_gbp"] == pytest.approx(0.04)
     assert 0 <= clean["knee"] < len(clean["points"])
     assert clean["evaluated"] >= len(clean["points"])
+    assert len(store.kept) == 1
+    for point in clean["points"]:
+        assert point["moved_jobs"] == len(point["moved"])
+        assert set(point["moved"]) <= {"a", "b"}
+    assert {job for point in clean["points"] for job in point["moved"]} == {"a", "b"}

@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings
 
 from gridflex.jobs import JobId
 from gridflex.planning.planner import make_plan
-from gridflex.planning.problem import PlanningProblem
-from gridflex.planning.standing import StandingBoard, left_by
+from gridflex.planning.problem import JobDemand, PlanningProblem
+from gridflex.planning.standing import LATER, StandingBoard, left_by, with_arrivals
 from tests.unit.planning.problems import MIDNIGHT, job, outlook, problem, problems
 from tests.unit.planning.rules import broken_rules, is_held
 
@@ -74,6 +74,67 @@ def test_the_plan_with_the_arrived_job_breaks_no_rule(given: PlanningProblem) ->
     ordered = {demand.id: runs[demand.id] for demand in uncapped.jobs}
     after = replace(made, runs=ordered, late=late)
     assert broken_rules(uncapped, after) == []
+
+
+def test_arrived_jobs_join_the_plan_and_nobody_else_moves() -> None:
+    known, new = job("a"), job("new", work=1)
+    made = make_plan(problem([known], outlook(VALLEY, gpus=1)), budget_s=5.0)
+
+    found = with_arrivals(problem([known, new], outlook(VALLEY, gpus=1)), made)
+
+    assert found is not None
+    assert found.runs[known.id] == made.runs[known.id]
+    assert found.runs[new.id][0].start == MIDNIGHT + 4
+    assert found.method == LATER
+    assert found.gap_fraction <= 0.005
+
+
+@pytest.mark.parametrize(
+    ("new", "gpus"),
+    [
+        pytest.param(job("new", deadline=3), 1, id="it would be late"),
+        pytest.param(job("new", deadline=5, power_kw={"london": 99.0}), 1, id="it deserves better"),
+    ],
+)
+def test_a_plan_is_made_anew_where_a_place_on_it_is_not_good_enough(
+    new: JobDemand, gpus: int
+) -> None:
+    known = job("a", deadline=8)
+    prices = [90, 10, 10, 80, 80, 20, 20, 90]
+    made = make_plan(problem([known], outlook(prices, gpus=gpus)), budget_s=5.0)
+
+    assert with_arrivals(problem([known, new], outlook(prices, gpus=gpus)), made) is None
+
+
+def test_a_plan_is_made_anew_where_a_known_job_can_no_longer_stay() -> None:
+    made = make_plan(problem([job("a")], outlook(VALLEY)), budget_s=5.0)
+    longer = problem([job("a", work=3), job("new")], outlook(VALLEY))
+
+    assert with_arrivals(longer, made) is None
+
+
+def test_without_an_arrival_there_is_nothing_to_place() -> None:
+    given = problem([job("a")], outlook(VALLEY))
+
+    assert with_arrivals(given, make_plan(given, budget_s=5.0)) is None
+
+
+def test_a_later_start_uses_what_is_left_of_prices_and_runs() -> None:
+    whole = problem([job("a", work=1), job("b", work=1)], outlook(VALLEY, gpus=1))
+    made = make_plan(whole, budget_s=5.0)
+    later = replace(
+        problem(
+            [job("a", work=1, deadline=6), job("new", work=1, deadline=6)],
+            outlook(VALLEY[2:], gpus=1),
+        ),
+        start=MIDNIGHT + 2,
+    )
+
+    found = with_arrivals(later, made)
+
+    assert found is not None
+    assert found.runs[JobId("a")] == made.runs[JobId("a")]
+    assert found.runs[JobId("new")][0].start != found.runs[JobId("a")][0].start
 
 
 def test_what_a_plan_leaves_is_counted_in_gpus_and_power() -> None:
