@@ -47,13 +47,15 @@ class RunNow:
     def unbroken(self, job: Job) -> timedelta:
         """Return how long one unbroken run takes: as it ran, without the starts in between.
 
-        For a job that has not ended it is what its owner, or its history, says.
+        Runs on other GPUs or under a power limit count at their expected speed. For a job that
+        has not ended it is what its owner, or its history, says.
         """
         if job.ended_at is None:
             return job.flexibility.duration
         starts = sum(1 for attempt in job.attempts if attempt.started_at)
         again = self._restart * max(starts - 1, 0)
-        return max(job.run_time(job.ended_at) - again, timedelta(0))
+        ran = (one.run_time(job.ended_at) * one.speed_fraction for one in job.attempts)
+        return max(sum(ran, timedelta(0)) - again, timedelta(0))
 
     def _starts(self, jobs: Sequence[Job]) -> dict[JobId, datetime]:
         queue = [

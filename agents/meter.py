@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from gridflex.adapters.job_store import JobStore
-from gridflex.fleet import Site, dynamic_power_kw, power_source
+from gridflex.fleet import Site, power_source, shaped_power_kw
 from gridflex.halfhour import HALF_HOUR
 from gridflex.lifecycle import Attempt, Job
 from gridflex.metering import metered
@@ -80,7 +80,7 @@ class Meter:
         self, job: Job, attempt: Attempt, *, since: datetime, now: datetime
     ) -> Iterator[dict[str, Any]]:
         site, cpus = self._sites[attempt.site], job.request.entrypoint_cpus
-        power_kw = dynamic_power_kw(job.flexibility, site, cpus=cpus)
+        power_kw = shaped_power_kw(job.flexibility, site, job.shape_of(attempt), cpus=cpus)
         for part in metered(attempt, power_kw=power_kw, since=since, until=now):
             yield {
                 "job_id": str(job.id),

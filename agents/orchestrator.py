@@ -226,11 +226,7 @@ class Orchestrator:
     async def _other_gpus(self, site: Site, jobs: Sequence[Job], *, since: datetime) -> int:
         used = (await self._clusters[site.name].gpus()).used or 0
         ended = await self._jobs.ended_since(since)
-        ours = sum(
-            job.flexibility.gpus
-            for job in (*jobs, *ended)
-            if _ran_since(job, site=site.name, since=since)
-        )
+        ours = sum(_held_since(job, site=site.name, since=since) for job in (*jobs, *ended))
         return max(0, math.ceil(used) - ours)
 
     async def _commit(
@@ -255,13 +251,17 @@ class Orchestrator:
         )
 
 
-def _ran_since(job: Job, *, site: str, since: datetime) -> bool:
-    """Return whether the job held GPUs at ``site``; a run in the queue holds none."""
-    return any(
-        attempt.site == site
-        and attempt.started_at is not None
-        and (attempt.ended_at is None or attempt.ended_at >= since)
-        for attempt in job.attempts
+def _held_since(job: Job, *, site: str, since: datetime) -> int:
+    """Return how many GPUs the job held at ``site``; a run in the queue holds none."""
+    return max(
+        (
+            job.shape_of(attempt).gpus
+            for attempt in job.attempts
+            if attempt.site == site
+            and attempt.started_at is not None
+            and (attempt.ended_at is None or attempt.ended_at >= since)
+        ),
+        default=0,
     )
 
 

@@ -23,8 +23,9 @@ from gridflex.agents.meter import Meter
 from gridflex.agents.watching import Watch
 from gridflex.dispatch import Action, attempt_request, next_action
 from gridflex.errors import ContractError, GridFlexError, SourceError
-from gridflex.fleet import Site
+from gridflex.fleet import Site, speed_fraction
 from gridflex.halfhour import HalfHour
+from gridflex.jobs import Shape
 from gridflex.lifecycle import Attempt, Job, Outcome, StopReason
 from gridflex.planning.plan import PlannedRun
 from gridflex.together import together
@@ -62,6 +63,14 @@ class _Turn:
     closed: set[str]
     actions: dict[str, str] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Where:
+    """At which site, and in which shape if not the job's own."""
+
+    site: str
+    shape: Shape | None = None
 
 
 class Workload:
@@ -138,7 +147,7 @@ class Workload:
 
     async def _act(self, jobs: Sequence[Job], turn: _Turn) -> None:
         orders = await self._plans.orders(HalfHour.containing(turn.now))
-        todo: list[tuple[Job, Action, str]] = []
+        todo: list[tuple[Job, Action, _Where]] = []
         for job in jobs:
             action = next_action(
                 job,
@@ -148,25 +157,28 @@ class Workload:
                 ask_again_after=self._ask_again_after,
             )
             if action:
-                todo.append((job, action, self._site_for(job, orders.runs.get(job.id))))
+                todo.append((job, action, self._where(job, orders.runs.get(job.id))))
         todo.sort(key=lambda one: one[0].id in self._failed)  # they had their turn
-        await together(self._try(job, act, site=site, turn=turn) for job, act, site in todo)
+        await together(self._try(job, act, where=where, turn=turn) for job, act, where in todo)
         self._failed = frozenset(turn.failures)
 
-    def _site_for(self, job: Job, run: PlannedRun | None) -> str:
+    def _where(self, job: Job, run: PlannedRun | None) -> _Where:
         if job.live_attempt:
-            return job.live_attempt.site
-        wanted = (*([run.site] if run else []), *job.flexibility.sites, *self._sites)
-        return next(site for site in wanted if site in self._sites)
+            return _Where(job.live_attempt.site)
+        if run and run.site in self._sites:
+            return _Where(run.site, _other_shape(job, run))
+        wanted = (*job.flexibility.sites, *self._sites)
+        return _Where(next(site for site in wanted if site in self._sites))
 
-    async def _try(self, job: Job, action: Action, *, site: str, turn: _Turn) -> None:
+    async def _try(self, job: Job, action: Action, *, where: _Where, turn: _Turn) -> None:
         """Act for one job; whatever fails is its failure, and is tried again in a later tick."""
+        site = where.site
         async with self._gate:
             if site in turn.closed:
                 return
             turn.actions[str(job.id)] = action.value
             try:
-                await self._perform(job, action, site=site, now=turn.now)
+                await self._perform(job, action, where=where, now=turn.now)
             except GridFlexError as error:
                 log.warning("%s of job %s failed, will be tried again: %s", action, job.id, error)
                 turn.failures[str(job.id)] = str(error)
@@ -176,15 +188,26 @@ class Workload:
                 log.exception("%s of job %s failed, will be tried again", action, job.id)
                 turn.failures[str(job.id)] = f"{type(error).__name__}: {error}"
 
-    async def _perform(self, job: Job, action: Action, *, site: str, now: datetime) -> None:
+    async def _perform(self, job: Job, action: Action, *, where: _Where, now: datetime) -> None:
         if action is Action.START:
-            attempt = await self._jobs.decide_attempt(job.id, site=site, at=_not_before(job, now))
+            attempt = await self._jobs.decide_attempt(
+                job.id,
+                site=where.site,
+                at=_not_before(job, now),
+                shape=where.shape,
+                speed_fraction=self._speed_fraction(job, where),
+            )
             if attempt:
                 await self._submit(job, attempt)
         elif action is Action.RESEND and job.live_attempt:
             await self._submit(job, job.live_attempt)
         elif job.live_attempt:
             await self._stop(job, job.live_attempt, StopReason(action.value), now)
+
+    def _speed_fraction(self, job: Job, where: _Where) -> float:
+        if where.shape is None:
+            return 1.0
+        return speed_fraction(job.flexibility, self._sites[where.site], where.shape)
 
     async def _submit(self, job: Job, attempt: Attempt) -> None:
         cluster = cluster_at(attempt.site, self._clusters)
@@ -207,6 +230,11 @@ class Workload:
     async def _stop(self, job: Job, attempt: Attempt, reason: StopReason, now: datetime) -> None:
         await self._jobs.attempt_stopping(job.id, attempt.number, reason=reason, at=now)
         await cluster_at(attempt.site, self._clusters).stop(attempt.ray_id)
+
+
+def _other_shape(job: Job, run: PlannedRun) -> Shape | None:
+    """Return the shape of a planned run, None where it is the job's own."""
+    return None if run.shape == Shape(job.flexibility.gpus) else run.shape
 
 
 def _not_before(job: Job, now: datetime) -> datetime:

@@ -10,13 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from gridflex.halfhour import HalfHour
-from gridflex.jobs import PREFIX, JobId
+from gridflex.jobs import PREFIX, JobId, Shape
 from gridflex.lifecycle import (
     CHECKPOINT_VARIABLE,
+    GPUS_VARIABLE,
     JOB_ID_VARIABLE,
+    POWER_CAP_VARIABLE,
     RESUME_VARIABLE,
     STOP_GRACE_VARIABLE,
     Attempt,
@@ -70,8 +72,9 @@ def next_action(
     """Return what the job needs now, or None.
 
     Only a plan that knew of a run can end it, and a job that would have to start again at once
-    is not paused. A run that still waits in its cluster's queue can be pulled back, whether its
-    job may be paused or not.
+    is not paused. A run at another site, on other GPUs or under another power limit than ordered
+    is paused, to start again as ordered. A run that still waits in its cluster's queue can be
+    pulled back, whether its job may be paused or not.
 
     Args:
         job: The job with its attempts.
@@ -94,8 +97,8 @@ def next_action(
         reason = attempt.stop_reason or StopReason.PAUSE
         ask = _may_ask(attempt, reason, now, again_after=ask_again_after)
         return Action(reason.value) if ask else None
-    is_idle = job.id in orders.runs and run is None
-    if is_idle and orders.know_of(job.id, attempt) and _may_pause(job, now, restart=restart):
+    is_wrong = job.id in orders.runs and not (run and _runs_as_ordered(job, attempt, run))
+    if is_wrong and orders.know_of(job.id, attempt) and _may_pause(job, now, restart=restart):
         return Action.PAUSE
     return None
 
@@ -104,28 +107,43 @@ def attempt_request(job: Job, attempt: Attempt, *, checkpoint_root: str) -> JobR
     """Return what the cluster is asked to run for one attempt.
 
     The owner's request plus environment: which job and attempt this is, where its checkpoints
-    are (unless the owner chose a place), whether it resumes, and the grace it needs to stop.
+    are (unless the owner chose a place), whether it resumes, the grace it needs to stop, and its
+    GPUs and power limit. An entrypoint that reserves all of the job's GPUs reserves those.
     """
     given = dict(job.request.runtime_env.get("env_vars") or {})
-    grace_s = job.flexibility.stop_grace.total_seconds()
+    grace_s, shape = job.flexibility.stop_grace.total_seconds(), job.shape_of(attempt)
     ours = {
         JOB_ID_VARIABLE: str(job.id),
         CHECKPOINT_VARIABLE: f"{checkpoint_root.rstrip('/')}/{job.id}",
         STOP_GRACE_VARIABLE: f"{grace_s:g}",
+        GPUS_VARIABLE: str(shape.gpus),
+        POWER_CAP_VARIABLE: f"{shape.power_cap_fraction:g}",
         **given,
     }
     if attempt.number > 1:
         ours[RESUME_VARIABLE] = "1"
     return replace(
         job.request,
+        resources=_resources(job, shape),
         runtime_env={**job.request.runtime_env, "env_vars": ours},
         metadata=attempt_metadata(job),
     )
 
 
+def _resources(job: Job, shape: Shape) -> Mapping[str, Any]:
+    asked = job.request.resources
+    if job.request.entrypoint_gpus != job.flexibility.gpus or shape.gpus == job.flexibility.gpus:
+        return asked
+    return {**asked, "num_gpus": shape.gpus}
+
+
 def attempt_metadata(job: Job) -> dict[str, str]:
     """Return the metadata by which a cluster knows the attempts of ``job``."""
     return {**job.request.metadata, ATTEMPT_OF: str(job.id)}
+
+
+def _runs_as_ordered(job: Job, attempt: Attempt, run: PlannedRun) -> bool:
+    return (attempt.site, job.shape_of(attempt)) == (run.site, run.shape)
 
 
 def _may_pause(job: Job, now: datetime, *, restart: timedelta) -> bool:

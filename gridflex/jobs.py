@@ -136,6 +136,19 @@ class Flexibility:
 
 
 @dataclass(frozen=True, slots=True)
+class Shape:
+    """GPUs and power limit under which a job runs.
+
+    Args:
+        gpus: GPUs it holds.
+        power_cap_fraction: Power limit of each GPU as a share of its uncapped draw.
+    """
+
+    gpus: int
+    power_cap_fraction: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Submission:
     """What is known about a job when its metadata is read.
 

@@ -16,12 +16,14 @@ from enum import StrEnum
 from typing import Any, Final
 
 from gridflex.halfhour import HALF_HOUR, HalfHour
-from gridflex.jobs import Flexibility, JobId, JobState, Tier
+from gridflex.jobs import Flexibility, JobId, JobState, Shape, Tier
 from gridflex.run_time import MEDIAN_LEVEL, SAFE_LEVEL
 
 RESUME_VARIABLE: Final = "GRIDFLEX_RESUME"
 JOB_ID_VARIABLE: Final = "GRIDFLEX_JOB_ID"
 CHECKPOINT_VARIABLE: Final = "GRIDFLEX_CHECKPOINT_DIR"
+GPUS_VARIABLE: Final = "GRIDFLEX_GPUS"
+POWER_CAP_VARIABLE: Final = "GRIDFLEX_POWER_CAP_FRACTION"
 STOP_GRACE_VARIABLE: Final = "RAY_JOB_STOP_WAIT_TIME_S"
 """Ray reads the grace between SIGTERM and SIGKILL from the job's own environment."""
 
@@ -116,6 +118,9 @@ class Attempt:
         ended_at: When the cluster says that it ended.
         outcome: How.
         driver: What the cluster says about it: message, error type, driver addresses.
+        gpus: GPUs it holds; None are the job's own.
+        power_cap_fraction: Power limit of each GPU as a share of its uncapped draw.
+        speed_fraction: Its expected speed as a share of that on the job's own GPUs uncapped.
     """
 
     number: int
@@ -129,6 +134,9 @@ class Attempt:
     ended_at: datetime | None = None
     outcome: Outcome | None = None
     driver: Mapping[str, Any] | None = None
+    gpus: int | None = None
+    power_cap_fraction: float = 1.0
+    speed_fraction: float = 1.0
 
     @property
     def is_live(self) -> bool:
@@ -197,12 +205,17 @@ class Job:
         """Submission id that the next attempt will use."""
         return ray_id(self.id, len(self.attempts) + 1)
 
+    def shape_of(self, attempt: Attempt) -> Shape:
+        """Return on how many GPUs and under which power limit one of its attempts runs."""
+        gpus = self.flexibility.gpus if attempt.gpus is None else attempt.gpus
+        return Shape(gpus, attempt.power_cap_fraction)
+
     def run_time(self, now: datetime) -> timedelta:
         """Return how long all its attempts have run together at ``now``."""
         return sum((attempt.run_time(now) for attempt in self.attempts), timedelta(0))
 
     def remaining(self, now: datetime, *, restart: timedelta) -> timedelta:
-        """Return the run time that is probably left at ``now``, without the next start.
+        """Return the run time at full speed that is probably left at ``now``, without a start.
 
         Each attempt spends ``restart`` from its decision until its work goes on; a pause that
         the job survives with a checkpoint loses nothing else. Where the run time was learned,
@@ -219,7 +232,11 @@ class Job:
 
     def _left(self, now: datetime, *, restart: timedelta, level: float) -> timedelta:
         worked = sum(
-            (attempt.work_time(now, restart=restart) for attempt in self.attempts), timedelta(0)
+            (
+                attempt.work_time(now, restart=restart) * attempt.speed_fraction
+                for attempt in self.attempts
+            ),
+            timedelta(0),
         )
         learned = self.flexibility.run_time
         left = (

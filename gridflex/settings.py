@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import yaml
 from pydantic import (
@@ -55,6 +55,9 @@ class SiteSettings(BaseModel, extra="forbid", frozen=True):
             None for the national one.
         marginal_pue: Facility power added per unit of IT power added.
         intensity_cap_gco2_per_kwh: Energy-weighted mean that a plan should stay under.
+        power_caps: Power limits that jobs here may be started under, as shares of a GPU's
+            uncapped draw; each run is told its own in ``GRIDFLEX_POWER_CAP_FRACTION`` and has to
+            keep it. None where nobody sets power limits.
     """
 
     name: str = Field(default="local", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
@@ -67,6 +70,7 @@ class SiteSettings(BaseModel, extra="forbid", frozen=True):
     )
     marginal_pue: float = Field(default=1.1, ge=1)
     intensity_cap_gco2_per_kwh: float = Field(default=200.0, gt=0)
+    power_caps: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
 
     @field_validator("gpu_type")
     @classmethod
@@ -84,6 +88,7 @@ class SiteSettings(BaseModel, extra="forbid", frozen=True):
             postcode=self.postcode,
             marginal_pue=self.marginal_pue,
             intensity_cap_gco2_per_kwh=self.intensity_cap_gco2_per_kwh,
+            power_caps=self.power_caps,
         )
 
 

@@ -28,7 +28,7 @@ from gridflex.adapters.job_rows import (
 )
 from gridflex.adapters.tables import AttemptRow, EnergyRow, JobEventRow, JobRow
 from gridflex.forecasting.past_runs import PastRun
-from gridflex.jobs import FINAL_STATES, Flexibility, JobId, JobState
+from gridflex.jobs import FINAL_STATES, Flexibility, JobId, JobState, Shape
 from gridflex.lifecycle import (
     Attempt,
     AttemptState,
@@ -205,8 +205,23 @@ class JobStore:
             await _record(connection, job_id, at, "deleted")
         return True
 
-    async def decide_attempt(self, job_id: JobId, *, site: str, at: datetime) -> Attempt | None:
+    async def decide_attempt(
+        self,
+        job_id: JobId,
+        *,
+        site: str,
+        at: datetime,
+        shape: Shape | None = None,
+        speed_fraction: float = 1.0,
+    ) -> Attempt | None:
         """Store the intent to run the job at ``site``, before anything is sent there.
+
+        Args:
+            job_id: The job.
+            site: Where.
+            at: GridFlex time.
+            shape: GPUs and power limit; None is the job's own GPUs at full power.
+            speed_fraction: Its expected speed as a share of that in its own shape.
 
         Returns:
             The new attempt, or None if the job has ended, is to stop, or already has a live one.
@@ -216,7 +231,16 @@ class JobStore:
             if job is None or job.state.is_final or job.stop_requested_at or job.live_attempt:
                 return None
             number = len(job.attempts) + 1
-            attempt = Attempt(number, job.next_ray_id, site, AttemptState.DECIDED, decided_at=at)
+            attempt = Attempt(
+                number,
+                job.next_ray_id,
+                site,
+                AttemptState.DECIDED,
+                decided_at=at,
+                gpus=shape.gpus if shape else None,
+                power_cap_fraction=shape.power_cap_fraction if shape else 1.0,
+                speed_fraction=speed_fraction,
+            )
             await connection.execute(
                 insert(AttemptRow).values(
                     job_id=job_id,
@@ -225,9 +249,15 @@ class JobStore:
                     site=site,
                     state=attempt.state,
                     decided_at=at,
+                    gpus=attempt.gpus,
+                    power_cap_fraction=attempt.power_cap_fraction,
+                    speed_fraction=attempt.speed_fraction,
                 )
             )
-            await _record(connection, job_id, at, "decided", {"attempt": number, "site": site})
+            detail: dict[str, Any] = {"attempt": number, "site": site}
+            if shape:
+                detail |= {"gpus": shape.gpus, "power_cap_fraction": shape.power_cap_fraction}
+            await _record(connection, job_id, at, "decided", detail)
         return attempt
 
     async def attempt_submitted(self, job_id: JobId, number: int, *, at: datetime) -> None:

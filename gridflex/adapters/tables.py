@@ -92,6 +92,9 @@ class AttemptRow(SQLModel, table=True):
     ended_at: datetime | None = Field(default=None, sa_column=instant(nullable=True))
     outcome: str | None = None
     driver: Json | None = Field(default=None, sa_column=json_object(nullable=True))
+    gpus: int | None = None
+    power_cap_fraction: float = Field(default=1.0, sa_column=Column(Double, nullable=False))
+    speed_fraction: float = Field(default=1.0, sa_column=Column(Double, nullable=False))
 
     __table_args__ = (
         Index(

@@ -8,19 +8,19 @@ begins.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflex.fleet import Site, dynamic_power_kw
+from gridflex.fleet import Site, dynamic_power_kw, gpu_counts, shaped_power_kw, speed_fraction
 from gridflex.halfhour import HALF_HOUR, HalfHour, half_hours_needed
-from gridflex.jobs import JobId, Tier
+from gridflex.jobs import Flexibility, JobId, Shape, Tier
 from gridflex.lifecycle import LEAST_REMAINING, Job
 from gridflex.planning.plan import PlannedRun
-from gridflex.planning.problem import JobDemand, PlanningProblem, SiteOutlook
+from gridflex.planning.problem import JobDemand, Mode, PlanningProblem, SiteOutlook
 from gridflex.settings import PlannerSettings
 
 OTHER_LOAD_HALF_HOURS: Final = 8
@@ -104,9 +104,10 @@ class _DemandMaker:
     def demand(self, job: Job, ordered: PlannedRun | None) -> JobDemand:
         flexibility = job.flexibility
         running_at = self._running_at(job, ordered)
-        remaining, safe = self._remaining_at_start(job, is_running=running_at is not None)
+        shape = self._running_shape(job, ordered) if running_at else Shape(flexibility.gpus)
+        remaining, safe = self._remaining_at_start(job, running_at=running_at, shape=shape)
         is_nearly_done = running_at is not None and remaining <= LEAST_REMAINING
-        return JobDemand(
+        demand = JobDemand(
             id=job.id,
             tier=flexibility.tier,
             release=0,
@@ -127,6 +128,34 @@ class _DemandMaker:
             carbon_cap_gco2_per_kwh=flexibility.carbon_cap_gco2_per_kwh,
             waiting_gbp_per_hour=self._settings.waiting_gbp_per_gpu_hour * flexibility.gpus,
         )
+        return self._shaped(job, demand, shape)
+
+    def _shaped(self, job: Job, demand: JobDemand, running: Shape) -> JobDemand:
+        """Return a demand with the other shapes in which its job may run."""
+        own, by_kind = Shape(demand.gpus), dict[tuple[Shape, float], dict[str, float]]()
+        for name in demand.power_kw:
+            site = self._sites[name]
+            shapes = _shapes(job.flexibility, site)
+            if name == demand.running_at:
+                shapes.add(running)
+            for shape in sorted(shapes - {own}, key=astuple):
+                speed = speed_fraction(job.flexibility, site, shape)
+                by_kind.setdefault((shape, speed), {})[name] = shaped_power_kw(
+                    job.flexibility, site, shape, cpus=job.request.entrypoint_cpus
+                )
+        return replace(
+            demand,
+            modes=tuple(
+                Mode(shape.gpus, speed, power_kw, shape.power_cap_fraction)
+                for (shape, speed), power_kw in by_kind.items()
+            ),
+            running_shape=running if demand.running_at and running != own else None,
+        )
+
+    def _running_shape(self, job: Job, ordered: PlannedRun | None) -> Shape:
+        if job.live_attempt:
+            return job.shape_of(job.live_attempt)
+        return ordered.shape if ordered else Shape(job.flexibility.gpus)
 
     def _allowed(self, job: Job, running_at: str | None) -> tuple[str, ...]:
         named = tuple(name for name in job.flexibility.sites if name in self._sites)
@@ -165,18 +194,32 @@ class _DemandMaker:
         safe = self._start.until(HalfHour.containing(deadline - margin))
         return max(safe, min(latest, work))
 
-    def _remaining_at_start(self, job: Job, *, is_running: bool) -> tuple[timedelta, timedelta]:
+    def _remaining_at_start(
+        self, job: Job, *, running_at: str | None, shape: Shape
+    ) -> tuple[timedelta, timedelta]:
         """Return the run time that is left, as it probably is and as it safely is."""
         attempt = job.live_attempt
-        is_at_work = is_running and attempt is not None and attempt.started_at is not None
+        is_at_work = (
+            running_at is not None and attempt is not None and attempt.started_at is not None
+        )
         at = self._start.start if is_at_work else self._now
         left = job.remaining(at, restart=self._restart)
         safe = job.safe_remaining(at, restart=self._restart)
         if is_at_work:
             return left, safe
-        worked = self._start.start - self._now if is_running else timedelta(0)
+        worked = timedelta(0)
+        if running_at:
+            speed = speed_fraction(job.flexibility, self._sites[running_at], shape)
+            worked = (self._start.start - self._now) * speed
         to_come = self._restart - worked
         return max(left + to_come, LEAST_REMAINING), max(safe + to_come, LEAST_REMAINING)
+
+
+def _shapes(flexibility: Flexibility, site: Site) -> set[Shape]:
+    """Return the shapes that its owner (GPUs) and the site (power limits) allow a job."""
+    counts = [gpus for gpus in gpu_counts(flexibility) if gpus <= site.gpus]
+    caps = (1.0, *site.power_caps) if flexibility.gpus else (1.0,)
+    return {Shape(gpus, cap) for gpus in counts for cap in caps}
 
 
 def _outlook(state: SiteState) -> SiteOutlook:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from gridflex.halfhour import HalfHour
-from gridflex.jobs import JobId
+from gridflex.jobs import JobId, Shape
 from gridflex.planning.problem import Array
 
 
@@ -34,6 +34,11 @@ class PlannedRun:
     def end(self) -> HalfHour:
         """The first half-hour after the run."""
         return self.start + self.half_hours
+
+    @property
+    def shape(self) -> Shape:
+        """GPUs and power limit."""
+        return Shape(self.gpus, self.power_cap_fraction)
 
     def covers(self, half_hour: HalfHour) -> bool:
         """Return whether the job runs in ``half_hour``."""

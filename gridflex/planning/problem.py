@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from gridflex.errors import ContractError
 from gridflex.fleet import Site
 from gridflex.halfhour import HalfHour
-from gridflex.jobs import JobId, Tier
+from gridflex.jobs import JobId, Shape, Tier
 
 Array = NDArray[np.float64]
 
@@ -36,6 +36,11 @@ class Mode:
     throughput: float
     power_kw: Mapping[str, float]
     power_cap_fraction: float = 1.0
+
+    @property
+    def shape(self) -> Shape:
+        """GPUs and power limit."""
+        return Shape(self.gpus, self.power_cap_fraction)
 
     def __post_init__(self) -> None:
         if self.gpus < 0:
@@ -67,6 +72,8 @@ class JobDemand:
         carbon_cap_gco2_per_kwh: Greatest mean intensity over its run, if any.
         waiting_gbp_per_hour: What an hour of delay of all its work counts for.
         modes: Other ways to run it; a plan keeps one for all of the job.
+        running_shape: GPUs and power limit under which it runs just before half-hour 0; None is
+            its own. Going on in another one is a start.
     """
 
     id: JobId
@@ -82,6 +89,7 @@ class JobDemand:
     carbon_cap_gco2_per_kwh: float | None = None
     waiting_gbp_per_hour: float = 0.0
     modes: tuple[Mode, ...] = ()
+    running_shape: Shape | None = None
 
     def __post_init__(self) -> None:
         for name, value, least in (
@@ -98,6 +106,13 @@ class JobDemand:
             allowed = ", ".join(sorted(self.power_kw))
             raise ContractError(
                 f"job {self.id}: running_at {self.running_at!r} is not one of power_kw: {allowed}"
+            )
+        if self.running_shape is not None and not any(
+            mode.shape == self.running_shape and self.running_at in mode.power_kw
+            for mode in self.modes
+        ):
+            raise ContractError(
+                f"job {self.id}: running_shape {self.running_shape} is no mode at {self.running_at}"
             )
         self._check_numbers()
 

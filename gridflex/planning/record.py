@@ -12,7 +12,7 @@ import numpy as np
 from gridflex.errors import ContractError
 from gridflex.fleet import Site
 from gridflex.halfhour import HalfHour
-from gridflex.jobs import JobId, Tier
+from gridflex.jobs import JobId, Shape, Tier
 from gridflex.planning.plan import Plan, PlannedRun
 from gridflex.planning.problem import Array, JobDemand, Mode, PlanningProblem, SiteOutlook
 
@@ -61,6 +61,7 @@ def problem_from_record(record: Mapping[str, Any]) -> PlanningProblem:
                     "id": JobId(job["id"]),
                     "tier": Tier(job["tier"]),
                     "modes": tuple(Mode(**mode) for mode in job.get("modes", ())),
+                    "running_shape": _shape(job.get("running_shape")),
                 }
             )
             for job in record["jobs"]
@@ -73,7 +74,7 @@ def problem_from_record(record: Mapping[str, Any]) -> PlanningProblem:
 def outlook_from_record(record: Mapping[str, Any]) -> SiteOutlook:
     """Return one of the sites that `problem_record` wrote."""
     return SiteOutlook(
-        site=Site(**record["site"]),
+        site=Site(**{**record["site"], "power_caps": tuple(record["site"].get("power_caps", ()))}),
         **{name: np.array(record[name], dtype=float) for name in _SERIES},
         limit_kw=_limits(record.get("limit_kw")),
         cap_gco2_per_kwh=record.get("cap_gco2_per_kwh"),
@@ -112,6 +113,10 @@ def plan_from_record(
         },
         **figures,
     )
+
+
+def _shape(record: Mapping[str, Any] | None) -> Shape | None:
+    return None if record is None else Shape(**record)
 
 
 def _limits_record(limit_kw: Array | None) -> list[float | None] | None:

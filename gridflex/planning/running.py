@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
-from gridflex.fleet import Site, dynamic_power_kw
+from gridflex.fleet import Site, shaped_power_kw
 from gridflex.jobs import Tier
 from gridflex.lifecycle import Attempt, AttemptState, Job
 from gridflex.planning.shed import RunningWork
@@ -39,11 +39,14 @@ def _work(
     job: Job, attempt: Attempt, site: Site, *, now: datetime, restart: timedelta
 ) -> RunningWork:
     flexibility = job.flexibility
+    power_kw = shaped_power_kw(
+        flexibility, site, job.shape_of(attempt), cpus=job.request.entrypoint_cpus
+    )
     done, every = attempt.work_time(now, restart=restart), flexibility.checkpoint_every
     return RunningWork(
         job_id=job.id,
         site=site.name,
-        power_kw=dynamic_power_kw(flexibility, site, cpus=job.request.entrypoint_cpus),
+        power_kw=power_kw,
         checkpoint_age=done % every if every else done,
         restart=restart,
         slack=max(flexibility.deadline - now - job.remaining(now, restart=restart), timedelta(0)),

@@ -75,7 +75,7 @@ def left_by(
 def power_kw(demand: JobDemand, run: PlannedRun) -> float:
     """Return what a job draws in a planned run."""
     for mode in demand.modes:
-        if (mode.gpus, mode.power_cap_fraction) == (run.gpus, run.power_cap_fraction):
+        if mode.shape == run.shape and run.site in mode.power_kw:
             return mode.power_kw[run.site]
     return demand.power_kw[run.site]
 

@@ -239,21 +239,23 @@ def _options(problem: PlanningProblem) -> tuple[Array, Index]:
 def _options_of(demand: JobDemand, index: dict[str, int]) -> Iterator[tuple[float, ...]]:
     """Yield (site, mode, GPUs, kW, half-hours, continues) of each option of one job.
 
-    Changing the GPUs or the site of a running job is a start that its work does not hold yet;
-    a job that cannot be interrupted goes on as it is.
+    Changing the GPUs, the power limit or the site of a running job is a start that its work does
+    not hold yet; a job that cannot be interrupted goes on as it is.
     """
     running, restart = demand.running_at, demand.restart_half_hours
+    shape = demand.running_shape
     is_held = running is not None and not demand.interruptible
     for name, kw in demand.power_kw.items():
         if is_held and name != running:
             continue
-        stays = name == running
-        moved = 0.0 if stays or running is None else restart
-        yield index[name], -1, demand.gpus, kw, demand.work + moved, stays
-        for number, mode in enumerate(demand.modes if not is_held else ()):
-            if name not in mode.power_kw:
+        if not is_held or shape is None:
+            stays = name == running and shape is None
+            moved = 0.0 if stays or running is None else restart
+            yield index[name], -1, demand.gpus, kw, demand.work + moved, stays
+        for number, mode in enumerate(demand.modes):
+            if name not in mode.power_kw or (is_held and mode.shape != shape):
                 continue
-            stays = name == running and mode.gpus == demand.gpus
+            stays = name == running and mode.shape == shape
             moved = 0.0 if stays or running is None else restart
             work = demand.work / mode.throughput + moved
             yield index[name], number, mode.gpus, mode.power_kw[name], work, stays

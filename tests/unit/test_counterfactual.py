@@ -59,6 +59,14 @@ def test_a_job_that_ended_would_not_have_started_twice() -> None:
     assert RUN_NOW.unbroken(ENDED) == 45 * MINUTE
 
 
+def test_time_on_half_the_gpus_counts_at_its_speed() -> None:
+    slow = replace(attempt(2, SIX + 120 * MINUTE, 26), gpus=4, speed_fraction=0.5)
+
+    found = RUN_NOW.unbroken(replace(ENDED, attempts=(ENDED.attempts[0], slow)))
+
+    assert found == 32 * MINUTE  # 20 and 13, less one start
+
+
 def test_it_would_have_run_from_its_submission_on() -> None:
     energy = RUN_NOW.energy([ENDED])
 

@@ -23,6 +23,7 @@ IDLE_OLD = Orders(made_at=NOON - HOUR, runs={job().id: None}, plan={job().id: (L
 IDLE_AS_BEGUN = Orders(
     made_at=NOON - HOUR, runs={job().id: None}, plan={job().id: (EARLIER, LATER)}
 )
+RUNS_NEW = Orders(made_at=NOON + HOUR, runs={job().id: RUN}, plan={job().id: (RUN,)})
 RUNS = Orders(made_at=NOON - HOUR, runs={job().id: RUN}, plan={job().id: (RUN,)})
 
 
@@ -95,6 +96,24 @@ def test_a_job_that_waits(found: Job, orders: Orders, expected: Action | None) -
             id="it is only just starting",
         ),
         pytest.param(
+            job(attempt(site="slough")), RUNS, None, id="ordered elsewhere before it began"
+        ),
+        pytest.param(job(attempt(site="slough")), RUNS_NEW, Action.PAUSE, id="ordered elsewhere"),
+        pytest.param(job(attempt(gpus=1)), RUNS_NEW, Action.PAUSE, id="ordered on more GPUs"),
+        pytest.param(
+            job(attempt(power_cap_fraction=0.8)),
+            RUNS_NEW,
+            Action.PAUSE,
+            id="ordered without a limit",
+        ),
+        pytest.param(
+            job(attempt(gpus=1), interruptible=False),
+            RUNS_NEW,
+            None,
+            id="ordered on more GPUs, not pausable",
+        ),
+        pytest.param(job(attempt(gpus=2)), RUNS_NEW, None, id="as ordered, GPUs written down"),
+        pytest.param(
             job(attempt(state=AttemptState.DECIDED, started_at=None)),
             RUNS,
             Action.RESEND,
@@ -144,6 +163,8 @@ def test_a_cluster_is_told_which_job_it_runs_where_to_save_and_how_long_saving_t
         "GRIDFLEX_JOB_ID": "job-1",
         "GRIDFLEX_CHECKPOINT_DIR": "s3://bucket/runs/job-1",
         "RAY_JOB_STOP_WAIT_TIME_S": "30",
+        "GRIDFLEX_GPUS": "2",
+        "GRIDFLEX_POWER_CAP_FRACTION": "1",
     }
     assert asked.metadata == {"team": "vision", ATTEMPT_OF: "job-1"}
     assert (asked.entrypoint, asked.resources) == ("python a.py", {"num_gpus": 1})
@@ -172,6 +193,29 @@ def test_what_the_owner_chose_stays_except_whether_it_resumes() -> None:
         "RAY_JOB_STOP_WAIT_TIME_S": "90",
         "GRIDFLEX_CHECKPOINT_DIR": "/mine",
         "GRIDFLEX_RESUME": "1",
+        "GRIDFLEX_GPUS": "2",
+        "GRIDFLEX_POWER_CAP_FRACTION": "1",
         "LR": "0.1",
     }
     assert chosen["GRIDFLEX_RESUME"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("reserved", "asked_for"),
+    [
+        pytest.param({"num_gpus": 2, "num_cpus": 4}, {"num_gpus": 1, "num_cpus": 4}, id="all"),
+        pytest.param({"num_gpus": 1}, {"num_gpus": 1}, id="a part, its workers take the rest"),
+        pytest.param({}, {}, id="none"),
+    ],
+)
+def test_a_run_on_other_gpus_is_told_so_and_reserves_them(
+    reserved: dict[str, int], asked_for: dict[str, int]
+) -> None:
+    live = attempt(gpus=1, power_cap_fraction=0.8)
+    found = job(request=JobRequest("python a.py", resources=reserved))
+
+    asked = attempt_request(found, live, checkpoint_root="/c")
+
+    assert asked.resources == asked_for
+    assert asked.runtime_env["env_vars"]["GRIDFLEX_GPUS"] == "1"
+    assert asked.runtime_env["env_vars"]["GRIDFLEX_POWER_CAP_FRACTION"] == "0.8"

@@ -92,6 +92,9 @@ def problems(draw: st.DrawFn) -> PlanningProblem:
 def _jobs(draw: st.DrawFn, name: str, size: int, names: list[str]) -> JobDemand:
     allowed = draw(st.lists(st.sampled_from(names), min_size=1, unique=True))
     running = draw(st.sampled_from([None, None, None, *allowed]))
+    modes = tuple(
+        draw(_modes(allowed, cap)) for cap in draw(st.sampled_from([(), (), (0.5,), (0.6, 0.8)]))
+    )
     return job(
         name,
         release=0 if running else draw(st.integers(0, size)),
@@ -104,10 +107,10 @@ def _jobs(draw: st.DrawFn, name: str, size: int, names: list[str]) -> JobDemand:
         restart_half_hours=draw(st.sampled_from([0.0, 1 / 30, 0.5, 1.0, 1.5])),
         carbon_cap_gco2_per_kwh=draw(st.sampled_from([None, None, 100.0])),
         waiting_gbp_per_hour=draw(st.sampled_from([0.0, 0.0, 1.0])),
-        modes=tuple(
-            draw(_modes(allowed, cap))
-            for cap in draw(st.sampled_from([(), (), (0.5,), (0.6, 0.8)]))
-        ),
+        modes=modes,
+        running_shape=draw(st.sampled_from([None, *(mode.shape for mode in modes)]))
+        if running
+        else None,
     )
 
 

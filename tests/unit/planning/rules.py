@@ -3,7 +3,7 @@
 import math
 from itertools import pairwise
 
-from gridflex.jobs import JobId
+from gridflex.jobs import JobId, Shape
 from gridflex.planning.plan import Plan, PlannedRun
 from gridflex.planning.problem import JobDemand, PlanningProblem, SiteOutlook
 
@@ -22,6 +22,10 @@ def is_held(demand: JobDemand) -> bool:
     return demand.running_at is not None and not demand.interruptible
 
 
+def running_shape(demand: JobDemand) -> Shape:
+    return demand.running_shape or Shape(demand.gpus)
+
+
 def mode_of(demand: JobDemand, run: PlannedRun) -> tuple[int, float, float]:
     """Return GPUs, throughput and kW of the mode a run is in; modes differ in their power cap."""
     for mode in demand.modes:
@@ -34,8 +38,8 @@ def half_hours_needed(problem: PlanningProblem, demand: JobDemand, plan: Plan) -
     runs = plan.runs[demand.id]
     if not runs:
         return float(demand.work)
-    gpus, throughput, _ = mode_of(demand, runs[0])
-    same = demand.running_at == runs[0].site and gpus == demand.gpus
+    _, throughput, _ = mode_of(demand, runs[0])
+    same = demand.running_at == runs[0].site and runs[0].shape == running_shape(demand)
     goes_on = same and runs[0].start == problem.start
     starts = len(runs) - (1 if demand.running_at is None or goes_on else 0)
     return demand.work / throughput + demand.restart_half_hours * starts
@@ -67,6 +71,8 @@ def _of_job(problem: PlanningProblem, plan: Plan, demand: JobDemand) -> list[str
 
 def _of_runs(demand: JobDemand, runs: tuple[PlannedRun, ...]) -> list[str]:
     broken = []
+    if is_held(demand) and any(run.shape != running_shape(demand) for run in runs):
+        broken.append("it runs, cannot be paused, and changes its GPUs or power limit")
     if any(run.gpus != mode_of(demand, run)[0] for run in runs):
         broken.append("it gets other GPUs than it asked for")
     if any(run.site not in demand.power_kw for run in runs) or len({run.site for run in runs}) > 1:

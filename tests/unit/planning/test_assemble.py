@@ -1,6 +1,7 @@
 """From jobs as they stand to what the planner is asked, worked by hand."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from gridflex.fleet import Site
 from gridflex.halfhour import HalfHour
-from gridflex.jobs import JobId, JobState, Tier
+from gridflex.jobs import JobId, JobState, Shape, Tier
 from gridflex.lifecycle import AttemptState, Job, JobRequest, Outcome, StopReason
 from gridflex.planning.assemble import SiteState, assemble, horizon
 from gridflex.planning.plan import PlannedRun
@@ -24,9 +25,10 @@ PAUSED = attempt(
 )
 
 
-def site(name: str, *, gpus: int = 8, other: int = 0) -> SiteState:
+def site(name: str, *, gpus: int = 8, other: int = 0, caps: tuple[float, ...] = ()) -> SiteState:
     values = np.ones(12)
-    return SiteState(Site(name, gpus=gpus, gpu_type="H100"), values, values, other)
+    described = Site(name, gpus=gpus, gpu_type="H100", power_caps=caps)
+    return SiteState(described, values, values, other)
 
 
 def assembled(
@@ -193,6 +195,62 @@ def test_other_work_is_taken_to_hold_its_gpus_for_four_hours() -> None:
 
     np.testing.assert_array_equal(found.sites[0].free_gpus, [5.0] * 8 + [8.0] * 4)
     np.testing.assert_array_equal(found.sites[1].free_gpus, [0.0] * 8 + [2.0] * 4)
+
+
+def test_a_job_may_run_on_the_gpus_that_its_owner_allows_and_the_site_has() -> None:
+    elastic = job(gpus=4, min_gpus=2, max_gpus=16, power_kw=4.0)
+
+    modes = demand(elastic).modes
+
+    assert [(mode.gpus, mode.power_cap_fraction) for mode in modes] == [(2, 1.0), (8, 1.0)]
+    assert [mode.throughput for mode in modes] == pytest.approx([0.5**0.87, 2**0.87])
+    assert [mode.power_kw["london"] for mode in modes] == pytest.approx([2.2, 8.8])
+
+
+def test_a_job_may_run_under_the_limits_of_each_site() -> None:
+    found = assembled(
+        job(sites=("london", "slough")),
+        sites=(site("london", caps=(0.71,)), site("slough", caps=(0.71, 0.5))),
+    ).jobs[0]
+
+    assert {(mode.shape, *mode.power_kw) for mode in found.modes} == {
+        (Shape(2, 0.71), "london", "slough"),
+        (Shape(2, 0.5), "slough"),
+    }
+
+
+def test_a_fixed_job_has_no_other_modes() -> None:
+    assert demand(job()).modes == ()
+
+
+def test_a_run_on_fewer_gpus_goes_on_in_its_shape_and_has_done_less() -> None:
+    slow = attempt(started_at=NOON, gpus=1, speed_fraction=0.5**0.87)
+    elastic = {"gpus": 2, "min_gpus": 1, "max_gpus": 2}
+
+    found = demand(job(slow, **elastic))
+
+    assert found.running_shape == Shape(1)
+    assert [mode.shape for mode in found.modes] == [Shape(1)]
+    assert found.work == 8  # 4 h less 25 min at 0.547 of the speed: 3 h 46 min
+    longer = demand(job(replace(slow, speed_fraction=0.1), **elastic))
+    assert longer.work == 8  # 3 h 57 min
+
+
+def test_a_shape_that_is_no_longer_allowed_is_kept_while_it_runs() -> None:
+    capped = attempt(started_at=NOON, power_cap_fraction=0.6, speed_fraction=0.745)
+
+    found = demand(job(capped, interruptible=False))
+
+    assert found.running_shape == Shape(2, 0.6)
+    assert [mode.shape for mode in found.modes] == [Shape(2, 0.6)]
+
+
+def test_a_run_that_is_ordered_in_another_shape_counts_as_running_in_it() -> None:
+    run = PlannedRun(JobId("job-1"), "london", START - 1, 4, 1)
+
+    found = demand(job(gpus=2, min_gpus=1), ordered=run)
+
+    assert found.running_shape == Shape(1)
 
 
 @pytest.mark.parametrize(

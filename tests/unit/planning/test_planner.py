@@ -17,7 +17,7 @@ from gridflex.planning.planner import make_plan, run_now
 from gridflex.planning.problem import JobDemand, Mode, PlanningProblem
 from gridflex.planning.search import Search
 from tests.unit.planning.problems import MIDNIGHT, job, outlook, problem, problems
-from tests.unit.planning.rules import broken_rules, is_held
+from tests.unit.planning.rules import broken_rules, is_held, running_shape
 
 VALLEY = [90, 80, 20, 10, 30, 70, 80, 90]
 
@@ -302,7 +302,9 @@ def _choices(given: PlanningProblem, demand: JobDemand) -> Iterator[Tried]:
     names = [outlook.site.name for outlook in given.sites]
     window = range(demand.release, min(demand.deadline, given.half_hours))
     own = Mode(demand.gpus, 1.0, demand.power_kw)
-    for mode in (own,) if is_held(demand) else (own, *demand.modes):
+    for mode in (own, *demand.modes):
+        if is_held(demand) and mode.shape != running_shape(demand):
+            continue
         for name, kw in mode.power_kw.items():
             site = names.index(name)
             for size in range(math.ceil(demand.work / mode.throughput - 1e-9), len(window) + 1):
@@ -318,7 +320,7 @@ def _gbp(
     kw = mode.power_kw[given.sites[site].site.name]
     runs = 1 + sum(b - a > 1 for a, b in itertools.pairwise(slots))
     stays = demand.running_at == given.sites[site].site.name and slots[0] == 0
-    stays = stays and mode.gpus == demand.gpus
+    stays = stays and mode.shape == running_shape(demand)
     starts = runs - (1 if demand.running_at is None or stays else 0)
     needed = demand.work / mode.throughput + demand.restart_half_hours * starts
     if len(slots) != math.ceil(needed - 1e-9):
