@@ -23,11 +23,12 @@ from gridflex.errors import SourceError
 from gridflex.fleet import Site
 from gridflex.halfhour import HalfHour
 from gridflex.lifecycle import Job
-from gridflex.planning.assemble import SiteState, assemble, horizon
+from gridflex.planning.assemble import SiteState, assemble, horizon, spread
 from gridflex.planning.front import make_front
 from gridflex.planning.front_record import front_record
+from gridflex.planning.patience import patient
 from gridflex.planning.plan import Plan, PlannedRun
-from gridflex.planning.planner import make_plan
+from gridflex.planning.planner import known_prices, make_plan
 from gridflex.planning.problem import PlanningProblem
 from gridflex.planning.record import problem_record, result_record
 from gridflex.planning.slack import narrowed
@@ -149,10 +150,10 @@ class Orchestrator:
         """
         position = await self.position(now)
         standing = position.standing
-        problem = narrowed(position.problem, await self._promised())
-        plan = await asyncio.to_thread(
-            self._planned, problem, _left_of(standing, problem.start), is_arrival=reason == ARRIVAL
-        )
+        left = _left_of(standing, position.problem.start)
+        promised = await self._promised()
+        problem = await asyncio.to_thread(self._weighed, position.problem, promised, left)
+        plan = await asyncio.to_thread(self._planned, problem, left, is_arrival=reason == ARRIVAL)
         plan_id = await self._commit(problem, plan, standing, now=now, reason=reason)
         if plan_id is not None and self._settings.front_budget_s:
             front = await asyncio.to_thread(self._front, problem, plan)
@@ -191,6 +192,15 @@ class Orchestrator:
         )
         return Position(problem, tuple(jobs), standing, unreachable)
 
+    def _weighed(
+        self,
+        problem: PlanningProblem,
+        promised: Mapping[str, tuple[HalfHour, int]],
+        standing: Plan | None,
+    ) -> PlanningProblem:
+        """Return the problem as promises and the doubt in forecasts leave it."""
+        return patient(narrowed(problem, promised), prices=known_prices(problem, standing))
+
     def _planned(
         self, problem: PlanningProblem, standing: Plan | None, *, is_arrival: bool
     ) -> Plan:
@@ -220,7 +230,16 @@ class Orchestrator:
             except SourceError as error:
                 unreachable[site.name] = str(error)
                 other = 0
-            states.append(SiteState(site, price.values, intensity.values, other))
+            states.append(
+                SiteState(
+                    site,
+                    price.values,
+                    intensity.values,
+                    other,
+                    price_sd_gbp_per_mwh=spread(price.quantiles),
+                    intensity_sd_gco2_per_kwh=spread(intensity.quantiles),
+                )
+            )
         return states, unreachable
 
     async def _other_gpus(self, site: Site, jobs: Sequence[Job], *, since: datetime) -> int:

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from datetime import datetime, timedelta
+from statistics import NormalDist
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridflex.fleet import Site, dynamic_power_kw, gpu_counts, shaped_power_kw, speed_fraction
+from gridflex.forecasting.forecaster import LEVELS
 from gridflex.halfhour import HALF_HOUR, HalfHour, half_hours_needed
 from gridflex.jobs import Flexibility, JobId, Shape, Tier
 from gridflex.lifecycle import LEAST_REMAINING, Job
@@ -26,6 +28,9 @@ from gridflex.settings import PlannerSettings
 OTHER_LOAD_HALF_HOURS: Final = 8
 """GPUs busy with work that GridFlex does not steer are taken to stay busy for 4 h: up to there
 yesterday's load predicts worse than the present one (cluster traces, 0.04-0.33 nMAE)."""
+
+BAND_WIDTHS: Final = 2 * NormalDist().inv_cdf(LEVELS[-1])
+"""Standard deviations that the widest band spans, were errors normal."""
 
 LONGEST_HORIZON: Final = 62 * 48
 
@@ -44,12 +49,16 @@ class SiteState:
         price_gbp_per_mwh: Shape ``(T,)`` from the plan's start.
         intensity_gco2_per_kwh: Shape ``(T,)`` from the plan's start.
         other_gpus: GPUs busy now with work that GridFlex does not steer.
+        price_sd_gbp_per_mwh: Shape ``(T,)``, how far the price may be off; None if nobody says.
+        intensity_sd_gco2_per_kwh: Shape ``(T,)``, the same of the intensity.
     """
 
     site: Site
     price_gbp_per_mwh: NDArray[np.float64]
     intensity_gco2_per_kwh: NDArray[np.float64]
     other_gpus: int
+    price_sd_gbp_per_mwh: NDArray[np.float64] | None = None
+    intensity_sd_gco2_per_kwh: NDArray[np.float64] | None = None
 
 
 def horizon(jobs: Sequence[Job], *, start: HalfHour, least: int) -> int:
@@ -222,6 +231,21 @@ def _shapes(flexibility: Flexibility, site: Site) -> set[Shape]:
     return {Shape(gpus, cap) for gpus in counts for cap in caps}
 
 
+def spread(quantiles: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Return the standard deviation that quantiles of `LEVELS` speak of, 0 where they say nothing.
+
+    It is that of a normal error with the same 90 % band; None if they say nothing at all.
+
+    Args:
+        quantiles: Shape ``(T, len(LEVELS))``; NaN where a source did not say.
+    """
+    width = quantiles[:, -1] - quantiles[:, 0]
+    if np.isnan(width).all():
+        return None
+    out: NDArray[np.float64] = np.nan_to_num(width / BAND_WIDTHS, nan=0.0)
+    return out
+
+
 def _outlook(state: SiteState) -> SiteOutlook:
     free = np.full(state.price_gbp_per_mwh.shape, float(state.site.gpus))
     free[:OTHER_LOAD_HALF_HOURS] = max(0, state.site.gpus - state.other_gpus)
@@ -231,4 +255,6 @@ def _outlook(state: SiteState) -> SiteOutlook:
         intensity_gco2_per_kwh=state.intensity_gco2_per_kwh,
         free_gpus=free,
         cap_gco2_per_kwh=state.site.intensity_cap_gco2_per_kwh,
+        price_sd_gbp_per_mwh=state.price_sd_gbp_per_mwh,
+        intensity_sd_gco2_per_kwh=state.intensity_sd_gco2_per_kwh,
     )

@@ -146,6 +146,9 @@ class SiteOutlook:
             infinite where nothing is. None for no commitment.
         cap_gco2_per_kwh: Greatest energy-weighted mean intensity of what the plan runs here, if
             any.
+        price_sd_gbp_per_mwh: Shape ``(T,)``, how far the price may be off, as a standard
+            deviation; None if nobody says.
+        intensity_sd_gco2_per_kwh: Shape ``(T,)``, the same of the intensity.
     """
 
     site: Site
@@ -154,6 +157,14 @@ class SiteOutlook:
     free_gpus: Array
     limit_kw: Array | None = None
     cap_gco2_per_kwh: float | None = None
+    price_sd_gbp_per_mwh: Array | None = None
+    intensity_sd_gco2_per_kwh: Array | None = None
+
+    @property
+    def is_unsure(self) -> bool:
+        """Whether anybody says how far what is expected may be off."""
+        spreads = (self.price_sd_gbp_per_mwh, self.intensity_sd_gco2_per_kwh)
+        return any(spread is not None and bool(spread.any()) for spread in spreads)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -214,6 +225,17 @@ class PlanningProblem:
                 )
             if not np.isfinite(array).all():
                 raise ContractError(f"site {outlook.site.name}: {name} is not finite everywhere")
+        for name in ("price_sd_gbp_per_mwh", "intensity_sd_gco2_per_kwh"):
+            spread: Array | None = getattr(outlook, name)
+            if spread is not None and not (
+                spread.shape == (self.half_hours,)
+                and np.isfinite(spread).all()
+                and (spread >= 0).all()
+            ):
+                raise ContractError(
+                    f"site {outlook.site.name}: {name} must have shape ({self.half_hours},), "
+                    "finite and from 0 on"
+                )
         limit = outlook.limit_kw
         if limit is not None and (limit.shape != (self.half_hours,) or np.isnan(limit).any()):
             raise ContractError(

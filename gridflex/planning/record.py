@@ -17,6 +17,7 @@ from gridflex.planning.plan import Plan, PlannedRun
 from gridflex.planning.problem import Array, JobDemand, Mode, PlanningProblem, SiteOutlook
 
 FORMAT: Final = 1
+_SPREADS: Final = ("price_sd_gbp_per_mwh", "intensity_sd_gco2_per_kwh")
 _SERIES: Final = ("price_gbp_per_mwh", "intensity_gco2_per_kwh", "free_gpus")
 
 _FIGURES: Final = (
@@ -38,6 +39,11 @@ def problem_record(problem: PlanningProblem) -> dict[str, Any]:
                 **{name: getattr(outlook, name).tolist() for name in _SERIES},
                 "limit_kw": _limits_record(outlook.limit_kw),
                 "cap_gco2_per_kwh": outlook.cap_gco2_per_kwh,
+                **{
+                    name: spread.tolist()
+                    for name in _SPREADS
+                    if (spread := getattr(outlook, name)) is not None
+                },
             }
             for outlook in problem.sites
         ],
@@ -78,6 +84,7 @@ def outlook_from_record(record: Mapping[str, Any]) -> SiteOutlook:
         **{name: np.array(record[name], dtype=float) for name in _SERIES},
         limit_kw=_limits(record.get("limit_kw")),
         cap_gco2_per_kwh=record.get("cap_gco2_per_kwh"),
+        **{name: np.array(record[name], dtype=float) for name in _SPREADS if name in record},
     )
 
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
+import pytest
 from sqlalchemy import text
 
 from gridflex.adapters.clock import Clock
@@ -59,6 +60,30 @@ async def test_a_job_is_held_until_its_half_hour_and_then_runs(world: World) -> 
     assert world.london.accepted == ["job-1"]
 
 
+async def test_a_run_on_other_gpus_is_started_metered_and_remembered_as_such(
+    world: World,
+) -> None:
+    elastic = replace(FLEXIBLE, gpus=4, min_gpus=2, max_gpus=4, power_kw=10.0)
+    await world.submit(
+        flexibility=elastic, request=replace(PACKED, runtime_env={}, resources={"num_gpus": 4})
+    )
+    await world.plan({"job-1": [(NOON, 8)]})  # on two GPUs
+
+    await world.tick()
+    world.london.run("job-1")
+    await world.tick()
+    world.pass_time(HOUR)
+    await world.tick()
+
+    asked = world.london.jobs["job-1"].request
+    assert asked["entrypoint_num_gpus"] == 2
+    assert asked["runtime_env"]["env_vars"]["GRIDFLEX_GPUS"] == "2"
+    (attempt,) = (await world.job()).attempts
+    assert (attempt.gpus, attempt.speed_fraction) == (2, pytest.approx(0.5**0.87))
+    energy = await world.jobs.energy(["job-1"])
+    assert [row.energy_kwh for row in energy] == pytest.approx([2.75, 2.75])  # 5 kW, PUE 1.1
+
+
 async def test_the_cluster_is_asked_for_what_was_submitted(world: World) -> None:
     world.london.packages[URI] = b"PKzip"
     await world.submit(request=replace(PACKED, resources={"num_gpus": 2}))
@@ -75,6 +100,8 @@ async def test_the_cluster_is_asked_for_what_was_submitted(world: World) -> None
                 "GRIDFLEX_JOB_ID": "job-1",
                 "GRIDFLEX_CHECKPOINT_DIR": "/checkpoints/job-1",
                 "RAY_JOB_STOP_WAIT_TIME_S": "30",
+                "GRIDFLEX_GPUS": "2",
+                "GRIDFLEX_POWER_CAP_FRACTION": "1",
                 "LR": "0.1",
             },
         },
