@@ -37,6 +37,7 @@ class RunView(BaseModel):
         end: First instant after it.
         half_hours: How many.
         gpus: GPUs held.
+        power_cap_fraction: Power limit of each GPU as a share of its uncapped draw.
     """
 
     site: str
@@ -44,6 +45,7 @@ class RunView(BaseModel):
     end: datetime
     half_hours: int
     gpus: int
+    power_cap_fraction: float = 1.0
 
     @classmethod
     def of(cls, run: PlannedRun) -> RunView:
@@ -54,6 +56,7 @@ class RunView(BaseModel):
             end=run.end.start,
             half_hours=run.half_hours,
             gpus=run.gpus,
+            power_cap_fraction=run.power_cap_fraction,
         )
 
 
