@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 
 ROWS = tuple(Row(work, slack) for work in (6, 24, 48) for slack in (24, 48, 168))
 HOURS_A_DAY = 24
-FIRST = 35 * HOURS_A_DAY
+FIRST = 28 * HOURS_A_DAY
 EVERY = 13
 NEAR_HOURS = 48
 SEED = 1

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -19,14 +16,10 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
+from gridflex.cli.traces import Trace, read_history, read_trace
 from gridflex.errors import ContractError
-from gridflex.fleet import GPU_TYPES
-from gridflex.halfhour import HALF_HOUR, HalfHour, half_hours_needed
-from gridflex.jobs import JobId
 from gridflex.planning.backtest import (
-    Arrival,
     Forecast,
-    GridSeries,
     Outcome,
     Perfect,
     Policy,
@@ -37,11 +30,14 @@ from gridflex.planning.backtest import (
 from gridflex.planning.policies import (
     CarbonTime,
     LowestWindow,
+    Nsga2,
     Planner,
     RunNow,
     Threshold,
     clairvoyant_gbp,
 )
+from gridflex.planning.shadow import Assumed
+from gridflex.planning.shadow import proof as proof_of
 
 out = Console()
 
@@ -61,24 +57,29 @@ class PolicyName(StrEnum):
     CARBON_TIME = "carbon-time"
     GREEDY = "greedy"
     PLANNER = "planner"
+    NSGA_2 = "nsga-2"
 
 
-@dataclass(frozen=True, slots=True)
-class _Trace:
-    start: HalfHour
-    grid: GridSeries
-    arrivals: tuple[Arrival, ...]
-
-
-def backtest(  # noqa: PLR0917 - options, not arguments
+def backtest(
+    *,
     jobs: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             help="CSV with submitted_at (RFC 3339), duration_s and gpus; optional deadline, "
             "power_kw and interruptible.",
             exists=True,
         ),
-    ],
+    ] = None,
+    shadow: Annotated[
+        str | None,
+        typer.Option(
+            help="Instead of a CSV the address of a Ray cluster: the jobs in its own history, "
+            "with what their metadata allows.",
+        ),
+    ] = None,
+    job_gpus: Annotated[
+        int, typer.Option(help="GPUs of a job in a history whose metadata does not say.", min=0)
+    ] = 1,
     grid: Annotated[
         Path,
         typer.Option(
@@ -98,15 +99,35 @@ def backtest(  # noqa: PLR0917 - options, not arguments
     forecast: Annotated[str, typer.Option(help="perfect, profile or yesterday.")] = "profile",
     carbon_price: Annotated[float, typer.Option(help="GBP per tonne of CO2.")] = 80.0,
     budget_s: Annotated[float, typer.Option(help="Thinking time of one plan.")] = 0.2,
+    proof: Annotated[
+        Path | None,
+        typer.Option(help="Write inputs, their digest and every run, so that others can check."),
+    ] = None,
     plot: Annotated[
         Path | None, typer.Option(help="Write a picture of load over intensity.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,  # noqa: FBT002 - a flag
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Replay a job trace on a grid series with only what was known at the time."""
+    """Replay a job trace on a grid series with only what was known at the time.
+
+    With --shadow the trace is a Ray cluster's own history, and what comes out is what would have
+    been saved on it.
+    """
     if forecast not in KNOWN:
         raise ContractError(f"--forecast {forecast!r} is not one of {', '.join(KNOWN)}")
-    trace = _read(jobs, grid, slack=timedelta(hours=slack_h))
+    if (jobs is None) == (shadow is None):
+        raise ContractError("give either --jobs or --shadow")
+    slack = timedelta(hours=slack_h)
+    if jobs is not None:
+        trace = read_trace(jobs, grid, slack=slack)
+    else:
+        trace = read_history(
+            shadow or "",
+            grid,
+            Assumed(
+                gpus=job_gpus, slack=slack, gpu_type="H100", interruptible=True, site_gpus=gpus
+            ),
+        )
     makers: dict[PolicyName, Callable[[], Policy]] = {
         PolicyName.RUN_NOW: RunNow,
         PolicyName.THRESHOLD: Threshold,
@@ -116,20 +137,12 @@ def backtest(  # noqa: PLR0917 - options, not arguments
         PolicyName.PLANNER: lambda: Planner(
             budget_s=budget_s, carbon_price_gbp_per_tco2=carbon_price
         ),
+        PolicyName.NSGA_2: lambda: Nsga2(budget_s=budget_s, carbon_price_gbp_per_tco2=carbon_price),
     }
-    found: dict[str, Outcome] = {}
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        for name in policy or list(PolicyName):
-            task = progress.add_task(name.value, total=trace.grid.half_hours)
-            found[name.value] = replay(
-                trace.arrivals,
-                trace.grid,
-                makers[name](),
-                gpus=gpus,
-                forecast=KNOWN[forecast](),
-                carbon_price_gbp_per_tco2=carbon_price,
-                told=partial(_advance, progress, task),
-            )
+    chosen = {name.value: makers[name]() for name in policy or list(PolicyName)}
+    found = _replayed(
+        trace, chosen, gpus=gpus, forecast=KNOWN[forecast](), carbon_price=carbon_price
+    )
     bound = clairvoyant_gbp(
         trace.arrivals,
         trace.grid,
@@ -137,73 +150,45 @@ def backtest(  # noqa: PLR0917 - options, not arguments
         carbon_price_gbp_per_tco2=carbon_price,
         budget_s=30.0,
     )
+    if proof:
+        shown = proof_of(trace.arrivals, trace.grid, found, start=trace.start)
+        proof.write_text(json.dumps({**shown, "figures": _as_json(found, bound, carbon_price)}))
     if plot:
         _draw(plot, trace, found, gpus)
     if as_json:
         out.print_json(json.dumps(_as_json(found, bound, carbon_price)))
     else:
         _show(found, bound, carbon_price)
+        if trace.left_out:
+            out.print(f"left out, beyond the series or too large: {', '.join(trace.left_out)}")
+
+
+def _replayed(
+    trace: Trace,
+    policies: Mapping[str, Policy],
+    *,
+    gpus: int,
+    forecast: Forecast,
+    carbon_price: float,
+) -> dict[str, Outcome]:
+    found: dict[str, Outcome] = {}
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        for name, policy in policies.items():
+            task = progress.add_task(name, total=trace.grid.half_hours)
+            found[name] = replay(
+                trace.arrivals,
+                trace.grid,
+                policy,
+                gpus=gpus,
+                forecast=forecast,
+                carbon_price_gbp_per_tco2=carbon_price,
+                told=partial(_advance, progress, task),
+            )
+    return found
 
 
 def _advance(progress: Progress, task: TaskID, now: int) -> None:
     progress.update(task, completed=now + 1)
-
-
-def _read(jobs: Path, grid: Path, *, slack: timedelta) -> _Trace:
-    start, series = _read_grid(grid)
-    arrivals = []
-    for number, row in enumerate(_rows(jobs, ("submitted_at", "duration_s", "gpus")), start=1):
-        at = start.until(HalfHour.at_or_after(_instant(row["submitted_at"])))
-        work = max(1, half_hours_needed(timedelta(seconds=float(row["duration_s"]))))
-        given = row.get("deadline")
-        deadline = (
-            start.until(HalfHour.containing(_instant(given)))
-            if given
-            else at + work + int(slack / HALF_HOUR)
-        )
-        gpus = int(row["gpus"])
-        arrivals.append(
-            Arrival(
-                id=JobId(row.get("id") or f"job-{number}"),
-                at=at,
-                work=work,
-                gpus=gpus,
-                power_kw=float(row.get("power_kw") or gpus * GPU_TYPES["H100"].dynamic_kw),
-                deadline=deadline,
-                interruptible=(row.get("interruptible") or "true").lower() == "true",
-            )
-        )
-    return _Trace(start, series, tuple(arrivals))
-
-
-def _read_grid(path: Path) -> tuple[HalfHour, GridSeries]:
-    rows = _rows(path, ("time", "price_gbp_per_mwh", "intensity_gco2_per_kwh"))
-    times = [_instant(row["time"]) for row in rows]
-    step = (times[1] - times[0]) if len(times) > 1 else HALF_HOUR
-    each = int(step / HALF_HOUR)
-    if each < 1 or any(later - time != step for time, later in pairwise(times)):
-        raise ContractError(f"{path}: times must be evenly spaced, an hour or a half-hour apart")
-    columns = [
-        np.repeat(np.array([float(row[name]) for row in rows]), each)
-        for name in ("price_gbp_per_mwh", "intensity_gco2_per_kwh")
-    ]
-    return HalfHour(times[0]), GridSeries(*columns)
-
-
-def _rows(path: Path, needed: tuple[str, ...]) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    missing = [name for name in needed if rows and name not in rows[0]]
-    if missing or not rows:
-        raise ContractError(f"{path}: needs rows with the columns {', '.join(needed)}")
-    return rows
-
-
-def _instant(text: str) -> datetime:
-    instant = datetime.fromisoformat(text)
-    if instant.tzinfo is None:
-        raise ContractError(f"{text!r} has no time zone; write 2026-07-01T12:00:00Z")
-    return instant
 
 
 def _score(outcome: Outcome, carbon_price: float) -> float:
@@ -254,7 +239,7 @@ def _show(found: Mapping[str, Outcome], bound: Mapping[str, float], carbon_price
     out.print(table)
 
 
-def _draw(path: Path, trace: _Trace, found: Mapping[str, Outcome], gpus: int) -> None:
+def _draw(path: Path, trace: Trace, found: Mapping[str, Outcome], gpus: int) -> None:
     """Draw load over intensity, and cost against carbon."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import
 

@@ -16,7 +16,7 @@ import numpy as np
 from gridflex.errors import ContractError
 from gridflex.forecasting.forecaster import LEVELS, MEDIAN
 from gridflex.planning.compiled import compiled
-from gridflex.planning.patience import LATE_SHARE, worth_of_now
+from gridflex.planning.patience import NEAR_HALF_HOURS, late_share, worth_of_now
 from gridflex.planning.problem import Array
 from gridflex.planning.tables import Index
 
@@ -47,7 +47,8 @@ def captured_saving(
     series: Array,
     first: int,
     every: int,
-    late_share: float = LATE_SHARE,
+    near: int = NEAR_HALF_HOURS,
+    is_patient: bool = True,
 ) -> Mapping[Row, float]:
     """Return for each row the saving as a share of the one with perfect foresight, %.
 
@@ -57,7 +58,8 @@ def captured_saving(
         series: Shape ``(T,)``, what a period counts for: outturn intensity or price.
         first: Period of the first arrival.
         every: Periods between arrivals.
-        late_share: Share of the doubt that gives a choice; 0 takes the forecast as it is.
+        near: Periods in 48 h.
+        is_patient: Whether doubt counts; if not, the median is taken as if it were sure.
 
     Raises:
         ContractError: The series is too short for a job.
@@ -72,9 +74,9 @@ def captured_saving(
         quantiles = forecast_at(now, min(longest, series.size - now))
         ahead[now, : len(quantiles)] = quantiles[:, MEDIAN]
         spread[now, : len(quantiles)] = (quantiles[:, -1] - quantiles[:, 0]) / BAND_WIDTHS
+    spread *= late_share(longest, near=near) if is_patient else 0.0
     return {
-        row: 100.0
-        * _share(series, ahead, late_share * spread, _starts(row, series, first, every), row)
+        row: 100.0 * _share(series, ahead, spread, _starts(row, series, first, every), row)
         for row in wanted
     }
 

@@ -14,9 +14,15 @@ import highspy
 import numpy as np
 from highspy._core import _Highs  # the public class prints a banner when it is made
 
+from gridflex.planning import kernels
 from gridflex.planning.bounding import least_of_all
-from gridflex.planning.tables import ROUNDING, Index, Market, State, Tables
+from gridflex.planning.budget import Budget
+from gridflex.planning.tables import ROUNDING, Index, Market, State, Tables, empty_state
 from gridflex.planning.tally import Tally
+
+MOST_STEPS: Final = 60
+PATIENCE: Final = 3
+"""Steps without a better bound after which they are halved."""
 
 MISSING_FACTOR: Final = 10.0
 """What work left undone counts for in the linear programme, in largest scores."""
@@ -54,6 +60,49 @@ def on_time_bound_gbp(tables: Tables, market: Market) -> float:
     least = least_of_all(tables, market, jobs, tables.deadline, np.full(jobs.size, -1.0))
     at_once = tables.waiting * tables.own_work * (tables.own_work - 1) / 2
     return float((least - at_once).sum()) - market.worth()
+
+
+def raised_gbp(
+    tables: Tables, market: Market, state: State, figures: Tally, *, bound: float, budget: Budget
+) -> float:
+    """Return a better bound by moving prices to where the relaxed plan uses too much or little.
+
+    Subgradient ascent with the steps of Polyak towards the plan's own objective.
+
+    Args:
+        tables: The problem.
+        market: Room, and prices to begin with.
+        state: Where each job is; all on time.
+        figures: What that comes to.
+        bound: What is known already.
+        budget: Time to think.
+    """
+    jobs = np.flatnonzero(~tables.held)
+    target, share, missed = float(figures.objective_gbp.sum()), 1.0, 0
+    best = now = bound_gbp(tables, market, state, figures)
+    limited = np.isfinite(market.room_kw)
+    for _ in range(MOST_STEPS):
+        if budget.is_spent:
+            break
+        free = empty_state(tables)
+        kernels.sweep(tables, free, market.soft(0.0, 0.0), jobs)
+        gpu = free.used - market.room
+        kw = np.where(limited, free.used_kw - market.room_kw, 0.0)
+        gpu[(market.gpu <= 0) & (gpu < 0)] = 0.0
+        kw[(market.kw <= 0) & (kw < 0)] = 0.0
+        steep = float((gpu**2).sum() + (kw**2).sum())
+        if steep == 0:
+            break
+        step = share * max(target - now, 0.0) / steep
+        market = market.at(
+            np.maximum(market.gpu + step * gpu, 0.0), np.maximum(market.kw + step * kw, 0.0)
+        )
+        now = bound_gbp(tables, market, state, figures)
+        missed = 0 if now > best else missed + 1
+        best = max(best, now)
+        if missed == PATIENCE:
+            share, missed = share / 2, 0
+    return max(best, bound)
 
 
 def lp_prices(tables: Tables, market: Market, *, budget_s: float) -> tuple[Market, float] | None:

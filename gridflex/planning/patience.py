@@ -20,9 +20,13 @@ from gridflex.jobs import Tier
 from gridflex.planning.compiled import compiled
 from gridflex.planning.problem import Array, JobDemand, PlanningProblem, SiteOutlook
 
-LATE_SHARE: Final = 0.5
-"""Share of a forecast's error that shows only when its half-hour has come; the rest is known
-earlier or shifts what follows as well, and so gives no choice. Found on GB 2022 and 2023."""
+NEAR_HALF_HOURS: Final = 96
+"""48 h, as far as providers look ahead."""
+
+NEAR_LATE: Final = 0.4
+FAR_LATE: Final = 0.7
+"""Share of a forecast's error, near and beyond, that will show in time to choose another
+half-hour; the rest shifts what follows as well and gives no choice. Found on GB 2023."""
 
 PRICE_AND_CARBON: Final = 0.6
 """Correlation of price and intensity (GB 2024), and so of their errors."""
@@ -70,6 +74,16 @@ def worth_of_now(mean: Array, sd: Array, size: int, start: float, is_running: bo
                 off[left] = rest + least_of(used + start - rest, sd[t])
                 on[left] = rest + least_of(used - rest, sd[t])
     return float(off[size] - on[size - 1] - (0.0 if is_running else start))
+
+
+def late_share(length: int, *, near: int = NEAR_HALF_HOURS) -> Array:
+    """Return shape ``(length,)``: the share of the doubt in each period ahead that gives a choice.
+
+    Args:
+        length: How far to look.
+        near: Periods in 48 h.
+    """
+    return np.where(np.arange(length) <= near, NEAR_LATE, FAR_LATE)
 
 
 def patient(problem: PlanningProblem, *, prices: Array | None = None) -> PlanningProblem:
@@ -126,7 +140,7 @@ def _waits(job: JobDemand, cost: Array, spread: Array) -> bool:
     block = max(1, math.ceil(math.sqrt(later.size * job.work / LARGEST_TABLE)))
     worth = worth_of_now(
         _blocks(later, block),
-        LATE_SHARE * _blocks(sd[1:until], block),
+        _blocks((late_share(sd.size) * sd)[1:until], block),
         -(-job.work // block),
         job.restart_half_hours * float(later.mean()) / block,
         job.running_at is not None,

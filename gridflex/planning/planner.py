@@ -10,7 +10,7 @@ import numpy as np
 from gridflex.jobs import JobId
 from gridflex.planning import kernels
 from gridflex.planning.budget import Budget
-from gridflex.planning.certificate import bound_gbp, columns_of, lp_prices
+from gridflex.planning.certificate import bound_gbp, columns_of, lp_prices, raised_gbp
 from gridflex.planning.plan import Plan, PlannedRun
 from gridflex.planning.problem import Array, PlanningProblem
 from gridflex.planning.search import Search
@@ -26,6 +26,9 @@ LARGEST_LP: Final = 10_000
 """Columns up to which it is asked; beyond, the prices of the search come close enough."""
 
 SHARE_FOR_LP: Final = 0.4
+
+SHARE_FOR_BOUND: Final = 0.5
+"""Share of the time that is left which may go into a better bound where the gap is not good."""
 
 
 def make_plan(
@@ -70,9 +73,19 @@ def finish(search: Search) -> Plan:
     figures = search.figures
     bound = _bound(search, search.best, figures)
     method, scale = "dual-price sweeps", _scale(figures)
-    gap = float(figures.objective_gbp.sum()) - bound
-    if gap > GOOD_GAP * scale and columns_of(search.tables) <= LARGEST_LP:
+    objective = float(figures.objective_gbp.sum())
+    if objective - bound > GOOD_GAP * scale and columns_of(search.tables) <= LARGEST_LP:
         bound = max(bound, _bound_by_lp(search))
+    if objective - bound > GOOD_GAP * scale and not figures.is_late.any():
+        market = _fair(search, search.prices, search.best, figures)
+        bound = raised_gbp(
+            search.tables,
+            market,
+            search.best,
+            figures,
+            bound=bound,
+            budget=search.budget.part(SHARE_FOR_BOUND),
+        )
     return plan_of(search, search.best, figures, bound=bound, method=method)
 
 

@@ -14,10 +14,12 @@ from gridflex.jobs import JobId, Tier
 from gridflex.planning.backtest import HALF_HOURS_A_DAY, Arrival, GridSeries, OpenJob, View
 from gridflex.planning.budget import Budget
 from gridflex.planning.certificate import on_time_bound_gbp
+from gridflex.planning.front import make_front
 from gridflex.planning.plan import Plan
 from gridflex.planning.planner import make_plan
 from gridflex.planning.problem import Array, JobDemand, PlanningProblem, SiteOutlook
 from gridflex.planning.search import Search
+from gridflex.planning.what_if import HasRuns
 
 TREND_DAYS: Final = 28
 EPOCH: Final = HalfHour(datetime(2000, 1, 1, tzinfo=UTC))
@@ -100,20 +102,24 @@ class Planner:
         self._budget_s = budget_s
         self._every = every
         self._carbon_price = carbon_price_gbp_per_tco2
-        self._plan: Plan | None = None
+        self._plan: HasRuns | None = None
 
     def wants(self, view: View) -> Sequence[JobId]:
         """Return what the plan runs in this half-hour."""
         plan, moment = self._plan, EPOCH + view.now
         known = plan is not None and all(job.arrival.id in plan.runs for job in view.jobs)
         if plan is None or not known or view.now % self._every == 0:
-            plan = make_plan(self._problem(view), budget_s=self._budget_s, standing=plan)
+            plan = self._planned(self._problem(view), plan)
             self._plan = plan
         return [
             job.arrival.id
             for job in view.jobs
             if any(run.covers(moment) for run in plan.runs[job.arrival.id])
         ]
+
+    def _planned(self, problem: PlanningProblem, standing: HasRuns | None) -> HasRuns:
+        known = standing if isinstance(standing, Plan) else None
+        return make_plan(problem, budget_s=self._budget_s, standing=known)
 
     def _problem(self, view: View) -> PlanningProblem:
         size = view.score.size
@@ -131,6 +137,15 @@ class Planner:
             _site(view.gpus), view.price, view.intensity, np.full(size, view.gpus, float)
         )
         return PlanningProblem(EPOCH + view.now, demands, (site,), self._carbon_price)
+
+
+class Nsga2(Planner):
+    """The same with the point of the NSGA-II front that the carbon price prefers."""
+
+    def _planned(self, problem: PlanningProblem, standing: HasRuns | None) -> HasRuns:
+        runs = standing.runs if standing else None
+        front = make_front(problem, budget_s=self._budget_s, standing=runs)
+        return front.points[front.preferred(gbp_per_tco2=problem.carbon_price_gbp_per_tco2)]
 
 
 def demand(

@@ -65,10 +65,10 @@ def test_knowing_how_unsure_a_forecast_is_helps() -> None:
         mean = np.where(sd > 0, 100.0, series[now])
         return mean[:, None] + sd[:, None] * steps
 
-    point = captured_saving(ROWS, usual, series=series, first=50, every=3, late_share=0.0)
-    aware = captured_saving(ROWS, usual, series=series, first=50, every=3, late_share=1.0)
+    point = captured_saving(ROWS, usual, series=series, first=50, every=3, is_patient=False)
+    aware = captured_saving(ROWS, usual, series=series, first=50, every=3, near=0)
 
-    assert all(aware[row] > point[row] + 5 for row in ROWS)
+    assert all(aware[row] > point[row] + 3 for row in ROWS)
 
 
 def test_running_below_the_mean_is_worked_by_hand() -> None:
