@@ -3,7 +3,7 @@
 Times are CPU seconds of one core, medians: the planner waits for nothing, so that is what it takes
 on an idle machine, whatever else runs on this one. Peers get the same kind of seconds.
 
-    python bench/planner.py [--quick]
+    python bench/planner.py [replanning huge fronts arriving published gaia captured]
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+from captured import captured_figures
+from planner_gaia import normalised
 from planner_instances import instance
 from planner_peers import exact_front, programme, solve_lp, solve_milp, vanilla_front
-from planner_published import aaic, captured_2024, lwa
+from planner_published import aaic, lwa
 from results_file import Figure, publish
 
 from gridflex.jobs import JobId
@@ -54,7 +56,7 @@ def cpu_s(work: Callable[[], object], *, repeats: int = REPEATS) -> float:
     return statistics.median(took)
 
 
-def replanning(*, is_quick: bool) -> list[Figure]:
+def replanning() -> list[Figure]:
     """Return speed and gap of one chosen plan, with LP, MILP and greedy beside it."""
     thousand, many = instance(1000, 336), instance(10_000, 96)
     plan, wide = planned(thousand), planned(many)
@@ -67,7 +69,7 @@ def replanning(*, is_quick: bool) -> list[Figure]:
     greedy_gbp = float(greedy.figures.objective_gbp.sum())
     shown = instance(1000, 336, whole=0.3, restart=1 / 30)
     mixed, modes = planned(shown), planned(instance(1000, 336, restart=1 / 30, modes=True, sites=2))
-    figures = [
+    return [
         Figure(
             "replan_1k_ms",
             1000 * cpu_s(lambda: planned(thousand)),
@@ -113,14 +115,16 @@ def replanning(*, is_quick: bool) -> list[Figure]:
             "1,000 jobs, two sites, two power caps, half the GPUs, a resume costs a minute",
         ),
     ]
-    if not is_quick:
-        huge = instance(100_000, 336)
-        began = time.process_time()
-        found = planned(huge, budget_s=28.0)
-        took = time.process_time() - began
-        note = f"gap {found.gap_fraction:.3%}, {len(found.late)} late; {GB}"
-        figures.append(Figure("replan_100k_s", took, "s", "< 30", {}, note))
-    return figures
+
+
+def huge() -> list[Figure]:
+    """Return how long 100,000 jobs take."""
+    many = instance(100_000, 336)
+    began = time.process_time()
+    found = planned(many, budget_s=28.0)
+    took = time.process_time() - began
+    note = f"gap {found.gap_fraction:.3%}, {len(found.late)} late; {GB}"
+    return [Figure("replan_100k_s", took, "s", "< 30", {}, note)]
 
 
 def fronts() -> list[Figure]:
@@ -158,7 +162,7 @@ def fronts() -> list[Figure]:
     ]
 
 
-def arriving() -> Figure:
+def arriving() -> list[Figure]:
     """Return how long one arriving job takes to be placed on a plan of 1,000."""
     problem = instance(1000, 336, whole=0.3, restart=1 / 30)
     board = StandingBoard(problem, make_plan(problem, budget_s=60.0))
@@ -171,13 +175,12 @@ def arriving() -> Figure:
         board.place(job)
         took.append(1000 * (time.process_time() - began))
     worst = f"worst of 50: {max(took):.2f} ms"
-    return Figure("place_one_ms", statistics.median(took), "ms", "< 5", {}, worst)
+    return [Figure("place_one_ms", statistics.median(took), "ms", "< 5", {}, worst)]
 
 
 def published() -> list[Figure]:
     """Return how our plans do in scenarios that others published."""
     next_day, semi_weekly, cluster = lwa(semi_weekly=False), lwa(semi_weekly=True), aaic()
-    shares = np.array(list(captured_2024(every=39).values()))
     figures = [
         Figure(
             f"lwa_{name}_i_pct_of_optimum",
@@ -192,18 +195,6 @@ def published() -> list[Figure]:
     return [
         *figures,
         Figure(
-            "captured_gb2024_mean_pct",
-            float(shares[:, 0].mean()),
-            "%",
-            ">= 90",
-            {
-                "run below the 28-day mean": float(shares[:, 1].mean()),
-                "worst row": float(shares[:, 0].min()),
-            },
-            "share of the clairvoyant carbon saving with a 28-day profile forecast, 9 rows; "
-            "the forecast is the limit",
-        ),
-        Figure(
             "aaic_score_pct",
             cluster["score"],
             "%",
@@ -214,15 +205,44 @@ def published() -> list[Figure]:
     ]
 
 
+def gaia() -> list[Figure]:
+    """Return our carbon on GAIA's jobs, with forecasts of provider quality, and its policies'."""
+    return [
+        Figure(
+            f"gaia_{name}_normalised",
+            found.pop("ours"),
+            "",
+            target,
+            found,
+            f"GAIA pai_1k from hour 7000 of 2022, {zone} (Electricity Maps); run-now is 1",
+        )
+        for name, zone, target in (("gb", "gb", "<= 0.82"), ("au_sa", "au-sa", "< 0.6075"))
+        for found in [normalised(zone)]
+    ]
+
+
+SECTIONS: dict[str, Callable[[], list[Figure]]] = {
+    "replanning": replanning,
+    "huge": huge,
+    "fronts": fronts,
+    "arriving": arriving,
+    "published": published,
+    "gaia": gaia,
+    "captured": captured_figures,
+}
+
+
 def main() -> None:
-    """Run everything and write the results."""
+    """Run the sections asked for and write their rows; those of the others stay as they are."""
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--quick", action="store_true", help="leave out 100,000 jobs")
-    chosen = options.parse_args()
+    options.add_argument("sections", nargs="*", help=f"of {', '.join(SECTIONS)}; all if none")
+    chosen = options.parse_args().sections or list(SECTIONS)
+    for name in set(chosen) - set(SECTIONS):
+        options.error(f"{name!r} is not one of {', '.join(SECTIONS)}")
     warm_up()
     front_within(instance(20, 48), Budget(2.0))
-    figures = [*replanning(is_quick=chosen.quick), *fronts(), arriving(), *published()]
-    publish("planner", figures)
+    found = [figure for name in chosen for figure in SECTIONS[name]()]
+    publish("planner", found, keep_others=True)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from planner_instances import SHARED, gb_2024
+from planner_instances import SHARED
 
 from gridflex.fleet import Site
 from gridflex.halfhour import HalfHour
@@ -147,40 +147,6 @@ def rerun(series: Array, start: int, work: int, deadline: int, *, half_hours_a_d
                 continue
         total += float(series[now])
         left -= 1
-    return total
-
-
-def captured_2024(*, every: int) -> dict[str, tuple[float, float]]:
-    """Return by job and slack the share of the clairvoyant saving, %: ours and a plain threshold.
-
-    Args:
-        every: Hours between arrivals.
-    """
-    series = gb_2024()["ci_direct_gco2_per_kwh"].to_numpy()
-    out = {}
-    for work in (6, 24, 48):
-        for slack in (24, 48, 168):
-            saved = np.zeros(3)
-            for start in range(28 * 24, series.size - work - slack, every):
-                window = series[start : start + work + slack]
-                at_once = float(window[:work].sum())
-                best = float(np.sort(window)[:work].sum())
-                ours = rerun(series, start, work, start + work + slack, half_hours_a_day=24)
-                plain = _below_mean(series, start, work, start + work + slack)
-                saved += (at_once - best, at_once - ours, at_once - plain)
-            out[f"{work} h + {slack} h"] = (
-                100 * float(saved[1] / saved[0]),
-                100 * float(saved[2] / saved[0]),
-            )
-    return out
-
-
-def _below_mean(series: Array, start: int, work: int, deadline: int) -> float:
-    left, total = work, 0.0
-    for now in range(start, deadline):
-        if left and (deadline - now <= left or series[now] < series[now - 28 * 24 : now].mean()):
-            total += float(series[now])
-            left -= 1
     return total
 
 

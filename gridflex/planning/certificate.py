@@ -17,6 +17,7 @@ from highspy._core import _Highs  # the public class prints a banner when it is 
 from gridflex.planning import kernels
 from gridflex.planning.bounding import least_of_all
 from gridflex.planning.budget import Budget
+from gridflex.planning.problem import Array
 from gridflex.planning.tables import ROUNDING, Index, Market, State, Tables, empty_state
 from gridflex.planning.tally import Tally
 
@@ -108,8 +109,8 @@ def raised_gbp(
 def lp_prices(tables: Tables, market: Market, *, budget_s: float) -> tuple[Market, float] | None:
     """Return the best prices and the objective of the linear programme; None without answer.
 
-    The programme relaxes contiguity, restarts, caps on intensity and whole jobs. Options of a
-    job that differ only in what they cost share no column; a job's options share its work.
+    The programme relaxes contiguity, restarts, caps on intensity and whole jobs. A job's options
+    share its work; jobs that are alike share their columns.
 
     Args:
         tables: The problem.
@@ -136,8 +137,30 @@ def lp_prices(tables: Tables, market: Market, *, budget_s: float) -> tuple[Marke
 
 def columns_of(tables: Tables) -> int:
     """Return how many columns the linear programme would have."""
+    jobs, _ = alike(tables)
     width = np.maximum(tables.deadline - tables.release, 0)
-    return int((width * np.diff(tables.first))[~tables.held].sum())
+    return int((width * np.diff(tables.first))[jobs].sum())
+
+
+def alike(tables: Tables) -> tuple[Index, Array]:
+    """Return the first of each kind of movable job, and how many there are of it.
+
+    Jobs are alike if they have the same window, price of waiting and options.
+    """
+    movable = np.flatnonzero(~tables.held)
+    most = int(np.diff(tables.first).max(initial=1))
+    kinds = np.zeros((movable.size, 3 + 4 * most))
+    kinds[:, 0], kinds[:, 1] = tables.release[movable], tables.deadline[movable]
+    kinds[:, 2] = tables.waiting[movable]
+    for number in range(most):
+        option = tables.first[movable] + number
+        has = option < tables.first[movable + 1]
+        for column, values in enumerate((tables.site, tables.gpus, tables.power, tables.work)):
+            kinds[has, 3 + 4 * number + column] = values[option[has]]
+            kinds[~has, 3 + 4 * number + column] = -1.0
+    _, first, count = np.unique(kinds, axis=0, return_index=True, return_counts=True)
+    order = np.argsort(first)
+    return movable[first[order]], count[order].astype(float)
 
 
 def _taxed(tables: Tables, market: Market, state: State, jobs: Index) -> float:
@@ -151,7 +174,7 @@ def _taxed(tables: Tables, market: Market, state: State, jobs: Index) -> float:
 
 
 class _Columns:
-    """Columns (option, half-hour) of the linear programme, plus undone work per job."""
+    """Columns (option, half-hour) of the linear programme, plus undone work, per kind of job."""
 
     def __init__(self, tables: Tables, market: Market) -> None:
         self._market = market
@@ -159,9 +182,13 @@ class _Columns:
         width = tables.deadline - tables.release
         size = np.ceil(tables.work - ROUNDING)
         job_of = np.repeat(np.arange(tables.release.size), np.diff(tables.first))
-        usable = ~tables.held[job_of] & (width[job_of] >= size)
+        kinds, number = alike(tables)
+        many = np.zeros(tables.release.size)
+        many[kinds] = number
+        usable = (many[job_of] > 0) & (width[job_of] >= size)
         options = np.flatnonzero(usable)
         self.jobs = np.unique(job_of[options])
+        self._many = many[self.jobs]
         row = np.full(tables.release.size, -1)
         row[self.jobs] = np.arange(self.jobs.size)
         lengths = width[job_of[options]]
@@ -171,6 +198,7 @@ class _Columns:
         cell = tables.site[option] * tables.score.shape[1] + t
         self.count = int(option.size)
         self._row = row[job_of[option]]
+        self._most = many[job_of[option]]
         self._cell = cell
         self._gpus, self._power = tables.gpus[option], tables.power[option]
         score = (tables.score + market.tax).ravel()[cell]
@@ -178,9 +206,9 @@ class _Columns:
         self._speed = 1.0 / tables.work[option]
 
     def model(self) -> highspy.HighsLp:
-        """Each column is the share of its half-hour in which the job runs with that option.
+        """Each column is how many of a kind of job run in its half-hour with that option.
 
-        A job's shares, each divided by the option's work, add up to 1.
+        They, each divided by the option's work, add up to how many there are.
         """
         jobs, cells = self.jobs.size, self._market.room.size
         missing = MISSING_FACTOR * (1.0 + float(np.abs(self._cost).max())) / self._speed.min()
@@ -200,11 +228,11 @@ class _Columns:
         model.num_row_ = jobs + cells + self.limited.size
         model.col_cost_ = np.concatenate([self._cost, np.full(jobs, missing)])
         model.col_lower_ = np.zeros(model.num_col_)
-        model.col_upper_ = np.ones(model.num_col_)
+        model.col_upper_ = np.concatenate([self._most, self._many])
         free = np.full(cells + self.limited.size, -highspy.kHighsInf)
         room_kw = self._market.room_kw.ravel()[self.limited]
-        model.row_lower_ = np.concatenate([np.ones(jobs), free])
-        model.row_upper_ = np.concatenate([np.ones(jobs), self._market.room.ravel(), room_kw])
+        model.row_lower_ = np.concatenate([self._many, free])
+        model.row_upper_ = np.concatenate([self._many, self._market.room.ravel(), room_kw])
         model.a_matrix_.format_ = highspy.MatrixFormat.kColwise
         ends = starts[-1] + np.arange(1, jobs + 1)
         model.a_matrix_.start_ = np.concatenate([starts, ends]).astype(np.int32)

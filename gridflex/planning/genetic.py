@@ -16,7 +16,8 @@ from pymoo.optimize import minimize
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
 from gridflex.planning.budget import Budget
-from gridflex.planning.crossing import repair, total
+from gridflex.planning.crossing import repair
+from gridflex.planning.evaluating import evaluator
 from gridflex.planning.problem import Array
 from gridflex.planning.tables import Index, Market, Marks, Tables
 
@@ -55,12 +56,13 @@ class Mixture(Problem):  # type: ignore[misc]  # pymoo has no types
         plans, jobs = option.shape
         super().__init__(n_var=jobs, n_obj=3, xl=0, xu=plans - 1, vtype=int)
         self.option, self.on, self.per_job = option, on, per_job
+        self.totals = evaluator(per_job)
         self.tables, self.market = tables, market
         self.middle = (tables.release + tables.deadline) / 2
         self.order = np.lexsort((tables.deadline - tables.release, -tables.own_gpus))
 
     def _evaluate(self, x: Index, out: dict[str, Any], *_args: object, **_kwargs: object) -> None:
-        out["F"] = total(self.per_job, np.ascontiguousarray(x, dtype=np.int64))
+        out["F"] = self.totals(x)
 
 
 def evolve(mixture: Mixture, budget: Budget) -> tuple[Index, int]:
@@ -89,7 +91,7 @@ def evolve(mixture: Mixture, budget: Budget) -> tuple[Index, int]:
     )
     result = minimize(mixture, algorithm, _Spent(budget), seed=SEED)
     found = np.concatenate([first, np.atleast_2d(result.X).astype(np.int64)])
-    best = non_dominated(total(mixture.per_job, found))
+    best = non_dominated(mixture.totals(found))
     return found[best], int(algorithm.evaluator.n_eval)
 
 

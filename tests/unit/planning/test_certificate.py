@@ -1,6 +1,7 @@
 """The bounds agree with one another and with exact optima."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gridflex.planning.budget import Budget
-from gridflex.planning.certificate import bound_gbp, lp_prices
+from gridflex.planning.certificate import alike, bound_gbp, columns_of, lp_prices, raised_gbp
 from gridflex.planning.planner import make_plan
 from gridflex.planning.problem import Mode, PlanningProblem
 from gridflex.planning.search import Search
@@ -181,3 +182,62 @@ def test_a_site_that_cannot_keep_its_cap_is_named() -> None:
     made = make_plan(problem([job("a")], dirty), budget_s=5.0)
 
     assert made.sites_over_cap == ("london",)
+
+
+def test_jobs_that_are_alike_share_their_columns_and_nothing_changes() -> None:
+    prices = [60, 40, 20, 10, 30, 50, 70, 90]
+    twins = [job(f"twin-{i}", interruptible=True) for i in range(4)]
+    other = job("other", interruptible=True, work=3)
+    nearly = [replace(twin, power_kw={"london": 2.0 + 1e-9 * i}) for i, twin in enumerate(twins)]
+    room = outlook(prices, gpus=2)
+
+    same = Search(problem([*twins, other], room), Budget(0.0))
+    apart = Search(problem([*nearly, other], room), Budget(0.0))
+
+    assert [count for _, count in zip(*alike(same.tables), strict=True)] == [4.0, 1.0]
+    assert (columns_of(same.tables), columns_of(apart.tables)) == (16, 40)
+    found, expected = (
+        lp_prices(search.tables, search.market, budget_s=5.0) for search in (same, apart)
+    )
+    assert found is not None
+    assert expected is not None
+    assert found[1] == pytest.approx(expected[1], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"release": 1}, {"deadline": 7}, {"gpus": 2}, {"work": 3}, {"waiting_gbp_per_hour": 1.0}],
+)
+def test_jobs_that_differ_in_anything_that_counts_are_not_alike(changes: dict[str, float]) -> None:
+    search = Search(problem([job("a"), job("b", **changes)], outlook([10.0] * 8)), Budget(0.0))
+
+    assert alike(search.tables)[1].tolist() == [1.0, 1.0]
+
+
+@given(pausable())
+@settings(max_examples=40, deadline=None)
+def test_a_raised_bound_is_a_bound_and_never_lower(given: PlanningProblem) -> None:
+    search = Search(given, Budget(0.0))
+    if search.figures.is_late.any():
+        return
+    before = bound_gbp(search.tables, search.market, search.best, search.figures)
+
+    raised = raised_gbp(
+        search.tables, search.market, search.best, search.figures, bound=before, budget=Budget(5.0)
+    )
+
+    assert before - 1e-9 <= raised <= milp_gbp(given) + 1e-9
+
+
+def test_prices_are_raised_where_capacity_is_short() -> None:
+    cheap = [10.0, 90.0, 90.0, 90.0, 90.0, 90.0, 90.0, 90.0]
+    jobs = [job(f"job-{i}", work=1, interruptible=True) for i in range(3)]
+    search = Search(problem(jobs, outlook(cheap, gpus=1)), Budget(0.0))
+    before = bound_gbp(search.tables, search.market, search.best, search.figures)
+
+    raised = raised_gbp(
+        search.tables, search.market, search.best, search.figures, bound=before, budget=Budget(5.0)
+    )
+
+    assert before == pytest.approx(3 * 0.01)
+    assert raised == pytest.approx(0.01 + 2 * 0.09, rel=0.01)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from pymoo.indicators.hv import HV
 
 from gridflex.jobs import JobId
+from gridflex.planning.evaluating import evaluator
 from gridflex.planning.front import (
     Front,
     hypervolume,
@@ -143,3 +144,13 @@ def test_a_front_names_its_jobs() -> None:
     front = make_front(problem([job("a")], CHEAP_OR_CLEAN), budget_s=0.5)
 
     assert list(front.points[0].runs) == [JobId("a")]
+
+
+def test_torch_counts_a_population_as_the_compiled_loops_do() -> None:
+    rng = np.random.default_rng(0)
+    per_job, genomes = rng.normal(size=(6, 40, 3)), rng.integers(0, 6, (25, 40))
+
+    ours, torchs = evaluator(per_job), evaluator(per_job, device="cpu")
+
+    np.testing.assert_allclose(torchs(genomes), ours(genomes), rtol=1e-12)
+    assert ours(genomes)[0] == pytest.approx(per_job[genomes[0], np.arange(40)].sum(axis=0))
