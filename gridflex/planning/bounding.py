@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from gridflex.planning.compiled import compiled
-from gridflex.planning.kernels import select
+from gridflex.planning.one_job import select
 from gridflex.planning.problem import Array
 from gridflex.planning.tables import Index, Market, Marks, Tables
 

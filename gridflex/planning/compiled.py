@@ -2,21 +2,40 @@
 
 A planner looks at hundreds of half-hours for each of thousands of jobs, one after the other,
 because each job sees what the ones before it took. Such loops are compiled by Numba; the code is
-kept next to the source, so that only the first run after an installation waits for it.
+kept next to the source, so that only the first run after an installation waits for it. Numba renews
+it when its own file changes; as loops call those of other files, it is kept under a digest of them.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar, cast
+from functools import cache
+from pathlib import Path
+from typing import Final, ParamSpec, TypeVar, cast
 
 import numba
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
+CALLED: Final = ("compiled.py", "tables.py", "one_job.py", "kernels.py")
+"""Files whose loops or types those of others use."""
+
 
 def compiled(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     """Compile a function of arrays and numbers; it runs without Python's lock."""
     decorate = numba.njit(cache=True, nogil=True, error_model="numpy")
-    return cast("Callable[Parameters, Result]", decorate(function))
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = before or _kept_in()
+    try:
+        return cast("Callable[Parameters, Result]", decorate(function))
+    finally:
+        numba.config.CACHE_DIR = before
+
+
+@cache
+def _kept_in() -> str:
+    folder = Path(__file__).parent
+    sources = b"".join((folder / name).read_bytes() for name in CALLED)
+    return str(folder / "__pycache__" / f"compiled-{hashlib.sha256(sources).hexdigest()[:16]}")

@@ -21,7 +21,7 @@ from gridflex import units
 from gridflex.jobs import JobId
 from gridflex.planning.budget import Budget
 from gridflex.planning.genetic import Mixture, evolve, non_dominated
-from gridflex.planning.kernels import TOLERANCE
+from gridflex.planning.one_job import TOLERANCE
 from gridflex.planning.plan import Plan, PlannedRun
 from gridflex.planning.planner import Standing, finish, runs_of, state_of
 from gridflex.planning.problem import Array, PlanningProblem

@@ -11,6 +11,7 @@ from gridflex.jobs import JobId
 from gridflex.planning import kernels
 from gridflex.planning.budget import Budget
 from gridflex.planning.certificate import bound_gbp, columns_of, lp_prices, raised_gbp
+from gridflex.planning.one_job import TOLERANCE, worth
 from gridflex.planning.plan import Plan, PlannedRun
 from gridflex.planning.problem import Array, PlanningProblem
 from gridflex.planning.search import Search
@@ -95,7 +96,7 @@ def plan_of(search: Search, state: State, figures: Tally, *, bound: float, metho
     objective = float(figures.objective_gbp.sum())
     bound, scale = min(bound, objective), _scale(figures)
     ids = [job.id for job in problem.jobs]
-    dirty = excess_kg(problem, search.tables, state, figures) > kernels.TOLERANCE
+    dirty = excess_kg(problem, search.tables, state, figures) > TOLERANCE
     names = [outlook.site.name for outlook in problem.sites]
     return Plan(
         start=problem.start,
@@ -180,7 +181,7 @@ def _put_back(search: Search, state: State, job: int, runs: Sequence[PlannedRun]
     kernels.fill(tables, state, search.market, job, option, high, value, base)
     work, restart = float(tables.work[option]), float(tables.restart[job])
     continues = bool(tables.continues[option])
-    if not np.isfinite(kernels.worth(value, base, window.size, window, work, restart, continues)):
+    if not np.isfinite(worth(value, base, window.size, window, work, restart, continues)):
         return -1
     kernels.place(tables, state, job, option, window.size, window)
     return option
@@ -229,7 +230,7 @@ def _bound(search: Search, state: State, figures: Tally) -> float:
 
 def _fair(search: Search, market: Market, state: State, figures: Tally) -> Market:
     excess = excess_kg(search.problem, search.tables, state, figures)
-    if (excess > kernels.TOLERANCE).any():
+    if (excess > TOLERANCE).any():
         return market._replace(tax=np.zeros_like(market.tax))
     return market
 

@@ -15,6 +15,7 @@ import numpy as np
 from gridflex import units
 from gridflex.planning import kernels
 from gridflex.planning.budget import Budget
+from gridflex.planning.one_job import TOLERANCE
 from gridflex.planning.problem import Array, PlanningProblem
 from gridflex.planning.tables import (
     Index,
@@ -104,7 +105,7 @@ class Search:
 
     def rank(self, state: State, figures: Tally) -> tuple[int, int, int, float]:
         """Return what makes one state better than another: the smaller."""
-        dirty = excess_kg(self.problem, self.tables, state, figures) > kernels.TOLERANCE
+        dirty = excess_kg(self.problem, self.tables, state, figures) > TOLERANCE
         return (
             int(figures.is_late.sum()),
             int(figures.is_over_cap.sum()),
@@ -123,7 +124,7 @@ class Search:
             gained = 0.0
             for jobs in self._blocks(everyone):
                 gained += kernels.improve(self.tables, state, free, jobs, caps, excess)
-            if gained <= kernels.TOLERANCE or self.budget.is_spent:
+            if gained <= TOLERANCE or self.budget.is_spent:
                 break
         self.offer(state)
 
@@ -145,7 +146,7 @@ class Search:
         state = empty_state(tables)
         for job in np.flatnonzero(tables.held).tolist():
             option = int(tables.first[job])
-            slots = int(np.ceil(tables.work[option] - kernels.TOLERANCE))
+            slots = int(np.ceil(tables.work[option] - TOLERANCE))
             state.on[job, :slots] = 1
             state.option[job] = option
         return state
@@ -255,7 +256,7 @@ class Search:
         step = float(np.abs(self.tables.score).mean()) / 50.0
         for _ in range(TAX_STEPS):
             excess = excess_kg(self.problem, self.tables, self.best, self.figures)
-            dirty = excess > kernels.TOLERANCE
+            dirty = excess > TOLERANCE
             if not dirty.any() or self.budget.is_spent:
                 break
             tax = np.where(dirty, np.maximum(tax * 1.6, step), tax)
