@@ -11,7 +11,7 @@ from gridflex.fleet import Site
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId, JobState, Shape, Tier
 from gridflex.lifecycle import AttemptState, Job, JobRequest, Outcome, StopReason
-from gridflex.planning.assemble import SiteState, assemble, horizon
+from gridflex.planning.assemble import SiteState, assemble, horizon, spread
 from gridflex.planning.plan import PlannedRun
 from gridflex.planning.problem import JobDemand, PlanningProblem
 from gridflex.settings import PlannerSettings
@@ -273,3 +273,32 @@ def test_busy_cpus_draw_power_too() -> None:
     busy = job(gpus=0, request=JobRequest("a", resources={"num_cpus": 8}))
 
     assert demand(busy).power_kw == pytest.approx({"london": 8 * 0.0035 * 1.1})
+
+
+def test_a_band_is_as_wide_as_that_of_a_normal_error() -> None:
+    sure, unsure = (
+        np.full(7, 50.0),
+        50.0 + 10.0 * np.array([-1.645, -1.3, -0.7, 0, 0.7, 1.3, 1.645]),
+    )
+
+    found = spread(np.array([sure, unsure, np.full(7, np.nan)]))
+
+    assert found is not None
+    assert found.tolist() == pytest.approx([0.0, 10.0, 0.0], rel=1e-3)
+
+
+def test_who_says_nothing_of_its_doubt_is_not_asked() -> None:
+    assert spread(np.full((3, 7), np.nan)) is None
+
+
+def test_the_doubt_in_a_forecast_reaches_the_planner() -> None:
+    values, doubt = np.ones(12), np.full(12, 3.0)
+    told = SiteState(
+        Site("london", gpus=8, gpu_type="H100"), values, values, 0, intensity_sd_gco2_per_kwh=doubt
+    )
+
+    (found,) = assembled(sites=(told,)).sites
+
+    assert found.is_unsure
+    assert found.price_sd_gbp_per_mwh is None
+    assert found.intensity_sd_gco2_per_kwh is doubt

@@ -1,6 +1,7 @@
 """A decision that is stored as JSON and read back is the same decision."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -34,6 +35,19 @@ def test_a_problem_comes_back_as_it_was(given: PlanningProblem) -> None:
         assert mine.site == theirs.site
         for name in ("price_gbp_per_mwh", "intensity_gco2_per_kwh", "free_gpus"):
             np.testing.assert_array_equal(getattr(mine, name), getattr(theirs, name))
+
+
+def test_doubt_and_power_limits_come_back_too() -> None:
+    given = problem([], outlook([1.0, 2.0]))
+    doubt, limited = np.array([0.5, 1.5]), replace(given.sites[0].site, power_caps=(0.6, 0.8))
+    unsure = replace(given.sites[0], site=limited, price_sd_gbp_per_mwh=doubt)
+
+    (back,) = stored(replace(given, sites=(unsure,))).sites
+
+    assert back.site.power_caps == (0.6, 0.8)
+    assert back.price_sd_gbp_per_mwh is not None
+    assert back.price_sd_gbp_per_mwh.tolist() == [0.5, 1.5]
+    assert back.intensity_sd_gco2_per_kwh is None
 
 
 def test_a_plan_comes_back_with_its_figures() -> None:
