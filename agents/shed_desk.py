@@ -17,7 +17,7 @@ from typing import Final
 from gridflex import units
 from gridflex.adapters.job_store import JobStore
 from gridflex.agents.grid import Grid
-from gridflex.errors import ContractError, GridFlexError
+from gridflex.errors import ContractError, GridFlexError, StaleDataError
 from gridflex.fleet import Site
 from gridflex.halfhour import HalfHour
 from gridflex.planning.running import running_work
@@ -32,6 +32,9 @@ STALE_AFTER_S: Final = 30.0
 """Age at which an answer waits for a new reading, if that comes within `PATIENCE_S`."""
 
 PATIENCE_S: Final = 1.0
+
+ASSUMED_GBP_PER_KWH: Final = 0.1
+"""What lost work is taken to cost while nothing is known about the price: near GB wholesale."""
 
 PRICED_OVER: Final = 48
 """Half-hours ahead whose mean price is what lost work costs to do again."""
@@ -97,15 +100,12 @@ class ShedDesk:
 
         Raises:
             SourceError: The database does not answer, or nobody says how large a site is.
-            StaleDataError: Nothing at all is known about the price.
         """
         now = self._now()
         if not self._sites:
             self._sites = {site.name: site for site in await self._ask_sites()}
         jobs = await self._jobs.open_jobs()
-        start = HalfHour.containing(now)
-        _, price = await self._grid.outlook(now, start=start, half_hours=PRICED_OVER)
-        per_kwh = float(price.values.mean()) / units.KWH_PER_MWH
+        per_kwh = await self._price_gbp_per_kwh(now)
         work = running_work(jobs, sites=self._sites, now=now, restart=self._restart)
         self._read_at_s = time.monotonic()
         self._warm = WarmOrder(
@@ -129,7 +129,6 @@ class ShedDesk:
 
         Raises:
             SourceError: Nothing was ever read, and it cannot be now.
-            StaleDataError: The same.
             ContractError: There is no such site.
         """
         warm = self._warm or await self.renew()
@@ -138,6 +137,14 @@ class ShedDesk:
         if site is not None and site not in self._sites:
             raise ContractError(f"site: {site!r} is not one of {', '.join(self._sites)}")
         return warm.order.free(kw, within=within, hold=hold, now=self._now(), site=site), warm
+
+    async def _price_gbp_per_kwh(self, now: datetime) -> float:
+        start = HalfHour.containing(now)
+        try:
+            _, price = await self._grid.outlook(now, start=start, half_hours=PRICED_OVER)
+        except StaleDataError:
+            return ASSUMED_GBP_PER_KWH
+        return float(price.values.mean()) / units.KWH_PER_MWH
 
     async def _renewed_or(self, last: WarmOrder) -> WarmOrder:
         try:

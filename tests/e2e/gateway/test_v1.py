@@ -118,9 +118,10 @@ async def test_a_held_job_says_when_it_runs_and_at_what_price(
     assert shown["message"].startswith("Held by GridFlex for a better half-hour")
 
 
-async def running(world: World) -> None:
+async def running(world: World, *, is_priced: bool = True) -> None:
     """Have job-1, 10 kW before PUE and with a checkpoint every 10 minutes, run since noon."""
-    await world.forecast(price=FLAT, intensity=FLAT)
+    if is_priced:
+        await world.forecast(price=FLAT, intensity=FLAT)
     await world.submit(flexibility=replace(FLEXIBLE, checkpoint_every=10 * MINUTE))
     await world.plan({"job-1": [(NOON, 8)]})
     await world.tick()
@@ -157,6 +158,17 @@ async def test_too_much_to_shed_is_said_to_be_and_nothing_slow_is_counted(
 
     assert (much["is_enough"], much["freed_kw"]) == (False, pytest.approx(11.0))
     assert (soon["is_enough"], soon["cuts"]) == (False, [])
+
+
+@ONE_SERVER
+async def test_what_to_shed_is_answered_although_no_price_is_known(
+    world: World, http: httpx.AsyncClient
+) -> None:
+    await running(world, is_priced=False)
+
+    found = await get(http, "/v1/plans/shed?kw=5&within=PT1M&hold=PT2H")
+
+    assert (found["is_enough"], found["price_gbp_per_kwh"]) == (True, 0.1)
 
 
 @ONE_SERVER
