@@ -69,9 +69,13 @@ class DemoJob:
         return f"{python} train.py --epochs {epochs} --epoch-seconds {epoch_s:g} --examples 200"
 
     def metadata(self) -> Mapping[str, str]:
-        """Return the Ray job metadata that its owner would write."""
+        """Return the Ray job metadata that its owner would write.
+
+        Its speed does not depend on its GPUs, so that its number is fixed.
+        """
         duration = self.work * HALF_HOUR + MARGIN
         ours = {"tier": self.tier.value, "duration": isodate.duration_isoformat(duration)}
+        ours |= {"min-gpus": str(self.gpus), "max-gpus": str(self.gpus)}
         if self.within is not None:
             ours["max-deferral"] = isodate.duration_isoformat(self.within * HALF_HOUR)
         return {f"{PREFIX}{key}": value for key, value in ours.items()}

@@ -41,7 +41,7 @@ def test_the_metadata_says_what_the_job_is(job: DemoJob) -> None:
 
     assert flexibility is not None
     assert flexibility.tier is job.tier
-    assert flexibility.gpus == job.gpus
+    assert (flexibility.gpus, flexibility.min_gpus, flexibility.max_gpus) == (job.gpus,) * 3
     assert flexibility.interruptible is TIER_DEFAULTS[job.tier].interruptible
     assert flexibility.duration > job.work * HALF_HOUR
 
