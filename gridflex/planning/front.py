@@ -32,13 +32,17 @@ from gridflex.planning.tally import excess_kg, tally
 CARBON_PRICES: Final = (0.0, 60.0, 150.0, 350.0, 900.0, 20000.0)
 """GBP per tonne at which plans are made, from cost alone to carbon alone."""
 
+GOLDEN: Final = (5**0.5 - 1) / 2
+
 BETWEEN: Final = tuple(float(price) for price in np.geomspace(10.0, 10_000.0, 24))
 """More of them where waiting counts for nothing."""
+
+FINER: Final = tuple(float(10 ** (1 + 3 * (i * GOLDEN % 1.0))) for i in range(96))
+"""Still more where plans are so small that there is time for them."""
 
 WAITING_PRICES: Final = (0.0, 0.001, 0.004, 0.02, 1.0)
 """GBP per GPU-hour of waiting, from none to as soon as possible."""
 
-GOLDEN: Final = (5**0.5 - 1) / 2
 SHARE_FOR_PLANS: Final = 0.6
 LARGEST_POOL: Final = 300_000_000
 """Bytes of schedules up to which plans are crossed."""
@@ -192,8 +196,9 @@ def _grid() -> list[tuple[float, float]]:
     pairs = [(carbon, waiting) for waiting in WAITING_PRICES for carbon in CARBON_PRICES]
     pairs += [(carbon, 0.0) for carbon in BETWEEN]
     spread = sorted(range(len(pairs)), key=lambda i: i * GOLDEN % 1.0)
+    finer = [(carbon, 0.0) for carbon in FINER]
     extremes = [(0.0, 0.0), (CARBON_PRICES[-1], 0.0), (0.0, WAITING_PRICES[-1])]
-    return [*extremes, *(pairs[i] for i in spread if pairs[i] not in extremes)]
+    return [*extremes, *(pairs[i] for i in spread if pairs[i] not in extremes), *finer]
 
 
 class _Pool:
