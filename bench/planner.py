@@ -20,7 +20,7 @@ from planner_gaia import normalised
 from planner_instances import instance
 from planner_peers import exact_front, programme, solve_lp, solve_milp, vanilla_front
 from planner_published import aaic, lwa
-from results_file import Figure, publish
+from results_file import Figure, update
 
 from gridflex.jobs import JobId
 from gridflex.planning.budget import Budget
@@ -242,7 +242,7 @@ def main() -> None:
     warm_up()
     front_within(instance(20, 48), Budget(2.0))
     found = [figure for name in chosen for figure in SECTIONS[name]()]
-    publish("planner", found, keep_others=True)
+    update("planner", found)
 
 
 if __name__ == "__main__":
