@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Final, ParamSpec, TypeVar, cast
+from typing import Any, Final, ParamSpec, TypeVar, cast
 
 import numba
 
@@ -26,12 +26,13 @@ CALLED: Final = ("compiled.py", "tables.py", "one_job.py", "kernels.py")
 def compiled(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     """Compile a function of arrays and numbers; it runs without Python's lock."""
     decorate = numba.njit(cache=True, nogil=True, error_model="numpy")
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = before or _kept_in()
+    config: Any = numba.config  # its names are made when Numba is loaded
+    before = config.CACHE_DIR
+    config.CACHE_DIR = before or _kept_in()
     try:
         return cast("Callable[Parameters, Result]", decorate(function))
     finally:
-        numba.config.CACHE_DIR = before
+        config.CACHE_DIR = before
 
 
 @cache

@@ -63,7 +63,8 @@ def test_knowing_how_unsure_a_forecast_is_helps() -> None:
     def usual(now: int, length: int) -> Array:
         sd = 15.0 * (np.arange(length) > 0)
         mean = np.where(sd > 0, 100.0, series[now])
-        return mean[:, None] + sd[:, None] * steps
+        out: Array = mean[:, None] + sd[:, None] * steps
+        return out
 
     point = captured_saving(ROWS, usual, series=series, first=50, every=3, is_patient=False)
     aware = captured_saving(ROWS, usual, series=series, first=50, every=3, near=0)

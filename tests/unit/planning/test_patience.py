@@ -10,15 +10,15 @@ import pytest
 from gridflex.jobs import JobId, Tier
 from gridflex.planning.patience import patient, worth_of_now
 from gridflex.planning.planner import make_plan
-from gridflex.planning.problem import JobDemand, PlanningProblem
+from gridflex.planning.problem import Array, JobDemand, PlanningProblem
 from tests.unit.planning.problems import MIDNIGHT, job, outlook, problem
 
 FLAT = [100.0] * 8
 
 
 def worth(
-    mean: Sequence[float],
-    sd: Sequence[float],
+    mean: Sequence[float] | Array,
+    sd: Sequence[float] | Array,
     *,
     size: int = 1,
     start: float = 0.0,
@@ -57,7 +57,7 @@ def test_a_start_is_paid_by_who_stops_and_not_by_who_goes_on() -> None:
     goes_on = worth([10.0, 10.0], [0.0, 0.0], start=3.0)
     begins = worth([10.0, 10.0], [0.0, 0.0], start=3.0, is_running=False)
 
-    assert (goes_on, begins) == (pytest.approx(13.0), pytest.approx(10.0))
+    assert [goes_on, begins] == pytest.approx([13.0, 10.0])
 
 
 def test_whoever_keeps_to_it_spends_what_the_programme_expects() -> None:
