@@ -231,7 +231,11 @@ def _narrowed(job: JobDemand, start: HalfHour, first: HalfHour, half_hours: int)
     if release + job.work > job.deadline:
         return job
     wanted = max(release + job.work, start.until(first) + half_hours)
-    return replace(job, release=release, deadline=min(job.deadline, wanted), modes=())
+    return replace(job, release=release, deadline=min(job.deadline, wanted), modes=_as_it_runs(job))
+
+
+def _as_it_runs(job: JobDemand) -> tuple[Mode, ...]:
+    return tuple(mode for mode in job.modes if mode.shape == job.running_shape)
 
 
 def _is_own(run: PlannedRun, job: JobDemand) -> bool:
