@@ -18,7 +18,7 @@ from gridflex.errors import InfeasibleError
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId, Tier
 from gridflex.planning.plan import PlannedRun
-from gridflex.planning.problem import Array, JobDemand, PlanningProblem, SiteOutlook
+from gridflex.planning.problem import Array, JobDemand, Mode, PlanningProblem, SiteOutlook
 
 ROUNDING_KW: Final = 1e-6
 
