@@ -333,7 +333,7 @@ def test_a_utility_that_wants_less_load_gets_it_and_pays(
         try:
             seller = plants.start(
                 "seller",
-                prices=SELLER_PRICES,
+                prices=SELLER_PRICES | {1: 20.0},
                 intensity=FLAT,
                 jobs=["train-1"],
                 sells=False,
@@ -341,7 +341,8 @@ def test_a_utility_that_wants_less_load_gets_it_and_pays(
             )
             plants.go(clock=clock)
             seller.wait(complete)
-            seller.wait(lambda _: bool(seller.rows("SELECT 1 FROM attempt")))
+            started_at = "SELECT started_at FROM attempt WHERE started_at IS NOT NULL"
+            seller.wait(lambda _: bool(seller.rows(started_at)))
             (sold,) = seller.contracts()
         finally:
             plants.stop()
@@ -351,6 +352,6 @@ def test_a_utility_that_wants_less_load_gets_it_and_pays(
     assert curtailing.settlement_fault(sold.contract) is None
     planned = seller.rows("SELECT start FROM plan_run ORDER BY plan_id")
     assert planned[0][0].hour == 21
-    ((started,),) = seller.rows("SELECT started_at FROM attempt")
+    ((started,),) = seller.rows(started_at)
     assert started >= datetime(2026, 7, 2, tzinfo=UTC)
     assert seller.rows("SELECT 1 FROM beckn_hold WHERE NOT freed") == []
