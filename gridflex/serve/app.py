@@ -24,7 +24,8 @@ from gridflex.serve.beckn_api import create_beckn_api, create_closed_api
 from gridflex.settings import dump_settings, load_settings, parse_settings
 
 DATABASE_CONNECTIONS: Final = 10
-BECKN_CONNECTIONS: Final = 4
+BECKN_CONNECTIONS: Final = 16
+"""So many messages reach the disk together; one at a time waits for it longest."""
 MESSAGES: Final = 64
 """Beckn messages that one replica checks together."""
 GATEWAY: Final = "gateway"
@@ -91,6 +92,9 @@ def build_beckn(args: ApplicationArgs) -> Application:
     """Return the Beckn application."""
     settings = load_settings(args.config, flags=args.settings)
     deployment = serve.deployment(
-        name=NETWORK, max_ongoing_requests=MESSAGES, ray_actor_options=REPLICA
+        name=NETWORK,
+        max_ongoing_requests=MESSAGES,
+        ray_actor_options=REPLICA,
+        logging_config={"enable_access_log": False},  # the trade log has every message
     )(serve.ingress()(Beckn))
     return deployment.bind(dump_settings(settings))
