@@ -15,6 +15,7 @@ from sqlalchemy import RowMapping, TextClause, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from gridflex.adapters.beckn_intake import Intake
 from gridflex.adapters.database import single_statements, source_errors
 from gridflex.beckn.acknowledging import Reply
 from gridflex.beckn.context import Context
@@ -47,18 +48,6 @@ _BACKGROUND: Final = text("""
     FROM (SELECT 1) AS one
     LEFT JOIN beckn_message AS asked ON :is_callback AND asked.way = 'out'
         AND NOT asked.is_callback AND asked.message_id = CAST(:message_id AS uuid)
-""")
-_KEEP: Final = text("""
-    WITH kept AS (
-        INSERT INTO beckn_message (way, is_callback, action, transaction_id, message_id, peer,
-            signature, authorization_header, answers, body, at, reply_status, reply_body,
-            reply_signature)
-        VALUES ('in', :is_callback, :action, CAST(:transaction_id AS uuid),
-            CAST(:message_id AS uuid), :peer, :signature, :authorization, :answers, :body, :at,
-            :reply_status, :reply_body, :reply_signature)
-        ON CONFLICT DO NOTHING RETURNING id)
-    INSERT INTO beckn_task (message, kind, due_at) SELECT id, 'handle', :at FROM kept
-    RETURNING message
 """)
 _SEND: Final = text("""
     WITH kept AS (
@@ -130,6 +119,7 @@ class BecknStore:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._single = single_statements(engine)
+        self._intake = Intake(engine)
 
     async def background(self, context: Context, *, sender: str) -> Background:
         """See `gridflex.beckn.receiving.Inbox.background`."""
@@ -152,20 +142,20 @@ class BecknStore:
 
     async def keep(self, incoming: Incoming) -> bool:
         """See `gridflex.beckn.receiving.Inbox.keep`."""
-        values = {
-            **_envelope(incoming.message.context),
-            "peer": incoming.sender,
-            "signature": incoming.signature,
-            "authorization": incoming.authorization,
-            "answers": incoming.answers,
-            "body": incoming.message.raw,
-            "at": incoming.received_at,
-            "reply_status": int(incoming.reply.status),
-            "reply_body": incoming.reply.body,
-            "reply_signature": incoming.reply.headers.get("Signature"),
-        }
-        async with source_errors("keeping a message"), self._single.connect() as connection:
-            return (await connection.execute(_KEEP, values)).first() is not None
+        return await self._intake.keep(
+            {
+                **_envelope(incoming.message.context),
+                "peer": incoming.sender,
+                "signature": incoming.signature,
+                "authorization_header": incoming.authorization,
+                "answers": incoming.answers,
+                "body": incoming.message.raw,
+                "at": incoming.received_at,
+                "reply_status": int(incoming.reply.status),
+                "reply_body": incoming.reply.body,
+                "reply_signature": incoming.reply.headers.get("Signature"),
+            }
+        )
 
     async def arrived(self, *, limit: int) -> Sequence[Arrived]:
         """See `gridflex.beckn.keeping.Store.arrived`."""

@@ -39,7 +39,9 @@ def bring_up(settings: Settings, *, sandbox: bool, say: Say) -> RunState:
     os.environ.setdefault(MODE_VARIABLE, "token")
     home = settings
     if sandbox:  # what is recorded or simulated never mixes with what is live
-        settings = settings.model_copy(update={"state_dir": settings.state_path / "sandbox"})
+        market = settings.market.model_copy(update={"key_dir": settings.market_key_path})
+        apart = {"state_dir": settings.state_path / "sandbox", "market": market}
+        settings = settings.model_copy(update=apart)
     running = launch.load_run(home)
     if running and processes.answers(f"{running.url}/healthz"):
         say(f"GridFlex already runs at {running.url}")

@@ -1,5 +1,7 @@
 """The same trades over PostgreSQL, and what only a database can promise."""
 
+import asyncio
+import uuid
 from dataclasses import replace
 from datetime import timedelta
 
@@ -11,11 +13,23 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gridflex.adapters.beckn_store import BecknStore
 from gridflex.adapters.database import connect
 from gridflex.beckn.keeping import Decision, HeldError, Hold
+from gridflex.beckn.memory import MemoryStore
+from gridflex.beckn.receiving import Incoming, Receiver
 from gridflex.beckn.states import Side, Stage
 from gridflex.errors import SourceError
 from gridflex.halfhour import HalfHour
 from tests.unit.beckn.network import DRAFT, SELLER, ScriptedSeller, both, buy, network
-from tests.unit.beckn.wire import BAP, NOW, TRANSACTION
+from tests.unit.beckn.wire import (
+    BAP,
+    BAP_KEY,
+    BPP,
+    BPP_KEY,
+    NOW,
+    POLICY,
+    TRANSACTION,
+    body,
+    registry,
+)
 
 OTHER = "5d1f0d7e-93a4-4f0b-8f5e-2f0f3b9c1a77"
 HOLD = Hold(TRANSACTION, "job-1", HalfHour.containing(NOW), 8, 150.0)
@@ -24,6 +38,38 @@ HOLD = Hold(TRANSACTION, "job-1", HalfHour.containing(NOW), 8, 150.0)
 @pytest.fixture
 def store(engine: AsyncEngine) -> BecknStore:
     return BecknStore(engine)
+
+
+async def incoming(number: int) -> Incoming:
+    """Return a message as it is kept; the same number is the same message."""
+    inbox = MemoryStore()
+    receiver = Receiver(BPP, key=BPP_KEY, inbox=inbox, registry=registry(), policy=POLICY)
+    raw = body("select", messageId=str(uuid.UUID(int=number)))
+    header = str(BAP_KEY.sign(raw, now=NOW))
+    await receiver.receive("select", raw, authorization=header, now=NOW)
+    return inbox.received[0]
+
+
+async def test_messages_that_arrive_together_are_each_kept_once(
+    store: BecknStore, engine: AsyncEngine
+) -> None:
+    arriving = [await incoming(number) for number in (*range(100), 7, 7, 99)]
+
+    kept = await asyncio.gather(*(store.keep(one) for one in arriving))
+
+    assert kept == [True] * 100 + [False] * 3
+    assert await store.keep(arriving[0]) is False
+    assert await count(engine, "beckn_message") == 100
+    assert len(await store.arrived(limit=200)) == 100
+
+
+async def test_a_message_that_cannot_be_kept_is_said_to_everyone_who_waits() -> None:
+    arriving = [await incoming(number) for number in range(3)]
+    store = BecknStore(connect("postgresql://nobody@127.0.0.1:9/none"))
+
+    said = await asyncio.gather(*(store.keep(one) for one in arriving), return_exceptions=True)
+
+    assert [type(one) for one in said] == [SourceError] * 3
 
 
 async def count(engine: AsyncEngine, table: str) -> int:
