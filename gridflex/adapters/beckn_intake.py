@@ -1,29 +1,32 @@
-"""Keeping messages that arrive together with one write to disk for all of them.
+"""What a receiver asks of the database for each message: what it knows, and to keep it.
 
-What arrives while one write is on its way waits and goes into the next; nothing waits for more to
-arrive. Each caller still hears whether its own message was kept.
+Messages that arrive together share one statement for either, and so one write to disk. Each
+caller still hears about its own message only.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import text
+from sqlalchemy import RowMapping, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gridflex.adapters.database import single_statements, source_errors
-from gridflex.errors import GridFlexError
+from gridflex.adapters.together import Together
 
-MOST: Final = 64
-"""Messages in one write."""
+Row = dict[str, Any]
 
-_Row = dict[str, Any]
-_Key = tuple[str, bool, str, str]
-
-_COLUMNS: Final = {
+_ASKED: Final = {
+    "sender": "text",
+    "message_id": "uuid",
+    "transaction_id": "uuid",
+    "is_callback": "boolean",
+    "wants_body": "boolean",
+    "side": "text",
+}
+_KEPT: Final = {
     "is_callback": "boolean",
     "action": "text",
     "transaction_id": "uuid",
@@ -38,12 +41,30 @@ _COLUMNS: Final = {
     "reply_body": "bytea",
     "reply_signature": "text",
 }
-_NAMES: Final = ", ".join(_COLUMNS)
-_ARRAYS: Final = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _COLUMNS.items())
+
+
+def _arrays(columns: Mapping[str, str]) -> str:
+    return ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in columns.items())
+
+
+_BACKGROUND: Final = text(f"""
+    SELECT
+        (SELECT array_agg(signature) FROM beckn_message
+         WHERE way = 'in' AND peer = q.sender AND message_id = q.message_id
+           AND is_callback = q.is_callback) AS earlier,
+        asked.signature AS asked_signature,
+        CASE WHEN q.wants_body THEN asked.body END AS asked_body,
+        (SELECT state FROM beckn_contract
+         WHERE transaction_id = q.transaction_id AND side = q.side) AS state
+    FROM unnest({_arrays(_ASKED)}) WITH ORDINALITY AS q({", ".join(_ASKED)}, place)
+    LEFT JOIN beckn_message AS asked ON q.is_callback AND asked.way = 'out'
+        AND NOT asked.is_callback AND asked.message_id = q.message_id
+    ORDER BY place
+""")  # noqa: S608 - names and types of our own
 _KEEP: Final = text(f"""
     WITH kept AS (
-        INSERT INTO beckn_message (way, {_NAMES})
-        SELECT 'in', new.* FROM unnest({_ARRAYS}) AS new({_NAMES})
+        INSERT INTO beckn_message (way, {", ".join(_KEPT)})
+        SELECT 'in', new.* FROM unnest({_arrays(_KEPT)}) AS new({", ".join(_KEPT)})
         ON CONFLICT DO NOTHING RETURNING id, peer, is_callback, message_id, signature, at),
     tasks AS (INSERT INTO beckn_task (message, kind, due_at) SELECT id, 'handle', at FROM kept)
     SELECT peer, is_callback, message_id, signature FROM kept
@@ -51,7 +72,7 @@ _KEEP: Final = text(f"""
 
 
 class Intake:
-    """Writes received messages, one statement at a time.
+    """Answers for each message that is received.
 
     Args:
         engine: Where; see `gridflex.adapters.database.connect`.
@@ -59,10 +80,21 @@ class Intake:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = single_statements(engine)
-        self._turn = asyncio.Lock()
-        self._waiting: list[tuple[_Row, asyncio.Future[bool]]] = []
+        self._background = Together(self._backgrounds)
+        self._keep = Together(self._kept)
 
-    async def keep(self, row: _Row) -> bool:
+    async def background(self, row: Row) -> RowMapping:
+        """Return what is known that bears on a message.
+
+        Args:
+            row: Sender, ids, way and side; whether the body of our request is wanted.
+
+        Raises:
+            SourceError: The database cannot be reached.
+        """
+        return await self._background.ask(row)
+
+    async def keep(self, row: Row) -> bool:
         """Return whether a message was kept; False if one that excludes it is there already.
 
         Args:
@@ -72,41 +104,27 @@ class Intake:
             SourceError: The database cannot be reached; it may have been kept all the same.
             ContractError: A value does not fit into the database.
         """
-        mine: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._waiting.append((row, mine))
-        async with self._turn:
-            while not mine.done():
-                await self._write()
-        return mine.result()
+        return await self._keep.ask(row)
 
-    async def _write(self) -> None:
-        """Write what waits; what was not written when it is interrupted goes on waiting."""
-        batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
-        try:
-            for (_, future), was_kept in zip(
-                batch, await self._kept([row for row, _ in batch]), strict=True
-            ):
-                future.set_result(was_kept)
-        except GridFlexError as error:
-            for _, future in batch:
-                future.set_exception(error)
-        finally:
-            self._waiting[:0] = [one for one in batch if not one[1].done()]
+    async def _backgrounds(self, rows: Sequence[Row]) -> Sequence[RowMapping]:
+        return await self._ask(_BACKGROUND, _ASKED, rows, "reading a message's background")
 
-    async def _kept(self, rows: Sequence[_Row]) -> list[bool]:
-        values = {name: [row[name] for row in rows] for name in _COLUMNS}
-        async with source_errors("keeping messages"), self._engine.connect() as connection:
-            found = (await connection.execute(_KEEP, values)).all()
-        left = Counter(
-            (one.peer, one.is_callback, str(one.message_id), one.signature) for one in found
-        )
+    async def _kept(self, rows: Sequence[Row]) -> list[bool]:
+        found = await self._ask(_KEEP, _KEPT, rows, "keeping a message")
+        left = Counter(_key(dict(one)) for one in found)
         answers = []
         for row in rows:
-            key = _key(row)
-            answers.append(left[key] > 0)
-            left[key] -= 1
+            answers.append(left[_key(row)] > 0)
+            left[_key(row)] -= 1
         return answers
 
+    async def _ask(
+        self, statement: TextClause, columns: Mapping[str, str], rows: Sequence[Row], what: str
+    ) -> Sequence[RowMapping]:
+        values = {name: [row[name] for row in rows] for name in columns}
+        async with source_errors(what), self._engine.connect() as connection:
+            return (await connection.execute(statement, values)).mappings().all()
 
-def _key(row: _Row) -> _Key:
+
+def _key(row: Mapping[str, Any]) -> tuple[str, bool, str, str]:
     return row["peer"], row["is_callback"], str(row["message_id"]).lower(), row["signature"]

@@ -36,19 +36,6 @@ from gridflex.beckn.states import ContractState, Side, state_from_json, state_to
 from gridflex.beckn.verification import Background, is_answer
 from gridflex.halfhour import HalfHour
 
-_BACKGROUND: Final = text("""
-    SELECT
-        (SELECT array_agg(signature) FROM beckn_message
-         WHERE way = 'in' AND peer = :sender AND message_id = CAST(:message_id AS uuid)
-           AND is_callback = :is_callback) AS earlier,
-        asked.signature AS asked_signature,
-        CASE WHEN :wants_body THEN asked.body END AS asked_body,
-        (SELECT state FROM beckn_contract
-         WHERE transaction_id = CAST(:transaction_id AS uuid) AND side = :side) AS state
-    FROM (SELECT 1) AS one
-    LEFT JOIN beckn_message AS asked ON :is_callback AND asked.way = 'out'
-        AND NOT asked.is_callback AND asked.message_id = CAST(:message_id AS uuid)
-""")
 _SEND: Final = text("""
     WITH kept AS (
         INSERT INTO beckn_message (way, is_callback, action, transaction_id, message_id, peer, url,
@@ -132,7 +119,7 @@ class BecknStore:
             "wants_body": is_callback and context.request_digest is not None,
             "side": (Side.BAP if is_callback else Side.BPP).value,
         }
-        row = (await self._rows(_BACKGROUND, values, "reading a message's background"))[0]
+        row = await self._intake.background(values)
         return Background(
             earlier=tuple(row["earlier"] or ()),
             request_signature=row["asked_signature"],

@@ -29,6 +29,10 @@ LEAD = timedelta(seconds=75)
 """Wall time in which everything starts; a slower machine begins later in the same night."""
 
 EVENING = datetime(2026, 7, 1, 22, 30, tzinfo=UTC)
+START = timedelta(minutes=10)
+"""What the start of a job is reckoned to take."""
+
+TWO_HOURS = timedelta(hours=2)
 ONE_AM = datetime(2026, 7, 2, 1, tzinfo=UTC)
 TWO_AM = datetime(2026, 7, 2, 2, tzinfo=UTC)
 CLI = (sys.executable, "-c", "from gridflex.cli import main; main()")
@@ -81,7 +85,11 @@ class System:
                     "ray_url": f"http://127.0.0.1:{processes.free_port()}",
                 }
             ],
-            "planner": {"waiting_gbp_per_gpu_hour": 100.0, "restart_s": 600, "budget_s": 0.5},
+            "planner": {
+                "waiting_gbp_per_gpu_hour": 100.0,
+                "restart_s": START.total_seconds(),
+                "budget_s": 0.5,
+            },
         }
         self._write(config)
         self._network = subprocess.Popen(
@@ -165,7 +173,7 @@ def test_a_job_is_published_sold_moved_metered_and_settled(system: System) -> No
     """The site is full until 01:00; the job after that is sold into the good hours from 02:00."""
     system.wait(lambda: system.clock.now() >= EVENING)
     system.submit("before", tier="T0", runs=ONE_AM - system.clock.now())
-    system.submit("train", tier="T3", runs=timedelta(hours=2), deadline="2026-07-02T06:00:00Z")
+    system.submit("train", tier="T3", runs=TWO_HOURS - START, deadline="2026-07-02T06:00:00Z")
 
     system.wait(lambda: bool(system.get("/v1/market/offers")["offers"]))
     (offer,) = system.get("/v1/market/offers")["offers"]

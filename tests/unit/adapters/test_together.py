@@ -1,0 +1,81 @@
+"""Questions that are asked at the same time are asked once."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from gridflex.adapters.together import MOST, Together
+from gridflex.errors import SourceError
+
+
+class Doubling:
+    """Answers twice the number, when it is let; remembers what it was asked together."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[int]] = []
+        self.gate = asyncio.Event()
+        self.fails = False
+
+    async def __call__(self, numbers: Sequence[int]) -> list[int]:
+        self.asked.append(list(numbers))
+        await asyncio.sleep(0)
+        await self.gate.wait()
+        if self.fails:
+            raise SourceError("down")
+        return [2 * number for number in numbers]
+
+
+async def test_what_is_asked_meanwhile_is_asked_together() -> None:
+    ask = Doubling()
+    together = Together(ask)
+    asking = [asyncio.create_task(together.ask(number)) for number in range(5)]
+    await asyncio.sleep(0)
+    late = asyncio.create_task(together.ask(9))
+    await asyncio.sleep(0)
+
+    ask.gate.set()
+
+    assert await asyncio.gather(*asking, late) == [0, 2, 4, 6, 8, 18]
+    assert sorted(map(len, ask.asked)) == [1, 5]
+
+
+async def test_no_more_than_so_many_are_asked_at_once() -> None:
+    ask = Doubling()
+    together = Together(ask)
+    ask.gate.set()
+
+    answers = await asyncio.gather(*(together.ask(number) for number in range(3 * MOST)))
+
+    assert answers == [2 * number for number in range(3 * MOST)]
+    assert max(map(len, ask.asked)) == MOST
+    assert len(ask.asked) <= 5
+
+
+async def test_a_failure_is_everyones_who_asked_together_and_passes() -> None:
+    ask = Doubling()
+    together = Together(ask)
+    ask.fails = True
+    ask.gate.set()
+
+    said = await asyncio.gather(*(together.ask(n) for n in range(3)), return_exceptions=True)
+    ask.fails = False
+
+    assert [str(one) for one in said] == ["down"] * 3
+    assert await together.ask(4) == 8
+
+
+async def test_who_goes_away_takes_no_answer_with_it() -> None:
+    ask = Doubling()
+    together = Together(ask)
+    first = asyncio.create_task(together.ask(1))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(together.ask(2))
+    await asyncio.sleep(0)
+
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    ask.gate.set()
+
+    assert await second == 4
