@@ -196,6 +196,14 @@ def plants(embedded_server: str, network: SandboxNetwork, tmp_path: Path) -> Ite
     made.stop()
 
 
+def some_newly(stage: Stage, before: list[ContractState]) -> Callable[[list[ContractState]], bool]:
+    """Return whether a contract that had not ended before ended in a stage."""
+    known = {one.transaction_id for one in before if one.stage.is_final}
+    return lambda found: any(
+        one.stage is stage and one.transaction_id not in known for one in found
+    )
+
+
 def complete(found: list[ContractState]) -> bool:
     return bool(found) and all(one.stage is Stage.COMPLETE for one in found)
 
@@ -297,10 +305,15 @@ def test_no_misbehaviour_of_a_seller_buys_twice_or_leaves_anything_open(
                 ttl_s=3,
             )
             plants.go(clock=SLOW)
-            buyer.wait(lambda found: any(one.stage is Stage.EXPIRED for one in found))
-            for behaviour in (Behaviour.REFUSE, Behaviour.SIGN_WRONGLY, Behaviour.HAGGLE):
+            for behaviour, stage in (
+                (Behaviour.TIME_OUT, Stage.EXPIRED),
+                (Behaviour.REFUSE, Stage.REFUSED),
+                (Behaviour.HAGGLE, Stage.CANCELLED),
+                (Behaviour.SIGN_WRONGLY, Stage.EXPIRED),
+            ):
+                ends_now = some_newly(stage, buyer.contracts())
                 behave(behaviour)
-                time.sleep(8)
+                buyer.wait(ends_now)
             behave(Behaviour.TWICE)
             buyer.wait(lambda found: sum(one.stage is Stage.ACTIVE for one in found) >= 3)
             buyer.wait(lambda found: all(not one.stage.is_draft for one in found))

@@ -22,13 +22,13 @@ from gridflex.running import processes
 from gridflex.settings import ClockSettings
 from tests.shared import ROOT
 
-SPEED = 300.0
-"""A half-hour in six seconds of wall time."""
+SPEED = 360.0
+"""A half-hour in five seconds of wall time."""
 
-LEAD = timedelta(seconds=75)
+LEAD = timedelta(seconds=60)
 """Wall time in which everything starts; a slower machine begins later in the same night."""
 
-EVENING = datetime(2026, 7, 1, 22, 30, tzinfo=UTC)
+EVENING = datetime(2026, 7, 1, 23, tzinfo=UTC)
 START = timedelta(minutes=10)
 """What the start of a job is reckoned to take."""
 
