@@ -5,6 +5,7 @@ python -m pytest -m long tests/conformance/beckn
 
 import asyncio
 import base64
+import io
 import json
 import os
 import random
@@ -139,7 +140,7 @@ class Fuzz:
     ) -> None:
         headers = {"Content-Type": "application/json", "Authorization": header}
         url = f"{self.server.url}/{action}"
-        async with session.post(url, data=raw, headers=headers) as answer:
+        async with session.post(url, data=io.BytesIO(raw), headers=headers) as answer:
             error = json.loads(await answer.read())["message"].get("error")
             code = error["code"] if error else "ACK"
             self.said[kind, answer.status, code] += 1
