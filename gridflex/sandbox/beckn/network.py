@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -117,12 +118,15 @@ class SandboxNetwork:
         self._processes.clear()
 
     def wait(self) -> None:
-        """Return when a process ended, or at an interrupt."""
+        """Return when the processes ended, or when this one is asked to end."""
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             for process in self._processes:
                 process.wait()
         except KeyboardInterrupt:
             return
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
     def environment(self) -> dict[str, str]:
         """Return the settings with which a GridFlex trades on this network."""

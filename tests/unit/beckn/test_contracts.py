@@ -1,5 +1,6 @@
 """The life of a contract under late, repeated, missing and contradictory messages."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -7,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridflex.beckn.contracts import advance, give_up, lapse, open_contract
+from gridflex.beckn.entities import Performance
 from gridflex.beckn.errors import BecknError
 from gridflex.beckn.messages import Message
+from gridflex.beckn.payloads import ContractMessage
 from gridflex.beckn.states import (
     ContractState,
     Patience,
@@ -97,6 +100,22 @@ def test_the_confirmation_twice_is_one_contract() -> None:
     once = to(Stage.ACTIVE)
 
     assert step(once, message("on_confirm", "ACTIVE", after=5 * S)).stage is Stage.ACTIVE
+
+
+def test_pages_of_meters_that_come_after_the_settlement_are_still_taken_in() -> None:
+    settled = to(Stage.COMPLETE)
+    performance = {"id": "p", "performanceAttributes": {"@context": "x", "@type": "Y"}}
+    late = message("on_status", "COMPLETE", after=timedelta(hours=9))
+    contract = late.contract.model_copy(
+        update={"performance": [Performance.model_validate(performance)]}
+    )
+    late = replace(late, payload=ContractMessage(contract=contract))
+
+    after = advance(settled, late, now=NOW, patience=PATIENCE)
+
+    assert after.is_stale
+    assert after.state.stage is Stage.COMPLETE
+    assert [one.id for one in after.state.contract.performance or ()] == ["p"]
 
 
 def test_a_second_contract_in_the_same_transaction_is_refused() -> None:

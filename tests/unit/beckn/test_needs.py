@@ -7,12 +7,12 @@ from decimal import Decimal
 import pytest
 
 from gridflex.adapters.beckn_log import due_to_us_gbp, energy_kwh, is_seller
-from gridflex.beckn.answering import best_answer
+from gridflex.beckn.answering import _fault, best_answer
 from gridflex.beckn.curtailing import due, rows_of, settlement_fault
 from gridflex.beckn.errors import BecknError
 from gridflex.beckn.messages import Message, parse
 from gridflex.beckn.meters import is_whole, meter_of, pages_of
-from gridflex.beckn.needs import Need, needs_in, read_bid, with_bid
+from gridflex.beckn.needs import Need, interest_in, needs_in, read_bid, with_bid
 from gridflex.beckn.offers import resource_id
 from gridflex.beckn.payloads import CatalogsMessage, PublishMessage
 from gridflex.beckn.procuring import Procurer, catalog_of_needs
@@ -175,6 +175,25 @@ async def test_what_is_bought_already_is_not_wanted_again() -> None:
     await procurer._require_wanted(trade.feeder.wanted[0], bid, sold.transaction_id)
 
 
+async def test_a_price_that_falls_after_the_quote_is_not_accepted_by_either() -> None:
+    trade = NeedTrade()
+
+    def mischief(action: str, _attempt: int) -> None:
+        if action == "on_select":
+            trade.feeder.wanted = [need(price=0.5)]
+
+    trade.net.mischief = mischief
+    await trade.discover()
+
+    (asked,), (sold,) = await trade.contracts()
+    assert (asked.stage, asked.reason_code) == (Stage.REFUSED, "BIZ_PRICE_MISMATCH")
+    assert sold.stage is Stage.REFUSED
+    quoted = with_bid(interest_in(need(), most_kw=1.0), [1.0] * 4, seller="s", meters=["m"])
+    other = with_bid(interest_in(need(price=0.5), most_kw=1.0), [1.0] * 4, seller="s", meters=["m"])
+    assert _fault(quoted, quoted) is None
+    assert _fault(other, quoted) == "the price changed since the quote"
+
+
 async def test_a_price_that_falls_before_the_offer_loses_it() -> None:
     trade = NeedTrade(deadline=TWO_AM)
     published = need(price=0.3)
@@ -190,13 +209,16 @@ async def test_a_price_that_falls_before_the_offer_loses_it() -> None:
 def changes_the_plan(trade: NeedTrade) -> Mischief:
     def mischief(action: str, _attempt: int) -> None:
         if action == "on_init":
-            trade.house.planned["train-1"] = SIX_AM - 8
+            trade.house.planned["a"] = SIX_AM - 8
 
     return mischief
 
 
-async def test_a_plan_that_changes_before_the_confirmation_ends_the_offer() -> None:
-    trade = NeedTrade()
+@pytest.mark.parametrize("jobs", [("a",), ("a", "b")])
+async def test_a_plan_that_changes_before_the_confirmation_ends_the_offer(
+    jobs: tuple[str, ...],
+) -> None:
+    trade = NeedTrade(jobs=jobs)
     trade.net.mischief = changes_the_plan(trade)
 
     await trade.discover()
