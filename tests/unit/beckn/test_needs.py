@@ -23,7 +23,7 @@ from tests.shared import shared_data
 from tests.unit.beckn.feeder import NeedTrade, need
 from tests.unit.beckn.house import SIX_AM, TEN_PM, TWO_AM
 from tests.unit.beckn.network import Mischief
-from tests.unit.beckn.wire import BAP, BPP, TRANSACTION
+from tests.unit.beckn.wire import BAP, BPP, NOW, TRANSACTION
 
 JOBS = ("a", "b", "c", "d", "e")
 
@@ -98,6 +98,13 @@ async def test_a_move_to_a_dearer_time_must_be_paid_for() -> None:
     # 75 kWh leave for the afternoon at the same price: 0.15 GBP/kWh is just what the owner wants.
     assert await kw_offered(trade, need(price=0.16)) == [37.5] * 4
     assert await kw_offered(trade, need(price=0.14)) == []
+
+
+async def test_a_job_that_could_only_shift_within_the_hours_is_not_offered() -> None:
+    trade = NeedTrade(deadline=TWO_AM)
+    trade.net.now = NOW.replace(hour=19)
+
+    assert await kw_offered(trade, need()) == []
 
 
 async def test_no_more_is_offered_than_is_wanted() -> None:
