@@ -128,8 +128,9 @@ async def test_an_append_is_there_whole_or_not_at_all(
 
 
 async def test_a_writer_whose_connection_dies_leaves_nothing_half_done(
-    store: LedgerStore, database_url: str
+    store: LedgerStore, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(database, "TRUSTED_S", 3600.0)
     await fill(store, 0, 5)
     with psycopg.connect(database_url, autocommit=True) as other:
         other.execute(
@@ -137,6 +138,9 @@ async def test_a_writer_whose_connection_dies_leaves_nothing_half_done(
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
 
+    with pytest.raises(SourceError, match="appending to the ledger"):
+        await fill(store, 5, 8)
+    assert await store.size() == 5
     await fill(store, 5, 8)
 
     assert await store.size() == 8
