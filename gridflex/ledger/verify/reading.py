@@ -35,9 +35,7 @@ def read_text(path: Path) -> str:
 def parse_json(raw: str | bytes, *, what: str) -> Any:  # noqa: ANN401 - any JSON value
     """Return the value that JSON without fractions says."""
     try:
-        return json.loads(
-            raw, parse_float=_no_fraction, parse_int=_whole, parse_constant=_no_fraction
-        )
+        return _STRICT.decode(raw if isinstance(raw, str) else raw.decode())
     except (ValueError, RecursionError) as error:
         raise VerificationError(f"{what} is not JSON: {error}") from error
 
@@ -50,6 +48,11 @@ def _whole(text: str) -> int:
     if len(text) <= SAFE_DIGITS and abs(number := int(text)) <= SAFE_INTEGER:
         return number
     raise ValueError(f"{text:.20} is beyond what JSON carries exactly")
+
+
+_STRICT: Final = json.JSONDecoder(
+    parse_float=_no_fraction, parse_int=_whole, parse_constant=_no_fraction
+)
 
 
 def text_of(value: Any, name: str) -> str:  # noqa: ANN401 - parsed JSON
