@@ -20,6 +20,7 @@ from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.adapters.receipt_store import ReceiptStore
 from gridflex.adapters.tables import EnergyRow
 from gridflex.agents.counterfactual import RunNow
+from gridflex.agents.earnings import Earnings
 from gridflex.agents.grid import USUAL_LEVEL_FROM
 from gridflex.errors import GridFlexError
 from gridflex.fleet import Site
@@ -69,6 +70,7 @@ class BookkeeperReport:
         recorded: How many events are new in the ledger.
         size: How many entries it has under its newest checkpoint.
         receipts: Jobs that got a receipt.
+        earned: Jobs that got a further one, because they were settled.
         waiting: Jobs that ended and wait for readings or outturns.
     """
 
@@ -76,6 +78,7 @@ class BookkeeperReport:
     size: int
     receipts: tuple[str, ...]
     waiting: tuple[str, ...]
+    earned: tuple[str, ...] = ()
 
 
 class Outturns(Protocol):
@@ -136,6 +139,7 @@ class Bookkeeper:
         self._ledger = ledger
         self._feed = feed
         self._receipts = receipts
+        self._earnings = Earnings(ledger=ledger, receipts=receipts)
         self._jobs = jobs
         self._outturns = outturns
         self._run_now = RunNow(sites, restart=restart)
@@ -150,8 +154,11 @@ class Bookkeeper:
         recorded = await self._record(now)
         issued, waiting = await self._issue(now)
         signed = await self._ledger.sign(now=now)
+        earned = await self._earnings.follow(now)
+        if earned:
+            signed = await self._ledger.sign(now=now)
         await self._stamp(signed, now)
-        return BookkeeperReport(recorded, signed.size, tuple(issued), tuple(waiting))
+        return BookkeeperReport(recorded, signed.size, tuple(issued), tuple(waiting), tuple(earned))
 
     async def _stamp(self, signed: SignedCheckpoint, now: datetime) -> None:
         """Have the checkpoint stamped once a half-hour; an authority that fails delays nothing."""

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final, Protocol
 
 from gridflex.adapters.job_store import JobStore
+from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.adapters.plan_store import PlanStore
 from gridflex.agents.counterfactual import RunNow
 from gridflex.halfhour import HalfHour
+from gridflex.ledger.event import EventType
 from gridflex.market.artefacts import (
     ActivityNotice,
+    ArtefactKind,
     ContractNotice,
     DeliveredVolumes,
     ExpectedVolumes,
@@ -26,10 +29,12 @@ from gridflex.market.artefacts import (
 )
 from gridflex.market.attribution import Contribution
 from gridflex.market.compensation import CompensationPolicy, ReferencePrice
-from gridflex.market.position import Position
+from gridflex.market.meters import Evidence
+from gridflex.market.position import Status
 from gridflex.market.reconciliation import Trade
-from gridflex.market.records import settlement_event, trade_event
+from gridflex.market.records import commitment_event, settlement_event, trade_event
 from gridflex.market.registry import BaselineIndicator, MsidPair, UnitId
+from gridflex.market.restoring import TRADED, Committed, order_reference
 from gridflex.market.runs import Run
 from gridflex.market.selling import Outlook, SalePolicy, decide_sale
 from gridflex.market.settlement import (
@@ -39,7 +44,7 @@ from gridflex.market.settlement import (
     SystemPrice,
     UnitPeriod,
 )
-from gridflex.market.trading import Ledger, Trading
+from gridflex.market.trading import Trading
 from gridflex.market.volumes import (
     HOURS_PER_HALF_HOUR,
     KWH_PER_MWH,
@@ -50,6 +55,9 @@ from gridflex.market.volumes import (
 from gridflex.units import energy_kwh
 
 LOOK_BACK: Final = timedelta(days=2)
+FIRST: Final = HalfHour(datetime(2001, 3, 27, tzinfo=UTC))
+"""The market's first day; entries about no half-hour, such as Beckn messages, are passed over."""
+
 LEAD: Final = 3
 """Half-hours ahead: the first whose gate closes within the next half-hour, not before."""
 
@@ -79,9 +87,18 @@ class Exchange(Protocol):
     """Where energy is sold."""
 
     def sell(
-        self, *, first: HalfHour, half_hours: int, mw: Decimal, limit_gbp_per_mwh: Decimal
+        self,
+        *,
+        first: HalfHour,
+        half_hours: int,
+        mw: Decimal,
+        limit_gbp_per_mwh: Decimal,
+        reference: str,
     ) -> Trade | None:
-        """Sell a block; None if it is not taken at the limit."""
+        """Sell a block; None if it is not taken at the limit.
+
+        An order with a ``reference`` that was taken before is answered with that trade.
+        """
         ...
 
 
@@ -149,7 +166,7 @@ class Trader:
         site: TradedSite,
         *,
         trading: Trading,
-        ledger: Ledger,
+        ledger: LedgerStore,
         exchange: Exchange,
         jobs: JobStore,
         plans: PlanStore,
@@ -165,43 +182,106 @@ class Trader:
         self._run_now = run_now
         self._policy = policy
         self._rounding = Rounding()
-        self._tried: set[HalfHour] = set()
-        self._sold: dict[HalfHour, Sold] = {}
+        self._done: set[HalfHour] = set()
+        self._committed: dict[HalfHour, Committed] = {}
+        self._trades: dict[HalfHour, Trade] = {}
 
     @property
     def sold(self) -> tuple[Sold, ...]:
         """What was traded, in order of time."""
-        return tuple(self._sold[key] for key in sorted(self._sold))
+        return tuple(
+            Sold(key, one.expected, one.planned, self._trades.get(key))
+            for key, one in sorted(self._committed.items())
+        )
+
+    async def resume(self, now: datetime) -> None:
+        """Take up what an earlier process traded, from the ledger alone; before the first tick.
+
+        Raises:
+            SourceError: The database or the mailbox cannot be reached.
+        """
+        traded = await self._ledger.find(*TRADED, first=FIRST)
+        answers = await self._ledger.find(EventType.ACK_RECEIVED)
+        entries = sorted([*traded, *answers], key=lambda one: one.index)
+        restored = await self._trading.resume(entries, unit=self._site.unit, now=now)
+        self._committed = dict(restored.committed)
+        self._trades = dict(restored.trades)
+        await self._trading.collect(now=now)
 
     async def tick(self, now: datetime, *, prices: Mapping[HalfHour, Prices]) -> Sold | None:
-        """Trade the half-hour whose gate closes next; once each.
+        """Trade the half-hour whose gate closes next; each step of it once.
 
         Args:
             now: GridFlex time.
             prices: Of the half-hours that may be traded.
 
         Raises:
-            SourceError: The database or the mailbox cannot be reached.
+            SourceError: The database or the mailbox cannot be reached; the next tick goes on
+                where this one stopped.
         """
         await self._trading.collect(now=now)
         self._trading.send_again(now=now)
         half_hour = HalfHour.containing(now) + LEAD
-        if half_hour in self._tried or half_hour not in prices:
+        if half_hour in self._done or half_hour not in prices:
             return None
-        self._tried.add(half_hour)
+        committed = self._committed.get(half_hour) or await self._commit(half_hour, now)
+        if committed is not None:
+            await self._announce(half_hour, committed, now)
+            await self._sell(half_hour, committed, prices[half_hour], now)
+            await self._trading.collect(now=now)
+        self._done.add(half_hour)
+        return next((one for one in self.sold if one.half_hour == half_hour), None)
+
+    async def _commit(self, half_hour: HalfHour, now: datetime) -> Committed | None:
+        """Record what is expected and planned; None where the plan leaves too little free."""
         expected, planned = await self._volumes(half_hour, now)
-        reduction = (expected - planned).mwh
-        if reduction < self._policy.lot_mwh:
+        if (expected - planned).mwh < self._policy.lot_mwh:
             return None
-        outlook = Outlook(
-            (reduction,), prices[half_hour].system_gbp_per_mwh, prices[half_hour].sale_gbp_per_mwh
+        unit, share = self._site.unit, self._policy.sale_fraction
+        event = commitment_event(
+            unit=unit, half_hour=half_hour, expected=expected, planned=planned, share=share
         )
+        await self._ledger.append([event], now=now)
+        committed = Committed(expected, planned, share)
+        self._trading.desk.open(committed.position(unit, half_hour))
+        self._committed[half_hour] = committed
+        return committed
+
+    async def _announce(self, half_hour: HalfHour, committed: Committed, now: datetime) -> None:
+        unit = self._site.unit
+        position = self._trading.desk.position(unit, half_hour)
+        if position.track(ArtefactKind.SEV).status is Status.NONE:
+            volumes = {unit: {half_hour: committed.expected.as_export()}}
+            await self._trading.submit(ExpectedVolumes(volumes), now=now)
+        if position.track(ArtefactKind.WMAN).status is Status.NONE:
+            await self._trading.submit(ActivityNotice(half_hour, {unit: True}), now=now)
+
+    async def _sell(
+        self, half_hour: HalfHour, committed: Committed, prices: Prices, now: datetime
+    ) -> None:
+        trade = self._trades.get(half_hour) or self._order(half_hour, committed, prices)
+        if trade is None:
+            return
+        await self._ledger.append([trade_event(trade)], now=now)
+        self._trades[half_hour] = trade
+        position = self._trading.desk.position(self._site.unit, half_hour)
+        if position.track(ArtefactKind.ECVN).status is Status.NONE:
+            notice = ContractNotice(trade.id, self._site.authorisation, {half_hour: trade.mwh})
+            await self._trading.submit(notice, now=now)
+
+    def _order(self, half_hour: HalfHour, committed: Committed, prices: Prices) -> Trade | None:
+        reduction = (committed.expected - committed.planned).mwh
+        outlook = Outlook((reduction,), prices.system_gbp_per_mwh, prices.sale_gbp_per_mwh)
         sale = decide_sale(outlook, self._policy, rounding=self._rounding)
-        await self._commit(half_hour, expected, reduction, now)
-        trade = await self._sell(half_hour, sale.mwh, now) if sale.mwh > 0 else None
-        await self._trading.collect(now=now)
-        self._sold[half_hour] = Sold(half_hour, expected, planned, trade)
-        return self._sold[half_hour]
+        if sale.mwh <= 0:
+            return None
+        return self._exchange.sell(
+            first=half_hour,
+            half_hours=1,
+            mw=sale.mwh / HOURS_PER_HALF_HOUR,
+            limit_gbp_per_mwh=Decimal(0),
+            reference=order_reference(self._site.unit, half_hour),
+        )
 
     async def _volumes(self, half_hour: HalfHour, now: datetime) -> tuple[ImportMWh, ImportMWh]:
         jobs = [*await self._jobs.ended_since(now - LOOK_BACK), *await self._jobs.open_jobs()]
@@ -219,35 +299,13 @@ class Trader:
     def _import(self, kwh: float) -> ImportMWh:
         return ImportMWh(self._rounding.volume(Decimal(repr(kwh)) / KWH_PER_MWH))
 
-    async def _commit(
-        self, half_hour: HalfHour, expected: ImportMWh, reduction: Decimal, now: datetime
-    ) -> None:
-        unit, share = self._site.unit, self._policy.sale_fraction
-        self._trading.desk.open(
-            Position(unit, half_hour, BaselineIndicator.SUBMITTED, reduction, share)
-        )
-        volumes = {unit: {half_hour: expected.as_export()}}
-        await self._trading.submit(ExpectedVolumes(volumes), now=now)
-        await self._trading.submit(ActivityNotice(half_hour, {unit: True}), now=now)
-
-    async def _sell(self, half_hour: HalfHour, mwh: Decimal, now: datetime) -> Trade | None:
-        trade = self._exchange.sell(
-            first=half_hour,
-            half_hours=1,
-            mw=mwh / HOURS_PER_HALF_HOUR,
-            limit_gbp_per_mwh=Decimal(0),
-        )
-        if trade is None:
-            return None
-        await self._ledger.append([trade_event(trade)], now=now)
-        notice = ContractNotice(trade.id, self._site.authorisation, {half_hour: trade.mwh})
-        await self._trading.submit(notice, now=now)
-        return trade
-
     async def deliver(self, metered: Mapping[HalfHour, ImportMWh], *, now: datetime) -> None:
-        """Notify what was delivered in each traded half-hour, by settlement day."""
+        """Notify what was delivered in each traded half-hour, by settlement day, once."""
         days: dict[object, dict[HalfHour, ExportMWh]] = {}
         for one in self.sold:
+            position = self._trading.desk.position(self._site.unit, one.half_hour)
+            if position.track(ArtefactKind.DVN).status is not Status.NONE:
+                continue
             deviation = (one.expected - metered[one.half_hour]).mwh
             volume = ExportMWh(self._rounding.volume(deviation))
             days.setdefault(one.half_hour.settlement[0], {})[one.half_hour] = volume
@@ -261,15 +319,27 @@ class Trader:
         self,
         metered: Mapping[HalfHour, ImportMWh],
         *,
+        evidence: Evidence = Evidence.SETTLEMENT,
         system_price: Mapping[HalfHour, Decimal],
         contributions: Sequence[Contribution],
         rules: Rules,
         now: datetime,
     ) -> list[int]:
-        """Settle every traded half-hour, record it, and return the places in the ledger."""
+        """Settle every traded half-hour, record it, and return the places in the ledger.
+
+        Args:
+            metered: Import of the site.
+            evidence: What kind of meter says so.
+            system_price: GBP/MWh.
+            contributions: What jobs did.
+            rules: Rules of the settlement.
+            now: GridFlex time.
+        """
         events = [
             settlement_event(
-                self._period(one, metered[one.half_hour], system_price[one.half_hour], rules),
+                self._period(
+                    one, metered[one.half_hour], evidence, system_price[one.half_hour], rules
+                ),
                 contributions=[c for c in contributions if c.half_hour == one.half_hour],
             )
             for one in self.sold
@@ -277,7 +347,12 @@ class Trader:
         return await self._ledger.append(events, now=now)
 
     def _period(
-        self, sold: Sold, metered: ImportMWh, system_gbp_per_mwh: Decimal, rules: Rules
+        self,
+        sold: Sold,
+        metered: ImportMWh,
+        evidence: Evidence,
+        system_gbp_per_mwh: Decimal,
+        rules: Rules,
     ) -> AccountPeriod:
         position = self._trading.desk.position(self._site.unit, sold.half_hour)
         delivered = self._rounding.volume((sold.expected - metered).mwh)
@@ -287,6 +362,7 @@ class Trader:
             indicator=BaselineIndicator.SUBMITTED,
             metered=metered,
             delivered=ExportMWh(delivered),
+            evidence=evidence,
         )
         trades = []
         if sold.trade is not None:

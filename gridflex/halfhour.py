@@ -53,6 +53,18 @@ class HalfHour:
         return cls(utc.replace(minute=utc.minute // 30 * 30, second=0, microsecond=0))
 
     @classmethod
+    def parse(cls, text: str) -> HalfHour:
+        """Return the half-hour that starts at an RFC 3339 instant, as `str` writes it.
+
+        Raises:
+            ContractError: It is no such instant, or none at which a half-hour starts.
+        """
+        try:
+            return cls(datetime.fromisoformat(text))
+        except (ValueError, TypeError) as error:
+            raise ContractError(f"{text!r} is no half-hour; valid is 2026-07-01T12:30Z") from error
+
+    @classmethod
     def at_or_after(cls, moment: datetime) -> HalfHour:
         """Return the first half-hour that starts no earlier than an aware ``moment``."""
         floor = cls.containing(moment)

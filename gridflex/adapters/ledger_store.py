@@ -186,6 +186,8 @@ class LedgerStore:
         subject: str | None = None,
         first: HalfHour | None = None,
         last: HalfHour | None = None,
+        since: int = 0,
+        limit: int | None = None,
     ) -> list[Logged]:
         """Return the entries of some types, oldest first.
 
@@ -194,8 +196,10 @@ class LedgerStore:
             subject: Only those about it.
             first: Only those about this half-hour or a later one.
             last: Only those about this half-hour or an earlier one.
+            since: Only those from this index on.
+            limit: At most so many.
         """
-        statement = _entry()
+        statement = _entry().where(col(LedgerEntryRow.index) >= since).limit(limit)
         if event_types:
             statement = statement.where(col(LedgerEntryRow.event_type).in_(event_types))
         if subject is not None:

@@ -45,9 +45,9 @@ class ReceiptStore:
 
     async def newest(self, job_id: JobId) -> IssuedReceipt | None:
         """Return the last receipt of a job, or None while none is issued and signed."""
-        row = await self._newest_row(job_id)
         checkpoint = await self._ledger.newest_checkpoint()
-        if row is None or checkpoint is None or row.ledger_index >= checkpoint.size:
+        row = await self._newest_row(job_id, before=checkpoint.size) if checkpoint else None
+        if row is None or checkpoint is None:
             return None
         logged = await self._ledger.get(row.ledger_index)
         if logged is None:
@@ -74,10 +74,10 @@ class ReceiptStore:
             found = (await connection.scalars(newest)).all()
         return [JobId(one) for one in dict.fromkeys(found)]
 
-    async def _newest_row(self, job_id: JobId) -> Row[int, Json] | None:
+    async def _newest_row(self, job_id: JobId, *, before: int) -> Row[int, Json] | None:
         statement = (
             select(col(ReceiptRow.ledger_index), col(ReceiptRow.details))
-            .where(col(ReceiptRow.job_id) == job_id)
+            .where(col(ReceiptRow.job_id) == job_id, col(ReceiptRow.ledger_index) < before)
             .order_by(col(ReceiptRow.ledger_index).desc())
             .limit(1)
         )

@@ -43,6 +43,7 @@ from gridflex.market.book import settle_book
 from gridflex.market.compensation import MutualisedP415, ReferencePrice
 from gridflex.market.desk import OutgoingFile, TradingDesk
 from gridflex.market.invoice import Document
+from gridflex.market.meters import Evidence
 from gridflex.market.monthly import BillingContract, PartyFile, monthly_bill
 from gridflex.market.receipts import IssuedReceipt
 from gridflex.market.records import book_of, invoice_event, replay
@@ -193,6 +194,7 @@ class DemoMarket:
     @asynccontextmanager
     async def trading(self) -> AsyncIterator[None]:
         """Trade half-hour after half-hour while the block runs."""
+        await self._trader.resume(self._ports.clock.now())
         task = asyncio.create_task(self._trade())
         try:
             yield
@@ -231,6 +233,7 @@ class DemoMarket:
         await self._trader.deliver(metered, now=now())
         await self._trader.settle(
             metered,
+            evidence=Evidence.ESTIMATED,
             system_price=await self._system_prices(list(metered)),
             contributions=_contributions(jobs, at_once, used, list(metered)),
             rules=Rules(MutualisedP415(), SCRP),

@@ -183,16 +183,41 @@ class TradingDesk:
             FileError: It breaks the format.
             ContractError: It answers nothing that was sent.
         """
+        found: tuple[Receipt | Feedback, ...]
         if read_header(payload).is_response:
-            return (self._take_receipt(read_receipt(payload)[1], now),)
-        found = read_feedback(payload)
+            found = (read_receipt(payload)[1],)
+        else:
+            found = read_feedback(payload)
         for one in found:
-            if one.kind is ArtefactKind.ECVN and not one.is_accepted:
-                self._unsell(one)
-            status = Status.ACCEPTED if one.is_accepted else Status.REJECTED
-            for key in self._about(one):
-                self._move(key, Answered(one.kind, now, status, one.reason))
+            self.hear(one, now=now)
         return found
+
+    def hear(self, answer: Receipt | Feedback, *, now: datetime) -> None:
+        """Move the positions that an answer is about.
+
+        Args:
+            answer: What central systems said.
+            now: When; aware UTC.
+
+        Raises:
+            ContractError: It answers nothing that was sent.
+        """
+        if isinstance(answer, Receipt):
+            self._take_receipt(answer, now)
+            return
+        if answer.kind is ArtefactKind.ECVN and not answer.is_accepted:
+            self._unsell(answer)
+        status = Status.ACCEPTED if answer.is_accepted else Status.REJECTED
+        for key in self._about(answer):
+            self._move(key, Answered(answer.kind, now, status, answer.reason))
+
+    def unanswered(self, *, now: datetime) -> tuple[OutgoingFile, ...]:
+        """Return the files without an answer that can still make a difference, as they were."""
+        return tuple(
+            one.file
+            for one in self._sendings.values()
+            if not one.is_answered and not self._is_too_late(one.draft, now)
+        )
 
     def send_again(self, *, now: datetime) -> tuple[OutgoingFile, ...]:
         """Return the files without an answer that can still make a difference."""
@@ -278,7 +303,7 @@ class TradingDesk:
             raise ContractError(f"no credential for authorisation {artefact.ecvnaa_id}")
         return self._keys[artefact.ecvnaa_id]
 
-    def _take_receipt(self, receipt: Receipt, now: datetime) -> Receipt:
+    def _take_receipt(self, receipt: Receipt, now: datetime) -> None:
         sending = self._sendings.get(receipt.file_name)
         if sending is None:
             raise ContractError(f"receipt for {receipt.file_name}, which was not sent")
@@ -293,7 +318,6 @@ class TradingDesk:
         if receipt.response in UNUSED_NUMBER:
             header = read_header(sending.file.payload)
             self._next[header.from_role, header.from_party] = header.sequence
-        return receipt
 
     def _about(self, feedback: Feedback) -> list[Key]:
         """Return the positions a statement is about, out of those with such a message sent.

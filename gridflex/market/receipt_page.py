@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from html import escape
 from typing import Any, Final
@@ -38,6 +38,7 @@ def receipt_html(receipt: IssuedReceipt) -> str:
         f"<h2>Promised</h2>{facts_list(_promised(body['promised']))}",
         f"<h2>Done</h2>{facts_list(_done(body))}",
         _figures(body),
+        _settled(receipt.details.get("settled", [])),
         _half_hours(receipt.details["half_hours"]),
         _proof(receipt),
     )
@@ -90,6 +91,28 @@ def _figure(title: str, figure: Mapping[str, Any] | None) -> str:
     )
 
 
+def _settled(rows: Sequence[Mapping[str, Any]]) -> str:
+    if not rows:
+        return ""
+    body = "".join(
+        f"<tr><td>{escape(row['start'])}</td><td>{escape(row['run'])}</td><td>{row['entry']}</td>"
+        f'<td class="money">{_rounded(row["reduction_mwh"], 4)} of '
+        f"{_rounded(row['all_reductions_mwh'], 4)}</td>"
+        f'<td class="money">{_rounded(row["net_gbp"], 4)}</td>'
+        f'<td class="money">{_rounded(row["earned_gbp"], 4)}</td></tr>'
+        for row in rows
+    )
+    return (
+        '<h2>Earned by half-hour</h2><div class="wide"><table><thead><tr><th>Starts (UTC)</th>'
+        '<th>Run</th><th>Entry</th><th class="money">MWh of all reduced</th>'
+        '<th class="money">Net GBP</th><th class="money">Earned GBP</th></tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+        "<small>The net of each settled half-hour is spread over the jobs that used less in it "
+        "than had they run at once, in proportion. Later settlement runs may change it; each "
+        "change is a further receipt.</small>"
+    )
+
+
 def _half_hours(rows: Iterable[Mapping[str, Any]]) -> str:
     columns = ("used_kwh", "run_now_kwh", "price_gbp_per_mwh", "average_gco2_per_kwh")
     titles = ("Used kWh", "Run now kWh", "GBP/MWh", "gCO2/kWh, average")
@@ -108,10 +131,12 @@ def _half_hours(rows: Iterable[Mapping[str, Any]]) -> str:
 
 def _proof(receipt: IssuedReceipt) -> str:
     checkpoint = parse_checkpoint(parse_note(receipt.checkpoint).text)
+    before = receipt.entry["prev_ref"]
     facts = [
         ("Ledger", checkpoint.origin),
         ("Entry", f"{receipt.index} of {checkpoint.size}"),
         ("Recorded", receipt.entry["recorded_time"]),
+        *([("Follows receipt", f"entry {before}")] if before is not None else []),
         ("Root", checkpoint.root.hex()),
         ("Details SHA-256", receipt.entry["body"]["details_sha256"]),
     ]

@@ -23,7 +23,6 @@ from gridflex.ledger.canonical import canonical_json, digest
 from gridflex.ledger.event import Event, EventType
 from gridflex.ledger.verify.receipts import RECEIPT_SCHEMA, totals
 from gridflex.lifecycle import Job
-from gridflex.market.runs import Run
 from gridflex.report import pauses
 
 
@@ -88,19 +87,6 @@ class HalfHourUse:
 
 
 @dataclass(frozen=True, slots=True)
-class Earned:
-    """What flexibility of this job earned in a market.
-
-    Args:
-        net_gbp: Its share of the net, after imbalance and fees.
-        run: Settlement run; later runs may correct it.
-    """
-
-    net_gbp: Decimal
-    run: Run
-
-
-@dataclass(frozen=True, slots=True)
 class JobRecord:
     """All that a receipt is made from.
 
@@ -112,7 +98,6 @@ class JobRecord:
         grid: What prices and intensities rest on.
         grid_origin: Where they come from: live, recorded or simulated.
         evidence: Plans and readings in the ledger.
-        earned: Market revenue, once settled.
         unbroken: What the length of one unbroken run rests on.
     """
 
@@ -123,7 +108,6 @@ class JobRecord:
     grid: Basis
     grid_origin: str
     evidence: tuple[Evidence, ...] = ()
-    earned: Earned | None = None
     unbroken: Basis = Basis.MODELLED
 
 
@@ -170,12 +154,10 @@ class IssuedReceipt:
         }
 
 
-def draft_receipt(record: JobRecord, *, corrects: int | None = None) -> DraftReceipt:
+def draft_receipt(record: JobRecord) -> DraftReceipt:
     """Return the receipt of a job that ended; the same record gives the same receipt.
 
-    Args:
-        record: What is known of the job.
-        corrects: Index of an earlier receipt that this one replaces.
+    What it earned is not settled yet; see `gridflex.market.earnings`.
 
     Raises:
         ContractError: The job has not ended.
@@ -206,7 +188,6 @@ def draft_receipt(record: JobRecord, *, corrects: int | None = None) -> DraftRec
         body=body,
         subject=f"job:{job.id}",
         site=next((attempt.site for attempt in job.attempts), None),
-        prev_ref=corrects,
     )
     return DraftReceipt(event, details)
 
@@ -281,12 +262,7 @@ def _figures(record: JobRecord, rows: Sequence[Mapping[str, Any]]) -> dict[str, 
         name: None if value is None else _figure(value, *said[name])
         for name, value in totals(rows).items()
     }
-    earned = record.earned
-    figures["earned_gbp"] = None
-    if earned is not None:
-        figures["earned_gbp"] = _figure(earned.net_gbp, "GBP", Basis.MEASURED)
-        figures["earned_gbp"]["run"] = earned.run.value
-    return figures
+    return figures | {"earned_gbp": None}
 
 
 def _figure(value: Decimal, unit: str, basis: Basis) -> dict[str, Any]:

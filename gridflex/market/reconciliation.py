@@ -28,6 +28,7 @@ class Trade:
         mw: Power sold in each; negative for a purchase.
         price_gbp_per_mwh: Agreed price, which no settlement message carries.
         contract: Our flexibility contract it serves, if one.
+        reference: Our own name of the order, under which it is placed once.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Trade:
     mw: Decimal
     price_gbp_per_mwh: Decimal
     contract: str | None = None
+    reference: str | None = None
 
     @property
     def mwh(self) -> Decimal:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
@@ -24,6 +26,7 @@ from gridflex.market.book import SettlementBook, read_book, settle_book, write_b
 from gridflex.market.drafts import Draft
 from gridflex.market.feedback import Feedback
 from gridflex.market.idd import Receipt
+from gridflex.market.idd_items import Response
 from gridflex.market.invoice import Document
 from gridflex.market.invoice_files import document_json
 from gridflex.market.meters import Reading
@@ -32,12 +35,15 @@ from gridflex.market.registry import (
     Allocation,
     Consent,
     MeteredSite,
+    Msid,
     Registry,
     SecondaryBmUnit,
+    UnitId,
     pair_key,
 )
 from gridflex.market.runs import Run
 from gridflex.market.settlement import AccountPeriod
+from gridflex.market.volumes import ImportMWh
 from gridflex.market.working_days import WorkingCalendar
 
 Json = Mapping[str, Any]
@@ -89,6 +95,9 @@ def answer_event(answer: Receipt | Feedback, *, file_sha256: str) -> Event:
         "accepted": answer.is_accepted,
         "reason": answer.reason,
         "unit": answer.unit,
+        "meter": answer.meter,
+        "reference": answer.reference,
+        "day": answer.day.isoformat() if answer.day else None,
         "half_hours": [str(one) for one in answer.half_hours],
         "file_sha256": file_sha256,
     }
@@ -100,6 +109,51 @@ def answer_event(answer: Receipt | Feedback, *, file_sha256: str) -> Event:
     )
 
 
+def read_answer(entry: Json) -> Receipt | Feedback:
+    """Return what central systems answered, from its entry."""
+    body = entry["body"]
+    if "file" in body:
+        at = datetime.fromisoformat(entry["recorded_time"])
+        return Receipt(body["file"], at, Response[body["response"].upper()], body["detail"])
+    return Feedback(
+        kind=ArtefactKind(body["artefact"]),
+        is_accepted=body["accepted"],
+        reason=body["reason"],
+        half_hours=tuple(HalfHour.parse(one) for one in body["half_hours"]),
+        unit=UnitId(body["unit"]) if body["unit"] else None,
+        meter=Msid(body["meter"]) if body["meter"] else None,
+        reference=body["reference"],
+        day=date.fromisoformat(body["day"]) if body["day"] else None,
+    )
+
+
+def commitment_event(
+    *, unit: UnitId, half_hour: HalfHour, expected: ImportMWh, planned: ImportMWh, share: Decimal
+) -> Event:
+    """Return the submitted baseline of a unit's half-hour, as it is recorded before it is sent.
+
+    Args:
+        unit: Which unit.
+        half_hour: When.
+        expected: Import without flexibility.
+        planned: Import by the plan.
+        share: Greatest part of the difference that may be sold.
+    """
+    body = {
+        "method": "submitted",
+        "expected_import_mwh": str(expected.mwh),
+        "planned_import_mwh": str(planned.mwh),
+        "sale_fraction": str(share),
+    }
+    return Event(
+        id=f"baseline:{unit}:{half_hour}",
+        event_type=EventType.BASELINE_COMPUTED,
+        body=body,
+        subject=f"unit:{unit}",
+        half_hour=half_hour,
+    )
+
+
 def trade_event(trade: Trade) -> Event:
     """Return a sale as it was concluded."""
     body = {
@@ -108,6 +162,7 @@ def trade_event(trade: Trade) -> Event:
         "half_hours": trade.half_hours,
         "mw": str(trade.mw),
         "price_gbp_per_mwh": str(trade.price_gbp_per_mwh),
+        "reference": trade.reference,
     }
     return Event(
         id=f"trade:{trade.id}",
@@ -116,6 +171,22 @@ def trade_event(trade: Trade) -> Event:
         subject=f"trade:{trade.id}",
         half_hour=trade.first,
     )
+
+
+def trades_of(entries: Iterable[Json]) -> Iterator[Trade]:
+    """Yield the sales among entries; Beckn messages are passed over."""
+    for entry in entries:
+        body = entry["body"]
+        if entry["event_type"] == EventType.CONTRACT_MESSAGE and "trade" in body:
+            yield Trade(
+                id=body["trade"],
+                buyer=body["buyer"],
+                first=HalfHour.parse(entry["valid_time"]),
+                half_hours=body["half_hours"],
+                mw=Decimal(body["mw"]),
+                price_gbp_per_mwh=Decimal(body["price_gbp_per_mwh"]),
+                reference=body.get("reference"),
+            )
 
 
 def reading_event(reading: Reading) -> Event:
@@ -221,7 +292,7 @@ def book_of(entries: Iterable[Json]) -> SettlementBook:
     parts: dict[tuple[str, HalfHour, Run], SettlementBook] = {}
     for entry in entries:
         if entry["event_type"] == EventType.SETTLEMENT_RUN:
-            part = _inputs(entry)
+            part = settlement_inputs(entry)
             (period,) = part.periods
             parts[period.account, period.half_hour, period.run] = part
     jobs: dict[tuple[HalfHour, str, str | None], Contribution] = {}
@@ -257,7 +328,7 @@ def replay(entries: Iterable[Json]) -> Iterator[Replay]:
     """Run every settlement among entries again and yield how it came out."""
     for entry in entries:
         if entry["event_type"] == EventType.SETTLEMENT_RUN:
-            again = digest(write_statement(settle_book(_inputs(entry))))
+            again = digest(write_statement(settle_book(settlement_inputs(entry))))
             yield Replay(entry["id"], entry["body"]["outcome_sha256"], again)
 
 
@@ -288,7 +359,8 @@ def invoice_event(document: Document) -> Event:
     )
 
 
-def _inputs(entry: Json) -> SettlementBook:
+def settlement_inputs(entry: Json) -> SettlementBook:
+    """Return the inputs of a settlement from its entry: one half-hour of one account and run."""
     return read_book(canonical_json(entry["body"]["inputs"]))
 
 

@@ -6,7 +6,7 @@ message that may not be sent is not recorded either.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
@@ -19,6 +19,8 @@ from gridflex.market.drafts import Key
 from gridflex.market.feedback import Feedback
 from gridflex.market.idd import Receipt
 from gridflex.market.records import answer_event, artefact_event
+from gridflex.market.registry import UnitId
+from gridflex.market.restoring import Recorded, Restored, restore
 
 
 class Ledger(Protocol):
@@ -26,6 +28,10 @@ class Ledger(Protocol):
 
     async def append(self, events: Sequence[Event], *, now: datetime) -> list[int]:
         """Record events and return their indexes; durable when this returns."""
+        ...
+
+    async def get(self, index: int) -> Recorded | None:
+        """Return one entry."""
         ...
 
 
@@ -66,7 +72,8 @@ class Trading:
 
         Args:
             artefact: What to say.
-            now: When; aware UTC.
+            now: When; aware UTC. The file bears the time of the entry, so that it can be made
+                again from the ledger, byte for byte.
             split: See `TradingDesk.draft`.
 
         Raises:
@@ -75,8 +82,27 @@ class Trading:
         """
         draft = self.desk.draft(artefact, now=now, split=split)
         (index,) = await self._ledger.append([artefact_event(draft)], now=now)
-        self._mailbox.send(self.desk.issue(draft, ledger_index=index, now=now))
+        entry = await self._ledger.get(index)
+        at = datetime.fromisoformat(entry.event["recorded_time"]) if entry else now
+        self._mailbox.send(self.desk.issue(draft, ledger_index=index, now=at))
         return index
+
+    async def resume(self, entries: Iterable[Recorded], *, unit: UnitId, now: datetime) -> Restored:
+        """Take up what an earlier process left, and send again what has no answer.
+
+        Args:
+            entries: See `gridflex.market.restoring.restore`.
+            unit: Which unit.
+            now: When; aware UTC.
+
+        Raises:
+            ContractError: The entries do not belong together.
+            SourceError: A file could not be handed over.
+        """
+        restored = restore(entries, desk=self.desk, unit=unit)
+        for file in self.desk.unanswered(now=now):
+            self._mailbox.send(file)
+        return restored
 
     async def collect(self, *, now: datetime) -> list[Receipt | Feedback]:
         """Take the answers that came in, record them, and return them.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any, Final
 
 import numpy as np
@@ -59,7 +58,7 @@ def problem_from_record(record: Mapping[str, Any]) -> PlanningProblem:
     if record.get("format") != FORMAT:
         raise ContractError(f"format: {record.get('format')!r} is not {FORMAT}")
     return PlanningProblem(
-        start=HalfHour(datetime.fromisoformat(record["start"])),
+        start=HalfHour.parse(record["start"]),
         jobs=tuple(
             JobDemand(
                 **{

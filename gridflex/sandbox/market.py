@@ -60,16 +60,27 @@ class SimulatedExchange:
         self._prices = price_gbp_per_mwh
         self._left: defaultdict[HalfHour, Decimal] = defaultdict(lambda: depth_mw)
         self._lot_mw = lot_mw
-        self._count = 0
+        self._trades: list[Trade] = []
 
     def sell(
-        self, *, first: HalfHour, half_hours: int, mw: Decimal, limit_gbp_per_mwh: Decimal
+        self,
+        *,
+        first: HalfHour,
+        half_hours: int,
+        mw: Decimal,
+        limit_gbp_per_mwh: Decimal,
+        reference: str | None = None,
     ) -> Trade | None:
         """Sell a block at the mean of its prices; None if it is not taken whole at the limit.
+
+        An order that was placed before under the same reference is answered as it was then.
 
         Raises:
             ContractError: The power is not a whole number of lots.
         """
+        for trade in self._trades:
+            if reference is not None and trade.reference == reference:
+                return trade
         if mw <= 0 or mw % self._lot_mw:
             raise ContractError(f"{mw} MW is not a whole number of lots of {self._lot_mw} MW")
         block = list(first.span(half_hours))
@@ -80,8 +91,12 @@ class SimulatedExchange:
             return None
         for one in block:
             self._left[one] -= mw
-        self._count += 1
-        return Trade(f"SIM{self._count:06d}", EXCHANGE, first, half_hours, mw, price)
+        number = len(self._trades) + 1
+        made = Trade(
+            f"SIM{number:06d}", EXCHANGE, first, half_hours, mw, price, reference=reference
+        )
+        self._trades.append(made)
+        return made
 
 
 @dataclass(slots=True)

@@ -19,8 +19,10 @@ Checked in a ledger folder (C2SP tlog-tiles, RFC 6962):
 5. with ``--witness``, the newest checkpoint carries that witness's cosignature.
 
 Checked in a receipt: 6. its entry is in the tree of its checkpoint; 7. the checkpoint is signed;
-8. its details are those its entry names, and its totals follow from its half-hours, to the last
-digit. With the ledger folder also: 9. the entries it rests on are those it names.
+8. its details are those its entry names, its totals follow from its half-hours, to the last digit,
+and what it earned from the settlements it names. With the ledger folder also: 9. the entries it
+rests on are those it names, and its settlements earned what it says. A later receipt that followed
+it is named.
 
 NOT checked: that what was recorded is true (a meter can lie before it is logged); that everything
 was recorded; that another copy shown to somebody else is the same (compare checkpoints, or ask for

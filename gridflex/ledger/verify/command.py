@@ -108,4 +108,8 @@ def summary(found: dict[str, Any]) -> str:
         )
         if one["after_gate"]:
             lines.append(f"  note: recorded after gate closure: entries {one['after_gate']}")
+        lines += [
+            f"  note: receipt {old} was followed by entry {new}, which counts"
+            for old, new in one["superseded"].items()
+        ]
     return "\n".join(lines)

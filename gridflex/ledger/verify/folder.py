@@ -19,7 +19,7 @@ from gridflex.ledger.verify.notes import (
     rotate,
 )
 from gridflex.ledger.verify.reading import VerificationError, read_bytes, read_text
-from gridflex.ledger.verify.receipts import Receipt
+from gridflex.ledger.verify.receipts import GivenReceipts, Receipt
 
 BEFORE_GATE: Final = frozenset({"wman.submitted", "sev.submitted", "ecvn.submitted"})
 GATE: Final = timedelta(hours=1)
@@ -38,6 +38,7 @@ class Report:
         recorded_to: Recording time of the last.
         event_types: How many entries of each type.
         after_gate: Indexes of market messages recorded at or after their gate closure.
+        superseded: Given receipts that a later one replaced, with the index of the newest.
         key: The key in force at the end.
     """
 
@@ -49,6 +50,7 @@ class Report:
     recorded_to: str = ""
     event_types: dict[str, int] = field(default_factory=dict)
     after_gate: list[int] = field(default_factory=list)
+    superseded: dict[int, int] = field(default_factory=dict)
     key: str = ""
 
 
@@ -80,7 +82,7 @@ def verify_ledger(
     check = _LedgerCheck(
         folder, size, trusted=list(keys), notes=[*notes, *since, *(r.checkpoint for r in issued)]
     )
-    report = check.run(evidence={e: r.subject for r in issued for e in r.evidence})
+    report = check.run(issued)
     for witness in witnesses:  # step 5
         open_note(newest, keys=[witness])
     return report
@@ -103,23 +105,17 @@ class _LedgerCheck:
                 )
             self._pending.setdefault(claimed.size, set()).add(raw)
 
-    def run(self, *, evidence: dict[tuple[int, str], str]) -> Report:
-        named: dict[int, list[tuple[str, str]]] = {}
-        for (index, leaf), subject in evidence.items():
-            named.setdefault(index, []).append((leaf, subject))
+    def run(self, receipts: Sequence[Receipt]) -> Report:
+        given = GivenReceipts(receipts)
         self._compare_checkpoints()
         for index, raw in enumerate(_entries(self._folder, self._size)):
-            self._take(index, raw)
-            for leaf, subject in named.pop(index, ()):  # step 9
-                if leaf_hash(raw).hex() != leaf:
-                    raise VerificationError(f"{subject} rests on another entry {index} than this")
-        if named:
-            raise VerificationError(f"receipts rest on entries {sorted(named)}, which are missing")
+            given.take(index, raw, self._take(index, raw))  # step 9
+        self._report.superseded = given.finish()
         self._compare_partial_tiles()
         self._report.key = ", ".join(map(str, self._trusted))
         return self._report
 
-    def _take(self, index: int, raw: bytes) -> None:
+    def _take(self, index: int, raw: bytes) -> dict[str, Any]:
         try:
             event = parse_entry(raw)  # step 1
             self._note(index, event)
@@ -130,6 +126,7 @@ class _LedgerCheck:
         for tile in self._edge.append(leaf_hash(raw)):
             self._compare_tile(tile.level, tile.index, tile.hashes)
         self._compare_checkpoints()
+        return event
 
     def _note(self, index: int, event: dict[str, Any]) -> None:
         report, recorded = self._report, event["recorded_time"]

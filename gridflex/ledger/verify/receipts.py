@@ -14,6 +14,8 @@ from gridflex.ledger.verify.notes import Key, open_checkpoint
 from gridflex.ledger.verify.reading import VerificationError, bytes_of, parse_json, text_of
 
 RECEIPT_SCHEMA: Final = "gridflex-receipt/1"
+EARNED_PLACES: Final = 6
+"""Decimals of GBP to which the net of a settlement is spread over jobs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +27,14 @@ class Receipt:
         index: Of its entry in the ledger.
         checkpoint: That covers it, as signed.
         evidence: Index and leaf hash of the entries it rests on.
+        settled: Index, half-hour and net in GBP of the settlements it says it has a part in.
     """
 
     subject: str
     index: int
     checkpoint: str
     evidence: tuple[tuple[int, str], ...]
+    settled: tuple[tuple[int, str, str], ...] = ()
 
 
 def verify_receipt(raw: str | bytes, *, keys: Iterable[Key]) -> Receipt:
@@ -61,9 +65,63 @@ def verify_receipt(raw: str | bytes, *, keys: Iterable[Key]) -> Receipt:
         details = receipt["details"]
         _check_details(details, event["body"])  # step 8
         evidence = tuple((int(e["index"]), str(e["leaf_sha256"])) for e in details["evidence"])
+        settled = _settled(details.get("settled", []), {index for index, _ in evidence})
     except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise VerificationError(f"the receipt is malformed: {error!r}") from error
-    return Receipt(str(event["subject"]), index, receipt["checkpoint"], evidence)
+    return Receipt(str(event["subject"]), index, receipt["checkpoint"], evidence, settled)
+
+
+class GivenReceipts:
+    """Receipts against their ledger, whose entries it is given in order: step 9.
+
+    Args:
+        receipts: Each verified by itself.
+    """
+
+    def __init__(self, receipts: Sequence[Receipt]) -> None:
+        self._evidence: dict[int, set[tuple[str, str]]] = {}
+        self._settled: dict[int, set[tuple[str, str]]] = {}
+        self._newest = {one.index: one.index for one in receipts}
+        for receipt in receipts:
+            for index, leaf in receipt.evidence:
+                self._evidence.setdefault(index, set()).add((leaf, receipt.subject))
+            for index, start, net_gbp in receipt.settled:
+                self._settled.setdefault(index, set()).add((start, net_gbp))
+
+    def take(self, index: int, raw: bytes, event: dict[str, Any]) -> None:
+        """Check what receipts say about one entry.
+
+        Raises:
+            VerificationError: One rests on another entry, or takes a part of something else.
+        """
+        for leaf, subject in self._evidence.pop(index, ()):
+            if leaf_hash(raw).hex() != leaf:
+                raise VerificationError(f"{subject} rests on another entry {index} than this")
+        for start, net_gbp in self._settled.pop(index, ()):
+            _check_settlement(index, event, start=start, net_gbp=net_gbp)
+        before = event["prev_ref"]
+        if event["event_type"] == "receipt.issued" and before in self._newest.values():
+            self._newest |= {old: index for old, at in self._newest.items() if at == before}
+
+    def finish(self) -> dict[int, int]:
+        """Return the receipts that a later one followed, each with the newest.
+
+        Raises:
+            VerificationError: One rests on an entry that the ledger has not.
+        """
+        if self._evidence:
+            missing = sorted(self._evidence)
+            raise VerificationError(f"receipts rest on entries {missing}, which are missing")
+        return {old: at for old, at in self._newest.items() if at != old}
+
+
+def _check_settlement(index: int, event: dict[str, Any], *, start: str, net_gbp: str) -> None:
+    """Check that an entry is the settlement that a receipt takes a part of."""
+    about = (event["valid_time"] or "").replace(":00.000000Z", "Z")
+    if event["event_type"] != "settlement.run" or about != start:
+        raise VerificationError(f"entry {index} is no settlement of {start}")
+    if (settled := event["body"].get("net_gbp")) != net_gbp:
+        raise VerificationError(f"entry {index} settles {settled} GBP, a receipt says {net_gbp}")
 
 
 def _check_details(details: Any, body: Any) -> None:  # noqa: ANN401 - parsed JSON
@@ -76,6 +134,11 @@ def _check_details(details: Any, body: Any) -> None:  # noqa: ANN401 - parsed JS
         value = None if stated is None else Decimal(stated["value"])
         if value != expected:
             raise VerificationError(f"{name} is stated as {value}, the half-hours give {expected}")
+    rows, stated = details.get("settled", []), figures["earned_gbp"]
+    earned = earnings(rows) if rows else None
+    value = None if stated is None else Decimal(stated["value"])
+    if value != earned:
+        raise VerificationError(f"earned_gbp is stated as {value}, its settlements give {earned}")
 
 
 def totals(half_hours: Sequence[Any]) -> dict[str, Decimal | None]:
@@ -112,3 +175,29 @@ def totals(half_hours: Sequence[Any]) -> dict[str, Decimal | None]:
             "run_now_cost_gbp": cost(run_now),
             "saved_gbp": cost(run_now) - cost(used),
         }
+
+
+def earnings(settled: Sequence[Any]) -> Decimal:
+    """Return what a job's parts of settlements add up to, exactly.
+
+    Raises:
+        VerificationError: A part is not the job's share of the reductions.
+    """
+    with localcontext(prec=200):
+        for row in settled:
+            part = Decimal(row["reduction_mwh"]) / Decimal(row["all_reductions_mwh"])
+            share, stated = Decimal(row["net_gbp"]) * part, Decimal(row["earned_gbp"])
+            if abs(share - stated) > 2 * Decimal(1).scaleb(-EARNED_PLACES):
+                raise VerificationError(
+                    f"{stated} GBP earned at {row['start']}, its share is {share:.6f}"
+                )
+        return sum((Decimal(row["earned_gbp"]) for row in settled), Decimal(0))
+
+
+def _settled(rows: Sequence[Any], evidence: set[int]) -> tuple[tuple[int, str, str], ...]:
+    """Return the settlements that rows name; each is among the evidence, and named once."""
+    found = tuple((int(row["entry"]), str(row["start"]), str(row["net_gbp"])) for row in rows)
+    named = {index for index, _, _ in found}
+    if len(named) < len(found) or not named <= evidence:
+        raise VerificationError("a settlement is counted twice or is not among the evidence")
+    return found

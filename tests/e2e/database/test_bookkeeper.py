@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -31,10 +32,14 @@ from gridflex.ledger.event import Event, EventType
 from gridflex.ledger.verify.folder import verify_ledger
 from gridflex.ledger.verify.receipts import verify_receipt
 from gridflex.lifecycle import JobRequest, Outcome, StopReason
+from gridflex.market.attribution import Contribution
 from gridflex.market.receipts import DraftReceipt
+from gridflex.market.records import settlement_event
+from gridflex.market.runs import Run
 from gridflex.planning.plan import PlannedRun
 from gridflex.signals import Kind, Origin, Series, Signal
 from tests.unit.ledger.ledgers import ORIGIN
+from tests.unit.market.test_settlement import EXAMPLE
 
 SIX = datetime(2026, 7, 1, 6, tzinfo=UTC)
 START = HalfHour(SIX)
@@ -330,12 +335,73 @@ async def test_an_unsigned_receipt_is_not_handed_out(books: Books) -> None:
 
     await unsigned.issue(DraftReceipt(newer, receipt.details), now=NOON + MINUTE)
 
-    assert await unsigned.newest(JOB) is None
+    assert await unsigned.newest(JOB) == receipt
     await books.ledger.sign(now=NOON + MINUTE)
     corrected = await unsigned.newest(JOB)
     assert corrected is not None
     assert corrected.entry["prev_ref"] == receipt.index
     assert await unsigned.jobs() == [JOB]
+
+
+async def settle(books: Books, run: Run = Run.SF) -> None:
+    """Half-hour 06:00 earned 378 GBP, and a third of what was reduced in it was our job's."""
+    parts = [
+        Contribution(START, JOB, "vision", None, Decimal("0.001")),
+        Contribution(START, "other", "vision", None, Decimal("0.002")),
+    ]
+    period = replace(EXAMPLE, half_hour=START, run=run)
+    await books.ledger.append([settlement_event(period, contributions=parts)], now=NOON)
+
+
+async def test_what_a_job_earned_follows_its_settlement(books: Books, tmp_path: Path) -> None:
+    await books.run_job()
+    await books.outturns()
+    await books.keeper.tick(NOON)
+    first = await books.receipts.newest(JOB)
+    await settle(books)
+
+    report = await books.keeper.tick(NOON + MINUTE)
+
+    assert (report.receipts, report.earned) == ((), (JOB,))
+    second = await books.receipts.newest(JOB)
+    assert first is not None
+    assert second is not None
+    assert second.entry["prev_ref"] == first.index
+    assert second.entry["body"]["figures"]["earned_gbp"]["value"] == "126.000000"
+    verified = [
+        verify_receipt(json.dumps(one.as_json()), keys=[books.key.signer.key])
+        for one in (first, second)
+    ]
+    await export_ledger(books.ledger, tmp_path / "export")
+    found = verify_ledger(tmp_path / "export", keys=[books.key.signer.key], receipts=verified)
+    assert found.superseded == {first.index: second.index}
+
+
+async def test_a_settlement_before_the_receipt_is_not_forgotten(books: Books) -> None:
+    await settle(books)
+    assert (await books.keeper.tick(NOON)).earned == ()
+    await books.run_job()
+    await books.outturns()
+
+    report = await books.keeper.tick(NOON + MINUTE)
+
+    assert (report.receipts, report.earned) == ((JOB,), (JOB,))
+
+
+async def test_a_bookkeeper_that_starts_again_follows_nothing_twice(books: Books) -> None:
+    await books.run_job()
+    await books.outturns()
+    await settle(books)
+    await books.keeper.tick(NOON)
+    size = await books.ledger.size()
+
+    report = await books.new_keeper().tick(NOON + MINUTE)
+    await settle(books, Run.R1)
+    later = await books.new_keeper().tick(NOON + MINUTE)
+
+    assert report.earned == ()
+    assert later.earned == (JOB,)
+    assert await books.ledger.size() == size + 2
 
 
 async def test_a_checkpoint_is_stamped_once_a_half_hour(books: Books) -> None:

@@ -1,0 +1,92 @@
+"""Follows settlements with receipts, which say what a job earned once it is settled."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+from typing import Final
+
+from gridflex.adapters.ledger_store import LedgerStore, Logged
+from gridflex.adapters.receipt_store import ReceiptStore
+from gridflex.halfhour import HalfHour
+from gridflex.jobs import JobId
+from gridflex.ledger.event import EventType
+from gridflex.market.earnings import (
+    Settlement,
+    in_force,
+    read_settlement,
+    settled_jobs,
+    with_earnings,
+)
+from gridflex.market.receipts import IssuedReceipt
+
+BATCH: Final = 500
+
+
+class Earnings:
+    """Issues the receipts that say what jobs earned.
+
+    What was followed is remembered only here: a new process looks at all settlements again, and
+    a receipt that already says what they give is not followed by another.
+
+    Args:
+        ledger: Where settlements are.
+        receipts: Where receipts go.
+    """
+
+    def __init__(self, *, ledger: LedgerStore, receipts: ReceiptStore) -> None:
+        self._ledger = ledger
+        self._receipts = receipts
+        self._next = 0
+        self._waiting: set[str] = set()
+
+    async def follow(self, now: datetime) -> list[str]:
+        """Follow the settlements that are new, and return the jobs that got a further receipt.
+
+        A job whose first receipt is not issued and signed yet waits for it.
+
+        Raises:
+            SourceError: The database cannot be reached.
+        """
+        wanted = self._waiting
+        while new := await self._ledger.find(
+            EventType.SETTLEMENT_RUN, since=self._next, limit=BATCH
+        ):
+            wanted |= set(settled_jobs(await self._settled_with(_settlements(new))))
+            self._next = new[-1].index + 1
+        self._waiting = set()
+        found = {job: await self._receipts.newest(JobId(job)) for job in sorted(wanted)}
+        have = {job: receipt for job, receipt in found.items() if receipt is not None}
+        self._waiting = wanted - have.keys()
+        if not have:
+            return []
+        half_hours = [one for receipt in have.values() for one in _half_hours(receipt)]
+        counting = in_force(await self._within(half_hours))
+        issued = []
+        for job, receipt in have.items():
+            draft = with_earnings(receipt, counting)
+            if draft is not None:
+                await self._receipts.issue(draft, now=now)
+                issued.append(job)
+        return issued
+
+    async def _settled_with(self, new: Sequence[Settlement]) -> list[Settlement]:
+        """Return all settlements of these half-hours: the newest may take a job's part away."""
+        about = {one.half_hour for one in new}
+        return [one for one in await self._within(about) if one.half_hour in about]
+
+    async def _within(self, half_hours: Collection[HalfHour]) -> list[Settlement]:
+        return _settlements(
+            await self._ledger.find(
+                EventType.SETTLEMENT_RUN, first=min(half_hours), last=max(half_hours)
+            )
+        )
+
+
+def _settlements(logged: Iterable[Logged]) -> list[Settlement]:
+    return [read_settlement(one.index, one.leaf, one.event) for one in logged]
+
+
+def _half_hours(receipt: IssuedReceipt) -> list[HalfHour]:
+    rows = receipt.details["half_hours"]
+    return [HalfHour.parse(row["start"]) for row in rows]

@@ -1,0 +1,139 @@
+"""What was traded, rebuilt from the ledger alone: for a trader that starts again.
+
+Every message was recorded before it was sent and every answer when it was read, so that going
+through the entries in their order brings a desk to where it was. What was recorded and not sent
+comes out as sent and without an answer; it is sent again under the same number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final, Protocol
+
+from gridflex.errors import ContractError
+from gridflex.halfhour import HalfHour
+from gridflex.ledger.event import EventType
+from gridflex.market.desk import TradingDesk
+from gridflex.market.drafts import read_draft
+from gridflex.market.position import Position
+from gridflex.market.reconciliation import Trade
+from gridflex.market.records import read_answer, trades_of
+from gridflex.market.registry import BaselineIndicator, UnitId
+from gridflex.market.volumes import ImportMWh
+
+MESSAGES: Final = (
+    EventType.SEV_SUBMITTED,
+    EventType.WMAN_SUBMITTED,
+    EventType.ECVN_SUBMITTED,
+    EventType.DVN_SUBMITTED,
+)
+TRADED: Final = (EventType.BASELINE_COMPUTED, *MESSAGES, EventType.CONTRACT_MESSAGE)
+"""What a trader is rebuilt from, beside the answers; each is about a half-hour."""
+
+
+class Recorded(Protocol):
+    """An entry; see `gridflex.adapters.ledger_store.Logged`."""
+
+    @property
+    def index(self) -> int:
+        """Its place."""
+        ...
+
+    @property
+    def event(self) -> dict[str, Any]:
+        """What it says."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A submitted baseline.
+
+    Args:
+        expected: Import without flexibility.
+        planned: Import by the plan.
+        share: Greatest part of the difference that may be sold.
+    """
+
+    expected: ImportMWh
+    planned: ImportMWh
+    share: Decimal
+
+    def position(self, unit: UnitId, half_hour: HalfHour) -> Position:
+        """Return the position that it opens."""
+        delivery = (self.expected - self.planned).mwh
+        return Position(unit, half_hour, BaselineIndicator.SUBMITTED, delivery, self.share)
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a unit traded.
+
+    Args:
+        committed: Its baselines.
+        trades: Sales, by the half-hour of the order.
+    """
+
+    committed: Mapping[HalfHour, Committed]
+    trades: Mapping[HalfHour, Trade]
+
+
+def restore(entries: Iterable[Recorded], *, desk: TradingDesk, unit: UnitId) -> Restored:
+    """Bring a fresh desk to where the entries leave it, and return what was traded.
+
+    Args:
+        entries: Of the types `TRADED`, and the answers, oldest first.
+        desk: Without positions.
+        unit: Which unit.
+
+    Raises:
+        ContractError: An answer belongs to no message.
+    """
+    committed: dict[HalfHour, Committed] = {}
+    trades: dict[HalfHour, Trade] = {}
+    for entry in entries:
+        event = entry.event
+        kind = event["event_type"]
+        if kind == EventType.BASELINE_COMPUTED and event["subject"] == f"unit:{unit}":
+            half_hour = HalfHour.parse(event["valid_time"])
+            committed[half_hour] = _committed(event["body"])
+            desk.open(committed[half_hour].position(unit, half_hour))
+        elif kind in MESSAGES:
+            _issue(desk, entry)
+        elif kind == EventType.ACK_RECEIVED:
+            desk.hear(read_answer(event), now=_recorded(event))
+        for trade in trades_of([event]):
+            if trade.reference == order_reference(unit, trade.first):
+                trades[trade.first] = trade
+    return Restored(committed, trades)
+
+
+def order_reference(unit: UnitId, half_hour: HalfHour) -> str:
+    """Return the name of the one order for a unit's half-hour, under which it is placed once."""
+    return f"{unit}:{half_hour}"
+
+
+def _issue(desk: TradingDesk, entry: Recorded) -> None:
+    """Count a message as sent, unless its gate closed between recording and sending."""
+    artefact, split = read_draft(entry.event["body"])
+    at = _recorded(entry.event)
+    try:
+        draft = desk.draft(artefact, now=at, split=split)
+    except ContractError:
+        return
+    desk.issue(draft, ledger_index=entry.index, now=at)
+
+
+def _committed(body: Mapping[str, Any]) -> Committed:
+    return Committed(
+        expected=ImportMWh(Decimal(body["expected_import_mwh"])),
+        planned=ImportMWh(Decimal(body["planned_import_mwh"])),
+        share=Decimal(body["sale_fraction"]),
+    )
+
+
+def _recorded(event: Mapping[str, Any]) -> datetime:
+    return datetime.fromisoformat(event["recorded_time"])
