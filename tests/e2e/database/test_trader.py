@@ -12,7 +12,7 @@ from gridflex.adapters.job_store import JobStore
 from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.adapters.plan_store import PlanStore
 from gridflex.agents.counterfactual import RunNow
-from gridflex.agents.trader import Prices, Rules, TradedSite, Trader
+from gridflex.agents.trader import Exchange, Prices, Rules, TradedSite, Trader
 from gridflex.fleet import Site
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import Flexibility, JobId, Tier
@@ -34,6 +34,7 @@ from tests.unit.market.days import CALENDAR
 SIX = datetime(2026, 7, 1, 6, tzinfo=UTC)
 TRADED = HalfHour(SIX) + 3
 JOB = JobId("train-7")
+DEPTH_MW = Decimal(5)
 SITE = TradedSite(
     account="GRIDFLEX",
     unit=UnitId("V__CGRID001"),
@@ -97,11 +98,21 @@ class Market:
             )
         )
         desk = TradingDesk([], channels=CHANNELS, keys={"AUTH000001": "SECRET"}, calendar=CALENDAR)
+        self.use(
+            Trading(desk, ledger=self.ledger, mailbox=self.centre),
+            ledger=self.ledger,
+            exchange=SimulatedExchange({TRADED: Decimal(140)}, depth_mw=DEPTH_MW),
+        )
+        self.prices = {TRADED: Prices(Decimal(140), (Decimal(100), Decimal(210)))}
+
+    def use(self, trading: Trading, *, ledger: LedgerStore, exchange: Exchange) -> None:
+        """Trade by these ways."""
+        self.trading = trading
         self.trader = Trader(
             SITE,
-            trading=Trading(desk, ledger=self.ledger, mailbox=self.centre),
-            ledger=self.ledger,
-            exchange=SimulatedExchange({TRADED: Decimal(140)}, depth_mw=Decimal(5)),
+            trading=trading,
+            ledger=ledger,
+            exchange=exchange,
             jobs=self.jobs,
             plans=self.plans,
             run_now=RunNow(
@@ -110,7 +121,6 @@ class Market:
             ),
             policy=SalePolicy(sale_fraction=Decimal("0.8"), lot_mwh=Decimal("0.05")),
         )
-        self.prices = {TRADED: Prices(Decimal(140), (Decimal(100), Decimal(210)))}
 
     async def plan(self, start: HalfHour) -> None:
         await self.jobs.add(JOB, JobRequest("x"), BIG, submitted_at=SIX)
@@ -143,7 +153,12 @@ async def test_what_the_plan_leaves_free_is_sold_before_the_gate_closes(market: 
     assert book.is_active(TRADED, SITE.unit)
     assert book.contracted_mwh(TRADED) == Decimal("0.800")
     kinds = [one.event["event_type"] for one in await market.ledger.find()]
-    assert kinds[:3] == ["sev.submitted", "wman.submitted", "contract.message"]
+    assert kinds[:4] == [
+        "baseline.computed",
+        "sev.submitted",
+        "wman.submitted",
+        "contract.message",
+    ]
     assert kinds.count("ecvn.submitted") == 1
     assert "ack.received" in kinds
 

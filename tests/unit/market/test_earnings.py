@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gridflex.jobs import JobId
 from gridflex.ledger.canonical import canonical_json, digest
 from gridflex.ledger.verify.command import main
 from gridflex.ledger.verify.entries import parse_entry
@@ -188,7 +189,7 @@ def test_parts_add_up_to_the_net_to_the_millionth(
     parts = []
     for job in jobs:
         books = Books()
-        draft = draft_receipt(replace(RECORD, job=replace(RECORD.job, id=job), evidence=()))
+        draft = draft_receipt(replace(RECORD, job=replace(RECORD.job, id=JobId(job)), evidence=()))
         following = with_earnings(books.issue(draft), [settlement])
         assert following is not None
         parts.append(Decimal(following.event.body["figures"]["earned_gbp"]["value"]))
