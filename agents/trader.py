@@ -28,13 +28,14 @@ from gridflex.market.artefacts import (
     PairDelivery,
 )
 from gridflex.market.attribution import Contribution
+from gridflex.market.commitments import Committed, commitment_event
 from gridflex.market.compensation import CompensationPolicy, ReferencePrice
 from gridflex.market.meters import Evidence
 from gridflex.market.position import Status
 from gridflex.market.reconciliation import Trade
-from gridflex.market.records import commitment_event, settlement_event, trade_event
+from gridflex.market.records import settlement_event
 from gridflex.market.registry import BaselineIndicator, MsidPair, UnitId
-from gridflex.market.restoring import TRADED, Committed, order_reference
+from gridflex.market.restoring import TRADED, order_reference
 from gridflex.market.runs import Run
 from gridflex.market.selling import Outlook, SalePolicy, decide_sale
 from gridflex.market.settlement import (
@@ -44,6 +45,7 @@ from gridflex.market.settlement import (
     SystemPrice,
     UnitPeriod,
 )
+from gridflex.market.trade_records import trade_event
 from gridflex.market.trading import Trading
 from gridflex.market.volumes import (
     HOURS_PER_HALF_HOUR,
@@ -192,6 +194,7 @@ class Trader:
         return tuple(
             Sold(key, one.expected, one.planned, self._trades.get(key))
             for key, one in sorted(self._committed.items())
+            if one.is_traded
         )
 
     async def resume(self, now: datetime) -> None:
@@ -225,25 +228,22 @@ class Trader:
         if half_hour in self._done or half_hour not in prices:
             return None
         committed = self._committed.get(half_hour) or await self._commit(half_hour, now)
-        if committed is not None:
+        if committed.is_traded:
             await self._announce(half_hour, committed, now)
             await self._sell(half_hour, committed, prices[half_hour], now)
             await self._trading.collect(now=now)
         self._done.add(half_hour)
         return next((one for one in self.sold if one.half_hour == half_hour), None)
 
-    async def _commit(self, half_hour: HalfHour, now: datetime) -> Committed | None:
-        """Record what is expected and planned; None where the plan leaves too little free."""
+    async def _commit(self, half_hour: HalfHour, now: datetime) -> Committed:
+        """Record what is expected and planned, also where the plan leaves too little to sell."""
         expected, planned = await self._volumes(half_hour, now)
-        if (expected - planned).mwh < self._policy.lot_mwh:
-            return None
-        unit, share = self._site.unit, self._policy.sale_fraction
-        event = commitment_event(
-            unit=unit, half_hour=half_hour, expected=expected, planned=planned, share=share
-        )
-        await self._ledger.append([event], now=now)
-        committed = Committed(expected, planned, share)
-        self._trading.desk.open(committed.position(unit, half_hour))
+        is_traded = (expected - planned).mwh >= self._policy.lot_mwh
+        committed = Committed(expected, planned, self._policy.sale_fraction, is_traded)
+        unit = self._site.unit
+        await self._ledger.append([commitment_event(committed, unit, half_hour)], now=now)
+        if is_traded:
+            self._trading.desk.open(committed.position(unit, half_hour))
         self._committed[half_hour] = committed
         return committed
 

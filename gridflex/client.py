@@ -71,6 +71,10 @@ class Client:
         """Send JSON to ``path`` and return what it answers; raises as `get` does."""
         return self._ask("POST", path, json=body)
 
+    def post_text(self, path: str, text: str, *, kind: str) -> Any:  # noqa: ANN401 - JSON
+        """Send text of a media type to ``path`` and return what it answers; raises as `get`."""
+        return self._ask("POST", path, content=text.encode(), headers={"Content-Type": kind})
+
     def _ask(self, method: str, path: str, **options: Any) -> Any:  # noqa: ANN401 - passed on
         try:
             answer = self._http.request(method, path, **options)

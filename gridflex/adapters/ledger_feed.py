@@ -153,7 +153,8 @@ SOURCES: Final = (
         SELECT p.id AS place, p.made_at, p.start, p.reason, p.result, p.inputs, coalesce((
             SELECT jsonb_agg(jsonb_build_object('job_id', r.job_id, 'start', to_char(
                 r.start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI"Z"'),
-                'half_hours', r.half_hours, 'site', r.site, 'gpus', r.gpus)
+                'half_hours', r.half_hours, 'site', r.site, 'gpus', r.gpus,
+                'power_cap_fraction', r.power_cap_fraction)
                 ORDER BY r.job_id, r.start)
             FROM plan_run r WHERE r.plan_id = p.id), '[]') AS runs
         FROM plan p

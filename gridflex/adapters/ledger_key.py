@@ -62,6 +62,11 @@ class LedgerKey:
         self._write("key.pub", f"{self.signer.key}\n")
         return True
 
+    def take_over(self) -> None:
+        """Use the key that took over: prepared here, or in place since another process rotated."""
+        if not self.use_next() and (placed := self._load()) is not None:
+            self.signer = placed
+
     def _load(self) -> Signer | None:
         path = self._folder / "key"
         if not path.exists():

@@ -366,7 +366,7 @@ async def _signer_in_force(connection: AsyncConnection, key: LedgerKey) -> Signe
     if entry is not None:
         in_force = parse_key(json.loads(entry)["body"]["new"])
         if key.signer.key != in_force:
-            key.use_next()
+            key.take_over()
         if key.signer.key != in_force:
             raise ContractError(f"the key in force is {in_force}, not {key.signer.key}")
     elif (last := await newest_checkpoint(connection)) is not None:

@@ -11,12 +11,15 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
+from gridflex.adapters.clock import Clock
 from gridflex.adapters.database import connect, ensure_database
 from gridflex.adapters.ledger_files import export_ledger
+from gridflex.adapters.ledger_key import LedgerKey
 from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.client import Client
 from gridflex.errors import SourceError
 from gridflex.ledger.canonical import canonical_json, digest
+from gridflex.ledger.note import Signer
 from gridflex.ledger.standalone import standalone_verifier
 from gridflex.ledger.tiles import SignedCheckpoint
 from gridflex.ledger.verify.command import read_key, summary, verify_paths
@@ -95,6 +98,18 @@ def export(
     )
 
 
+def rotate_key(*, config: Config = None, as_json: AsJson = False) -> None:
+    """Let a new key sign the ledger from here on; both keys sign the entry that says so.
+
+    It is for the machine that holds the key. A running GridFlex takes the new key up by itself.
+    """
+    index, key = asyncio.run(_rotate(config))
+    if as_json:
+        out.print_json(json.dumps({"index": index, "key": key}))
+        return
+    out.print(f"entry {index} hands over to {key}", highlight=False, soft_wrap=True)
+
+
 def receipt(
     job: Annotated[str, typer.Argument(help="Id of a job that ended.")],
     *,
@@ -137,6 +152,20 @@ def write(path: Path, body: bytes) -> None:
         path.write_bytes(body)
     except OSError as error:
         raise SourceError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+async def _rotate(config: Path | None) -> tuple[int, str]:
+    settings = load_settings(config)
+    key = LedgerKey(settings.ledger_key_path, origin=settings.ledger.origin)
+    engine = connect(ensure_database(settings))
+    try:
+        store = LedgerStore(engine, key=key)
+        now = Clock(settings.clock).now()
+        index = await store.rotate_key(Signer.generate(settings.ledger.origin), now=now)
+        await store.sign(now=now)
+    finally:
+        await engine.dispose()
+    return index, str(key.signer.key)
 
 
 async def _export(folder: Path, config: Path | None) -> SignedCheckpoint:

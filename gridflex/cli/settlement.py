@@ -17,9 +17,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from gridflex.cli import ledger
+from gridflex.cli import ledger, market_checks
+from gridflex.cli.baselines import baseline_app
 from gridflex.cli.ledger import write
-from gridflex.errors import ContractError, SourceError
+from gridflex.cli.market_checks import text_of
+from gridflex.errors import ContractError
 from gridflex.market.book import (
     DayTotal,
     SettlementBook,
@@ -40,12 +42,12 @@ settlement_app = typer.Typer(
     no_args_is_help=True, help="What was earned, the bills for it, and the proof."
 )
 for command in (
-    ledger.verify,
-    ledger.export,
-    ledger.receipt,
-    ledger.verifier,
+    *(ledger.verify, ledger.export, ledger.receipt, ledger.verifier, ledger.rotate_key),
+    *(market_checks.register, market_checks.readings, market_checks.meter),
+    *(market_checks.report, market_checks.reconcile, market_checks.dfs, market_checks.cost),
 ):
     settlement_app.command()(command)
+settlement_app.add_typer(baseline_app, name="baseline")
 out = Console()
 
 Book = Annotated[Path, typer.Option("--book", help="Settlement inputs, as JSON.")]
@@ -97,7 +99,7 @@ def invoice(
     inputs = _read(book)
     bill = monthly_bill(
         inputs,
-        contract=read_contract(_text(contract)),
+        contract=read_contract(text_of(contract)),
         month=billed,
         known_on=known_on,
         calendar=england_and_wales(_first_day(inputs), date(known_on.year + 4, 12, 31)),
@@ -237,11 +239,4 @@ def _day(text: str) -> date:
 
 
 def _read(path: Path) -> SettlementBook:
-    return read_book(_text(path))
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
+    return read_book(text_of(path))

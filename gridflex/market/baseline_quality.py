@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from fractions import Fraction
 from math import sqrt
+from typing import Final
 
 from gridflex.halfhour import HalfHour
 from gridflex.market.baseline import Event, History, baseline, day_label
@@ -119,6 +120,14 @@ class PredictabilityLimits:
     rrmse_fraction: float
     sample_days: int
     source: str
+
+
+USUAL_LIMITS: Final = PredictabilityLimits(
+    bias_fraction=0.10,
+    rrmse_fraction=0.20,
+    sample_days=10,
+    source="error as AEMO's baseline eligibility, unconfirmed; bias and sample assumed",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
-from decimal import Decimal
+from datetime import date
 from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
@@ -20,17 +19,11 @@ from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.canonical import canonical_json, digest, without_fractions
 from gridflex.ledger.event import Event, EventType
-from gridflex.market.artefacts import ArtefactKind
 from gridflex.market.attribution import Contribution
 from gridflex.market.book import SettlementBook, read_book, settle_book, write_book, write_statement
-from gridflex.market.drafts import Draft
-from gridflex.market.feedback import Feedback
-from gridflex.market.idd import Receipt
-from gridflex.market.idd_items import Response
 from gridflex.market.invoice import Document
 from gridflex.market.invoice_files import document_json
 from gridflex.market.meters import Reading
-from gridflex.market.reconciliation import Trade
 from gridflex.market.registry import (
     Allocation,
     Consent,
@@ -38,23 +31,14 @@ from gridflex.market.registry import (
     Msid,
     Registry,
     SecondaryBmUnit,
-    UnitId,
     pair_key,
 )
 from gridflex.market.runs import Run
 from gridflex.market.settlement import AccountPeriod
-from gridflex.market.volumes import ImportMWh
 from gridflex.market.working_days import WorkingCalendar
 
 Json = Mapping[str, Any]
 """An entry of the ledger, as `gridflex.ledger.verify.entries.parse_entry` returns it."""
-
-ARTEFACT_EVENTS: Final = {
-    ArtefactKind.WMAN: EventType.WMAN_SUBMITTED,
-    ArtefactKind.SEV: EventType.SEV_SUBMITTED,
-    ArtefactKind.ECVN: EventType.ECVN_SUBMITTED,
-    ArtefactKind.DVN: EventType.DVN_SUBMITTED,
-}
 
 RegistryRecord = MeteredSite | SecondaryBmUnit | Consent | Allocation
 
@@ -65,128 +49,6 @@ _RECORDS: Final[dict[str, TypeAdapter[Any]]] = {
     "consent": TypeAdapter(Consent),
     "allocation": TypeAdapter(Allocation),
 }
-
-
-def artefact_event(draft: Draft) -> Event:
-    """Return a market message as it is recorded before it is sent."""
-    half_hours = [half_hour for _, half_hour in draft.volumes]
-    body = without_fractions(dict(draft.body))
-    return Event(
-        id=f"{draft.kind}:{digest(canonical_json(body))[:32]}",
-        event_type=ARTEFACT_EVENTS[draft.kind],
-        body=body,
-        subject=_unit_subject(unit for unit, _ in draft.volumes),
-        half_hour=min(half_hours, default=None),
-    )
-
-
-def answer_event(answer: Receipt | Feedback, *, file_sha256: str) -> Event:
-    """Return what central systems answered, with the digest of their file."""
-    if isinstance(answer, Receipt):
-        said = {
-            "file": answer.file_name,
-            "response": answer.response.name.lower(),
-            "detail": answer.detail,
-            "file_sha256": file_sha256,
-        }
-        return Event(f"ack:{file_sha256[:32]}", EventType.ACK_RECEIVED, said)
-    body = {
-        "artefact": str(answer.kind),
-        "accepted": answer.is_accepted,
-        "reason": answer.reason,
-        "unit": answer.unit,
-        "meter": answer.meter,
-        "reference": answer.reference,
-        "day": answer.day.isoformat() if answer.day else None,
-        "half_hours": [str(one) for one in answer.half_hours],
-        "file_sha256": file_sha256,
-    }
-    return Event(
-        id=f"answer:{digest(canonical_json(body))[:32]}",
-        event_type=EventType.ACK_RECEIVED,
-        body=body,
-        subject=f"unit:{answer.unit}" if answer.unit else None,
-    )
-
-
-def read_answer(entry: Json) -> Receipt | Feedback:
-    """Return what central systems answered, from its entry."""
-    body = entry["body"]
-    if "file" in body:
-        at = datetime.fromisoformat(entry["recorded_time"])
-        return Receipt(body["file"], at, Response[body["response"].upper()], body["detail"])
-    return Feedback(
-        kind=ArtefactKind(body["artefact"]),
-        is_accepted=body["accepted"],
-        reason=body["reason"],
-        half_hours=tuple(HalfHour.parse(one) for one in body["half_hours"]),
-        unit=UnitId(body["unit"]) if body["unit"] else None,
-        meter=Msid(body["meter"]) if body["meter"] else None,
-        reference=body["reference"],
-        day=date.fromisoformat(body["day"]) if body["day"] else None,
-    )
-
-
-def commitment_event(
-    *, unit: UnitId, half_hour: HalfHour, expected: ImportMWh, planned: ImportMWh, share: Decimal
-) -> Event:
-    """Return the submitted baseline of a unit's half-hour, as it is recorded before it is sent.
-
-    Args:
-        unit: Which unit.
-        half_hour: When.
-        expected: Import without flexibility.
-        planned: Import by the plan.
-        share: Greatest part of the difference that may be sold.
-    """
-    body = {
-        "method": "submitted",
-        "expected_import_mwh": str(expected.mwh),
-        "planned_import_mwh": str(planned.mwh),
-        "sale_fraction": str(share),
-    }
-    return Event(
-        id=f"baseline:{unit}:{half_hour}",
-        event_type=EventType.BASELINE_COMPUTED,
-        body=body,
-        subject=f"unit:{unit}",
-        half_hour=half_hour,
-    )
-
-
-def trade_event(trade: Trade) -> Event:
-    """Return a sale as it was concluded."""
-    body = {
-        "trade": trade.id,
-        "buyer": trade.buyer,
-        "half_hours": trade.half_hours,
-        "mw": str(trade.mw),
-        "price_gbp_per_mwh": str(trade.price_gbp_per_mwh),
-        "reference": trade.reference,
-    }
-    return Event(
-        id=f"trade:{trade.id}",
-        event_type=EventType.CONTRACT_MESSAGE,
-        body=body,
-        subject=f"trade:{trade.id}",
-        half_hour=trade.first,
-    )
-
-
-def trades_of(entries: Iterable[Json]) -> Iterator[Trade]:
-    """Yield the sales among entries; Beckn messages are passed over."""
-    for entry in entries:
-        body = entry["body"]
-        if entry["event_type"] == EventType.CONTRACT_MESSAGE and "trade" in body:
-            yield Trade(
-                id=body["trade"],
-                buyer=body["buyer"],
-                first=HalfHour.parse(entry["valid_time"]),
-                half_hours=body["half_hours"],
-                mw=Decimal(body["mw"]),
-                price_gbp_per_mwh=Decimal(body["price_gbp_per_mwh"]),
-                reference=body.get("reference"),
-            )
 
 
 def reading_event(reading: Reading) -> Event:
@@ -206,6 +68,27 @@ def readings_of(entries: Iterable[Json]) -> Iterator[Reading]:
     for entry in entries:
         if entry["event_type"] == EventType.METER_RECEIVED and "meter" in entry["body"]:
             yield _READING.validate_python(entry["body"])
+
+
+def event_day_event(meter: Msid, day: date, *, reason: str) -> Event:
+    """Return the declaration of an event day, which counts no longer as history of a meter."""
+    return Event(
+        id=f"event-day:{meter}:{day}",
+        event_type=EventType.CONFIG_CHANGED,
+        body={"kind": "event-day", "meter": meter, "day": day.isoformat(), "reason": reason},
+        subject=f"meter:{meter}",
+    )
+
+
+def event_days_of(entries: Iterable[Json], *, meter: Msid) -> frozenset[date]:
+    """Return the declared event days of a meter among entries."""
+    return frozenset(
+        date.fromisoformat(entry["body"]["day"])
+        for entry in entries
+        if entry["event_type"] == EventType.CONFIG_CHANGED
+        and entry["body"].get("kind") == "event-day"
+        and entry["body"]["meter"] == meter
+    )
 
 
 def registry_event(record: RegistryRecord) -> Event:
@@ -371,11 +254,6 @@ def _settled_key(period: AccountPeriod) -> str:
 def _order(key: tuple[str, HalfHour, Run]) -> tuple[str, HalfHour, int]:
     account, half_hour, run = key
     return account, half_hour, run.position
-
-
-def _unit_subject(units: Iterable[str]) -> str | None:
-    named = sorted(set(units))
-    return f"unit:{named[0]}" if len(named) == 1 else None
 
 
 def _named(record: RegistryRecord) -> tuple[str, str]:

@@ -10,19 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from typing import Any, Final, Protocol
 
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import EventType
+from gridflex.market.commitments import Committed, is_commitment, read_commitment
 from gridflex.market.desk import TradingDesk
 from gridflex.market.drafts import read_draft
-from gridflex.market.position import Position
 from gridflex.market.reconciliation import Trade
-from gridflex.market.records import read_answer, trades_of
-from gridflex.market.registry import BaselineIndicator, UnitId
-from gridflex.market.volumes import ImportMWh
+from gridflex.market.registry import UnitId
+from gridflex.market.trade_records import read_answer, trades_of
 
 MESSAGES: Final = (
     EventType.SEV_SUBMITTED,
@@ -46,26 +44,6 @@ class Recorded(Protocol):
     def event(self) -> dict[str, Any]:
         """What it says."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """A submitted baseline.
-
-    Args:
-        expected: Import without flexibility.
-        planned: Import by the plan.
-        share: Greatest part of the difference that may be sold.
-    """
-
-    expected: ImportMWh
-    planned: ImportMWh
-    share: Decimal
-
-    def position(self, unit: UnitId, half_hour: HalfHour) -> Position:
-        """Return the position that it opens."""
-        delivery = (self.expected - self.planned).mwh
-        return Position(unit, half_hour, BaselineIndicator.SUBMITTED, delivery, self.share)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +75,11 @@ def restore(entries: Iterable[Recorded], *, desk: TradingDesk, unit: UnitId) -> 
     for entry in entries:
         event = entry.event
         kind = event["event_type"]
-        if kind == EventType.BASELINE_COMPUTED and event["subject"] == f"unit:{unit}":
+        if is_commitment(event) and event["subject"] == f"unit:{unit}":
             half_hour = HalfHour.parse(event["valid_time"])
-            committed[half_hour] = _committed(event["body"])
-            desk.open(committed[half_hour].position(unit, half_hour))
+            committed[half_hour] = read_commitment(event["body"])
+            if committed[half_hour].is_traded:
+                desk.open(committed[half_hour].position(unit, half_hour))
         elif kind in MESSAGES:
             _issue(desk, entry)
         elif kind == EventType.ACK_RECEIVED:
@@ -125,14 +104,6 @@ def _issue(desk: TradingDesk, entry: Recorded) -> None:
     except ContractError:
         return
     desk.issue(draft, ledger_index=entry.index, now=at)
-
-
-def _committed(body: Mapping[str, Any]) -> Committed:
-    return Committed(
-        expected=ImportMWh(Decimal(body["expected_import_mwh"])),
-        planned=ImportMWh(Decimal(body["planned_import_mwh"])),
-        share=Decimal(body["sale_fraction"]),
-    )
 
 
 def _recorded(event: Mapping[str, Any]) -> datetime:

@@ -35,6 +35,9 @@ FEWEST_FIELDS: Final[Mapping[str, int]] = {
 }
 """Fields of each record that is read, tag included; later versions only add at the end."""
 
+ROUNDING_MWH: Final = Decimal("0.0005")
+"""Half of the last digit of a reported volume."""
+
 _BOM: Final = "\ufeff"
 
 

@@ -18,9 +18,9 @@ from gridflex.market.desk import OutgoingFile, TradingDesk
 from gridflex.market.drafts import Key
 from gridflex.market.feedback import Feedback
 from gridflex.market.idd import Receipt
-from gridflex.market.records import answer_event, artefact_event
 from gridflex.market.registry import UnitId
 from gridflex.market.restoring import Recorded, Restored, restore
+from gridflex.market.trade_records import answer_event, artefact_event
 
 
 class Ledger(Protocol):

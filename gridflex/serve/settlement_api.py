@@ -50,7 +50,9 @@ from gridflex.market.registry import Msid
 from gridflex.market.runs import DayCash, Run, TrueUp, payment_day, true_ups
 from gridflex.market.volumes import Rounding
 from gridflex.market.working_days import WorkingCalendar, england_and_wales, half_hours_of
+from gridflex.serve.baselines_api import create_baselines_router
 from gridflex.serve.ledger_api import create_ledger_router
+from gridflex.serve.market_checks_api import create_market_checks_router
 from gridflex.serve.problems import ProblemError
 
 YEARS_AROUND = timedelta(days=4 * 365)
@@ -139,6 +141,8 @@ def create_settlement_router(
     """
     api = APIRouter(prefix="/settlement", tags=["settlement"])
     api.include_router(create_ledger_router(ledger))
+    api.include_router(create_baselines_router(ledger, clock))
+    api.include_router(create_market_checks_router(ledger))
     _add_sites_and_meters(api, ledger, clock)
     _add_settlements(api, ledger, clock)
     _add_receipts(api, receipts)

@@ -11,11 +11,13 @@ import signal
 import sys
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 
 from gridflex.adapters.database import connect
 from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.adapters.market_files import MarketFolder
+from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import Event
 from gridflex.market.desk import TradingDesk
 from gridflex.market.reconciliation import Trade
@@ -44,9 +46,23 @@ class WrittenExchange(SimulatedExchange):
 
     folder = Path()
 
-    def sell(self, **order: object) -> Trade | None:  # type: ignore[override]
+    def sell(
+        self,
+        *,
+        first: HalfHour,
+        half_hours: int,
+        mw: Decimal,
+        limit_gbp_per_mwh: Decimal,
+        reference: str | None = None,
+    ) -> Trade | None:
         """Take it."""
-        trade = super().sell(**order)
+        trade = super().sell(
+            first=first,
+            half_hours=half_hours,
+            mw=mw,
+            limit_gbp_per_mwh=limit_gbp_per_mwh,
+            reference=reference,
+        )
         if trade is not None:
             body = {"mw": str(trade.mw), "reference": trade.reference}
             (self.folder / "order.json").write_text(json.dumps(body))

@@ -199,6 +199,7 @@ async def test_a_plan_is_recorded_with_digests_of_all_it_rests_on(books: Books) 
         "half_hours": 1,
         "site": "london",
         "gpus": 8,
+        "power_cap_fraction": 1.0,
     }
     assert body["runs_sha256"] == digest(canonical_json([row]))
     assert body["inputs_sha256"] == digest(canonical_json(inputs))

@@ -26,8 +26,6 @@ from gridflex.market.position import Position
 from gridflex.market.reconciliation import Trade
 from gridflex.market.records import (
     RegistryRecord,
-    answer_event,
-    artefact_event,
     book_of,
     invoice_event,
     read_record,
@@ -37,7 +35,6 @@ from gridflex.market.records import (
     registry_of,
     replay,
     settlement_event,
-    trade_event,
 )
 from gridflex.market.registry import (
     Allocation,
@@ -54,6 +51,7 @@ from gridflex.market.registry import (
 )
 from gridflex.market.runs import Run
 from gridflex.market.settlement import AccountPeriod
+from gridflex.market.trade_records import answer_event, artefact_event, trade_event
 from tests.shared import ROOT
 from tests.unit.market.days import CALENDAR
 from tests.unit.market.test_billing import ROUNDING, cash, run

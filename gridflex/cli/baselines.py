@@ -1,0 +1,195 @@
+"""``gridflex settle baseline``: what a meter would have used, and whether that may be sold."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gridflex.client import Client
+from gridflex.errors import ContractError, SourceError
+
+baseline_app = typer.Typer(
+    no_args_is_help=True, help="What a meter would have used, and whether that may be sold."
+)
+out = Console()
+
+Meter = Annotated[str, typer.Argument(help="Import id of the meter.")]
+Day = Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Settlement day.")]
+Rule = Annotated[str, typer.Option(help="Name of the rule; see `rules`.")]
+Event = Annotated[
+    str | None, typer.Option(help="First half-hour of the activation, such as 2026-07-01T16:00Z.")
+]
+HalfHours = Annotated[int, typer.Option(min=1, max=50, help="How long the activation lasts.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Url = Annotated[str | None, typer.Option("--url", help="Where GridFlex answers.")]
+
+PATH = "/v1/settlement/baselines"
+
+
+@baseline_app.command("rules")
+def rules(*, url: Url = None, as_json: AsJson = False) -> None:
+    """List the methods, how far they look back, and how far they are confirmed."""
+    with Client(url) as client:
+        found = client.get(f"{PATH}/rules")
+    if as_json:
+        out.print_json(json.dumps(found))
+        return
+    table = Table("rule", "days", "adjustment", "source")
+    for one in found:
+        days = "\n".join(
+            f"{kind}: {row['take']} of {row['pool']}, at least {row['minimum']}"
+            for kind, row in one["days"].items()
+        )
+        table.add_row(one["name"], days, one["adjustment"], one["source"])
+    out.print(table)
+
+
+@baseline_app.command("show")
+def show(
+    meter: Meter,
+    *,
+    day: Day,
+    rule: Rule = "BL01",
+    event: Event = None,
+    half_hours: HalfHours = 1,
+    record: Annotated[bool, typer.Option("--record", help="Also record it in the ledger.")] = False,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a meter's baseline on a day, and how it came about."""
+    body = {
+        "day": f"{day:%Y-%m-%d}",
+        "rule": rule,
+        "event_start": event,
+        "event_half_hours": half_hours,
+    }
+    path = f"{PATH}/meters/{meter}" + ("" if record else "/show")
+    with Client(url) as client:
+        found = client.post(path, body)
+    if as_json:
+        out.print_json(json.dumps(found))
+        return
+    state = "defined" if found["is_defined"] else "NOT DEFINED: the out-turn counts"
+    out.print(f"{found['method']} of {meter} on {found['day']}: {state}", highlight=False)
+    out.print(f"days that count: {', '.join(found['selected']) or 'none'}", highlight=False)
+    for excluded, why in found["excluded"].items():
+        out.print(f"  not {excluded}: {why}", highlight=False)
+    if found["note"]:
+        out.print(found["note"], highlight=False)
+    table = Table("UTC", "baseline MWh", "unadjusted MWh", "metered MWh")
+    for row in found["half_hours"]:
+        values = (row[f"{name}_mwh"] for name in ("baseline", "unadjusted", "metered"))
+        table.add_row(row["start"], *(value or "-" for value in values))
+    out.print(table)
+    if record:
+        out.print(f"recorded as entry {found['index']}", highlight=False)
+
+
+@baseline_app.command("declare")
+def declare(
+    meter: Meter,
+    *,
+    day: Day,
+    reason: Annotated[str, typer.Option(help="Why, and where the evidence is.")],
+    url: Url = None,
+) -> None:
+    """Declare an event day, which counts no longer as history; recorded in the ledger."""
+    with Client(url) as client:
+        body = {"day": f"{day:%Y-%m-%d}", "reason": reason}
+        found = client.post(f"{PATH}/meters/{meter}/event-days", body)
+    out.print(f"recorded as entry {found['index']}", highlight=False)
+
+
+@baseline_app.command("budget")
+def budget(
+    meter: Meter, *, day: Day, rule: Rule = "BL01", url: Url = None, as_json: AsJson = False
+) -> None:
+    """Show how many event days are left before the baseline is lost."""
+    with Client(url) as client:
+        found = client.get(f"{PATH}/meters/{meter}/budget", day=f"{day:%Y-%m-%d}", rule=rule)
+    if as_json:
+        out.print_json(json.dumps(found))
+        return
+    state = "EXHAUSTED" if found["is_exhausted"] else f"{found['spare_days']} event days to spare"
+    out.print(
+        f"{rule} of {meter} on {found['day']}: {state}; {found['eligible']} of "
+        f"{found['alike_days']} days count, {found['minimum']} are needed",
+        highlight=False,
+    )
+    if found["undeclared"]:
+        out.print(
+            f"{found['undeclared']} days that count had sales and were not declared: they hold "
+            f"{found['erosion_fraction']:.0%} of the baseline",
+            highlight=False,
+        )
+    if found["exhausted_on"]:
+        out.print(f"without new days it is lost on {found['exhausted_on']}", highlight=False)
+
+
+@baseline_app.command("predict")
+def predict(
+    meter: Meter, *, until: Day, rule: Rule = "BL01", url: Url = None, as_json: AsJson = False
+) -> None:
+    """Say whether a rule predicts a meter well enough to trade on; exit code 1 if not."""
+    with Client(url) as client:
+        found = client.get(
+            f"{PATH}/meters/{meter}/predictability", until=f"{until:%Y-%m-%d}", rule=rule
+        )
+    if as_json:
+        out.print_json(json.dumps(found))
+    else:
+        verdict = "may be traded on" if found["may_trade"] else f"NOT: {found['reason']}"
+        out.print(
+            f"{rule} of {meter} over {found['days']} days: bias {found['bias_fraction']:+.1%}, "
+            f"error {found['rrmse_fraction']:.1%}: {verdict}",
+            highlight=False,
+        )
+    if not found["may_trade"]:
+        raise typer.Exit(1)
+
+
+@baseline_app.command("honesty")
+def honesty(
+    unit: Annotated[str, typer.Argument(help="Secondary BM Unit.")],
+    *,
+    first: Day,
+    last: Day,
+    caps: Annotated[
+        Path | None, typer.Option(help="Log of power caps, JSON: at, job, from_kw, to_kw.")
+    ] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Test a submitted baseline in five ways; exit code 1 if one fails."""
+    body = {
+        "unit": unit,
+        "first": f"{first:%Y-%m-%d}",
+        "last": f"{last:%Y-%m-%d}",
+        "cap_changes": _json(caps) if caps else None,
+    }
+    with Client(url) as client:
+        found = client.post(f"{PATH}/honesty", body)
+    if as_json:
+        out.print_json(json.dumps(found))
+    else:
+        table = Table("test", "verdict", "what was compared")
+        for one in found:
+            table.add_row(one["test"], one["verdict"], one["detail"])
+        out.print(table)
+    if any(one["verdict"] == "failed" for one in found):
+        raise typer.Exit(1)
+
+
+def _json(path: Path) -> Any:  # noqa: ANN401 - any JSON value
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ContractError(f"{path} is not JSON: {error}") from error

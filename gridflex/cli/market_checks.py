@@ -1,0 +1,251 @@
+"""``gridflex settle``: readings, central reports, reconciliation, DFS and the cost of delivery."""
+
+from __future__ import annotations
+
+import csv
+import json
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from io import StringIO
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gridflex.client import Client
+from gridflex.errors import ContractError, SourceError
+from gridflex.halfhour import HalfHour
+from gridflex.market.book import read_book, settle_book
+from gridflex.market.delivered_cost import DeliveredCost, delivered_costs
+from gridflex.market.dfs import dfs_payment
+from gridflex.market.s0142 import ROUNDING_MWH, Residual, compare, read_s0142
+from gridflex.market.s0142_report import report_json, residuals_json
+from gridflex.market.tariff import read_tariff
+
+out = Console()
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Url = Annotated[str | None, typer.Option("--url", help="Where GridFlex answers.")]
+Day = Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Settlement day.")]
+
+
+def register(
+    file: Annotated[Path, typer.Argument(help="Records, JSON, as in docs/settlement.md.")],
+    *,
+    url: Url = None,
+) -> None:
+    """Register sites, units, consents and allocations, all of them or none."""
+    try:
+        body = json.loads(text_of(file))
+    except ValueError as error:
+        raise ContractError(f"{file} is not JSON: {error}") from error
+    with Client(url) as client:
+        found = client.post("/v1/settlement/registry", body)
+    out.print(f"recorded as entries {found['indexes']}", highlight=False)
+
+
+def readings(
+    file: Annotated[Path, typer.Argument(help="CSV, as in docs/settlement.md.")],
+    *,
+    url: Url = None,
+) -> None:
+    """Import meter readings from a CSV file, all of them or none."""
+    with Client(url) as client:
+        found = client.post_text("/v1/settlement/readings.csv", text_of(file), kind="text/csv")
+    out.print(f"recorded {len(found['indexes'])} readings", highlight=False)
+
+
+def meter(
+    meter_id: Annotated[str, typer.Argument(metavar="METER", help="Import id of the meter.")],
+    *,
+    day: Day,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a meter's settlement day, gaps and substitutions included."""
+    with Client(url) as client:
+        found = client.get(f"/v1/settlement/readings/{meter_id}", day=f"{day:%Y-%m-%d}")
+    if as_json:
+        out.print_json(json.dumps(found))
+        return
+    table = Table("UTC", "net import MWh", "evidence", "substituted", "versions")
+    for row in found:
+        table.add_row(
+            row["half_hour"],
+            row["net_import_mwh"] or "gap",
+            row["evidence"] or "-",
+            "yes" if row["is_substituted"] else "-",
+            str(row["versions"]),
+        )
+    out.print(table)
+
+
+def report(
+    file: Annotated[Path, typer.Argument(help="S0142 report, unpacked.")],
+    *,
+    party: Annotated[str | None, typer.Option(help="Only this party.")] = None,
+    book: Annotated[
+        Path | None, typer.Option(help="Our settlement inputs, to compare with; exit code 1.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read a central settlement report, and compare it with our own settlement."""
+    read = read_s0142(text_of(file))
+    residuals: list[Residual] = []
+    if book is not None:
+        results = settle_book(read_book(text_of(book))).results
+        mine = [
+            one
+            for one in results
+            if one.run is read.run and one.half_hour.settlement[0] == read.day
+        ]
+        residuals = compare(mine, report=read, tolerance_mwh=ROUNDING_MWH)
+    shown = report_json(read, party=party)
+    if as_json:
+        out.print_json(json.dumps({"report": shown, "differences": residuals_json(residuals)}))
+    else:
+        _print_report(shown)
+        for one in residuals_json(residuals):
+            out.print(
+                f"DIFFERENT {one['start']} {one['unit']} {one['what']}: ours {one['ours_mwh']}, "
+                f"reported {one['reported_mwh']} MWh",
+                highlight=False,
+            )
+    if residuals:
+        raise typer.Exit(1)
+
+
+def reconcile(*, first: Day, last: Day, url: Url = None, as_json: AsJson = False) -> None:
+    """Compare trades with accepted contract notices; exit code 1 if they differ."""
+    with Client(url) as client:
+        found = client.get(
+            "/v1/settlement/reconciliation", first=f"{first:%Y-%m-%d}", last=f"{last:%Y-%m-%d}"
+        )
+    if as_json:
+        out.print_json(json.dumps(found))
+    else:
+        for one in found:
+            out.print(
+                f"{one['start']} {one['buyer']}: traded {one['traded_mwh']} MWh, accepted "
+                f"{one['accepted_mwh']}: {one['why']}",
+                highlight=False,
+            )
+        if not found:
+            out.print("what was traded is what was accepted")
+    if found:
+        raise typer.Exit(1)
+
+
+def dfs(
+    *,
+    contracted_mw: Annotated[str, typer.Option(help="Accepted volume.")],
+    price: Annotated[str, typer.Option(help="Accepted bid, GBP/MWh.")],
+    delivered_mwh: Annotated[str, typer.Option(help="Delivered; negative is the wrong way.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say what a settlement period of the Demand Flexibility Service pays."""
+    made = dfs_payment(
+        contracted_mw=_number("contracted-mw", contracted_mw),
+        price_gbp_per_mwh=_number("price", price),
+        delivered_mwh=_number("delivered-mwh", delivered_mwh),
+    )
+    if as_json:
+        body = {
+            "delivered_percent": str(made.delivered_percent),
+            "factor": str(made.factor),
+            "payment_gbp": str(made.gbp),
+        }
+        out.print_json(json.dumps(body))
+        return
+    out.print(
+        f"delivered {made.delivered_percent:.1f} %, factor {made.factor:.2f}: {made.gbp:,.2f} GBP",
+        highlight=False,
+    )
+
+
+def cost(
+    *,
+    tariff: Annotated[Path, typer.Option(help="Tariff file of the site, YAML.")],
+    prices: Annotated[
+        Path | None, typer.Option(help="CSV with start_utc and gbp_per_mwh, wholesale.")
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option(help="One half-hour, such as 2026-07-01T16:00Z.")
+    ] = None,
+    wholesale: Annotated[str | None, typer.Option(help="Its wholesale price, GBP/MWh.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what energy costs at the meter: wholesale alone, and with networks and levies."""
+    if prices is not None:
+        wanted = _read_prices(prices)
+    elif at is not None and wholesale is not None:
+        wanted = {HalfHour.parse(at): _number("wholesale", wholesale)}
+    else:
+        raise ContractError("give --prices, or --at with --wholesale")
+    found = delivered_costs(read_tariff(text_of(tariff)), wanted)
+    if as_json:
+        out.print_json(json.dumps([one.as_json() for one in found]))
+        return
+    _print_costs(found)
+
+
+def text_of(path: Path) -> str:
+    """Return the text of a file.
+
+    Raises:
+        SourceError: It cannot be read.
+        ContractError: It is not text.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ContractError(f"{path} is not UTF-8 text") from error
+
+
+def _print_report(shown: dict[str, list[dict[str, str]]]) -> None:
+    out.print(
+        f"{shown['version']}, {shown['day']}, run {shown['run']}: {len(shown['prices'])} prices, "
+        f"{len(shown['units'])} unit rows, {len(shown['accounts'])} account rows",
+        highlight=False,
+    )
+    table = Table("UTC", "party", "unit", "metered", "expected", "deviation", "compensation MWh")
+    for row in shown["units"]:
+        names = ("metered_mwh", "expected_mwh", "deviation_mwh", "unit_compensation_mwh")
+        table.add_row(row["half_hour"], row["party"], row["unit"], *(row[n] or "-" for n in names))
+    out.print(table)
+
+
+def _print_costs(costs: list[DeliveredCost]) -> None:
+    table = Table("UTC", "band", "wholesale", "delivered GBP/MWh", "fixed GBP/day")
+    for one in costs:
+        table.add_row(
+            str(one.half_hour),
+            one.cost.duos_band,
+            f"{one.cost.commodity_gbp_per_mwh:.2f}",
+            f"{one.cost.delivered_gbp_per_mwh:.2f}",
+            f"{one.fixed_gbp_per_day:.2f}",
+        )
+    out.print(table)
+
+
+def _read_prices(path: Path) -> dict[HalfHour, Decimal]:
+    rows = csv.DictReader(StringIO(text_of(path)))
+    if set(rows.fieldnames or ()) != {"start_utc", "gbp_per_mwh"}:
+        raise ContractError(f"{path} needs the columns start_utc and gbp_per_mwh")
+    return {
+        HalfHour.parse(row["start_utc"]): _number("gbp_per_mwh", row["gbp_per_mwh"]) for row in rows
+    }
+
+
+def _number(name: str, text: str) -> Decimal:
+    try:
+        value = Decimal(text)
+    except InvalidOperation as error:
+        raise ContractError(f"{name} {text!r} is not a number") from error
+    if not value.is_finite():
+        raise ContractError(f"{name} {text!r} is not a finite number")
+    return value

@@ -1,0 +1,76 @@
+"""The submitted baseline in the ledger: what a unit would use, recorded before it is sent.
+
+One is recorded for every half-hour that a trader looks at, sold or not: the half-hours in which
+nothing was sold show how well it forecasts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+from gridflex.halfhour import HalfHour
+from gridflex.ledger.event import Event, EventType
+from gridflex.market.position import Position
+from gridflex.market.registry import BaselineIndicator, UnitId
+from gridflex.market.volumes import ImportMWh
+
+METHOD: Final = "submitted"
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A submitted baseline.
+
+    Args:
+        expected: Import without flexibility.
+        planned: Import by the plan.
+        share: Greatest part of the difference that may be sold.
+        is_traded: Whether the difference is offered for sale.
+    """
+
+    expected: ImportMWh
+    planned: ImportMWh
+    share: Decimal
+    is_traded: bool = True
+
+    def position(self, unit: UnitId, half_hour: HalfHour) -> Position:
+        """Return the position that it opens."""
+        delivery = (self.expected - self.planned).mwh
+        return Position(unit, half_hour, BaselineIndicator.SUBMITTED, delivery, self.share)
+
+
+def commitment_event(committed: Committed, unit: UnitId, half_hour: HalfHour) -> Event:
+    """Return the baseline of a unit's half-hour as it is recorded; there is one of each."""
+    body = {
+        "method": METHOD,
+        "expected_import_mwh": str(committed.expected.mwh),
+        "planned_import_mwh": str(committed.planned.mwh),
+        "sale_fraction": str(committed.share),
+        "is_traded": committed.is_traded,
+    }
+    return Event(
+        id=f"baseline:{unit}:{half_hour}",
+        event_type=EventType.BASELINE_COMPUTED,
+        body=body,
+        subject=f"unit:{unit}",
+        half_hour=half_hour,
+    )
+
+
+def is_commitment(entry: Mapping[str, Any]) -> bool:
+    """Return whether an entry is a submitted baseline; a computed one is another method."""
+    is_baseline = entry["event_type"] == EventType.BASELINE_COMPUTED
+    return bool(is_baseline and entry["body"].get("method") == METHOD)
+
+
+def read_commitment(body: Mapping[str, Any]) -> Committed:
+    """Return a submitted baseline from its entry."""
+    return Committed(
+        expected=ImportMWh(Decimal(body["expected_import_mwh"])),
+        planned=ImportMWh(Decimal(body["planned_import_mwh"])),
+        share=Decimal(body["sale_fraction"]),
+        is_traded=body["is_traded"],
+    )

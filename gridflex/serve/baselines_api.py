@@ -1,0 +1,237 @@
+"""``/v1/settlement/baselines``: what a meter or unit would have used, and whether that may be sold.
+
+Everything is computed from the readings, declarations and commitments in the ledger.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import date, timedelta
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
+
+from gridflex.adapters.ledger_store import LedgerStore
+from gridflex.market.baseline_quality import (
+    USUAL_LIMITS,
+    Predictability,
+    PredictabilityLimits,
+    budget,
+    exhausted_on,
+    predictability,
+)
+from gridflex.market.baseline_report import baseline_event
+from gridflex.market.baseline_rules import RULES, Rule
+from gridflex.market.honesty import honesty
+from gridflex.market.records import event_day_event
+from gridflex.market.registry import Msid
+from gridflex.market.submitted import Finding, HonestyLimits
+from gridflex.market.volumes import Rounding
+from gridflex.market.working_days import DAY
+from gridflex.serve.baseline_books import ActivationIn, BaselineBooks, Clock, HonestyIn, rule_named
+
+LOOK_AHEAD: Final = timedelta(days=120)
+RuleName = Annotated[str, Query(description="Name of the rule; see `GET rules`.")]
+
+
+class RuleOut(BaseModel):
+    """A baseline method.
+
+    Attributes:
+        name: As requests name it.
+        days: Look-back, pool, minimum and days taken, by kind of day.
+        adjustment: How the hours before an event move it.
+        source: Where it is described, and how far it is confirmed.
+    """
+
+    name: str
+    days: dict[str, dict[str, Any]]
+    adjustment: str
+    source: str
+
+
+class EventDayIn(BaseModel, extra="forbid"):
+    """A day that counts no longer as history.
+
+    Attributes:
+        day: Settlement day.
+        reason: Balancing service, wholesale trading, outage or abnormal use, with its evidence.
+    """
+
+    day: date
+    reason: str = Field(min_length=1, max_length=1000)
+
+
+class BudgetOut(BaseModel):
+    """The baseline budget of a meter.
+
+    Attributes:
+        day: For which day the baseline would be computed.
+        alike_days: Days of its kind in the look-back.
+        eligible: Those that still count.
+        minimum: Fewest that are needed.
+        spare_days: Event days that may still be declared without losing the baseline.
+        is_exhausted: Whether it is undefined already.
+        undeclared: Selected days on which something was sold without declaring it.
+        erosion_fraction: Share of the average that these hold.
+        exhausted_on: First day without a baseline if every day that is named were declared.
+    """
+
+    day: date
+    alike_days: int
+    eligible: int
+    minimum: int
+    spare_days: int
+    is_exhausted: bool
+    undeclared: int
+    erosion_fraction: float
+    exhausted_on: date | None
+
+
+class FindingOut(BaseModel):
+    """What one honesty test found.
+
+    Attributes:
+        test: Its name.
+        verdict: Passed, failed or inconclusive.
+        detail: What was compared with what.
+    """
+
+    test: str
+    verdict: str
+    detail: str
+
+
+class PredictabilityOut(BaseModel):
+    """How well a rule met days without events.
+
+    Attributes:
+        days: Days compared.
+        bias_fraction: Mean of metered minus baseline, relative to mean load.
+        rrmse_fraction: Root mean square error, relative to mean load.
+        may_trade: Whether both are within the limits.
+        reason: Why not.
+        limits: By which limits, and where they come from.
+    """
+
+    days: int
+    bias_fraction: float
+    rrmse_fraction: float
+    may_trade: bool
+    reason: str
+    limits: dict[str, Any]
+
+
+def create_baselines_router(ledger: LedgerStore, clock: Clock) -> APIRouter:
+    """Return the paths below ``/baselines``."""
+    api = APIRouter(prefix="/baselines", tags=["baselines"])
+    books = BaselineBooks(ledger, clock)
+    _add_rules(api, books)
+    _add_quality(api, books)
+    _add_honesty(api, books)
+    return api
+
+
+def _add_rules(api: APIRouter, books: BaselineBooks) -> None:
+    @api.get("/rules")
+    async def rules() -> list[RuleOut]:
+        """Every method there is."""
+        return [_rule_out(one) for one in RULES.values()]
+
+    @api.post("/meters/{meter}/show")
+    async def show(meter: str, sent: ActivationIn) -> dict[str, Any]:
+        """A meter's baseline, and how it came about; nothing is recorded."""
+        return await books.baseline(Msid(meter), sent)
+
+    @api.post("/meters/{meter}")
+    async def record(meter: str, sent: ActivationIn) -> dict[str, Any]:
+        """A meter's baseline, recorded in the ledger."""
+        shown = await books.baseline(Msid(meter), sent)
+        (index,) = await books.ledger.append([baseline_event(shown)], now=books.clock.now())
+        return {"index": index, **shown}
+
+    @api.post("/meters/{meter}/event-days")
+    async def declare(meter: str, sent: EventDayIn) -> dict[str, int]:
+        """Declare an event day; it counts no longer as history."""
+        event = event_day_event(Msid(meter), sent.day, reason=sent.reason)
+        (index,) = await books.ledger.append([event], now=books.clock.now())
+        return {"index": index}
+
+
+def _add_quality(api: APIRouter, books: BaselineBooks) -> None:
+    @api.get("/meters/{meter}/budget")
+    async def gauge(
+        meter: str,
+        day: date,
+        rule: RuleName = "BL01",
+        planned: Annotated[list[date] | None, Query(description="Event days to come.")] = None,
+    ) -> BudgetOut:
+        """How many event days are left before the baseline is lost."""
+        chosen, history = rule_named(rule), await books.history(Msid(meter), day)
+        traded = await books.activated(Msid(meter), day)
+        found = budget(chosen, day=day, history=history, activated=traded)
+        lost = exhausted_on(
+            chosen,
+            first=day,
+            last=max([day, *(planned or [])]) + LOOK_AHEAD,
+            history=history,
+            planned=planned or [],
+        )
+        return BudgetOut(
+            **{name: value for name, value in asdict(found).items() if name != "erosion_fraction"},
+            erosion_fraction=float(found.erosion_fraction),
+            spare_days=found.spare_days,
+            is_exhausted=found.is_exhausted,
+            exhausted_on=lost,
+        )
+
+    @api.get("/meters/{meter}/predictability")
+    async def judged(
+        *,
+        meter: str,
+        until: date,
+        rule: RuleName = "BL01",
+        first_period: Annotated[int, Query(ge=1, le=48)] = 33,
+        periods: Annotated[int, Query(ge=1, le=48)] = 8,
+        bias_fraction: Annotated[float, Query(gt=0)] = USUAL_LIMITS.bias_fraction,
+        rrmse_fraction: Annotated[float, Query(gt=0)] = USUAL_LIMITS.rrmse_fraction,
+    ) -> PredictabilityOut:
+        """How well a rule met the 60 days before ``until``: to be asked before trading on it."""
+        chosen, history = rule_named(rule), await books.history(Msid(meter), until)
+        limits = PredictabilityLimits(
+            bias_fraction, rrmse_fraction, USUAL_LIMITS.sample_days, USUAL_LIMITS.source
+        )
+        found: Predictability = predictability(
+            chosen,
+            days=[until - back * DAY for back in range(1, 61)],
+            window=range(first_period - 1, min(first_period - 1 + periods, 48)),
+            history=history,
+            limits=limits,
+        )
+        return PredictabilityOut(**asdict(found), limits=asdict(limits))
+
+
+def _add_honesty(api: APIRouter, books: BaselineBooks) -> None:
+    @api.post("/honesty")
+    async def judged(sent: HonestyIn) -> list[FindingOut]:
+        """The five tests of a submitted baseline over some days."""
+        facts = await books.facts(sent)
+        found = honesty(facts, limits=HonestyLimits(), rounding=Rounding())
+        return [_finding(one) for one in found]
+
+
+def _rule_out(rule: Rule) -> RuleOut:
+    adjusts = rule.adjustment
+    cap = "" if adjusts.cap is None else f", at most {float(adjusts.cap):.0%}"
+    hours = f" over {adjusts.length / 2:g} h ending {adjusts.gap / 2:g} h before{cap}"
+    return RuleOut(
+        name=rule.name,
+        days={kind: asdict(one) for kind, one in rule.selections.items()},
+        adjustment=adjusts.kind.value + (hours if adjusts.kind.value != "none" else ""),
+        source=rule.source,
+    )
+
+
+def _finding(one: Finding) -> FindingOut:
+    return FindingOut(test=one.test, verdict=one.verdict.value, detail=one.detail)
