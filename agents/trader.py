@@ -197,6 +197,11 @@ class Trader:
             if one.is_traded
         )
 
+    @property
+    def committed(self) -> tuple[HalfHour, ...]:
+        """Half-hours for which a baseline was committed, sold or not, in order of time."""
+        return tuple(sorted(self._committed))
+
     async def resume(self, now: datetime) -> None:
         """Take up what an earlier process traded, from the ledger alone; before the first tick.
 

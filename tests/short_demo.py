@@ -1,5 +1,7 @@
 """A short demo, with ``--kill`` one in which every agent is killed in every way; prints JSON.
 
+``--keep FOLDER`` leaves its ledger, key and receipts there.
+
 A process of its own, because Ray reads its token mode when it is first imported.
 """
 
@@ -12,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -48,13 +51,13 @@ JOBS = (
 )
 
 
-def main(*, kill: bool) -> None:
-    """Play it."""
+def main(*, kill: bool, keep: Path | None) -> None:
+    """Play it; ``keep`` is where it leaves its ledger."""
     console = Console(stderr=True)
     with demo_system(START, half_hour_s=None, cluster=CLUSTER, say=console.print) as system:
         day = Day(START, HALF_HOURS, len(JOBS), CLUSTER.gpus)
         with _kills(system) if kill else _no_kills() as outcomes:
-            report = asyncio.run(play_on(system, JOBS, day, console))
+            report = asyncio.run(play_on(system, JOBS, day, console, keep=keep))
     body = {"kills": [asdict(outcome) for outcome in outcomes]}
     json.dump(body | {"report": json.loads(report.as_json())}, sys.stdout)
 
@@ -101,4 +104,5 @@ def _kills(system: DemoSystem) -> Iterator[list[Outcome]]:
 
 
 if __name__ == "__main__":
-    main(kill="--kill" in sys.argv)
+    kept = sys.argv[sys.argv.index("--keep") + 1] if "--keep" in sys.argv else None
+    main(kill="--kill" in sys.argv, keep=Path(kept) if kept else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,10 +14,20 @@ Day = Annotated[
 HalfHourS = Annotated[
     float | None, typer.Option(min=2.0, max=1800.0, help="Wall seconds per half-hour; else 5.")
 ]
+Keep = Annotated[
+    Path | None,
+    typer.Option(help="Folder to leave the ledger, its key and the receipts in, to be verified."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; progress goes to stderr.")]
 
 
-def demo(*, day: Day = None, half_hour_s: HalfHourS = None, as_json: AsJson = False) -> None:
+def demo(
+    *,
+    day: Day = None,
+    half_hour_s: HalfHourS = None,
+    keep: Keep = None,
+    as_json: AsJson = False,
+) -> None:
     """Run the main job on one accelerated day of the grid: real Ray jobs, against run-now.
 
     Takes about five minutes, ends by itself and leaves nothing running. Exits with 1 if a
@@ -24,4 +35,4 @@ def demo(*, day: Day = None, half_hour_s: HalfHourS = None, as_json: AsJson = Fa
     """
     from gridflex.demo.run import run_demo  # noqa: PLC0415 - starts with much to import
 
-    raise typer.Exit(run_demo(day=day, half_hour_s=half_hour_s, as_json=as_json))
+    raise typer.Exit(run_demo(day=day, half_hour_s=half_hour_s, keep=keep, as_json=as_json))

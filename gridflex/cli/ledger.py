@@ -25,6 +25,7 @@ from gridflex.ledger.tiles import SignedCheckpoint
 from gridflex.ledger.verify.command import read_key, summary, verify_paths
 from gridflex.ledger.verify.folder import read_entries
 from gridflex.ledger.verify.reading import VerificationError
+from gridflex.market.audit import trace
 from gridflex.market.receipt_page import receipt_html
 from gridflex.market.receipts import IssuedReceipt
 from gridflex.market.records import replay
@@ -50,7 +51,11 @@ def verify(
         list[str] | None, typer.Option(help="Key of a witness that must have cosigned.")
     ] = None,
     run_again: Annotated[
-        bool, typer.Option("--run-again", help="Also settle every logged settlement again.")
+        bool,
+        typer.Option(
+            "--run-again",
+            help="Also settle every logged settlement again and follow its inputs to entries.",
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -65,17 +70,20 @@ def verify(
     except VerificationError as error:
         _refuse(str(error), as_json=as_json)
     if run_again:
-        found["settlements"] = _run_again(
-            [path for path in paths if path.is_dir()], as_json=as_json
-        )
+        folders = [path for path in paths if path.is_dir()]
+        found["settlements"] = _run_again(folders, as_json=as_json)
+        found["inputs"] = _trace(folders, as_json=as_json)
     if as_json:
         out.print_json(json.dumps({"verified": True} | found))
         return
     out.print(summary(found), highlight=False, soft_wrap=True)
     if run_again:
         out.print(
-            f"VERIFIED {found['settlements']} settlements: run again, the same bytes",
+            f"VERIFIED {found['settlements']} settlements: run again, the same bytes; "
+            f"{found['inputs']['same']} inputs are those of earlier entries, "
+            f"{found['inputs']['alone']} stand alone",
             highlight=False,
+            soft_wrap=True,
         )
 
 
@@ -188,6 +196,16 @@ def _run_again(folders: Sequence[Path], *, as_json: bool) -> int:
                 )
             count += 1
     return count
+
+
+def _trace(folders: Sequence[Path], *, as_json: bool) -> dict[str, int]:
+    same = alone = 0
+    for folder in folders:
+        for one in trace(read_entries(folder)):
+            if one.different:
+                _refuse(f"{folder}: {one.entry}: {one.different[0]}", as_json=as_json)
+            same, alone = same + len(one.same), alone + len(one.alone)
+    return {"same": same, "alone": alone}
 
 
 def _refuse(problem: str, *, as_json: bool) -> NoReturn:

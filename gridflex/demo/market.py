@@ -12,7 +12,7 @@ import json
 import logging
 import tempfile
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -24,14 +24,16 @@ import numpy as np
 
 from gridflex.adapters import elexon
 from gridflex.adapters.grid_store import GridStore
-from gridflex.adapters.ledger_files import export_ledger
+from gridflex.adapters.ledger_files import export_ledger, write_files
 from gridflex.adapters.ledger_key import LedgerKey
 from gridflex.agents.counterfactual import RunNow
 from gridflex.agents.ports import Ports
 from gridflex.agents.trader import LEAD, Prices, Rules, TradedSite, Trader
+from gridflex.demo.meter import boundary_readings, registration
 from gridflex.errors import GridFlexError, SourceError
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId
+from gridflex.ledger.canonical import canonical_json
 from gridflex.ledger.event import EventType
 from gridflex.ledger.verify.folder import Report, verify_ledger
 from gridflex.ledger.verify.receipts import verify_receipt
@@ -97,6 +99,7 @@ class MarketReport:
         delivered_mwh: Deviation in all.
         net_gbp: Net of the trading party, after imbalance.
         settled_again: Settlements that gave the same bytes when run again from the ledger.
+        earned_gbp: What the receipts say that jobs earned.
         ledger: What the offline verifier found.
         receipts: How many receipts verified offline.
         invoices: Bills of the month.
@@ -107,6 +110,7 @@ class MarketReport:
     delivered_mwh: Decimal
     net_gbp: Decimal
     settled_again: int
+    earned_gbp: Decimal
     ledger: Report
     receipts: int
     invoices: tuple[Document, ...]
@@ -119,7 +123,12 @@ class MarketReport:
             "delivered_mwh": str(self.delivered_mwh),
             "net_gbp": str(self.net_gbp),
             "settled_again": self.settled_again,
-            "ledger": {"size": self.ledger.size, "root": self.ledger.root},
+            "earned_by_jobs_gbp": str(self.earned_gbp),
+            "ledger": {
+                "size": self.ledger.size,
+                "root": self.ledger.root,
+                "event_types": self.ledger.event_types,
+            },
             "receipts_verified": self.receipts,
             "invoices": [
                 {"number": one.number, "gross_gbp": str(one.gross_gbp)} for one in self.invoices
@@ -130,12 +139,14 @@ class MarketReport:
         """Return what to show, by subject."""
         sold = f"sold {self.sold_mwh:.3f} MWh, delivered {self.delivered_mwh:.4f} MWh"
         again = f"{self.settled_again} settlements run again to the same bytes"
+        receipts = f"{self.receipts} jobs, each verified against the ledger"
+        earned = f"earned {self.earned_gbp:.2f} GBP"
         bills = ", ".join(f"{one.number} over {one.gross_gbp} GBP" for one in self.invoices)
         return [
             ("half-hours settled", f"{self.traded}, simulated market: {sold}"),
             ("net under P415", f"{self.net_gbp:.2f} GBP"),
             ("ledger", f"{self.ledger.size} entries verified offline; {again}"),
-            ("receipts", f"{self.receipts} jobs, each verified against the ledger"),
+            ("receipts", f"{receipts}; {earned}"),
             ("invoices", bills or "nothing to bill"),
         ]
 
@@ -170,6 +181,7 @@ class DemoMarket:
     def __init__(self, ports: Ports, run_now: RunNow, *, day: date) -> None:
         self._ports = ports
         self._run_now = run_now
+        self._day = day
         self._calendar = _calendar(day)
         self._offers: dict[HalfHour, Decimal] = {}
         keys = {AUTHORISATION: "simulated"}
@@ -194,7 +206,9 @@ class DemoMarket:
     @asynccontextmanager
     async def trading(self) -> AsyncIterator[None]:
         """Trade half-hour after half-hour while the block runs."""
-        await self._trader.resume(self._ports.clock.now())
+        now = self._ports.clock.now()
+        await self._ports.ledger.append(registration(SITE, day=self._day), now=now)
+        await self._trader.resume(now)
         task = asyncio.create_task(self._trade())
         try:
             yield
@@ -211,11 +225,12 @@ class DemoMarket:
                 log.warning("the demo's market: %s", error)
             await asyncio.sleep(LOOK_EVERY_S)
 
-    async def close(self, *, gpus: int) -> MarketReport:
+    async def close(self, *, gpus: int, keep: Path | None = None) -> MarketReport:
         """Settle, wait for the receipts, bill, and verify everything offline.
 
         Args:
             gpus: GPUs under management.
+            keep: Where to leave the ledger, its key and the receipts; None leaves nothing.
 
         Raises:
             SourceError: A price, a receipt or the ledger is missing.
@@ -226,22 +241,26 @@ class DemoMarket:
         at_once = self._run_now.energy(jobs)
         used = await self._used(jobs)
         metered = {
-            one.half_hour: _mwh(sum(e.get(one.half_hour, 0.0) for e in used.values()))
-            for one in self._trader.sold
+            one: _mwh(sum(energy.get(one, 0.0) for energy in used.values()))
+            for one in self._trader.committed
         }
         now = self._ports.clock.now
+        await self._ports.ledger.append(boundary_readings(SITE, metered, now=now()), now=now())
         await self._trader.deliver(metered, now=now())
+        traded = [one.half_hour for one in self._trader.sold]
+        contributions = _contributions(jobs, at_once, used, traded)
         await self._trader.settle(
             metered,
             evidence=Evidence.ESTIMATED,
-            system_price=await self._system_prices(list(metered)),
-            contributions=_contributions(jobs, at_once, used, list(metered)),
+            system_price=await self._system_prices(traded),
+            contributions=contributions,
             rules=Rules(MutualisedP415(), SCRP),
             now=now(),
         )
         documents = await self._bill(gpus)
-        receipts = await self._receipts(jobs)
-        return await self._verified(receipts, documents)
+        earning = {JobId(one.job) for one in contributions if one.reduction_mwh > 0}
+        receipts = await self._receipts(jobs, earning=earning)
+        return await self._verified(receipts, documents, keep)
 
     async def _prices(self, now: datetime) -> Mapping[HalfHour, Prices]:
         half_hour = HalfHour.containing(now) + LEAD
@@ -308,12 +327,15 @@ class DemoMarket:
         await self._ports.ledger.append(events, now=self._ports.clock.now())
         return bill.documents
 
-    async def _receipts(self, jobs: Sequence[Job]) -> list[IssuedReceipt]:
-        """Wait until the bookkeeper has issued and signed a receipt for every job."""
+    async def _receipts(
+        self, jobs: Sequence[Job], *, earning: Collection[JobId]
+    ) -> list[IssuedReceipt]:
+        """Wait until every job has a signed receipt that also says what it earned, if anything."""
         found: dict[JobId, IssuedReceipt] = {}
         for _ in range(int(RECEIPT_WAIT_S / LOOK_EVERY_S)):
             for job in jobs:
-                if job.id not in found and (one := await self._ports.receipts.newest(job.id)):
+                one = None if job.id in found else await self._ports.receipts.newest(job.id)
+                if one is not None and (job.id not in earning or _earned_gbp(one) is not None):
                     found[job.id] = one
             if len(found) == len(jobs):
                 return list(found.values())
@@ -322,14 +344,20 @@ class DemoMarket:
         raise SourceError(f"no receipt for {missing}")
 
     async def _verified(
-        self, receipts: Sequence[IssuedReceipt], documents: tuple[Document, ...]
+        self,
+        receipts: Sequence[IssuedReceipt],
+        documents: tuple[Document, ...],
+        keep: Path | None,
     ) -> MarketReport:
         settings = self._ports.settings
         key = LedgerKey(settings.ledger_key_path, origin=settings.ledger.origin).signer.key
-        with tempfile.TemporaryDirectory(prefix="gridflex-demo-ledger-") as folder:
-            await export_ledger(self._ports.ledger, Path(folder))
+        with tempfile.TemporaryDirectory(prefix="gridflex-demo-ledger-") as scratch:
+            folder = keep / "ledger" if keep else Path(scratch)
+            await export_ledger(self._ports.ledger, folder)
+            if keep is not None:
+                _leave(keep, receipts, key=str(key))
             checked = [verify_receipt(json.dumps(one.as_json()), keys=[key]) for one in receipts]
-            report = verify_ledger(Path(folder), keys=[key], receipts=checked)
+            report = verify_ledger(folder, keys=[key], receipts=checked)
         entries = [one.event for one in await self._ports.ledger.find(EventType.SETTLEMENT_RUN)]
         outcome = settle_book(book_of(entries))
         return MarketReport(
@@ -338,10 +366,23 @@ class DemoMarket:
             delivered_mwh=sum((one.delivered_mwh for one in outcome.days), Decimal(0)),
             net_gbp=sum((one.net_gbp for one in outcome.days), Decimal(0)),
             settled_again=sum(one.is_same for one in replay(entries)),
+            earned_gbp=sum((_earned_gbp(one) or Decimal(0) for one in receipts), Decimal(0)),
             ledger=report,
             receipts=len(checked),
             invoices=documents,
         )
+
+
+def _earned_gbp(receipt: IssuedReceipt) -> Decimal | None:
+    figure = receipt.entry["body"]["figures"]["earned_gbp"]
+    return None if figure is None else Decimal(figure["value"])
+
+
+def _leave(keep: Path, receipts: Sequence[IssuedReceipt], *, key: str) -> None:
+    """Leave what an auditor needs beside the ledger."""
+    files = {f"receipts/{one.entry['body']['job']}.json": one.as_json() for one in receipts}
+    write_files(keep, [(name, canonical_json(body)) for name, body in files.items()])
+    write_files(keep, [("key.pub", f"{key}\n".encode())])
 
 
 def _contributions(

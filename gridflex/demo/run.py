@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 from rich.console import Console
@@ -37,12 +38,15 @@ HALF_HOURS: Final = 48
 INTERRUPTED: Final = 130
 
 
-def run_demo(*, day: str | None, half_hour_s: float | None, as_json: bool) -> int:
+def run_demo(
+    *, day: str | None, half_hour_s: float | None, keep: Path | None, as_json: bool
+) -> int:
     """Play one day and return the exit code: 0 if every promise was kept, else 1.
 
     Args:
         day: Date on which the day begins, at 06:00 UTC; None takes `DEFAULT_DAY`.
         half_hour_s: Wall seconds of one half-hour; None takes 5, or more on a busy machine.
+        keep: Where to leave the ledger, its key and the receipts; None leaves nothing.
         as_json: Whether to print the result as JSON on standard output.
 
     Raises:
@@ -52,7 +56,7 @@ def run_demo(*, day: str | None, half_hour_s: float | None, as_json: bool) -> in
     start = _start(day)
     console = Console(stderr=as_json)
     try:
-        report = play_day(start, half_hour_s=half_hour_s, console=console)
+        report = play_day(start, half_hour_s=half_hour_s, console=console, keep=keep)
     except KeyboardInterrupt:
         console.print("interrupted; everything that was started has ended")
         return INTERRUPTED
@@ -70,6 +74,7 @@ def play_day(
     console: Console,
     jobs: Sequence[DemoJob] = DAY,
     half_hours: int = HALF_HOURS,
+    keep: Path | None = None,
 ) -> DemoReport:
     """Start a system, play the day on it, end it, and return what came of it.
 
@@ -79,6 +84,7 @@ def play_day(
         console: Where to show how it goes.
         jobs: What to submit.
         half_hours: Length of the day.
+        keep: Where to leave the ledger, its key and the receipts; None leaves nothing.
     """
     began = time.monotonic()
 
@@ -88,13 +94,18 @@ def play_day(
     with demo_system(start, half_hour_s=half_hour_s, cluster=Cluster(), say=say) as system:
         shown = Day(start, half_hours, len(jobs), system.cluster.gpus)
         console.print(_what_comes(system, start, jobs), highlight=False)
-        report = asyncio.run(play_on(system, jobs, shown, console))
+        report = asyncio.run(play_on(system, jobs, shown, console, keep=keep))
         console.print("ending")
     return replace(report, demo_s=time.monotonic() - began)
 
 
 async def play_on(
-    system: DemoSystem, jobs: Sequence[DemoJob], day: Day, console: Console
+    system: DemoSystem,
+    jobs: Sequence[DemoJob],
+    day: Day,
+    console: Console,
+    *,
+    keep: Path | None = None,
 ) -> DemoReport:
     """Play the day on a running system and return what came of it.
 
@@ -103,6 +114,7 @@ async def play_on(
         jobs: What to submit.
         day: When.
         console: Where to show how it goes.
+        keep: Where to leave the ledger, its key and the receipts; None leaves nothing.
     """
     ports = await asyncio.to_thread(build_ports, system.settings)
     try:
@@ -118,16 +130,18 @@ async def play_on(
             ports, system, jobs, submitted=submitted, start=day.start, half_hours=day.half_hours
         )
         console.print("settling, and waiting for the last receipt")
-        closed, promise = await _closed(market, gpus=site.gpus)
+        closed, promise = await _closed(market, gpus=site.gpus, keep=keep)
         return replace(report, market=closed, promises=(*report.promises, promise))
     finally:
         await ports.engine.dispose()
 
 
-async def _closed(market: DemoMarket, *, gpus: int) -> tuple[MarketReport | None, Promise]:
+async def _closed(
+    market: DemoMarket, *, gpus: int, keep: Path | None
+) -> tuple[MarketReport | None, Promise]:
     text = "what was sold is settled, the ledger verifies offline, every job has its receipt"
     try:
-        return await market.close(gpus=gpus), Promise(text, ())
+        return await market.close(gpus=gpus, keep=keep), Promise(text, ())
     except (GridFlexError, VerificationError) as error:
         return None, Promise(text, (str(error),))
 

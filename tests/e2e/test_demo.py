@@ -3,16 +3,21 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from gridflex.ledger.verify.folder import read_entries, verify_ledger
+from gridflex.ledger.verify.notes import parse_key
+from gridflex.ledger.verify.reading import VerificationError
 from tests.shared import ROOT
 
 LONGEST_S = 600
@@ -20,9 +25,15 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
 @pytest.fixture(scope="module")
-def report() -> dict[str, Any]:
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the demo leaves its ledger, key and receipts."""
+    return tmp_path_factory.mktemp("kept")
+
+
+@pytest.fixture(scope="module")
+def report(kept: Path) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.short_demo"],
+        [sys.executable, "-m", "tests.short_demo", "--keep", str(kept)],
         cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=LONGEST_S, check=True,
         env=ENVIRONMENT,
     )  # fmt: skip
@@ -62,6 +73,72 @@ def test_it_says_what_its_figures_rest_on(report: dict[str, Any]) -> None:
     assert report["grid"] in {"recorded", "simulated"}
     assert report["comes_from"]["energy"].startswith("modelled")
     assert report["comes_from"]["price and carbon intensity"] == report["grid"]
+
+
+def test_everything_that_happened_is_in_the_ledger(report: dict[str, Any]) -> None:
+    """What a day of the demo brings about; a person stops no job in it."""
+    recorded = report["market"]["ledger"]["event_types"]
+
+    assert recorded.keys() >= {
+        *("site.registered", "consent.recorded", "job.changed", "plan.committed"),
+        *("baseline.computed", "sev.submitted", "wman.submitted", "ecvn.submitted"),
+        *("ack.received", "contract.message", "meter.received", "dv.notified"),
+        *("settlement.run", "receipt.issued", "invoice.issued"),
+    }
+    assert recorded["baseline.computed"] > recorded["wman.submitted"]
+    assert recorded["receipt.issued"] >= 10
+
+
+def test_its_history_settles_again_to_the_same_bytes_elsewhere(
+    report: dict[str, Any], kept: Path
+) -> None:
+    """A fresh process has the ledger's files and the key, and no GridFlex that runs."""
+    program = str(Path(sys.executable).with_name("gridflex"))
+    receipts = sorted((kept / "receipts").glob("*.json"))
+    done = subprocess.run(
+        [program, "settle", "verify", kept / "ledger", *receipts,
+         "--key", kept / "key.pub", "--run-again", "--json"],
+        cwd=kept, stdout=subprocess.PIPE, text=True, timeout=120, check=True,
+        env={**ENVIRONMENT, "GRIDFLEX_DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none"},
+    )  # fmt: skip
+    found = json.loads(done.stdout)
+
+    market = report["market"]
+    assert found["settlements"] == market["traded_half_hours"] > 0
+    assert found["inputs"]["alone"] == 0
+    assert found["inputs"]["same"] >= 3 * found["settlements"]
+    assert len(found["receipts"]) == market["receipts_verified"] == 10
+    assert found["ledgers"][0]["root"] == market["ledger"]["root"]
+    assert found["ledgers"][0]["after_gate"] == []
+
+
+def test_what_jobs_earned_is_what_was_settled(report: dict[str, Any], kept: Path) -> None:
+    entries = list(read_entries(kept / "ledger"))
+    settled = [entry["body"] for entry in entries if entry["event_type"] == "settlement.run"]
+    net_gbp = sum(Decimal(one["net_gbp"]) for one in settled)
+    earned_gbp = Decimal(report["market"]["earned_by_jobs_gbp"])
+
+    without_a_job = sum(
+        Decimal(one["net_gbp"])
+        for one in settled
+        if not any(Decimal(c["reduction_mwh"]) > 0 for c in one["inputs"]["contributions"])
+    )
+    assert earned_gbp == pytest.approx(net_gbp - without_a_job, abs=Decimal("0.0001"))
+
+
+def test_a_changed_figure_of_its_history_is_found(
+    report: dict[str, Any], kept: Path, tmp_path: Path
+) -> None:
+    assert report["market"]["traded_half_hours"]
+    copy = tmp_path / "ledger"
+    shutil.copytree(kept / "ledger", copy)
+    for bundle in (path for path in (copy / "tile" / "entries").rglob("*") if path.is_file()):
+        raw = bundle.read_bytes()
+        changed = re.sub(rb'"net_gbp":"(-?)\d', rb'"net_gbp":"\g<1>8', raw)
+        bundle.write_bytes(changed)
+
+    with pytest.raises(VerificationError, match="other hashes|not those of a signed checkpoint"):
+        verify_ledger(copy, keys=[parse_key((kept / "key.pub").read_text())])
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)

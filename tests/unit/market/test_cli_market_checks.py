@@ -1,0 +1,290 @@
+"""``gridflex settle``: reports, DFS and cost on files; the rest against a stand-in server."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from gridflex.cli.settlement import settlement_app
+from gridflex.errors import ContractError, GridFlexError
+from gridflex.market.book import SettlementBook, write_book
+from tests.unit.market.test_s0142 import text
+from tests.unit.market.test_settlement import EXAMPLE
+from tests.unit.market.test_tariff import tariff_text
+
+METER = "1200012345679"
+
+
+def run(*words: str | Path, code: int = 0) -> str:
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(settlement_app, [str(word) for word in words])
+    if isinstance(result.exception, GridFlexError):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    (tmp_path / "report").write_text(text())
+    (tmp_path / "book.json").write_bytes(write_book(SettlementBook((EXAMPLE,))))
+    (tmp_path / "tariff.yaml").write_text(tariff_text())
+    return tmp_path
+
+
+def test_a_report_is_read(files: Path) -> None:
+    body = json.loads(run("report", files / "report", "--json"))
+
+    assert body["differences"] == []
+    (ours, theirs) = body["report"]["units"]
+    assert (ours["unit"], ours["deviation_mwh"]) == ("V__CGRID001", "2.800")
+    assert theirs["supplier_compensation_gbp"] == "275.884"
+    assert body["report"]["compensation_gbp"]["SUPPLIER"] == {"credited": "275.88", "raised": "0"}
+    assert body["report"]["prices"][0]["sell_gbp_per_mwh"] == "210.00000"
+
+
+def test_a_report_of_one_party(files: Path) -> None:
+    body = json.loads(run("report", files / "report", "--party", "GRIDFLEX", "--json"))
+
+    assert {row["party"] for row in body["report"]["units"]} == {"GRIDFLEX"}
+    assert list(body["report"]["compensation_gbp"]) == ["GRIDFLEX"]
+
+
+def test_a_report_that_confirms_our_book(files: Path) -> None:
+    shown = run("report", files / "report", "--book", files / "book.json")
+
+    assert "S0142013, 2026-07-01, run SF" in shown
+    assert "DIFFERENT" not in shown
+
+
+def test_a_report_that_differs_from_our_book_is_named(files: Path) -> None:
+    (files / "report").write_text(text().replace("2.800|", "2.700|"))
+
+    shown = run("report", files / "report", "--book", files / "book.json", code=1)
+
+    assert "V__CGRID001 deviation: ours 2.8000, reported 2.700 MWh" in shown
+
+
+def test_dfs_pays_what_the_official_example_says() -> None:
+    given = ("dfs", "--contracted-mw", "30", "--price", "300", "--delivered-mwh")
+
+    assert "4,500.00 GBP" in run(*given, "15")
+    assert json.loads(run(*given, "6", "--json"))["factor"] == "0.3"
+    with pytest.raises(ContractError, match="delivered-mwh 'much' is not a number"):
+        run(*given, "much")
+
+
+def test_a_mwh_costs_more_at_the_meter_than_wholesale(files: Path) -> None:
+    given = ("cost", "--tariff", files / "tariff.yaml", "--at", "2026-07-01T16:00Z")
+
+    (one,) = json.loads(run(*given, "--wholesale", "100", "--json"))
+
+    parts = {name: Decimal(gbp) for name, gbp in one["components_gbp_per_mwh"].items()}
+    assert one["duos_band"] == "red"
+    assert Decimal(one["commodity_gbp_per_mwh"]) == 100
+    assert parts["losses"] == Decimal("5.04")  # 1.04 x 1.01 - 1
+    assert Decimal(one["delivered_gbp_per_mwh"]) == sum(parts.values()) == Decimal("240.405")
+
+
+def test_prices_come_as_a_file(files: Path) -> None:
+    (files / "p.csv").write_text("start_utc,gbp_per_mwh\n2026-07-01T23:00Z,40\n2026-07-01T16:00Z,1")
+
+    found = json.loads(
+        run("cost", "--tariff", files / "tariff.yaml", "--prices", files / "p.csv", "--json")
+    )
+
+    assert [one["duos_band"] for one in found] == ["red", "green"]
+
+
+def test_a_cost_needs_prices(files: Path) -> None:
+    with pytest.raises(ContractError, match="give --prices, or --at with --wholesale"):
+        run("cost", "--tariff", files / "tariff.yaml")
+
+
+class Server:
+    """Answers what it is told to, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.answer: Any = {}
+        self.asked: list[tuple[str, str, bytes, str]] = []
+        self.url = ""
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    made = Server()
+
+    class Handler(BaseHTTPRequestHandler):
+        def _reply(self, method: str) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            made.asked.append((method, self.path, body, self.headers.get("content-type") or ""))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(made.answer).encode())
+
+        def do_GET(self) -> None:
+            self._reply("GET")
+
+        def do_POST(self) -> None:
+            self._reply("POST")
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as served:
+        made.url = f"http://127.0.0.1:{served.server_port}"
+        thread = threading.Thread(target=served.serve_forever, daemon=True)
+        thread.start()
+        yield made
+        served.shutdown()
+        thread.join()
+
+
+def test_readings_are_imported_as_they_stand(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("meter,start_utc,import_kwh\n")
+    server.answer = {"indexes": [4, 5]}
+
+    shown = run("readings", tmp_path / "r.csv", "--url", server.url)
+
+    assert "recorded 2 readings" in shown
+    assert server.asked == [
+        ("POST", "/v1/settlement/readings.csv", b"meter,start_utc,import_kwh\n", "text/csv")
+    ]
+
+
+def test_a_meter_s_gaps_are_shown(server: Server) -> None:
+    row = {"half_hour": "2026-07-01T17:00Z", "versions": 0}
+    server.answer = [row | dict.fromkeys(("net_import_mwh", "evidence", "is_substituted"))]
+
+    assert "gap" in run("meter", METER, "--day", "2026-07-01", "--url", server.url)
+    assert server.asked[0][1] == f"/v1/settlement/readings/{METER}?day=2026-07-01"
+
+
+def test_records_of_the_registry_are_sent(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "records.json").write_text('{"records": []}')
+    server.answer = {"indexes": [0]}
+
+    run("register", tmp_path / "records.json", "--url", server.url)
+
+    assert server.asked[0][:3] == ("POST", "/v1/settlement/registry", b'{"records":[]}')
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        ([], 0),
+        (
+            [
+                {
+                    "start": "x",
+                    "buyer": "B",
+                    "traded_mwh": "3",
+                    "accepted_mwh": "0",
+                    "why": "rejected",
+                }
+            ],
+            1,
+        ),
+    ],
+)
+def test_what_does_not_reconcile_is_an_error(server: Server, answer: list[Any], code: int) -> None:
+    server.answer = answer
+
+    shown = run(
+        *("reconcile", "--first", "2026-07-01", "--last", "2026-07-02", "--url", server.url),
+        code=code,
+    )
+
+    assert ("rejected" in shown) == bool(code)
+
+
+BASELINE = {
+    "method": "BL01",
+    "day": "2026-07-01",
+    "is_defined": True,
+    "selected": ["2026-06-30"],
+    "excluded": {"2026-06-29": "event day"},
+    "note": "",
+    "index": 7,
+    "half_hours": [
+        {
+            "start": "2026-06-30T23:00Z",
+            "baseline_mwh": "1.2515",
+            "unadjusted_mwh": "1.2515",
+            "metered_mwh": None,
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize("record", [False, True])
+def test_a_baseline_is_shown_and_recorded_if_asked_for(server: Server, record: bool) -> None:
+    server.answer = BASELINE
+
+    shown = run(
+        *("baseline", "show", METER, "--day", "2026-07-01", "--url", server.url),
+        *(["--record"] if record else []),
+    )
+
+    assert "1.2515" in shown
+    assert "not 2026-06-29: event day" in shown
+    path = f"/v1/settlement/baselines/meters/{METER}" + ("" if record else "/show")
+    assert server.asked[0][1] == path
+    assert ("entry 7" in shown) == record
+
+
+def test_a_meter_that_does_not_predict_is_no_base_to_trade_on(server: Server) -> None:
+    server.answer = {
+        "days": 20,
+        "bias_fraction": 0.25,
+        "rrmse_fraction": 0.3,
+        "may_trade": False,
+        "reason": "bias +25.0% is beyond 10.0%",
+    }
+
+    shown = run(
+        *("baseline", "predict", METER, "--until", "2026-07-01", "--url", server.url), code=1
+    )
+
+    assert "NOT: bias +25.0%" in shown
+
+
+def test_a_failed_honesty_test_is_an_error(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "caps.json").write_text("[]")
+    server.answer = [{"test": "unchanged", "verdict": "failed", "detail": "sent 2, committed 1"}]
+
+    shown = run(
+        *("baseline", "honesty", "V__CGRID001", "--first", "2026-07-01", "--last", "2026-07-02"),
+        *("--caps", tmp_path / "caps.json", "--url", server.url),
+        code=1,
+    )
+
+    assert "sent 2, committed 1" in shown
+    assert json.loads(server.asked[0][2])["cap_changes"] == []
+
+
+def test_the_budget_says_when_the_baseline_is_lost(server: Server) -> None:
+    server.answer = {
+        "day": "2026-07-01",
+        "alike_days": 42,
+        "eligible": 7,
+        "minimum": 5,
+        "spare_days": 2,
+        "is_exhausted": False,
+        "undeclared": 3,
+        "erosion_fraction": 0.3,
+        "exhausted_on": "2026-08-20",
+    }
+
+    shown = run("baseline", "budget", METER, "--day", "2026-07-01", "--url", server.url)
+
+    assert "2 event days to spare" in shown
+    assert "30% of the baseline" in shown
+    assert "lost on 2026-08-20" in shown
