@@ -137,7 +137,7 @@ def test_a_changed_figure_of_its_history_is_found(
         changed = re.sub(rb'"net_gbp":"(-?)\d', rb'"net_gbp":"\g<1>8', raw)
         bundle.write_bytes(changed)
 
-    with pytest.raises(VerificationError, match="other hashes|not those of a signed checkpoint"):
+    with pytest.raises(VerificationError, match=r"other hashes|not those of a signed checkpoint"):
         verify_ledger(copy, keys=[parse_key((kept / "key.pub").read_text())])
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gridflex.halfhour import HalfHour
@@ -137,7 +138,7 @@ async def test_the_same_day_rule_holds_in_the_event_only(served: Served) -> None
     shown = await post(served, f"/baselines/meters/{METER}/show", asked)
 
     counted = [wh(D, period) for period in (*range(17, 23), *range(37, 41))]
-    expected = (sum(counted) / len(counted) / 1000).quantize(Decimal("0.0001"))
+    expected = (sum(counted, Decimal(0)) / len(counted) / 1000).quantize(Decimal("0.0001"))
     values = [Decimal(row["baseline_mwh"]) for row in shown["half_hours"]]
     assert set(values[24:34]) == {expected}
     assert values[23] == wh(D, 24) / 1000
@@ -223,8 +224,6 @@ async def test_a_sale_without_a_notice_does_not_reconcile(served: Served) -> Non
 
 
 async def test_dfs_and_delivered_cost_are_computed(served: Served) -> None:
-    import yaml  # noqa: PLC0415
-
     paid = await post(
         served, "/dfs", {"contracted_mw": "30", "price_gbp_per_mwh": "300", "delivered_mwh": "15"}
     )

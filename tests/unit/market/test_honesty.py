@@ -79,10 +79,8 @@ def test_an_honest_baseline_passes_all_five() -> None:
 
 
 def test_a_baseline_inflated_where_something_is_sold_is_seen() -> None:
-    metered = {
-        at: mwh(PLANNED - (Decimal("0.4") if i % 2 == 0 else 0)) if i % 2 == 0 else mwh(EXPECTED)
-        for i, at in enumerate(HALF_HOURS)
-    }
+    less = PLANNED - Decimal("0.4")
+    metered = {at: mwh(EXPECTED if i % 2 else less) for i, at in enumerate(HALF_HOURS)}
 
     found = verdicts(facts(metered=metered))
 
