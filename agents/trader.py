@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final, Protocol
 
+from gridflex.adapters.energy_book import EnergyBook
 from gridflex.adapters.job_store import JobStore
 from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.adapters.plan_store import PlanStore
@@ -30,6 +31,7 @@ from gridflex.market.artefacts import (
 from gridflex.market.attribution import Contribution
 from gridflex.market.commitments import Committed, commitment_event
 from gridflex.market.compensation import CompensationPolicy, ReferencePrice
+from gridflex.market.exclusivity import Direction, Product, Reservation
 from gridflex.market.meters import Evidence
 from gridflex.market.position import Status
 from gridflex.market.reconciliation import Trade
@@ -183,6 +185,7 @@ class Trader:
         self._plans = plans
         self._run_now = run_now
         self._policy = policy
+        self._energy = EnergyBook(ledger)
         self._rounding = Rounding()
         self._done: set[HalfHour] = set()
         self._committed: dict[HalfHour, Committed] = {}
@@ -264,7 +267,7 @@ class Trader:
     async def _sell(
         self, half_hour: HalfHour, committed: Committed, prices: Prices, now: datetime
     ) -> None:
-        trade = self._trades.get(half_hour) or self._order(half_hour, committed, prices)
+        trade = self._trades.get(half_hour) or await self._order(half_hour, committed, prices, now)
         if trade is None:
             return
         await self._ledger.append([trade_event(trade)], now=now)
@@ -274,19 +277,36 @@ class Trader:
             notice = ContractNotice(trade.id, self._site.authorisation, {half_hour: trade.mwh})
             await self._trading.submit(notice, now=now)
 
-    def _order(self, half_hour: HalfHour, committed: Committed, prices: Prices) -> Trade | None:
+    async def _order(
+        self, half_hour: HalfHour, committed: Committed, prices: Prices, now: datetime
+    ) -> Trade | None:
         reduction = (committed.expected - committed.planned).mwh
         outlook = Outlook((reduction,), prices.system_gbp_per_mwh, prices.sale_gbp_per_mwh)
         sale = decide_sale(outlook, self._policy, rounding=self._rounding)
         if sale.mwh <= 0:
             return None
-        return self._exchange.sell(
+        reference = order_reference(self._site.unit, half_hour)
+        wanted = Reservation(
+            meter=self._site.pair.import_msid,
+            half_hour=half_hour,
+            direction=Direction.DOWN,
+            product=Product.P415,
+            mwh=sale.mwh,
+            contract=reference,
+        )
+        held = await self._energy.reserve(wanted, flexible_mwh=reduction, now=now)
+        if held is None:
+            return None
+        trade = self._exchange.sell(
             first=half_hour,
             half_hours=1,
-            mw=sale.mwh / HOURS_PER_HALF_HOUR,
+            mw=held.reservation.mwh / HOURS_PER_HALF_HOUR,
             limit_gbp_per_mwh=Decimal(0),
-            reference=order_reference(self._site.unit, half_hour),
+            reference=reference,
         )
+        if trade is None:
+            await self._energy.release(held, reason="not taken by the exchange", now=now)
+        return trade
 
     async def _volumes(self, half_hour: HalfHour, now: datetime) -> tuple[ImportMWh, ImportMWh]:
         jobs = [*await self._jobs.ended_since(now - LOOK_BACK), *await self._jobs.open_jobs()]

@@ -186,6 +186,29 @@ def honesty(
         raise typer.Exit(1)
 
 
+@baseline_app.command("rebound")
+def rebound(
+    unit: Annotated[str, typer.Argument(help="Secondary BM Unit.")],
+    *,
+    first: Day,
+    last: Day,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what was delivered, and beside it what came back."""
+    body = {"unit": unit, "first": f"{first:%Y-%m-%d}", "last": f"{last:%Y-%m-%d}"}
+    with Client(url) as client:
+        found = client.post(f"{PATH}/rebound", body)
+    if as_json:
+        out.print_json(json.dumps(found))
+        return
+    out.print(
+        f"delivered {found['delivered_mwh']} MWh, came back {found['rebound_mwh']}, saved "
+        f"{found['saved_mwh']}, over {found['half_hours']} half-hours",
+        highlight=False,
+    )
+
+
 def _json(path: Path) -> Any:  # noqa: ANN401 - any JSON value
     try:
         return json.loads(path.read_text(encoding="utf-8"))

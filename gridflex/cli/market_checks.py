@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from io import StringIO
@@ -20,9 +21,12 @@ from gridflex.halfhour import HalfHour
 from gridflex.market.book import read_book, settle_book
 from gridflex.market.delivered_cost import DeliveredCost, delivered_costs
 from gridflex.market.dfs import dfs_payment
+from gridflex.market.exclusivity import Product
 from gridflex.market.s0142 import ROUNDING_MWH, Residual, compare, read_s0142
 from gridflex.market.s0142_report import report_json, residuals_json
+from gridflex.market.selling import Outlook, SalePolicy, decide_sale
 from gridflex.market.tariff import read_tariff
+from gridflex.market.volumes import Rounding
 
 out = Console()
 
@@ -115,6 +119,96 @@ def report(
             )
     if residuals:
         raise typer.Exit(1)
+
+
+def shares(
+    *,
+    account: Annotated[str, typer.Option(help="Energy Account.")],
+    first: Day,
+    last: Day,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what contracts, jobs and teams earned, each half-hour in its newest paying run."""
+    with Client(url) as client:
+        found = client.get(
+            "/v1/settlement/shares",
+            account=account,
+            first=f"{first:%Y-%m-%d}",
+            last=f"{last:%Y-%m-%d}",
+        )
+    if as_json:
+        out.print_json(json.dumps(found))
+        return
+    out.print(f"net {found['total_gbp']} GBP", highlight=False)
+    for kind in ("contract", "team", "job"):
+        table = Table(kind, "GBP")
+        for name, gbp in found[f"by_{kind}_gbp"].items():
+            table.add_row(name, gbp)
+        out.print(table)
+
+
+def reserve(
+    meter_id: Annotated[str, typer.Argument(metavar="METER", help="Import id of the meter.")],
+    *,
+    at: Annotated[str, typer.Option(help="Half-hour, such as 2026-07-01T16:00Z.")],
+    product: Annotated[Product, typer.Option(help="To whom.")],
+    mwh: Annotated[str, typer.Option(help="How much.")],
+    flexible_mwh: Annotated[str, typer.Option(help="What the meter can deliver in it.")],
+    contract: Annotated[str, typer.Option(help="Under which contract.")],
+    up: Annotated[bool, typer.Option("--up", help="More import instead of less.")] = False,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Promise energy to one product; refused where it would be sold twice."""
+    body = {
+        "meter": meter_id,
+        "start": at,
+        "direction": "up" if up else "down",
+        "product": product.value,
+        "mwh": mwh,
+        "contract": contract,
+        "flexible_mwh": flexible_mwh,
+    }
+    with Client(url) as client:
+        found = client.post("/v1/settlement/reservations", body)
+    if as_json:
+        out.print_json(json.dumps(found))
+        return
+    out.print(
+        f"{found['mwh']} MWh held for {found['product']} by {found['contract']}, entry "
+        f"{found['index']}",
+        highlight=False,
+    )
+
+
+def sale(
+    *,
+    delivery: Annotated[str, typer.Option(help="Equally likely deliveries, MWh: 0.7,0.8,0.9.")],
+    system_prices: Annotated[str, typer.Option(help="Equally likely system prices, GBP/MWh.")],
+    price: Annotated[str, typer.Option(help="At which energy can be sold, GBP/MWh.")],
+    fraction: Annotated[str, typer.Option(help="Greatest share of the mean delivery.")] = "1",
+    risk: Annotated[str, typer.Option(help="Risk aversion, 0 to 1.")] = "0.5",
+    as_json: AsJson = False,
+) -> None:
+    """Say how much of an expected delivery to sell, and what it is expected to bring."""
+    outlook = Outlook(
+        _numbers("delivery", delivery),
+        _numbers("system-prices", system_prices),
+        _number("price", price),
+    )
+    policy = SalePolicy(
+        risk_aversion=_number("risk", risk), sale_fraction=_number("fraction", fraction)
+    )
+    made = decide_sale(outlook, policy, rounding=Rounding())
+    if as_json:
+        out.print_json(json.dumps({name: str(value) for name, value in asdict(made).items()}))
+        return
+    out.print(
+        f"sell {made.mwh} MWh ({made.binding}): {made.expected_net_gbp:,.2f} GBP expected, "
+        f"{made.bad_case_gbp:,.2f} in the bad case, {made.nothing_sold_gbp:,.2f} without a sale",
+        highlight=False,
+    )
 
 
 def reconcile(*, first: Day, last: Day, url: Url = None, as_json: AsJson = False) -> None:
@@ -239,6 +333,10 @@ def _read_prices(path: Path) -> dict[HalfHour, Decimal]:
     return {
         HalfHour.parse(row["start_utc"]): _number("gbp_per_mwh", row["gbp_per_mwh"]) for row in rows
     }
+
+
+def _numbers(name: str, text: str) -> tuple[Decimal, ...]:
+    return tuple(_number(name, one) for one in text.split(","))
 
 
 def _number(name: str, text: str) -> Decimal:

@@ -45,6 +45,7 @@ for command in (
     *(ledger.verify, ledger.export, ledger.receipt, ledger.verifier, ledger.rotate_key),
     *(market_checks.register, market_checks.readings, market_checks.meter),
     *(market_checks.report, market_checks.reconcile, market_checks.dfs, market_checks.cost),
+    *(market_checks.shares, market_checks.reserve, market_checks.sale),
 ):
     settlement_app.command()(command)
 settlement_app.add_typer(baseline_app, name="baseline")

@@ -36,6 +36,8 @@ class EventType(StrEnum):
     CORRECTION = "correction"
     DVN_SUBMITTED = "dv.notified"
     ECVN_SUBMITTED = "ecvn.submitted"
+    ENERGY_RELEASED = "energy.released"
+    ENERGY_RESERVED = "energy.reserved"
     INVOICE_ISSUED = "invoice.issued"
     JOB_CHANGED = "job.changed"
     KEY_ROTATED = "key.rotated"

@@ -59,22 +59,12 @@ class Facts:
 def honesty(facts: Facts, *, limits: HonestyLimits, rounding: Rounding) -> list[Finding]:
     """Return what the five tests find, in their order."""
     made = dict(_committed(facts))
-    outcomes = [
-        Outcome(
-            half_hour=at,
-            expected=one.expected,
-            metered=facts.metered[at],
-            explained=one.expected - one.planned if one.is_traded else NO_IMPORT,
-            is_activated=one.is_traded,
-        )
-        for at, (_, _, one) in made.items()
-        if at in facts.metered
-    ]
+    happened = outcomes(facts)
     commitments = list(_commitments(facts.unit, made))
     sent = dict(_sent(facts))
     activations = [at.start for at, (_, _, one) in made.items() if one.is_traded]
     return [
-        same_errors(outcomes, limits=limits),
+        same_errors(happened, limits=limits),
         _worst(
             "unchanged",
             (
@@ -97,7 +87,22 @@ def honesty(facts: Facts, *, limits: HonestyLimits, rounding: Rounding) -> list[
             ),
         ),
         _caps(facts, activations, limits),
-        explained(outcomes, limits=limits),
+        explained(happened, limits=limits),
+    ]
+
+
+def outcomes(facts: Facts) -> list[Outcome]:
+    """Return every half-hour with a commitment and a reading, sold or not."""
+    return [
+        Outcome(
+            half_hour=at,
+            expected=one.expected,
+            metered=facts.metered[at],
+            explained=one.expected - one.planned if one.is_traded else NO_IMPORT,
+            is_activated=one.is_traded,
+        )
+        for at, (_, _, one) in _committed(facts)
+        if at in facts.metered
     ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from pydantic import AwareDatetime, BaseModel, Field
 
@@ -26,19 +26,12 @@ from gridflex.market.registry import Msid, Registry, UnitId, pair_key
 from gridflex.market.submitted import CapChange
 from gridflex.market.volumes import NO_IMPORT, ZERO, ImportMWh, Rounding
 from gridflex.market.working_days import england_and_wales, half_hours_of
+from gridflex.serve.clock import Clock
 
 LOOK_BACK: Final = timedelta(days=120)
 """Of readings: the longest look-back of a rule, and as long again to judge it by."""
 
 YEARS_AROUND: Final = timedelta(days=4 * 365)
-
-
-class Clock(Protocol):
-    """Tells the time."""
-
-    def now(self) -> datetime:
-        """Return the present instant, aware UTC."""
-        ...
 
 
 class ActivationIn(BaseModel, extra="forbid"):

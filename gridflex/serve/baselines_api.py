@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import date, timedelta
+from decimal import Decimal
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query
@@ -23,13 +24,15 @@ from gridflex.market.baseline_quality import (
 )
 from gridflex.market.baseline_report import baseline_event
 from gridflex.market.baseline_rules import RULES, Rule
-from gridflex.market.honesty import honesty
+from gridflex.market.delivery import rebound
+from gridflex.market.honesty import honesty, outcomes
 from gridflex.market.records import event_day_event
 from gridflex.market.registry import Msid
 from gridflex.market.submitted import Finding, HonestyLimits
 from gridflex.market.volumes import Rounding
 from gridflex.market.working_days import DAY
-from gridflex.serve.baseline_books import ActivationIn, BaselineBooks, Clock, HonestyIn, rule_named
+from gridflex.serve.baseline_books import ActivationIn, BaselineBooks, HonestyIn, rule_named
+from gridflex.serve.clock import Clock
 
 LOOK_AHEAD: Final = timedelta(days=120)
 RuleName = Annotated[str, Query(description="Name of the rule; see `GET rules`.")]
@@ -87,6 +90,24 @@ class BudgetOut(BaseModel):
     undeclared: int
     erosion_fraction: float
     exhausted_on: date | None
+
+
+class ReboundOut(BaseModel):
+    """What was delivered, and what came back, over all half-hours with a commitment.
+
+    Attributes:
+        half_hours: How many there are.
+        delivered_mwh: Less import than expected where something was sold, net.
+        rebound_mwh: More import than expected in the other half-hours, net.
+        saved_mwh: What was not made up for within these days.
+        rebound_fraction: Share of the delivery that came back; None without delivery.
+    """
+
+    half_hours: int
+    delivered_mwh: Decimal
+    rebound_mwh: Decimal
+    saved_mwh: Decimal
+    rebound_fraction: float | None
 
 
 class FindingOut(BaseModel):
@@ -219,6 +240,20 @@ def _add_honesty(api: APIRouter, books: BaselineBooks) -> None:
         facts = await books.facts(sent)
         found = honesty(facts, limits=HonestyLimits(), rounding=Rounding())
         return [_finding(one) for one in found]
+
+    @api.post("/rebound")
+    async def came_back(sent: HonestyIn) -> ReboundOut:
+        """What was delivered over some days, and beside it what came back."""
+        happened = outcomes(await books.facts(sent))
+        found = rebound(happened)
+        share = found.rebound_fraction
+        return ReboundOut(
+            half_hours=len(happened),
+            delivered_mwh=found.delivered.mwh,
+            rebound_mwh=found.rebound.mwh,
+            saved_mwh=found.saved.mwh,
+            rebound_fraction=None if share is None else float(share),
+        )
 
 
 def _rule_out(rule: Rule) -> RuleOut:

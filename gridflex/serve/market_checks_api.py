@@ -6,26 +6,35 @@ of delivered energy. Amounts are text, so that they stay exact.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import date
 from decimal import Decimal
+from http import HTTPStatus
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, Query
 from pydantic import BaseModel, Field
 
+from gridflex.adapters.energy_book import EnergyBook
 from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import EventType
 from gridflex.market.book import settle_book
 from gridflex.market.delivered_cost import delivered_costs
 from gridflex.market.dfs import dfs_payment, risks_deregistration
+from gridflex.market.exclusivity import Direction, Product, Reservation
 from gridflex.market.reconciliation import reconcile
 from gridflex.market.records import book_of
+from gridflex.market.reservations import Held
 from gridflex.market.s0142 import ROUNDING_MWH, compare, read_s0142
 from gridflex.market.s0142_report import report_json, residuals_json
+from gridflex.market.selling import Outlook, SalePolicy, decide_sale
 from gridflex.market.tariff import TariffFile
 from gridflex.market.trade_records import notices_of, trades_of
+from gridflex.market.volumes import ZERO, Rounding
 from gridflex.market.working_days import half_hours_of
+from gridflex.serve.clock import Clock
+from gridflex.serve.problems import ProblemError
 
 LONGEST: Final = 96
 """Half-hours of the longest block that is traded."""
@@ -107,10 +116,75 @@ class CostIn(BaseModel, extra="forbid"):
     wholesale_gbp_per_mwh: dict[str, Decimal] = Field(min_length=1, max_length=20_000)
 
 
-def create_market_checks_router(ledger: LedgerStore) -> APIRouter:
-    """Return the paths of reports, reconciliation, DFS and delivered cost."""
+class SaleIn(BaseModel, extra="forbid"):
+    """What is known about one half-hour when a sale is decided.
+
+    Attributes:
+        delivery_mwh: Equally likely deliveries.
+        system_price_gbp_per_mwh: Equally likely system prices.
+        sale_price_gbp_per_mwh: At which energy can be sold now.
+        fee_gbp_per_mwh: Exchange, notification and credit cost.
+        compensation_gbp_per_mwh: What we pay the supplier per MWh delivered.
+        work_lost_gbp_per_mwh: What pausing the work costs.
+        risk_aversion: 0 reads the system price at its mean, 1 at its worst tail.
+        sale_fraction: Greatest share of the expected delivery that may be sold.
+    """
+
+    delivery_mwh: list[Decimal] = Field(min_length=1, max_length=10_000)
+    system_price_gbp_per_mwh: list[Decimal] = Field(min_length=1, max_length=1_000)
+    sale_price_gbp_per_mwh: Decimal
+    fee_gbp_per_mwh: Decimal = ZERO
+    compensation_gbp_per_mwh: Decimal = ZERO
+    work_lost_gbp_per_mwh: Decimal = ZERO
+    risk_aversion: Decimal = Field(default=Decimal("0.5"), ge=0, le=1)
+    sale_fraction: Decimal = Field(default=Decimal(1), ge=0, le=1)
+
+
+class ReservationIn(BaseModel, extra="forbid"):
+    """Energy of one meter pair to be promised to one product.
+
+    Attributes:
+        meter: Import id of the pair.
+        start: Of the half-hour.
+        direction: Less import (``down``) or more (``up``).
+        product: To whom.
+        mwh: How much.
+        contract: Under which contract.
+        flexible_mwh: What the pair can deliver in the half-hour.
+    """
+
+    meter: str = Field(pattern=r"^\d{13}$")
+    start: str
+    direction: Direction = Direction.DOWN
+    product: Product
+    mwh: Decimal = Field(gt=0)
+    contract: str = Field(min_length=1)
+    flexible_mwh: Decimal = Field(ge=0)
+
+
+class ReservationOut(BaseModel):
+    """A reservation that holds.
+
+    Attributes:
+        index: Of its entry in the ledger.
+        direction: Less import or more.
+        product: To whom.
+        mwh: How much.
+        contract: Under which contract.
+    """
+
+    index: int
+    direction: Direction
+    product: Product
+    mwh: Decimal
+    contract: str
+
+
+def create_market_checks_router(ledger: LedgerStore, clock: Clock) -> APIRouter:
+    """Return the paths of reports, reconciliation, reservations, DFS and delivered cost."""
     api = APIRouter()
     _add_checks(api, ledger)
+    _add_reservations(api, EnergyBook(ledger), clock)
     _add_prices(api)
     return api
 
@@ -161,6 +235,43 @@ def _add_checks(api: APIRouter, ledger: LedgerStore) -> None:
         ]
 
 
+def _add_reservations(api: APIRouter, energy: EnergyBook, clock: Clock) -> None:
+    @api.post("/reservations")
+    async def reserve(sent: ReservationIn) -> ReservationOut:
+        """Promise energy to one product; refused with 409 where it would be sold twice."""
+        wanted = Reservation(
+            meter=sent.meter,
+            half_hour=HalfHour.parse(sent.start),
+            direction=sent.direction,
+            product=sent.product,
+            mwh=sent.mwh,
+            contract=sent.contract,
+        )
+        held = await energy.reserve(wanted, flexible_mwh=sent.flexible_mwh, now=clock.now())
+        if held is None:
+            found = await energy.held(sent.meter, wanted.half_hour)
+            why = list(found.refused.values())[-1]
+            raise ProblemError(HTTPStatus.CONFLICT, why)
+        return _reservation(held)
+
+    @api.get("/reservations")
+    async def reservations(meter: str, start: str) -> list[ReservationOut]:
+        """What is promised of a meter pair in a half-hour."""
+        found = await energy.held(meter, HalfHour.parse(start))
+        return [_reservation(one) for one in found.held]
+
+
+def _reservation(held: Held) -> ReservationOut:
+    one = held.reservation
+    return ReservationOut(
+        index=held.index,
+        direction=one.direction,
+        product=one.product,
+        mwh=one.mwh,
+        contract=one.contract,
+    )
+
+
 def _add_prices(api: APIRouter) -> None:
     @api.post("/dfs")
     async def dfs(sent: DfsIn) -> DfsOut:
@@ -176,6 +287,23 @@ def _add_prices(api: APIRouter) -> None:
             payment_gbp=made.gbp,
             risks_deregistration=risks_deregistration([*sent.factors, made.factor]),
         )
+
+    @api.post("/sale")
+    async def sale(sent: SaleIn) -> dict[str, Any]:
+        """How much of an expected delivery to sell, and what it is expected to bring."""
+        outlook = Outlook(
+            delivery_mwh=tuple(sent.delivery_mwh),
+            system_price_gbp_per_mwh=tuple(sent.system_price_gbp_per_mwh),
+            sale_price_gbp_per_mwh=sent.sale_price_gbp_per_mwh,
+            fee_gbp_per_mwh=sent.fee_gbp_per_mwh,
+            compensation_gbp_per_mwh=sent.compensation_gbp_per_mwh,
+            work_lost_gbp_per_mwh=sent.work_lost_gbp_per_mwh,
+        )
+        policy = SalePolicy(risk_aversion=sent.risk_aversion, sale_fraction=sent.sale_fraction)
+        made = decide_sale(outlook, policy, rounding=Rounding())
+        return {name: str(value) for name, value in asdict(made).items()} | {
+            "is_worthwhile": made.is_worthwhile
+        }
 
     @api.post("/delivered-cost")
     async def delivered_cost(sent: CostIn) -> list[dict[str, Any]]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from http import HTTPStatus
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
@@ -48,9 +49,11 @@ from gridflex.market.records import (
 )
 from gridflex.market.registry import Msid
 from gridflex.market.runs import DayCash, Run, TrueUp, payment_day, true_ups
+from gridflex.market.show_back import newest_shares
 from gridflex.market.volumes import Rounding
 from gridflex.market.working_days import WorkingCalendar, england_and_wales, half_hours_of
 from gridflex.serve.baselines_api import create_baselines_router
+from gridflex.serve.clock import Clock
 from gridflex.serve.ledger_api import create_ledger_router
 from gridflex.serve.market_checks_api import create_market_checks_router
 from gridflex.serve.problems import ProblemError
@@ -59,14 +62,6 @@ YEARS_AROUND = timedelta(days=4 * 365)
 """Allocations lie within these of today, and runs pay within these of their day."""
 
 Day = Annotated[date | None, Query(description="Settlement day.")]
-
-
-class Clock(Protocol):
-    """Tells the time."""
-
-    def now(self) -> datetime:
-        """Return the present instant, aware UTC."""
-        ...
 
 
 class Recorded(BaseModel):
@@ -115,6 +110,24 @@ class ReadingOut(BaseModel):
     versions: int
 
 
+class SharesOut(BaseModel):
+    """An account's net, spread three ways; each adds up to the total.
+
+    Attributes:
+        total_gbp: The net, in whole pence.
+        by_contract_gbp: Per flexibility contract; ``portfolio`` where none was served.
+        by_job_gbp: Per job; ``portfolio`` for what no job explains.
+        by_team_gbp: Per team.
+        used_more_mwh: Per job, what it used more than expected; it took no revenue.
+    """
+
+    total_gbp: Decimal
+    by_contract_gbp: dict[str, Decimal]
+    by_job_gbp: dict[str, Decimal]
+    by_team_gbp: dict[str, Decimal]
+    used_more_mwh: dict[str, Decimal]
+
+
 class InvoiceIn(BaseModel, extra="forbid"):
     """What a month is billed from.
 
@@ -142,9 +155,10 @@ def create_settlement_router(
     api = APIRouter(prefix="/settlement", tags=["settlement"])
     api.include_router(create_ledger_router(ledger))
     api.include_router(create_baselines_router(ledger, clock))
-    api.include_router(create_market_checks_router(ledger))
+    api.include_router(create_market_checks_router(ledger, clock))
     _add_sites_and_meters(api, ledger, clock)
     _add_settlements(api, ledger, clock)
+    _add_invoices(api, ledger, clock)
     _add_receipts(api, receipts)
     return api
 
@@ -234,6 +248,23 @@ def _add_settlements(api: APIRouter, ledger: LedgerStore, clock: Clock) -> None:
             if one.account == account
         )
 
+    @api.get("/shares")
+    async def shares(account: str, first: date, last: date) -> SharesOut:
+        """What contracts, jobs and teams earned, each half-hour in its newest paying run."""
+        span = half_hours_of(first)[0], half_hours_of(last)[-1]
+        found = await ledger.find(EventType.SETTLEMENT_RUN, first=span[0], last=span[1])
+        book = book_of(one.event for one in found)
+        made = newest_shares(book, account=account, rounding=Rounding())
+        return SharesOut(
+            total_gbp=made.total_gbp,
+            by_contract_gbp=dict(made.by_contract),
+            by_job_gbp=dict(made.by_job),
+            by_team_gbp=dict(made.by_team),
+            used_more_mwh=dict(made.negative_mwh),
+        )
+
+
+def _add_invoices(api: APIRouter, ledger: LedgerStore, clock: Clock) -> None:
     @api.post("/invoices")
     async def bill(sent: InvoiceIn) -> list[dict[str, Any]]:
         """Bill a month from the settlements in the ledger, and record the documents."""

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import EventType
+from gridflex.market.attribution import Contribution
 from gridflex.market.book import SettlementBook, write_book
 from gridflex.market.commitments import Committed, commitment_event
 from gridflex.market.reconciliation import Trade
@@ -189,6 +190,10 @@ async def test_the_honesty_tests_judge_what_is_in_the_ledger(served: Served) -> 
 
     found = {one["test"]: one for one in await post(served, "/baselines/honesty", asked)}
 
+    back = await post(served, "/baselines/rebound", asked)
+
+    assert (Decimal(back["delivered_mwh"]), back["half_hours"]) == (Decimal(1), 1)
+    assert (Decimal(back["rebound_mwh"]), back["rebound_fraction"]) == (Decimal(0), 0.0)
     assert found["explained"]["verdict"] == "passed"  # 1 MWh less, as the plan says
     assert found["plausible"]["verdict"] == "failed"  # 1 MWh above all of history
     assert found["no raised caps"]["verdict"] == "inconclusive"
@@ -249,3 +254,61 @@ async def test_dfs_and_delivered_cost_are_computed(served: Served) -> None:
     assert (Decimal(paid["payment_gbp"]), paid["risks_deregistration"]) == (Decimal(4500), False)
     assert poor["risks_deregistration"] is True
     assert Decimal(cost["delivered_gbp_per_mwh"]) == Decimal("240.405")
+
+
+async def test_energy_is_promised_once(served: Served) -> None:
+    wanted = {
+        "meter": METER,
+        "start": "2026-07-01T17:00Z",
+        "product": "dfs",
+        "mwh": "0.8",
+        "contract": "DFS-7",
+        "flexible_mwh": "1.0",
+    }
+    first = await post(served, "/reservations", wanted)
+    again = await post(served, "/reservations", wanted)
+    other = await served.http.post(
+        "/reservations", json=wanted | {"product": "p415", "mwh": "0.1", "contract": "C2"}
+    )
+
+    held = await served.get("/reservations", params={"meter": METER, "start": wanted["start"]})
+
+    assert first == again == held[0]
+    assert len(held) == 1
+    assert other.status_code == 409
+    assert "promised to dfs, which excludes p415" in other.json()["detail"]
+
+
+async def test_how_much_to_sell_comes_with_what_it_brings(served: Served) -> None:
+    sent = {
+        "delivery_mwh": ["0.5", "1.0"],
+        "system_price_gbp_per_mwh": ["100"],
+        "sale_price_gbp_per_mwh": "140",
+        "sale_fraction": "0.8",
+    }
+
+    made = await post(served, "/sale", sent)
+
+    # above every system price all that may be sold is: 0.8 of 0.75; (0.6 x 140 + 0.15 x 100)
+    assert Decimal(made["mwh"]) == Decimal("0.600")
+    assert Decimal(made["expected_net_gbp"]) == 99
+    assert Decimal(made["nothing_sold_gbp"]) == 75
+    assert made["is_worthwhile"] is True
+
+
+async def test_the_net_is_spread_over_jobs_and_teams(served: Served) -> None:
+    parts = (
+        Contribution(EXAMPLE.half_hour, "job-1", "vision", "C1", Decimal("2.0")),
+        Contribution(EXAMPLE.half_hour, "job-2", "language", None, Decimal("0.8")),
+    )
+    await served.http.post("/books", content=write_book(SettlementBook((EXAMPLE,), parts)))
+    asked = {"account": "GRIDFLEX", "first": "2026-07-01", "last": "2026-07-01"}
+
+    made = await served.get("/shares", params=asked)
+
+    assert Decimal(made["total_gbp"]) == 378
+    assert {name: Decimal(gbp) for name, gbp in made["by_team_gbp"].items()} == {
+        "vision": 270,
+        "language": 108,
+    }
+    assert set(made["by_contract_gbp"]) == {"C1", "portfolio"}

@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from gridflex.adapters.energy_book import EnergyBook
 from gridflex.adapters.job_store import JobStore
 from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.adapters.plan_store import PlanStore
@@ -22,6 +23,7 @@ from gridflex.market.attribution import Contribution
 from gridflex.market.book import settle_book
 from gridflex.market.compensation import MutualisedP415, ReferencePrice
 from gridflex.market.desk import OutgoingFile, TradingDesk
+from gridflex.market.exclusivity import Direction, Product, Reservation
 from gridflex.market.records import book_of, replay
 from gridflex.market.registry import Msid, MsidPair, UnitId
 from gridflex.market.selling import SalePolicy
@@ -157,7 +159,7 @@ async def test_what_the_plan_leaves_free_is_sold_before_the_gate_closes(market: 
         "baseline.computed",
         "sev.submitted",
         "wman.submitted",
-        "contract.message",
+        "energy.reserved",
     ]
     assert kinds.count("ecvn.submitted") == 1
     assert "ack.received" in kinds
@@ -224,3 +226,31 @@ async def test_a_rejected_contract_notice_leaves_the_deviation_to_the_system_pri
     await market.trader.tick(SIX, prices=market.prices)
 
     assert await settle(market, "0.1") == Decimal("0.9") * 210
+
+
+async def test_energy_that_another_product_holds_is_not_sold_again(market: Market) -> None:
+    await market.plan(HalfHour(SIX) + 12)
+    promised = Reservation(
+        SITE.pair.import_msid, TRADED, Direction.DOWN, Product.DFS, Decimal("0.2"), "DFS-7"
+    )
+    await EnergyBook(market.ledger).reserve(promised, flexible_mwh=Decimal(1), now=SIX)
+
+    sold = await market.trader.tick(SIX, prices=market.prices)
+
+    assert sold is not None
+    assert sold.trade is None
+    assert market.centre.agents.book.contracted_mwh(TRADED) == 0
+
+
+async def test_energy_that_the_exchange_does_not_take_is_free_again(market: Market) -> None:
+    await market.plan(HalfHour(SIX) + 12)
+    market.use(
+        market.trading, ledger=market.ledger, exchange=SimulatedExchange({}, depth_mw=DEPTH_MW)
+    )
+
+    await market.trader.tick(SIX, prices=market.prices)
+
+    found = await EnergyBook(market.ledger).held(SITE.pair.import_msid, TRADED)
+    assert (found.held, found.refused) == ((), {})
+    kinds = [one.event["event_type"] for one in await market.ledger.find()]
+    assert kinds.count("energy.reserved") == kinds.count("energy.released") == 1

@@ -31,9 +31,9 @@ from tests.unit.market.days import CALENDAR
 
 KEYS = {"AUTH000001": "SECRET"}
 MINUTE = timedelta(minutes=1)
-STEPS = 14
-"""Of one sale: baseline recorded; three messages recorded and sent; the order placed and the trade
-recorded; five answers recorded."""
+STEPS = 15
+"""Of one sale: baseline recorded; three messages recorded and sent; energy reserved, the order
+placed and the trade recorded; five answers recorded."""
 
 
 class Killed(Exception):  # noqa: N818 - what happened, not what went wrong
@@ -161,6 +161,7 @@ async def assert_sold_once(world: World) -> None:
     assert book.contracted_mwh(TRADED) == Decimal("0.800")
     for kind in (
         EventType.BASELINE_COMPUTED,
+        EventType.ENERGY_RESERVED,
         EventType.SEV_SUBMITTED,
         EventType.WMAN_SUBMITTED,
         EventType.ECVN_SUBMITTED,
@@ -238,7 +239,7 @@ async def test_it_does_not_trade_what_another_traded_after_its_gate(world: World
     assert sold.trade is None
 
 
-@pytest.mark.parametrize("entries", [1, 2, 3, 5])
+@pytest.mark.parametrize("entries", [1, 3, 4, 5, 6])
 async def test_a_killed_process_leaves_all_that_the_next_one_needs(
     world: World, entries: int, tmp_path: Path
 ) -> None:

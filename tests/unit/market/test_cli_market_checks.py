@@ -288,3 +288,49 @@ def test_the_budget_says_when_the_baseline_is_lost(server: Server) -> None:
     assert "2 event days to spare" in shown
     assert "30% of the baseline" in shown
     assert "lost on 2026-08-20" in shown
+
+
+def test_energy_is_promised_to_a_product(server: Server) -> None:
+    server.answer = {"mwh": "0.8", "product": "dfs", "contract": "DFS-7", "index": 4}
+
+    shown = run(
+        *("reserve", METER, "--at", "2026-07-01T17:00Z", "--product", "dfs", "--mwh", "0.8"),
+        *("--flexible-mwh", "1", "--contract", "DFS-7", "--url", server.url),
+    )
+
+    assert "0.8 MWh held for dfs by DFS-7, entry 4" in shown
+    assert json.loads(server.asked[0][2])["direction"] == "down"
+
+
+def test_a_sale_is_decided_without_a_server() -> None:
+    given = ("sale", "--delivery", "0.5,1.0", "--system-prices", "100", "--price", "140")
+
+    assert "sell 0.600 MWh" in run(*given, "--fraction", "0.8")
+    made = json.loads(run(*given, "--fraction", "0.8", "--json"))
+    assert Decimal(made["expected_net_gbp"]) == 99
+
+
+def test_shares_are_shown_three_ways(server: Server) -> None:
+    server.answer = {
+        "total_gbp": "378.00",
+        **{f"by_{kind}_gbp": {kind: "378.00"} for kind in ("contract", "team", "job")},
+    }
+    asked = ("shares", "--account", "A", "--first", "2026-07-01", "--last", "2026-07-02")
+
+    assert "net 378.00 GBP" in run(*asked, "--url", server.url)
+
+
+def test_the_rebound_is_shown_beside_the_delivery(server: Server) -> None:
+    server.answer = {
+        "delivered_mwh": "1.0",
+        "rebound_mwh": "0.9",
+        "saved_mwh": "0.1",
+        "half_hours": 48,
+    }
+
+    shown = run(
+        *("baseline", "rebound", "V__CGRID001", "--first", "2026-07-01", "--last", "2026-07-02"),
+        *("--url", server.url),
+    )
+
+    assert "delivered 1.0 MWh, came back 0.9, saved 0.1" in shown

@@ -1,0 +1,66 @@
+"""Which energy is promised to which product, kept in the ledger."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from decimal import Decimal
+
+from gridflex.adapters.ledger_store import LedgerStore
+from gridflex.halfhour import HalfHour
+from gridflex.market.exclusivity import Reservation
+from gridflex.market.reservations import (
+    RESERVATIONS,
+    Held,
+    Holdings,
+    holdings,
+    release_event,
+    reservation_event,
+)
+
+log = logging.getLogger(__name__)
+
+
+class EnergyBook:
+    """Reserves energy and releases it.
+
+    Args:
+        ledger: Where reservations are recorded; the order of its entries decides.
+    """
+
+    def __init__(self, ledger: LedgerStore) -> None:
+        self._ledger = ledger
+
+    async def reserve(
+        self, wanted: Reservation, *, flexible_mwh: Decimal, now: datetime
+    ) -> Held | None:
+        """Reserve energy, or return what the same contract holds already; None if refused.
+
+        Args:
+            wanted: What to promise.
+            flexible_mwh: What the meter pair can deliver in the half-hour.
+            now: GridFlex time.
+
+        Raises:
+            SourceError: The database cannot be reached.
+        """
+        before = (await self.held(wanted.meter, wanted.half_hour)).of(wanted)
+        if before is not None:
+            return before
+        event = reservation_event(wanted, flexible_mwh=flexible_mwh)
+        await self._ledger.append([event], now=now)
+        after = await self.held(wanted.meter, wanted.half_hour)
+        if reason := after.refused.get(event.id):
+            log.warning("%s of %s is not reserved: %s", wanted.product, wanted.half_hour, reason)
+        return after.of(wanted)
+
+    async def release(self, held: Held, *, reason: str, now: datetime) -> None:
+        """Give energy back."""
+        await self._ledger.append([release_event(held, reason=reason)], now=now)
+
+    async def held(self, meter: str, half_hour: HalfHour) -> Holdings:
+        """Return what is promised of a meter pair in a half-hour."""
+        found = await self._ledger.find(
+            *RESERVATIONS, subject=f"meter:{meter}", first=half_hour, last=half_hour
+        )
+        return holdings((one.index, one.event) for one in found)

@@ -1,0 +1,82 @@
+"""Energy promised to products, as the ledger's order says."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gridflex.ledger.event import Event
+from gridflex.ledger.verify.entries import parse_entry
+from gridflex.market.exclusivity import Direction, Product, Reservation
+from gridflex.market.reservations import Holdings, holdings, release_event, reservation_event
+from tests.unit.market.test_desk import EARLY, PAIR, SIX
+
+MOST = Decimal("1.0")
+
+
+def wanted(mwh: str, product: Product = Product.P415, contract: str = "C1") -> Reservation:
+    return Reservation(PAIR.import_msid, SIX, Direction.DOWN, product, Decimal(mwh), contract)
+
+
+def after(*events: Event) -> Holdings:
+    logged: list[tuple[int, Any]] = [
+        (i, parse_entry(one.entry(recorded_at=EARLY + timedelta(minutes=i))))
+        for i, one in enumerate(events)
+    ]
+    return holdings(logged)
+
+
+def reserved(mwh: str, product: Product = Product.P415, contract: str = "C1") -> Event:
+    return reservation_event(wanted(mwh, product, contract), flexible_mwh=MOST)
+
+
+def test_the_first_of_two_that_want_the_same_energy_holds_it() -> None:
+    found = after(reserved("0.8"), reserved("0.3", contract="C2"))
+
+    assert [one.reservation.contract for one in found.held] == ["C1"]
+    (why,) = found.refused.values()
+    assert "0.3 MWh for p415, 0.2 of 1.0 MWh are free" in why
+
+
+def test_products_that_exclude_each_other_do_not_share_a_half_hour() -> None:
+    found = after(reserved("0.1", Product.DFS), reserved("0.1", contract="C2"))
+
+    assert "which excludes p415" in found.refused[reserved("0.1", contract="C2").id]
+
+
+def test_what_is_released_is_free_again() -> None:
+    first = reserved("0.8")
+    (held,) = after(first).held
+
+    found = after(first, release_event(held, reason="not taken"), reserved("1.0", contract="C2"))
+
+    assert [one.reservation.contract for one in found.held] == ["C2"]
+    assert not found.refused
+
+
+def test_a_contract_finds_what_it_holds_already_whatever_it_wants_now() -> None:
+    found = after(reserved("0.8"))
+
+    held = found.of(wanted("0.5"))
+
+    assert held is not None
+    assert held.reservation.mwh == Decimal("0.8")
+    assert found.of(wanted("0.8", contract="C2")) is None
+
+
+@given(
+    st.lists(
+        st.tuples(st.decimals("0.001", "0.9", places=3), st.sampled_from(Product)), max_size=12
+    )
+)
+def test_no_energy_is_held_twice_in_any_order(asked: list[tuple[Decimal, Product]]) -> None:
+    events = [reserved(str(mwh), product, f"C{i}") for i, (mwh, product) in enumerate(asked)]
+
+    found = after(*events)
+
+    assert sum(one.reservation.mwh for one in found.held) <= MOST
+    assert len(found.held) + len(found.refused) == len(asked)
