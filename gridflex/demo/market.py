@@ -14,7 +14,6 @@ import tempfile
 from collections import deque
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -24,18 +23,18 @@ import numpy as np
 
 from gridflex.adapters import elexon
 from gridflex.adapters.grid_store import GridStore
-from gridflex.adapters.ledger_files import export_ledger, write_files
+from gridflex.adapters.ledger_files import export_ledger
 from gridflex.adapters.ledger_key import LedgerKey
 from gridflex.agents.counterfactual import RunNow
 from gridflex.agents.ports import Ports
 from gridflex.agents.trader import LEAD, Prices, Rules, TradedSite, Trader
+from gridflex.demo.market_report import MarketReport, earned_gbp, leave, settle_again
 from gridflex.demo.meter import boundary_readings, registration
 from gridflex.errors import GridFlexError, SourceError
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId
-from gridflex.ledger.canonical import canonical_json
 from gridflex.ledger.event import EventType
-from gridflex.ledger.verify.folder import Report, verify_ledger
+from gridflex.ledger.verify.folder import read_entries, verify_ledger
 from gridflex.ledger.verify.receipts import verify_receipt
 from gridflex.lifecycle import Job
 from gridflex.market.artefacts import ArtefactKind, Channel
@@ -87,68 +86,6 @@ PRICE_LIST_SINCE: Final = date(2026, 1, 1)
 
 SCRP: Final = ReferencePrice(Decimal("89.47"), is_official=False)
 """The quarter after P415 began for which a figure is known (docs/settlement.md)."""
-
-
-@dataclass(frozen=True, slots=True)
-class MarketReport:
-    """What the market part of the demo came to.
-
-    Args:
-        traded: Half-hours that were traded.
-        sold_mwh: Sold in all.
-        delivered_mwh: Deviation in all.
-        net_gbp: Net of the trading party, after imbalance.
-        settled_again: Settlements that gave the same bytes when run again from the ledger.
-        earned_gbp: What the receipts say that jobs earned.
-        ledger: What the offline verifier found.
-        receipts: How many receipts verified offline.
-        invoices: Bills of the month.
-    """
-
-    traded: int
-    sold_mwh: Decimal
-    delivered_mwh: Decimal
-    net_gbp: Decimal
-    settled_again: int
-    earned_gbp: Decimal
-    ledger: Report
-    receipts: int
-    invoices: tuple[Document, ...]
-
-    def as_json(self) -> dict[str, object]:
-        """Return it as JSON."""
-        return {
-            "traded_half_hours": self.traded,
-            "sold_mwh": str(self.sold_mwh),
-            "delivered_mwh": str(self.delivered_mwh),
-            "net_gbp": str(self.net_gbp),
-            "settled_again": self.settled_again,
-            "earned_by_jobs_gbp": str(self.earned_gbp),
-            "ledger": {
-                "size": self.ledger.size,
-                "root": self.ledger.root,
-                "event_types": self.ledger.event_types,
-            },
-            "receipts_verified": self.receipts,
-            "invoices": [
-                {"number": one.number, "gross_gbp": str(one.gross_gbp)} for one in self.invoices
-            ],
-        }
-
-    def lines(self) -> list[tuple[str, str]]:
-        """Return what to show, by subject."""
-        sold = f"sold {self.sold_mwh:.3f} MWh, delivered {self.delivered_mwh:.4f} MWh"
-        again = f"{self.settled_again} settlements run again to the same bytes"
-        receipts = f"{self.receipts} jobs, each verified against the ledger"
-        earned = f"earned {self.earned_gbp:.2f} GBP"
-        bills = ", ".join(f"{one.number} over {one.gross_gbp} GBP" for one in self.invoices)
-        return [
-            ("half-hours settled", f"{self.traded}, simulated market: {sold}"),
-            ("net under P415", f"{self.net_gbp:.2f} GBP"),
-            ("ledger", f"{self.ledger.size} entries verified offline; {again}"),
-            ("receipts", f"{receipts}; {earned}"),
-            ("invoices", bills or "nothing to bill"),
-        ]
 
 
 class SimulatedCentre:
@@ -335,7 +272,7 @@ class DemoMarket:
         for _ in range(int(RECEIPT_WAIT_S / LOOK_EVERY_S)):
             for job in jobs:
                 one = None if job.id in found else await self._ports.receipts.newest(job.id)
-                if one is not None and (job.id not in earning or _earned_gbp(one) is not None):
+                if one is not None and (job.id not in earning or earned_gbp(one) is not None):
                     found[job.id] = one
             if len(found) == len(jobs):
                 return list(found.values())
@@ -355,9 +292,10 @@ class DemoMarket:
             folder = keep / "ledger" if keep else Path(scratch)
             await export_ledger(self._ports.ledger, folder)
             if keep is not None:
-                _leave(keep, receipts, key=str(key))
+                leave(keep, receipts, key=str(key))
             checked = [verify_receipt(json.dumps(one.as_json()), keys=[key]) for one in receipts]
             report = verify_ledger(folder, keys=[key], receipts=checked)
+            settle_again(read_entries(folder))
         entries = [one.event for one in await self._ports.ledger.find(EventType.SETTLEMENT_RUN)]
         outcome = settle_book(book_of(entries))
         return MarketReport(
@@ -366,23 +304,11 @@ class DemoMarket:
             delivered_mwh=sum((one.delivered_mwh for one in outcome.days), Decimal(0)),
             net_gbp=sum((one.net_gbp for one in outcome.days), Decimal(0)),
             settled_again=sum(one.is_same for one in replay(entries)),
-            earned_gbp=sum((_earned_gbp(one) or Decimal(0) for one in receipts), Decimal(0)),
+            earned_gbp=sum((earned_gbp(one) or Decimal(0) for one in receipts), Decimal(0)),
             ledger=report,
             receipts=len(checked),
             invoices=documents,
         )
-
-
-def _earned_gbp(receipt: IssuedReceipt) -> Decimal | None:
-    figure = receipt.entry["body"]["figures"]["earned_gbp"]
-    return None if figure is None else Decimal(figure["value"])
-
-
-def _leave(keep: Path, receipts: Sequence[IssuedReceipt], *, key: str) -> None:
-    """Leave what an auditor needs beside the ledger."""
-    files = {f"receipts/{one.entry['body']['job']}.json": one.as_json() for one in receipts}
-    write_files(keep, [(name, canonical_json(body)) for name, body in files.items()])
-    write_files(keep, [("key.pub", f"{key}\n".encode())])
 
 
 def _contributions(

@@ -22,7 +22,7 @@ from gridflex.adapters.grid_store import GridStore
 from gridflex.agents.ports import Ports
 from gridflex.demo.check import ClusterRun, Promise, check_promises, t0_start_s
 from gridflex.demo.jobs import DemoJob
-from gridflex.demo.market import MarketReport
+from gridflex.demo.market_report import MarketReport
 from gridflex.demo.system import DemoSystem
 from gridflex.dispatch import ATTEMPT_OF
 from gridflex.errors import SourceError

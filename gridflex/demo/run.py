@@ -20,7 +20,8 @@ from gridflex.agents.counterfactual import RunNow
 from gridflex.agents.ports import build_ports
 from gridflex.demo.check import Promise
 from gridflex.demo.jobs import DAY, DemoJob
-from gridflex.demo.market import DemoMarket, MarketReport
+from gridflex.demo.market import DemoMarket
+from gridflex.demo.market_report import MarketReport
 from gridflex.demo.play import play
 from gridflex.demo.report import DemoReport, collect
 from gridflex.demo.system import Cluster, DemoSystem, demo_system

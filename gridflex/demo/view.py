@@ -16,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from gridflex.demo.market import MarketReport
+from gridflex.demo.market_report import MarketReport
 from gridflex.demo.play import View
 from gridflex.demo.report import COMES_FROM, DemoReport
 from gridflex.halfhour import HALF_HOUR, HalfHour
