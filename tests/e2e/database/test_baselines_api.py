@@ -111,7 +111,8 @@ async def test_a_meter_that_predicts_itself_may_be_traded_on(served: Served) -> 
 
     assert found["may_trade"] is True
     assert abs(found["bias_fraction"]) < 0.02
-    assert 0.05 < found["rrmse_fraction"] < 0.2
+    # only 11 x ((o s) mod 5) is left: 0 to 44 of about 1,350 kWh
+    assert 0.005 < found["rrmse_fraction"] < 0.02
     assert (strict["may_trade"], strict["limits"]["rrmse_fraction"]) == (False, 0.001)
 
 
