@@ -180,13 +180,13 @@ async def allocate(served: Served) -> None:
 
 
 async def test_the_honesty_tests_judge_what_is_in_the_ledger(served: Served) -> None:
-    await allocate(served)
-    await fill(served, last=TODAY, days=3)
     at = HalfHour.from_settlement(TODAY, 30)
     expected = ImportMWh(wh(TODAY, 30) / 1000 + 1)
     made = Committed(expected, expected - ImportMWh(Decimal(1)), Decimal("0.8"))
     early = datetime(2026, 7, 1, 4, tzinfo=UTC)
     await served.ledger.append([commitment_event(made, UnitId(UNIT), at)], now=early)
+    await allocate(served)
+    await fill(served, last=TODAY, days=3)
     asked = {"unit": UNIT, "first": str(TODAY), "last": str(TODAY)}
 
     found = {one["test"]: one for one in await post(served, "/baselines/honesty", asked)}
