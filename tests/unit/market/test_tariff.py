@@ -13,6 +13,7 @@ import yaml
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour, periods_in
 from gridflex.market.tariff import FIXED, LEVIES, fixed_cost_gbp, read_tariff, unit_cost
+from tests.shared import ROOT
 
 SOURCE = {"document": "test", "url": "https://example.org/t", "sha256": "0" * 64}
 VERSION: dict[str, Any] = {
@@ -144,3 +145,15 @@ def test_a_half_hour_in_no_band_is_an_error() -> None:
 def test_text_that_is_not_yaml_is_refused() -> None:
     with pytest.raises(ContractError, match="not valid YAML"):
         read_tariff("a: [")
+
+
+def test_the_tariff_in_the_documentation_is_valid_but_for_its_sources() -> None:
+    page = (ROOT / "docs" / "settlement.md").read_text(encoding="utf-8")
+    block = next(one for one in page.split("```yaml\n")[1:] if one.startswith("site:"))
+    shown = yaml.safe_load(block.partition("```")[0])
+    shown["versions"][0]["sources"] = VERSION["sources"]
+
+    tariff = read_tariff(yaml.safe_dump(shown)).dated()
+
+    late = HalfHour(datetime(2026, 7, 1, 16, tzinfo=UTC))
+    assert unit_cost(tariff, half_hour=late, wholesale_gbp_per_mwh=Decimal(0)).duos_band == "red"
