@@ -166,14 +166,16 @@ class OwnForecasts:
         failures = []
         for model in champions:
             try:
-                made = await self._made_by(model, known, signal)
-                series = _series(made, signal, archived, now)
+                name, made = await self._made_by(model, known, signal)
+                series = _series(made, signal, archived, now, name=name)
             except GridFlexError as error:
                 failures.append(str(error))
             except Exception as error:  # a model must not stop the agent
                 log.exception("%s is broken", model.name)
                 failures.append(f"{model.name}: {type(error).__name__}: {error}")
             else:
+                if made.model != name:  # an ensemble says who of it is missing
+                    failures.append(f"{model.name} is only {made.model}")
                 await self._issues.save_series([series])
                 await self._rank(signal, series.source, now)
                 return OwnReport(series.source, "; ".join(failures))
@@ -182,13 +184,13 @@ class OwnForecasts:
 
     async def _made_by(
         self, model: TrainedModel, known: Knowledge, signal: Signal
-    ) -> QuantileForecast:
+    ) -> tuple[str, QuantileForecast]:
         state = await self._models.read(model)  # each time: a state that was changed is not used
         loaded, forecaster = self._loaded.get(signal, (None, None))
         if forecaster is None or loaded != model.id:
             forecaster = await asyncio.to_thread(models.load, state)
             self._loaded[signal] = (model.id, forecaster)
-        return await asyncio.to_thread(furthest, forecaster, known)
+        return forecaster.name, await asyncio.to_thread(furthest, forecaster, known)
 
     async def _rank(self, signal: Signal, source: str, now: datetime) -> None:
         last = await self._ranks.newest(signal, now=now)
@@ -240,13 +242,18 @@ def furthest(forecaster: Forecaster, known: Knowledge) -> QuantileForecast:
 
 
 def _series(
-    made: QuantileForecast, signal: Signal, archived: ArchivedHistory, now: datetime
+    made: QuantileForecast,
+    signal: Signal,
+    archived: ArchivedHistory,
+    now: datetime,
+    *,
+    name: str,
 ) -> Series:
     quantiles = np.clip(made.values, *BOUNDS[signal])
     return Series(
         signal=signal,
         kind=Kind.FORECAST,
-        source=f"{OWN}{made.model}",
+        source=f"{OWN}{name}",
         origin=archived.origin,
         region=NATIONAL,
         start=made.start,

@@ -66,6 +66,9 @@ def forecaster(
     recorded: Annotated[
         bool, typer.Option("--recorded", help=f"Learn from {SHARED_VARIABLE}, not the archive.")
     ] = False,
+    since: Annotated[
+        datetime | None, typer.Option(help="First instant that is learnt from, UTC; else all.")
+    ] = None,
     until: Annotated[
         datetime | None, typer.Option(help="First instant that is not used, UTC; else the end.")
     ] = None,
@@ -91,6 +94,7 @@ def forecaster(
         request = Request(
             target=target, models=names, samples=samples, budget_s=60 * budget, days=days,
             stretches=stretches, recorded=recorded,
+            since=since.replace(tzinfo=UTC) if since else None,
             until=until.replace(tzinfo=UTC) if until else Clock(settings.clock).now(),
         )  # fmt: skip
     with _Bars(is_shown=not as_json) as bars:

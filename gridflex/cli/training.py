@@ -73,6 +73,7 @@ class Request(BaseModel, frozen=True):
         days: Length of the part that is held back, and of each stretch.
         stretches: Parts of the past on which settings are chosen.
         recorded: Whether recorded series are learnt from, rather than the archive.
+        since: First half-hour that is learnt from; None for the first there is.
         until: First half-hour that is not used.
     """
 
@@ -83,6 +84,7 @@ class Request(BaseModel, frozen=True):
     days: int
     stretches: int
     recorded: bool
+    since: datetime | None
     until: datetime
 
 
@@ -243,7 +245,7 @@ def _hold_on_history(settings: Settings, request: Request, course: _Course) -> _
         family(name)
     learnt = learnt_from(settings, request, now=Clock(settings.clock).now())
     end = min(HalfHour.containing(request.until), _end(learnt.history))
-    history = known_by(learnt.history, end)
+    history = known_by(_since(learnt.history, request.since), end)
     plan = cut(history, end, days=request.days, stretches=request.stretches)
     course.begin(request)
     with connected():
@@ -309,6 +311,14 @@ async def _archived(archive: ForecastHistory, target: str, now: datetime) -> Arc
             "(gridflex up), and --recorded learns from recorded series"
         )
     return await archive.read(target, since=begins, now=now, every=VINTAGES_EVERY)
+
+
+def _since(history: History, since: datetime | None) -> History:
+    from gridflex.training.tournament import begun_at  # noqa: PLC0415 - imports Ray
+
+    if since is None or since <= history.start.start:
+        return history
+    return begun_at(history, HalfHour.at_or_after(since))
 
 
 def _end(history: History) -> HalfHour:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any, Final
 
 from ray import tune
@@ -44,10 +45,25 @@ def _set(name: str, **space: Any) -> Family:  # noqa: ANN401 - Tune's
     return Family(name, lambda settings: models.kind(name)(**settings), space)
 
 
+def _lstm(settings: Settings) -> Forecaster:
+    network = import_module("gridflex.forecasting.lstm_network")  # imports PyTorch
+    return models.kind("lstm")(settings=network.LstmSettings(**settings))
+
+
 FAMILIES: Final[Mapping[str, Family]] = {
     **{name: _plain(name) for name in (*BASELINES, "prophet", "ensemble")},
     "lightgbm": _set(
-        "lightgbm", trees=tune.choice([100, 200, 400, 800]), every=tune.choice([7, 13, 23])
+        "lightgbm", trees=tune.choice([150, 250, 400, 600]), every=tune.choice([7, 11, 23])
+    ),
+    "lstm": Family(
+        "lstm",
+        _lstm,
+        {
+            "hidden": tune.choice([32, 64, 96]),
+            "dropout": tune.uniform(0.2, 0.6),
+            "rate": tune.loguniform(1e-3, 6e-3),
+        },
+        uses_gpu=True,
     ),
 }
 """By name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -32,11 +33,12 @@ class Found:
     """What a search came to.
 
     Args:
-        settings: The best of those that were scored on most stretches.
+        settings: The best of those that were scored on most stretches; none, which takes the
+            usual ones, where time was up before any was.
         trials: How many settings were tried.
         stopped_early: How many of them were given up before the last stretch.
         failed: How many of them raised.
-        mae: Mean absolute error of the best, over the stretches.
+        mae: Mean absolute error of the best, over the stretches; NaN where time was up.
         pinball: Mean quantile loss of the best.
     """
 
@@ -209,9 +211,11 @@ def _each(results: tune.ResultGrid) -> Iterator[tune.Result]:
 
 def _found(results: tune.ResultGrid, *, stretches: int, name: str) -> Found:
     scored = [result for result in _each(results) if result.metrics and FOLDS in result.metrics]
-    if not scored:
-        why = str(results.errors[0]).strip().splitlines()[-1] if results.errors else "no time left"
+    if not scored and results.errors:
+        why = str(results.errors[0]).strip().splitlines()[-1]
         raise ContractError(f"{name}: no settings could be scored: {why}")
+    if not scored:  # there was no time; its usual settings may still be the best of all
+        return Found({}, len(results), len(results), 0, math.nan, math.nan)
     metrics = [dict(result.metrics or {}) for result in scored]
     furthest = max(one[FOLDS] for one in metrics)
     best = min((m for m in metrics if m[FOLDS] == furthest), key=lambda one: float(one[PINBALL]))

@@ -131,6 +131,16 @@ def cut(history: History, end: HalfHour, *, days: int, stretches: int) -> Plan:
     return Plan(tuple(parts[:-1]), parts[-1])
 
 
+def begun_at(history: History, start: HalfHour) -> History:
+    """Return a history without all that is about half-hours before ``start``."""
+    offset = history.start.until(start)
+    inputs = {
+        name: Input.of([(told.about - offset, told.known_from - offset, told.values)])
+        for name, told in history.inputs.items()
+    }
+    return History(start, history.target, inputs)
+
+
 def known_by(history: History, end: HalfHour) -> History:
     """Return a history without all that became known after half-hour ``end`` began."""
     last = history.start.until(end)

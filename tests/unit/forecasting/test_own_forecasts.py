@@ -1,7 +1,7 @@
 """The champions forecast once each half-hour; one that fails costs nothing but itself."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
@@ -18,8 +18,8 @@ from gridflex.agents.forecasting import (
 from gridflex.errors import ContractError
 from gridflex.forecasting.archive import ArchivedHistory
 from gridflex.forecasting.baselines import Climatology, Persistence
-from gridflex.forecasting.forecaster import MEDIAN
-from gridflex.forecasting.history import History, Input
+from gridflex.forecasting.forecaster import MEDIAN, QuantileForecast
+from gridflex.forecasting.history import History, Input, Knowledge
 from gridflex.forecasting.lineage import Artefact, TrainedModel, Training
 from gridflex.forecasting.skill import LEAST_TO_PREFER, Rank, SkillRow
 from gridflex.halfhour import HalfHour
@@ -193,6 +193,24 @@ async def test_a_champion_that_breaks_while_it_forecasts_is_named_and_stops_nobo
     assert report[Signal.INTENSITY] == OwnReport(
         "", "model 9 (m of intensity_gco2_per_kwh): ZeroDivisionError: in the network"
     )
+
+
+async def test_an_ensemble_without_a_member_keeps_its_name_and_is_reported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = Persistence.predict
+
+    def partial(self: Persistence, known: Knowledge, half_hours: int) -> QuantileForecast:
+        return replace(whole(self, known, half_hours), model="persistence without lstm")
+
+    monkeypatch.setattr(Persistence, "predict", partial)
+    store = FakeStore()
+
+    report = await own(FakeModels({9: state(Persistence)}), store).tick(NOON)
+
+    assert report[Signal.INTENSITY].source == "gridflex/persistence"
+    assert report[Signal.INTENSITY].degraded.endswith("is only persistence without lstm")
+    assert [one.source for one in store.series] == ["gridflex/persistence"]
 
 
 async def test_a_new_champion_takes_over_at_the_next_half_hour() -> None:

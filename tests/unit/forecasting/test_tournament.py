@@ -9,7 +9,7 @@ from gridflex.errors import ContractError
 from gridflex.forecasting.history import History, Input
 from gridflex.forecasting.lineage import Artefact, TrainedModel, Training
 from gridflex.signals import Origin
-from gridflex.training.tournament import Reigning, Row, cut, known_by, verdict
+from gridflex.training.tournament import Reigning, Row, begun_at, cut, known_by, verdict
 from gridflex.training.trial import Stretch
 from tests.unit.forecasting.invented import INTENSITY, START, grid
 
@@ -48,6 +48,20 @@ def test_what_became_known_later_does_not_exist() -> None:
 
     assert then.inputs[INTENSITY].values.tolist() == [10, 20]
     assert then.outturn(START, 2).tolist() == [10, 20]
+
+
+def test_what_lies_before_the_start_does_not_exist_and_the_rest_is_as_it_was() -> None:
+    told = Input(np.array([0, 5, 6]), np.array([4, 3, 8]), np.array([10.0, 50, 60]))
+
+    later = begun_at(History(START, INTENSITY, {INTENSITY: told}), START + 4)
+
+    assert later.start == START + 4
+    for issued in (START + 4, START + 7, START + 8):
+        told_then = later.known_at(issued).window(INTENSITY, -8, 16)
+        before = History(START, INTENSITY, {INTENSITY: told}).known_at(issued)
+        expected = before.window(INTENSITY, -8, 16)
+        expected[: max(0, issued.until(START + 4) + 8)] = np.nan
+        np.testing.assert_array_equal(told_then, expected)
 
 
 def row(name: str, pinball: float) -> Row:
