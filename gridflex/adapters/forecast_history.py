@@ -115,16 +115,27 @@ class ForecastHistory:
                 origins.add(origin)
         return ArchivedHistory(History(since, target, inputs), weakest(origins))
 
-    async def begins(self, target: str) -> HalfHour | None:
-        """Return the first half-hour whose outturn is stored; None if there is none.
-
-        Args:
-            target: Name of an input, one of `INPUTS`.
-        """
-        told = INPUTS[target]
-        rows = await self._rows(_BEGINS, signal=told.signal, region=NATIONAL, source=told.source)
+    async def begins(self, archived: Archived) -> HalfHour | None:
+        """Return the first half-hour whose outturn is stored; None if there is none."""
+        rows = await self._rows(
+            _BEGINS, signal=archived.signal, region=archived.region, source=archived.source
+        )
         first: datetime | None = rows[0]["first"]
         return None if first is None else HalfHour.containing(first)
+
+    async def read_alone(
+        self, archived: Archived, *, since: HalfHour, now: datetime
+    ) -> ArchivedHistory:
+        """Return what was known at ``now`` of one quantity, named by its signal, and nothing else.
+
+        Args:
+            archived: What, an outturn.
+            since: Half-hour of index 0.
+            now: GridFlex time.
+        """
+        told = await self._told(archived, since, now, timedelta(0)) or (_nothing(), Origin.LIVE)
+        target = archived.signal.value
+        return ArchivedHistory(History(since, target, {target: told[0]}), told[1])
 
     async def skill(
         self, signal: Signal, *, now: datetime, days: int, half_hours: int = FAR_HALF_HOURS
@@ -175,7 +186,7 @@ class ForecastHistory:
         rows = await self._rows(
             _FORECASTS if is_forecast else _OUTTURNS,
             signal=archived.signal,
-            region=NATIONAL,
+            region=archived.region,
             source=archived.source,
             since=since.start,
             now=now,

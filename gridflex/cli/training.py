@@ -21,7 +21,7 @@ from gridflex.adapters.forecast_history import ForecastHistory
 from gridflex.adapters.job_store import JobStore
 from gridflex.adapters.model_store import ModelStore
 from gridflex.errors import ContractError, GridFlexError
-from gridflex.forecasting.archive import ArchivedHistory, as_served
+from gridflex.forecasting.archive import INPUTS, ArchivedHistory, as_served
 from gridflex.forecasting.history import History
 from gridflex.forecasting.lineage import Act, Decision, TrainedModel, Training
 from gridflex.forecasting.past_runs import RUN_TIMES
@@ -304,7 +304,7 @@ def learnt_from(settings: Settings, request: Request, *, now: datetime) -> Archi
 
 
 async def _archived(archive: ForecastHistory, target: str, now: datetime) -> ArchivedHistory:
-    begins = await archive.begins(target)
+    begins = await archive.begins(INPUTS[target])
     if begins is None:
         raise ContractError(
             f"the archive has no outturn of {target} yet; the grid agent collects them "

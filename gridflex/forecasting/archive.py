@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from gridflex.forecasting.history import History
-from gridflex.signals import Kind, Origin, Signal
+from gridflex.signals import NATIONAL, Kind, Origin, Signal
 
 OWN: Final = "gridflex/"
 """What the source of every forecast of our own begins with; the model's name follows."""
@@ -25,11 +25,13 @@ class Archived:
         signal: What it is about.
         kind: Forecast or outturn.
         source: Provider and product.
+        region: Region or site that it is about.
     """
 
     signal: Signal
     kind: Kind
     source: str
+    region: str = NATIONAL
 
 
 @dataclass(frozen=True, slots=True, eq=False)

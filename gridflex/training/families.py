@@ -37,6 +37,10 @@ BASELINES: Final = ("persistence", "last-week", "climatology")
 """Always compared, never promoted: they are what the usual level is made of."""
 
 
+DEMAND: Final = "demand"
+"""Of GPUs at a site, the one kind for that."""
+
+
 def _plain(name: str) -> Family:
     return Family(name, lambda _settings: models.kind(name)())
 
@@ -51,7 +55,7 @@ def _lstm(settings: Settings) -> Forecaster:
 
 
 FAMILIES: Final[Mapping[str, Family]] = {
-    **{name: _plain(name) for name in (*BASELINES, "prophet", "ensemble")},
+    **{name: _plain(name) for name in (*BASELINES, "prophet", "ensemble", DEMAND)},
     "lightgbm": _set(
         "lightgbm", trees=tune.choice([150, 250, 400, 600]), every=tune.choice([7, 11, 23])
     ),
@@ -70,8 +74,9 @@ FAMILIES: Final[Mapping[str, Family]] = {
 
 
 def trainable() -> tuple[str, ...]:
-    """Return the names of all families that can become a champion."""
-    return tuple(name for name in FAMILIES if name in models.KINDS and name not in BASELINES)
+    """Return the names of all families that can forecast the grid and become its champion."""
+    others = {*BASELINES, DEMAND}
+    return tuple(name for name in FAMILIES if name in models.KINDS and name not in others)
 
 
 def family(name: str) -> Family:
