@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 import shlex
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Final, Protocol
 
 from gridflex.errors import GridFlexError
@@ -22,6 +24,9 @@ log = logging.getLogger(__name__)
 
 TARGETS: Final = {"carbon": Signal.INTENSITY, "price": Signal.PRICE}
 """What the command line calls a signal."""
+
+GRIDFLEX: Final = str(Path(sys.executable).with_name("gridflex"))
+"""The command beside the interpreter of this process: a job may have another search path."""
 
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -98,7 +103,7 @@ class Retraining:
         return not known or now - known[0].training.trained_at >= every
 
     def _request(self, target: str) -> JobRequest:
-        command = ["gridflex", "train", "forecaster", "--target", target]
+        command = [GRIDFLEX, "train", "forecaster", "--target", target]
         samples = ["--samples", str(self._settings.retrain_samples), "--json"]
         return JobRequest(
             shlex.join([*command, *samples]),

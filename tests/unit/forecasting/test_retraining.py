@@ -58,7 +58,9 @@ async def test_what_was_never_trained_is_trained_as_a_person_would() -> None:
 
     ((ray_id, request),) = fakes.jobs.items()
     assert ray_id == "gridflex-train-carbon-20260627T0000"
-    assert request.entrypoint == "gridflex train forecaster --target carbon --samples 2 --json"
+    assert request.entrypoint.endswith(
+        "/gridflex train forecaster --target carbon --samples 2 --json"
+    )
     assert request.runtime_env == {"env_vars": {"GRIDFLEX_CONFIG": "/state/settings.yaml"}}
 
 
