@@ -81,7 +81,7 @@ class FakeArchive:
         self, target: str, *, since: HalfHour, now: datetime, every: timedelta
     ) -> ArchivedHistory:
         assert (target, every) == (Signal.INTENSITY, timedelta(hours=2))
-        assert since == HalfHour.containing(now) - 42 * 48
+        assert since == HalfHour.containing(now) - 70 * 48
         return ArchivedHistory(history(), Origin.SIMULATED)
 
     async def skill(self, signal: Signal, *, now: datetime, days: int) -> Sequence[SkillRow]:
