@@ -179,7 +179,7 @@ def board(sources: Sequence[Said], outturns: Array) -> list[SkillRow]:
             break
         truth = outturns[:, first:after]
         group = [one.leads(first, after) for one in sources]
-        speaking = [one for one in group if _speaks(one)]
+        speaking = _speaking(group)
         common = np.isfinite(truth)
         for one in speaking:
             common &= np.isfinite(one.values)
@@ -230,6 +230,18 @@ def _part(series: Series, first: int, after: int, *, start: HalfHour) -> Series:
     quantiles = None if series.quantiles is None else series.quantiles[part]
     begins = series.start + min(part.start, len(series))
     return replace(series, start=begins, values=series.values[part], quantiles=quantiles)
+
+
+def _speaking(sources: Sequence[Said]) -> list[Said]:
+    """Those that still speak; of ours only the last champion, for they never speak together."""
+    speaking = [one for one in sources if _speaks(one)]
+    ours = [one for one in speaking if one.source.startswith(OWN)]
+    followed = [one for one in ours if _last_spoken(one) < max(map(_last_spoken, ours))]
+    return [one for one in speaking if one not in followed]
+
+
+def _last_spoken(one: Said) -> int:
+    return int(np.flatnonzero(np.isfinite(one.values).any(axis=1))[-1])
 
 
 def _speaks(one: Said) -> bool:

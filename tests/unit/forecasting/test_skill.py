@@ -95,6 +95,17 @@ def test_a_source_that_fell_silent_is_listed_and_spoils_nothing() -> None:
     assert (rows["a/old"].count, rows["a/old"].count_alone, rows["a/old"].mae) == (0, 6, None)
 
 
+def test_a_champion_that_was_followed_by_another_leaves_the_others_to_be_compared() -> None:
+    before = told("gridflex/old", *[[1.0]] * 13, [NAN])
+    after = told("gridflex/new", *[[NAN]] * 13, [2.0])
+    provider = told("a/x", *[[3.0]] * 14)
+
+    rows = rows_of(before, after, provider, outturns=[[0.0]] * 14)
+
+    assert (rows["gridflex/new"].mae, rows["a/x"].mae, rows["a/x"].count) == (2, 3, 1)
+    assert (rows["gridflex/old"].mae, rows["gridflex/old"].count_alone) == (None, 13)
+
+
 def test_rows_are_told_by_lead_as_far_as_anybody_looked() -> None:
     values = np.zeros((1, 30))
     values[0, :12] = 1
