@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gridflex.errors import ContractError
 
@@ -33,6 +34,7 @@ _HEAVIEST_TAIL: Final = 1.0
 """It runs for as long again (Lindy), at most."""
 
 _TOP: Final = len(RUN_TIME_LEVELS) - 1
+_APART: Final = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,19 +101,16 @@ class RunTime:
 
     def share_ended(self, worked: timedelta) -> float:
         """Return the share of runs that do not run longer than ``worked``."""
-        worked_s = worked.total_seconds()
+        return float(self.shares_ended(np.array([worked.total_seconds()]))[0])
+
+    def shares_ended(self, worked_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the share of runs that do not run longer, for each of many times in seconds."""
         top_s, top = self.quantiles_s[_TOP], RUN_TIME_LEVELS[_TOP]
-        if worked_s > top_s:
-            return float(1 - (1 - top) * (worked_s / top_s) ** -self._tail())
-        if worked_s < self.quantiles_s[0]:
-            return 0.0
-        highest = int(np.searchsorted(self.quantiles_s, worked_s, side="right"))
-        if highest > _TOP:
-            return top
-        low, high = self.quantiles_s[highest - 1], self.quantiles_s[highest]
-        share = math.log(worked_s / low) / math.log(high / low)
-        below, above = RUN_TIME_LEVELS[highest - 1], RUN_TIME_LEVELS[highest]
-        return float(below + share * (above - below))
+        apart = _APART * np.arange(len(self.quantiles_s))  # equal quantiles stay in order
+        logs = np.log(np.maximum(worked_s, _APART))
+        inside = np.interp(logs, np.log(self.quantiles_s) + apart, RUN_TIME_LEVELS, left=0.0)
+        beyond = 1 - (1 - top) * np.maximum(worked_s / top_s, 1.0) ** -self._tail()
+        return np.where(worked_s > top_s, beyond, inside)
 
     def _tail(self) -> float:
         """Return the exponent of the power law through the two quantiles around the safe one."""

@@ -15,6 +15,7 @@ KINDS: Final = {
     "climatology": "gridflex.forecasting.baselines:Climatology",
     "lightgbm": "gridflex.forecasting.lightgbm:LightGbm",
     "ensemble": "gridflex.forecasting.ensemble:Ensemble",
+    "demand": "gridflex.forecasting.demand:Demand",
 }
 """Kind to module and class. Heavy libraries are imported only when their kind is asked for."""
 
