@@ -18,6 +18,7 @@ from gridflex.adapters.job_store import JobStore
 from gridflex.adapters.plan_store import PlanStore, StoredPlan
 from gridflex.adapters.ray_gpus import Gpus
 from gridflex.agents.grid import Grid
+from gridflex.agents.other_load import OtherLoad
 from gridflex.beckn.keeping import Hold
 from gridflex.errors import SourceError
 from gridflex.fleet import Site
@@ -109,6 +110,7 @@ class Orchestrator:
         clusters: Each site's cluster, by site name.
         sites: The sites, the default one first.
         settings: Weights and limits.
+        other_load: How many GPUs to leave to work that GridFlex does not steer.
         promises: Jobs that contracts have fixed; None if nothing is sold.
         report_lag: How long a cluster may go on reporting the GPUs of a run that has ended.
     """
@@ -122,6 +124,7 @@ class Orchestrator:
         clusters: Mapping[str, Capacity],
         sites: Sequence[Site],
         settings: PlannerSettings,
+        other_load: OtherLoad,
         promises: Promises | None = None,
         report_lag: timedelta = REPORT_LAG,
     ) -> None:
@@ -131,6 +134,7 @@ class Orchestrator:
         self._clusters = clusters
         self._sites = tuple(sites)
         self._settings = settings
+        self._other_load = other_load
         self._promises = promises
         self._report_lag = report_lag
 
@@ -225,11 +229,14 @@ class Orchestrator:
             intensity, price = await self._grid.outlook(
                 now, start=start, half_hours=half_hours, region=site.postcode or NATIONAL
             )
+            busy: int | None = None
             try:
-                other = await self._other_gpus(site, jobs, since=now - self._report_lag)
+                busy = await self._other_gpus(site, jobs, since=now - self._report_lag)
             except SourceError as error:
                 unreachable[site.name] = str(error)
-                other = 0
+            other = await self._other_load.room(
+                site.name, busy=busy, now=now, start=start, half_hours=half_hours
+            )
             states.append(
                 SiteState(
                     site,

@@ -7,7 +7,9 @@ from datetime import timedelta
 from gridflex.adapters.beckn_http import BecknClient, registry_of
 from gridflex.adapters.beckn_keys import BecknKeys
 from gridflex.adapters.beckn_store import BecknStore
+from gridflex.adapters.grid_store import GridStore
 from gridflex.agents.orchestrator import REPORT_LAG, Orchestrator
+from gridflex.agents.other_load import OtherLoad
 from gridflex.agents.ports import Ports
 from gridflex.agents.trading import Trading
 from gridflex.agents.trading_house import GridMarket, PlanHouse, Planner
@@ -65,6 +67,9 @@ async def build_planner(ports: Ports) -> Orchestrator:
         clusters=ports.clusters,
         sites=await ports.sites(),
         settings=ports.settings.planner,
+        other_load=OtherLoad(
+            GridStore(ports.engine), level=ports.settings.planner.other_load_level
+        ),
         promises=BecknStore(ports.engine),
         report_lag=REPORT_LAG * ports.clock.speed,
     )

@@ -148,6 +148,7 @@ class PlannerSettings(BaseModel, extra="forbid", frozen=True):
             off; 0 leaves that to whoever asks for it.
         restart_s: Seconds of GridFlex time that a start or resume takes before work goes on.
         replan_s: Seconds of GridFlex time between two plans when nothing happens.
+        other_load_level: Chance with which work that is not steered finds the GPUs it needs free.
     """
 
     carbon_price_gbp_per_tco2: float = Field(default=80.0, ge=0)
@@ -157,6 +158,7 @@ class PlannerSettings(BaseModel, extra="forbid", frozen=True):
     front_budget_s: float = Field(default=1.0, ge=0)
     restart_s: float = Field(default=60.0, ge=0)
     replan_s: float = Field(default=1800.0, gt=0)
+    other_load_level: float = Field(default=0.9, ge=0.05, le=0.95)
 
 
 class ForecastSettings(BaseModel, extra="forbid", frozen=True):

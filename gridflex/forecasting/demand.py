@@ -21,7 +21,7 @@ from gridflex.forecasting.artefact import Artefact, as_array, as_bytes
 from gridflex.forecasting.checks import learnable
 from gridflex.forecasting.conformal import Bands
 from gridflex.forecasting.demand_examples import EVERY, Examples, examples, usual
-from gridflex.forecasting.demand_features import DAY, LEVEL, QUEUE, View, names_of, view
+from gridflex.forecasting.demand_features import DAY, LEVEL, View, names_of, view
 from gridflex.forecasting.forecaster import QuantileForecast
 from gridflex.forecasting.history import Array, Indices, Knowledge
 
@@ -32,12 +32,14 @@ LEADS: Final = (0, 1, 3, 7, 15, 23, 31, 47, 95, 191)
 """Half-hours ahead that are learned; 7 is 4 h and 47 is 24 h after the newest value."""
 
 _SHORT_LEAD: Final = 31
-_CAUTION_DAYS: Final = {True: 30.0, False: 10.0}
+_CAUTION_DAYS: Final = {True: 60.0, False: 20.0}
 """Days of history after which a feature counts half of what the data say: longer for short leads,
 whose changes are mostly noise. Chosen on the first parts of four recorded clusters."""
 
 _TREE_CAUTION_DAYS: Final = 30.0
 
+_HELD_ANYWAY: Final = 1e-3
+_SMOOTH: Final = 0.3
 _ROUNDS: Final = 30
 _TREES: Final = 60
 _TREE_OPTIONS: Final = {
@@ -150,15 +152,18 @@ class Demand:
         return restored
 
     def _fit(self, given: Examples, lead: int) -> _Members:
-        of_level = np.array([name in (*LEVEL, *QUEUE) for name in self._features])
+        of_level = np.array([name in LEVEL for name in self._features])
         caution = _CAUTION_DAYS[lead < _SHORT_LEAD] * DAY / EVERY
         level = np.zeros(of_level.size)
         level[of_level] = robust_fit(given.features[:, of_level], given.change, caution)
+        trees = _grow(given)
+        left = np.abs(given.change - np.asarray(trees.predict(given.features, num_threads=1)))
+        doubt = _TREE_CAUTION_DAYS * DAY / EVERY * unexplained(left, _size(given.change))
         return _Members(
             level=level,
             all_features=robust_fit(given.features, given.change, caution),
-            trees=_grow(given),
-            trust=len(given) / (len(given) + _TREE_CAUTION_DAYS * DAY / EVERY),
+            trees=trees,
+            trust=len(given) / (len(given) + doubt),
         )
 
     def _missed(self, given: Examples, lead: int) -> tuple[Indices, Array, Array]:
@@ -190,10 +195,12 @@ class Demand:
 def robust_fit(features: Array, change: Array, caution: float) -> Array:
     """Return coefficients of least absolute error, each held towards 0.
 
+    The less they leave unexplained, the less they are held: a plain rhythm is believed at once.
+
     Args:
         features: Shape ``(N, F)``.
         change: Shape ``(N,)``, what they should sum to.
-        caution: Examples after which a feature alone counts half of what the data say.
+        caution: Examples after which a feature counts about half of what the data say.
 
     Returns:
         Shape ``(F,)``.
@@ -203,16 +210,25 @@ def robust_fit(features: Array, change: Array, caution: float) -> Array:
         in units of each feature's own weight.
     """
     found = np.zeros(features.shape[1])
-    held = caution / len(features)
-    smooth = 0.02 * float(np.abs(change).mean()) + 1e-9
+    size = _size(change)
     for _ in range(_ROUNDS):
-        weights = 1 / (2 * (smooth + np.abs(change - features @ found)))
-        weighted = features * weights[:, None]
+        left = np.abs(change - features @ found)
+        weighted = features / (2 * (_SMOOTH * size + left))[:, None]
         normal = weighted.T @ features
+        held = _HELD_ANYWAY + caution / len(features) * unexplained(left, size)
         normal[np.diag_indices_from(normal)] *= 1 + held
         normal[np.diag_indices_from(normal)] += 1e-9
         found = np.linalg.solve(normal, weighted.T @ change)
     return found
+
+
+def unexplained(left: Array, size: float) -> float:
+    """Return the share of the squared size of changes that a model leaves, at most 1."""
+    return min(1.0, (float(left.mean()) / size) ** 2)
+
+
+def _size(change: Array) -> float:
+    return float(np.abs(change).mean()) + 1e-9
 
 
 def _grow(given: Examples) -> lightgbm.Booster:

@@ -81,8 +81,9 @@ def view(known: Knowledge, leads: Indices) -> View:
     columns = [np.full(leads.size, value) for value in level]
     columns += _rhythm(past, known.issued, leads)
     if QUEUED in known.names:
-        queue = np.nan_to_num(known.window(QUEUED, -8, 8))
-        columns += [np.full(leads.size, queue[-1]), np.full(leads.size, queue.mean())]
+        queue = _filled(known.window(QUEUED, -MONTH, MONTH))
+        more = (queue[-1], queue[-8:].mean()) - queue.mean() if queue.size else np.zeros(2)
+        columns += [np.full(leads.size, value) for value in more]
     if STAYING in known.names:
         columns += _leaving(known, now, leads)
     change = np.abs(past[DAY:] - past[:-DAY])

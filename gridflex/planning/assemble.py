@@ -25,10 +25,6 @@ from gridflex.planning.plan import PlannedRun
 from gridflex.planning.problem import JobDemand, Mode, PlanningProblem, SiteOutlook
 from gridflex.settings import PlannerSettings
 
-OTHER_LOAD_HALF_HOURS: Final = 8
-"""GPUs busy with work that GridFlex does not steer are taken to stay busy for 4 h: up to there
-yesterday's load predicts worse than the present one (cluster traces, 0.04-0.33 nMAE)."""
-
 BAND_WIDTHS: Final = 2 * NormalDist().inv_cdf(LEVELS[-1])
 """Standard deviations that the widest band spans, were errors normal."""
 
@@ -48,7 +44,7 @@ class SiteState:
         site: Its description.
         price_gbp_per_mwh: Shape ``(T,)`` from the plan's start.
         intensity_gco2_per_kwh: Shape ``(T,)`` from the plan's start.
-        other_gpus: GPUs busy now with work that GridFlex does not steer.
+        other_gpus: Shape ``(T,)``, GPUs to leave to work that GridFlex does not steer.
         price_sd_gbp_per_mwh: Shape ``(T,)``, how far the price may be off; None if nobody says.
         intensity_sd_gco2_per_kwh: Shape ``(T,)``, the same of the intensity.
     """
@@ -56,7 +52,7 @@ class SiteState:
     site: Site
     price_gbp_per_mwh: NDArray[np.float64]
     intensity_gco2_per_kwh: NDArray[np.float64]
-    other_gpus: int
+    other_gpus: NDArray[np.float64]
     price_sd_gbp_per_mwh: NDArray[np.float64] | None = None
     intensity_sd_gco2_per_kwh: NDArray[np.float64] | None = None
 
@@ -247,13 +243,11 @@ def spread(quantiles: NDArray[np.float64]) -> NDArray[np.float64] | None:
 
 
 def _outlook(state: SiteState) -> SiteOutlook:
-    free = np.full(state.price_gbp_per_mwh.shape, float(state.site.gpus))
-    free[:OTHER_LOAD_HALF_HOURS] = max(0, state.site.gpus - state.other_gpus)
     return SiteOutlook(
         site=state.site,
         price_gbp_per_mwh=state.price_gbp_per_mwh,
         intensity_gco2_per_kwh=state.intensity_gco2_per_kwh,
-        free_gpus=free,
+        free_gpus=np.maximum(state.site.gpus - state.other_gpus, 0.0),
         cap_gco2_per_kwh=state.site.intensity_cap_gco2_per_kwh,
         price_sd_gbp_per_mwh=state.price_sd_gbp_per_mwh,
         intensity_sd_gco2_per_kwh=state.intensity_sd_gco2_per_kwh,

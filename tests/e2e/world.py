@@ -26,6 +26,7 @@ from gridflex.adapters.ray_jobs import RayJobs
 from gridflex.adapters.receipt_store import ReceiptStore
 from gridflex.agents.grid import Grid
 from gridflex.agents.orchestrator import Orchestrator, OrchestratorReport
+from gridflex.agents.other_load import OtherLoad
 from gridflex.agents.ports import Ports
 from gridflex.agents.workload import Workload, WorkloadReport
 from gridflex.errors import SourceError
@@ -185,6 +186,7 @@ class World:
             "clusters": self.clusters,
             "sites": self.sites,
             "settings": self.settings.planner,
+            "other_load": OtherLoad(self.grid_store),
         }
         return Orchestrator(**{**values, **changes})
 

@@ -5,9 +5,11 @@ from dataclasses import fields, replace
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 
 from gridflex.agents import orchestrator
+from gridflex.agents.other_load import OBSERVED
 from gridflex.errors import StaleDataError
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import Flexibility, JobId, JobState, Tier
@@ -17,6 +19,7 @@ from gridflex.planning.planner import make_plan
 from gridflex.planning.problem import PlanningProblem
 from gridflex.planning.record import problem_from_record
 from gridflex.planning.standing import LATER
+from gridflex.signals import Kind, Origin, Series, Signal
 from tests.e2e.world import FLEXIBLE, HOUR, MINUTE, NOON, ONE_SERVER, World
 
 NOON_HALF_HOUR = HalfHour.containing(NOON)
@@ -204,6 +207,58 @@ async def test_gpus_in_use_by_others_are_left_to_them_for_four_hours(world: Worl
     await world.replan()
 
     assert (await planned(world))[0][0] >= "2026-07-01T16:30Z"
+
+
+async def test_gpus_that_others_need_every_afternoon_are_left_to_them(world: World) -> None:
+    past = NOON_HALF_HOUR - 12 * 48
+    busy = np.tile(np.where((np.arange(48) >= 4) & (np.arange(48) < 12), 7.0, 0.0), 12)
+    await world.grid_store.save_series(
+        [
+            Series(
+                signal=Signal.OTHER_GPUS,
+                kind=Kind.OUTTURN,
+                source=OBSERVED,
+                origin=Origin.LIVE,
+                region="london",
+                start=past,
+                values=busy,
+                issued_at=NOON,
+                available_at=NOON,
+            )
+        ]
+    )
+    await world.forecast(price=VALLEY, intensity=FLAT)
+    await world.submit(flexibility=CONTIGUOUS)
+
+    await world.replan()
+
+    plan = await world.plans.newest()
+    assert plan is not None
+    free = problem_from_record(await world.plans.inputs(plan.id) or {}).sites[0].free_gpus
+    assert (free[5:10] <= 1).all()  # 15:00 to 17:30, in the seven GPUs of others
+    (said,) = await world.grid_store.series_known_at(
+        Signal.OTHER_GPUS, region="london", now=world.clock.moment
+    )
+    assert said.source == "gridflex/demand"
+    assert said.quantiles is not None
+
+
+async def test_what_others_use_is_observed_at_every_plan(world: World) -> None:
+    await world.forecast(price=VALLEY, intensity=FLAT)
+    world.london.used_gpus = 3.0
+
+    await world.replan()
+
+    seen = await world.grid_store.outturn(
+        Signal.OTHER_GPUS,
+        region="london",
+        source=OBSERVED,
+        start=NOON_HALF_HOUR,
+        half_hours=1,
+        known_at=NOON,
+    )
+    assert seen is not None
+    assert seen.values.tolist() == [3.0]
 
 
 async def test_gpus_of_a_run_that_has_just_ended_are_not_taken_for_those_of_others(
