@@ -62,7 +62,11 @@ def demand_figures() -> list[Figure]:
     if not (folder / "demand").exists():
         return []
     scores = {trace.name: scores_of(trace) for trace in traces(folder)}
-    return [*_gains(scores), *_by_trace(scores), *run_time_figures(folder / "jobs")]
+    return [
+        *_gains(scores),
+        *_by_trace(scores),
+        *run_time_figures(folder / "jobs"),
+    ]
 
 
 def traces(folder: Path) -> Iterator[Trace]:

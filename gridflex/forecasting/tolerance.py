@@ -45,12 +45,14 @@ class Waits:
     Args:
         accepted: Delay that enough runs had, or a longer one, and were still wanted.
         runs: How many had it.
-        given_up: How many similar jobs were stopped by their owner while they waited.
+        given_up: How many such jobs were stopped by their owner while they waited.
+        basis: Whose runs they are.
     """
 
     accepted: timedelta
     runs: int
     given_up: int
+    basis: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,8 @@ class Tolerance:
         runs, given_up = self.waits.runs, self.waits.given_up
         wait = span_text(self.waits.accepted)
         stopped = f"; {given_up} were given up waiting" if given_up else ""
-        return (f"{runs} similar runs waited {wait} or longer and were still wanted{stopped}.",)
+        basis = self.waits.basis
+        return (f"{runs} runs of {basis} waited {wait} or longer and were still wanted{stopped}.",)
 
     def _of_rhythm(self) -> tuple[str, ...]:
         if self.rhythm is None:
@@ -128,15 +131,19 @@ class Tolerance:
 
 
 def tolerance(past: Iterable[PastRun], *, entrypoint: str, team: str | None) -> Tolerance:
-    """Return what the past of a command, in the hands of the same team, says about its slack."""
-    similar = sorted(
-        (run for run in past if run.entrypoint == entrypoint and run.team == team),
-        key=lambda run: run.submitted_at,
-    )
-    return Tolerance(_waits(similar), _rhythm(similar))
+    """Return what the past of a command, in the hands of the same team, says about its slack.
+
+    Where the command itself has waited too seldom, all runs of its team tell of waits.
+    """
+    of_team = sorted((run for run in past if run.team == team), key=lambda run: run.submitted_at)
+    similar = [run for run in of_team if run.entrypoint == entrypoint]
+    waits = _waits(similar, "the same command")
+    if waits is None and team is not None:
+        waits = _waits(of_team, "the same team")
+    return Tolerance(waits, _rhythm(similar))
 
 
-def _waits(similar: Sequence[PastRun]) -> Waits | None:
+def _waits(similar: Sequence[PastRun], basis: str) -> Waits | None:
     given_up = sorted(run.wait for run in similar if run.was_given_up and run.started_at is None)
     accepted = sorted((run.wait for run in similar if run.started_at is not None), reverse=True)
     for count in range(LEAST_EVIDENCE, len(accepted) + 1):
@@ -145,7 +152,8 @@ def _waits(similar: Sequence[PastRun]) -> Waits | None:
             return None
         stopped = sum(1 for one in given_up if one <= wait)
         if stopped <= GIVEN_UP_SHARE * (stopped + count):
-            return Waits(wait, sum(1 for one in accepted if one >= wait), len(given_up))
+            runs = sum(1 for one in accepted if one >= wait)
+            return Waits(wait, runs, len(given_up), basis)
     return None
 
 

@@ -45,6 +45,7 @@ class SuggestionView(BaseModel):
     Attributes:
         granted_slack_s: From submission to deadline, less the run time.
         suggested_slack_s: What the evidence would allow; null where there is too little.
+        waits_of: Whose runs waited.
         waits: Runs that waited at least ``accepted_wait_s`` and were still wanted.
         accepted_wait_s: That wait.
         given_up: Similar jobs that their owner stopped while they waited.
@@ -55,6 +56,7 @@ class SuggestionView(BaseModel):
 
     granted_slack_s: float
     suggested_slack_s: float | None
+    waits_of: str | None = None
     waits: int = 0
     accepted_wait_s: float | None = None
     given_up: int = 0
@@ -71,6 +73,7 @@ class SuggestionView(BaseModel):
         )
         if found.waits:
             view.waits, view.given_up = found.waits.runs, found.waits.given_up
+            view.waits_of = found.waits.basis
             view.accepted_wait_s = found.waits.accepted.total_seconds()
         if found.rhythm:
             view.repeats = found.rhythm.repeats

@@ -252,7 +252,7 @@ async def test_a_job_without_a_run_time_gets_that_of_earlier_runs(
     assert why["history"]["run_time"]["runs"] == 6
     assert why["history"]["run_time"]["safe_s"] > 1_200
     assert why["history"]["suggestion"]["accepted_wait_s"] == 3_600
-    assert "6 similar runs waited 1.0 h or longer" in why["lines"][-1]
+    assert "6 runs of the same command waited 1.0 h or longer" in why["lines"][-1]
 
 
 async def test_before_the_first_plan_the_reason_is_that_there_is_none(

@@ -79,6 +79,16 @@ def test_without_enough_evidence_nothing_is_suggested(past: list[PastRun]) -> No
     assert said.startswith("Too few similar runs")
 
 
+def test_what_a_team_has_borne_with_other_commands_counts_where_a_command_is_new() -> None:
+    past = [run(wait=3 * HOUR, entrypoint="python other.py", team="vision")] * 6
+
+    found = tolerance(past, entrypoint=NIGHTLY, team="vision")
+
+    assert found.waits is not None
+    assert (found.waits.accepted, found.waits.basis) == (3 * HOUR, "the same team")
+    assert found.rhythm is None
+
+
 def test_a_nightly_job_may_take_until_the_next_one() -> None:
     found = of(*(run(day) for day in range(8)))
 
@@ -104,7 +114,7 @@ def test_what_is_suggested_is_said_with_its_evidence() -> None:
     nightly = of(*(run(day) for day in range(8)))
 
     assert waited.sentences(granted=HOUR) == (
-        "6 similar runs waited 3.0 h or longer and were still wanted.",
+        "6 runs of the same command waited 3.0 h or longer and were still wanted.",
         "Suggestion, for its owner to decide: PT3H of slack instead of 1.0 h.",
     )
     rhythm, suggestion = nightly.sentences(granted=23 * HOUR)
