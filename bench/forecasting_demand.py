@@ -1,9 +1,8 @@
 """Demand for GPUs and run times of jobs, forecast on recorded clusters beside simple rules.
 
 ``python bench/forecasting_demand.py`` prints the figures; ``bench/forecasting.py`` publishes them
-beside those of carbon and price. Models learn only from what lies before each test half-hour and
-are fitted again every week; settings were chosen on the first part of each trace, scores
-are of the last part.
+beside those of carbon and price. Models learn only from what lies before each test half-hour;
+settings were chosen on the first part of each trace, scores are of the last part.
 """
 
 from __future__ import annotations
@@ -31,7 +30,8 @@ from gridflex.forecasting.history import Array, History, Input
 from gridflex.halfhour import HalfHour
 
 DAY = 48
-REFIT = 7 * DAY
+REFIT, REFIT_LONG, LONG = 7 * DAY, 28 * DAY, 60 * DAY
+"""Fitted again every week, or every four where more than sixty days are tested."""
 STEP = 5
 """Half-hours between two issue times; prime to a day."""
 
@@ -94,11 +94,12 @@ def scores_of(trace: Trace) -> dict[str, dict[str, float]]:
     target = trace.history.inputs[trace.history.target]
     truth = target.at(np.iinfo(np.int64).max, 0, trace.test[1])
     found: dict[str, list[tuple[int, Array]]] = {lead: [] for lead in LEADS}
-    for fitted_at in range(trace.test[0], trace.test[1], REFIT):
+    refit = REFIT_LONG if trace.test[1] - trace.test[0] > LONG else REFIT
+    for fitted_at in range(trace.test[0], trace.test[1], refit):
         model = Demand()
         first_issue = fitted_at - max(LEADS.values())
         model.fit(trace.history.known_at(trace.history.start + first_issue))
-        for about in range(fitted_at, min(fitted_at + REFIT, trace.test[1]), STEP):
+        for about in range(fitted_at, min(fitted_at + refit, trace.test[1]), STEP):
             for name, lead in LEADS.items():
                 known = trace.history.known_at(trace.history.start + (about - lead))
                 found[name].append((about, model.predict(known, lead + 1).values[lead]))

@@ -4,7 +4,7 @@ A job belongs to several kinds, from the most general (all jobs) to the closest 
 command of the same team on as many GPUs). Each kind keeps its last runs; a job's distribution
 is their mixture, in which a kind with many runs leaves little weight to the more general ones.
 So a command that was never seen is told from its team and size, and one that was seen often
-from itself alone. Every run that ends is first held against what would have been said of it:
+from itself alone. Runs that end are first held against what would have been said of them:
 if more than one in ten lies beyond the ninth tenth, the ninth tenth moves out. What was
 requested is not believed: users ask for ten times what they use.
 """
@@ -38,10 +38,13 @@ UNKNOWN: Final = (0.25, 0.5, 2.0, 4.0)
 
 SHORTEST_S: Final = 1.0
 
-RANKS_KEPT: Final = 1_000
+RANKED: Final = 2
+"""One run in so many is held against what was said of it."""
+
+RANKS_KEPT: Final = 500
 """Of how many runs it is remembered where in their distribution they came to lie."""
 
-LEAST_RANKS: Final = 100
+LEAST_RANKS: Final = 50
 """Fewer do not tell whether one run in ten really is beyond the ninth tenth."""
 
 HIGHEST_RANK: Final = 0.995
@@ -96,10 +99,12 @@ class RunTimes:
         self._prior_runs = prior_runs
         self._seconds: dict[Kind, deque[float]] = {}
         self._ranks: deque[float] = deque(maxlen=RANKS_KEPT)
+        self._noted = 0
 
     def note(self, kinds: Sequence[Kind], run_s: float) -> None:
         """Learn from a run that has ended, the newest last."""
-        expected = self._mixture(kinds)
+        self._noted += 1
+        expected = self._mixture(kinds) if self._noted % RANKED == 0 else None
         if expected is not None:
             self._ranks.append(expected.share_ended(timedelta(seconds=run_s)))
         for kind in kinds:
