@@ -101,6 +101,19 @@ def test_nine_in_ten_runs_of_many_commands_stay_below_the_safe_run_time() -> Non
     assert 0.87 <= np.mean(kept) <= 0.95
 
 
+def test_runs_that_keep_growing_move_the_safe_run_time_out() -> None:
+    times, kept = RunTimes(), []
+    noise = np.random.default_rng(0).lognormal(0, 0.2, size=400)
+    for number in range(400):
+        run_s = 600 * 1.01**number * noise[number]
+        found = times.of(TRAIN)
+        kept.append(found is not None and run_s <= found.safe.total_seconds())
+        times.note(TRAIN, run_s)
+
+    assert np.mean(kept[64:100]) < 0.8  # it is not known yet that they grow
+    assert np.mean(kept[200:]) > 0.85
+
+
 def test_teams_share_what_is_known_of_all() -> None:
     assert set(TRAIN) & set(STRANGER) == {ALL}
     assert len(set(TRAIN) & set(OTHER_SEED)) == 4
