@@ -22,8 +22,10 @@ from gridflex.signals import Signal
 SAFE_LEVEL: Final = 0.9
 """Nine half-hours in ten need no more room than is left."""
 
-REMEMBERED_HALF_HOURS: Final = 120 * DAY
+REMEMBERED_HALF_HOURS: Final = 60 * DAY
 REFIT_HALF_HOURS: Final = DAY
+
+_NONE_GPUS: Final = 0.1
 
 AS_NOW_HALF_HOURS: Final = 8
 """Up to 4 h ahead yesterday's load predicts worse than the present one (cluster traces, 0.04-0.33
@@ -70,7 +72,8 @@ def fitted(known: Knowledge) -> Forecaster | None:
 def room(forecast: QuantileForecast, *, level: float) -> Array:
     """Return whole GPUs that the load stays within with chance ``level``.
 
-    Between the levels of the forecast the room is interpolated.
+    Between the levels of the forecast the room is interpolated; less than a tenth of a GPU is
+    within what a forecast can tell, and is none.
     """
     needed = [np.interp(level, LEVELS, row) for row in forecast.values]
-    return np.ceil(np.array(needed) - 1e-6)
+    return np.ceil(np.array(needed) - _NONE_GPUS)

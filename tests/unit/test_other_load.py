@@ -105,6 +105,15 @@ async def test_busy_afternoons_are_left_free_before_they_begin() -> None:
     assert (found[20:24] >= 6).all()  # 22:30, when the afternoon of the invented site begins
 
 
+async def test_a_load_that_is_seldom_there_is_left_no_room_while_it_is_away() -> None:
+    past = np.zeros(20 * 48)
+    past[100:130], past[700:720] = 2.0, 5.0
+
+    found = await left(Shelf(past), busy=0)
+
+    np.testing.assert_array_equal(found, np.zeros(48))
+
+
 async def test_more_certainty_leaves_more_room() -> None:
     noise = np.random.default_rng(0).integers(0, 4, size=14 * 48)
     shelf = Shelf(np.tile(AFTERNOONS, 14) + noise)
