@@ -1,8 +1,8 @@
 """Demand for GPUs and run times of jobs, forecast on recorded clusters beside simple rules.
 
-``python bench/forecasting_demand.py`` prints the figures; ``bench/forecasting.py`` publishes them
-beside those of carbon and price. Models learn only from what lies before each test half-hour;
-settings were chosen on the first part of each trace, scores are of the last part.
+``python bench/forecasting_demand.py [--jobs]`` prints the figures; ``bench/forecasting.py``
+publishes them beside those of carbon and price. Models learn only from what lies before each test
+half-hour; settings were chosen on the first part of each trace, scores are of the last part.
 """
 
 from __future__ import annotations
@@ -56,12 +56,16 @@ class Trace:
     test: tuple[int, int]
 
 
-def demand_figures() -> list[Figure]:
-    """Return the figures of demand and run times; empty where the traces are absent."""
+def demand_figures(*, with_jobs: bool = False) -> list[Figure]:
+    """Return the figures of demand and run times; empty where the traces are absent.
+
+    Args:
+        with_jobs: Let what running jobs will leave be an input of AAIC; takes minutes more.
+    """
     folder = Path(os.environ.get("GRIDFLEX_SHARED", "../shared")) / "data" / "gpu"
     if not (folder / "demand").exists():
         return []
-    scores = {trace.name: scores_of(trace) for trace in traces(folder)}
+    scores = {trace.name: scores_of(trace) for trace in traces(folder, with_jobs=with_jobs)}
     return [
         *_gains(scores),
         *_by_trace(scores),
@@ -69,8 +73,13 @@ def demand_figures() -> list[Figure]:
     ]
 
 
-def traces(folder: Path) -> Iterator[Trace]:
-    """Yield the recorded clusters, half-hourly."""
+def traces(folder: Path, *, with_jobs: bool = False) -> Iterator[Trace]:
+    """Yield the recorded clusters, half-hourly.
+
+    Args:
+        folder: With the traces.
+        with_jobs: Let what running jobs will leave be an input where they are recorded.
+    """
     demand = folder / "demand"
     earth = _half_hourly(demand / "helios_earth_16vc_10min.csv.gz")
     yield _trace("Helios Earth, 17-31 May 2020", earth, "running_gpus", "2020-05-17", "2020-06-01")
@@ -79,13 +88,15 @@ def traces(folder: Path) -> Iterator[Trace]:
         "Philly nodes, 9 Nov-15 Dec 2017", nodes, "active_nodes", "2017-11-09", "2017-12-16"
     )
     aaic = _half_hourly(demand / "aaic_10min_to_2018-09.csv.gz")
-    log = aaic_jobs(folder / "jobs" / "aaic_2017-07_2018-09.parquet")
-    staying = staying_input(log, aaic.index[0], len(aaic))
+    more = {}
+    if with_jobs:
+        log = aaic_jobs(folder / "jobs" / "aaic_2017-07_2018-09.parquet")
+        more[STAYING] = staying_input(log, aaic.index[0], len(aaic))
     for name, first, after in (
         ("AAIC, Jan-Mar 2018", "2018-01-01", "2018-04-01"),
         ("AAIC, Jun-Sep 2018", "2018-06-01", "2018-10-01"),
     ):
-        yield _trace(name, aaic, "running_gpus", first, after, more={STAYING: staying})
+        yield _trace(name, aaic, "running_gpus", first, after, more=more)
     yield _alibaba(demand / "alibaba_spot_2026_hourly.csv.gz")
 
 
@@ -215,7 +226,7 @@ def _half_hourly(path: Path) -> pd.DataFrame:
 
 def main() -> None:
     """Print the figures."""
-    figures = demand_figures()
+    figures = demand_figures(with_jobs="--jobs" in sys.argv)
     if not figures:
         sys.exit("no recorded traces; set GRIDFLEX_SHARED")
     table = Table("figure", "value", "target", "peers")
