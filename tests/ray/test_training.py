@@ -29,13 +29,13 @@ from gridflex.training.search import connected
 from tests.unit.forecasting.invented import INTENSITY, START, grid
 from tests.unit.forecasting.test_durations import two_commands
 
-DAYS = 70
+DAYS = 130
 END = START + DAYS * 48
 
 
 @pytest.fixture(scope="module")
 def settings() -> Iterator[Settings]:
-    """A database of its own, with ten weeks of an invented grid, on the day after."""
+    """A database of its own, with four months of an invented grid, on the day after."""
     with ExitStack() as stack:
         state = Path(tempfile.mkdtemp(prefix="gridflex-train-"))
         stack.callback(shutil.rmtree, state, ignore_errors=True)
@@ -103,10 +103,10 @@ def test_tune_finds_the_best_settings_and_an_interrupted_search_goes_on(
     assert first["promoted"] is False
     assert "has a quantile loss of" in first["reason"]
     assert first["model"]["origin"] == "simulated"
-    (listed,) = train(settings, "ls")["models"]
+    listed = train(settings, "ls")["models"][0]
     assert (listed["standing"], listed["model"]) == (Standing.CHALLENGER, "rule")
 
-    (outcome,) = (settings.state_path / "training" / "carbon").glob(f"*/{OUTCOME}")
+    outcome = max((settings.state_path / "training" / "carbon").glob(f"*/{OUTCOME}"))
     outcome.unlink()
     again = train(settings, *SMALL, "--resume")
 
@@ -116,6 +116,26 @@ def test_tune_finds_the_best_settings_and_an_interrupted_search_goes_on(
     assert again["model"]["artefact_sha256"] == first["model"]["artefact_sha256"]
     with pytest.raises(ContractError, match="no training was interrupted"):
         train(settings, *SMALL, "--resume")
+
+
+def test_what_beats_everybody_becomes_the_champion_and_has_to_be_beaten_itself(
+    settings: Settings,
+) -> None:
+    lightgbm = (*CARBON, "--days", "7", "--stretches", "1", "--samples", "1")
+
+    first = train(settings, *lightgbm, "--models", "lightgbm")
+    again = train(settings, *lightgbm, "--models", "lightgbm")
+
+    assert first["promoted"] is True
+    assert first["reason"].endswith("and there was no champion")
+    rows = {row["name"]: row for row in again["rows"]}
+    number = first["model"]["id"]
+    assert rows["champion"]["note"].startswith(f"model {number} (lightgbm of {INTENSITY}), fitted")
+    losses = {name: row["figures"]["pinball"] for name, row in rows.items()}
+    assert again["promoted"] is (losses["lightgbm"] < losses["champion"])
+    standings = {one["id"]: one["standing"] for one in train(settings, "ls")["models"]}
+    champion = again["model"]["id"] if again["promoted"] else number
+    assert standings[champion] == Standing.CHAMPION
 
 
 class Unseen:
@@ -145,7 +165,7 @@ def test_tune_finds_how_run_times_are_learnt_best(tmp_path: Path) -> None:
 
 def test_too_little_history_is_said_before_anything_starts(settings: Settings) -> None:
     with pytest.raises(ContractError, match=r"days are known at .*, 28 are needed"):
-        train(settings, *CARBON, "--days", "14", "--stretches", "2")
+        train(settings, *CARBON, "--days", "35", "--stretches", "2")
 
 
 def test_a_target_of_which_nothing_is_stored_is_named(settings: Settings) -> None:
