@@ -87,6 +87,8 @@ class RunTime:
             level: Share of such runs that have less left.
         """
         worked_s = max(0.0, worked.total_seconds())
+        if worked_s > self.quantiles_s[_TOP]:  # far beyond it all shares would round to one
+            return timedelta(seconds=worked_s * ((1 - level) ** (-1 / self._tail()) - 1))
         ended = self.share_ended(worked)
         total_s = self._seconds(ended + level * (1 - ended))
         return timedelta(seconds=max(0.0, total_s - worked_s))

@@ -44,7 +44,7 @@ BOUNDS: Final[dict[Signal, tuple[float, float]]] = {
     Signal.DEMAND: (0.0, 100_000.0),
     Signal.WIND: (0.0, 100_000.0),
     Signal.GENERATION_SHARE: (0.0, 1.0),
-    Signal.OTHER_GPUS: (0.0, 1_000_000.0),
+    Signal.OTHER_GPUS: (0.0, 100_000.0),
 }
 """Wide enough for a wild day, narrow enough for a wrong unit."""
 

@@ -64,6 +64,15 @@ def test_a_job_that_outruns_all_runs_goes_on_for_a_part_of_what_it_has_run() -> 
     assert left / MINUTE == about(2 * HOUR * (2 ** (1 / 8) - 1))
 
 
+@pytest.mark.parametrize("times", [1.01, 20, 1_000_000])
+def test_however_far_a_job_outruns_all_runs_something_is_left(times: float) -> None:
+    alike = RunTime((600.0,) * len(RUN_TIME_LEVELS), runs=9, basis="the same command")
+
+    left = alike.remaining(times * 10 * MINUTE, level=0.5)
+
+    assert left / (times * 10 * MINUTE) == pytest.approx(2 ** (1 / 8) - 1, rel=0.01)
+
+
 def test_a_heavier_tail_leaves_more_to_come() -> None:
     heavy = replace(SPREAD, quantiles_s=(*SPREAD.quantiles_s[:-2], 16_200.0, 60_000.0))
 
