@@ -155,11 +155,20 @@ class Knowledge:
         Raises:
             ContractError: There is no such input.
         """
-        try:
-            told = self._history.inputs[name]
-        except KeyError:
-            raise ContractError(f"input {name!r} is not among {self.names}") from None
-        return told.at(self._issued, self._issued + first, count)
+        return self._input(name).at(self._issued, self._issued + first, count)
+
+    def said(self, name: str) -> Input:
+        """Return everything said of one input by the issue time, and since when it was known.
+
+        Half-hours count from the start of the history, so that training examples of many
+        earlier issue times can be cut out of it at once.
+
+        Raises:
+            ContractError: There is no such input.
+        """
+        told = self._input(name)
+        known = told.known_from <= self._issued
+        return Input(told.about[known], told.known_from[known], told.values[known])
 
     def past(self, name: str | None = None) -> Array:
         """Return all of one input that is over, by default the target: shape ``(issued,)``."""
@@ -182,3 +191,9 @@ class Knowledge:
     def outturn(self, start: HalfHour, half_hours: int) -> Array:
         """Return the target as it is known at this issue time; NaN where it is not."""
         return self.window(self.target, self.issued.until(start), half_hours)
+
+    def _input(self, name: str) -> Input:
+        try:
+            return self._history.inputs[name]
+        except KeyError:
+            raise ContractError(f"input {name!r} is not among {self.names}") from None

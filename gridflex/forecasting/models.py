@@ -16,6 +16,8 @@ KINDS: Final = {
     "lightgbm": "gridflex.forecasting.lightgbm:LightGbm",
     "ensemble": "gridflex.forecasting.ensemble:Ensemble",
     "demand": "gridflex.forecasting.demand:Demand",
+    "prophet": "gridflex.forecasting.prophet:ProphetForecaster",
+    "lstm": "gridflex.forecasting.lstm:LstmForecaster",
 }
 """Kind to module and class. Heavy libraries are imported only when their kind is asked for."""
 
