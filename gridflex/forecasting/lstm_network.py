@@ -91,6 +91,10 @@ class LstmNetwork(nn.Module):
         settings: Sizes.
     """
 
+    means: Tensor
+    spreads: Tensor
+    shifts: Tensor
+
     def __init__(
         self,
         *,
@@ -153,7 +157,7 @@ class LstmNetwork(nn.Module):
 
     def quantiles(self, past: Tensor, ahead: Tensor, almanac: Tensor) -> Tensor:
         """Return quantiles ``(B, H, Q)`` in the unit of the target."""
-        scaled, scale = self(past, ahead, almanac)
+        scaled, scale = self.forward(past, ahead, almanac)
         in_order = (scaled + self.shifts).sort(dim=-1).values
         return in_order * scale[:, 1, None, None] + scale[:, 0, None, None]
 

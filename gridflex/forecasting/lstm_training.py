@@ -17,6 +17,7 @@ import numpy as np
 import pytorch_lightning as lightning
 import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
@@ -52,6 +53,14 @@ class Fitted:
 
 class _Training(lightning.LightningModule):
     """The network with its data on the same device, and its loss."""
+
+    network: LstmNetwork
+    values: Tensor
+    known_from: Tensor
+    almanac: Tensor
+    truth: Tensor
+    weight: Tensor
+    levels: Tensor
 
     def __init__(self, network: LstmNetwork, sequences: Sequences, *, train_end: int) -> None:
         super().__init__()
@@ -94,18 +103,18 @@ class _Training(lightning.LightningModule):
         hidden = hidden.to(past.device)[..., None]
         past, ahead = past.masked_fill(hidden, torch.nan), ahead.masked_fill(hidden, torch.nan)
         truth = self.truth[about].masked_fill(about >= self._train_end, torch.nan)
-        return self._loss(self.network(past, ahead, almanac), truth)
+        return self._loss(self.network.forward(past, ahead, almanac), truth)
 
     def validation_step(self, batch: list[Tensor], _index: int) -> None:
         """Log the loss of a batch of issue times in the tail."""
         past, ahead, almanac, about = self.window(batch[0])
-        loss = self._loss(self.network(past, ahead, almanac), self.truth[about])
+        loss = self._loss(self.network.forward(past, ahead, almanac), self.truth[about])
         self.log("loss", loss, batch_size=len(batch[0]))
 
     def errors(self, issues: Tensor) -> Tensor:
         """Return scaled outturn less scaled quantiles, ``(B, H, Q)``; NaN where unknown."""
         past, ahead, almanac, about = self.window(issues)
-        scaled, scale = self.network(past, ahead, almanac)
+        scaled, scale = self.network.forward(past, ahead, almanac)
         return ((self.truth[about] - scale[:, :1]) / scale[:, 1:])[..., None] - scaled
 
     def _loss(self, forecast: tuple[Tensor, Tensor], truth: Tensor) -> Tensor:
@@ -117,7 +126,7 @@ class _Training(lightning.LightningModule):
         weight = self.weight * known
         return (pinball * weight).sum() / weight.sum().clamp(min=1.0)
 
-    def configure_optimizers(self) -> dict[str, object]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW whose rate rises for a tenth of the steps and then falls to nothing."""
         optimiser = torch.optim.AdamW(self.parameters(), lr=self._settings.rate, weight_decay=1e-2)
         steps = max(2, int(self.trainer.estimated_stepping_batches))
@@ -130,18 +139,19 @@ class _Training(lightning.LightningModule):
 class _Best(Callback):
     """Keeps the weights of the best epoch, and tells of every one."""
 
-    def __init__(self, on_epoch: Callable[[int, float], None] | None) -> None:
+    def __init__(self, network: LstmNetwork, on_epoch: Callable[[int, float], None] | None) -> None:
+        self._network = network
         self.losses: list[float] = []
         self.weights: dict[str, Tensor] = {}
         self._on_epoch = on_epoch
 
     def on_validation_end(
-        self, trainer: lightning.Trainer, module: lightning.LightningModule
+        self, trainer: lightning.Trainer, _module: lightning.LightningModule
     ) -> None:
         """Compare this epoch with the best so far."""
         loss = float(trainer.callback_metrics["loss"])
         if loss < min(self.losses, default=float("inf")):
-            state = module.network.state_dict()
+            state = self._network.state_dict()
             self.weights = {name: value.detach().cpu().clone() for name, value in state.items()}
         self.losses.append(loss)
         if self._on_epoch is not None:
@@ -185,7 +195,7 @@ def _train(
     tail = max(2 * settings.ahead, int(settings.tail_fraction * sequences.issued))
     train_end = sequences.issued - tail
     module = _Training(_network(sequences, settings), sequences, train_end=train_end)
-    best = _Best(on_epoch)
+    best = _Best(module.network, on_epoch)
     trainer = lightning.Trainer(
         accelerator=accelerator,
         devices=1,
@@ -205,17 +215,17 @@ def _train(
         num_samples=min(settings.windows, len(issues)),
         generator=torch.Generator().manual_seed(settings.seed),
     )
-    held_back = TensorDataset(torch.arange(train_end, sequences.issued - settings.ahead, _STEP))
+    tail_issues = torch.arange(train_end, sequences.issued - settings.ahead, _STEP)
     trainer.fit(
         module,
         DataLoader(issues, settings.batch, sampler=drawn),
-        DataLoader(held_back, settings.batch),
+        DataLoader(TensorDataset(tail_issues), settings.batch),
     )
     if not best.weights:
         raise ContractError("lstm: training gave no finite loss")
     module.network.load_state_dict(best.weights)
     module.cpu().eval()
-    module.network.shifts = _shifts(module, held_back.tensors[0].split(settings.batch))
+    module.network.shifts = _shifts(module, torch.split(tail_issues, settings.batch))
     return Fitted(module.network, tuple(best.losses), device)
 
 

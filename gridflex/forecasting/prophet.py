@@ -230,12 +230,13 @@ class _Scene:
         out = self.season[issues[:, None] + np.arange(half_hours)]
         for name, view in self.views.items():
             out = out + self.weights[name] * view.above_usual(issues, half_hours)
-        return out
+        return np.asarray(out)
 
     def truth(self, issues: Indices, half_hours: int) -> Array:
         """Shape ``(n, half_hours)``, what came, in spreads above the level at the issue time."""
         came = self.target.values[issues[:, None] + np.arange(half_hours)]
-        return (came - self.target.level[issues][:, None]) / self.target.spread[issues][:, None]
+        level, spread = self.target.level[issues], self.target.spread[issues]
+        return np.asarray((came - level[:, None]) / spread[:, None])
 
     def traits(self, issues: Indices, half_hours: int) -> Array:
         """Shape ``(n, half_hours, F)``: what the residuals of the last week are like."""

@@ -35,7 +35,7 @@ def test_gaps_and_half_hours_outside_are_left_out() -> None:
 
 def test_many_statements_are_thinned_to_the_newest_of_each_group() -> None:
     count = 3 * MOST_STATEMENTS
-    said = Input(np.zeros(count, dtype=np.int64), np.arange(count), np.arange(count) * 1.0)
+    said = Input(np.zeros(count, dtype=np.int64), np.arange(count), np.arange(0.0, count))
 
     values, delays = layers(said, 1)
 
