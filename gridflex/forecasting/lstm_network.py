@@ -56,8 +56,8 @@ class LstmSettings:
     hide: float = 0.3
     rate: float = 3e-3
     batch: int = 128
-    windows: int = 8_192
-    epochs: int = 12
+    windows: int = 6_144
+    epochs: int = 5
     patience: int = 3
     tail_fraction: float = 0.12
     far_weight: float = 0.15

@@ -313,7 +313,8 @@ def _fit_season(
             name: float(season.predict(one.assign(**{name: 1.0}))["yhat"].iloc[0] - zero)
             for name in views
         }
-    season.history = season.history.head(2)
+    season.history = season.history.head(2)  # what only a fit needs would fill its dump
+    season.params.pop("trend", None)
     return season, weights
 
 

@@ -86,7 +86,7 @@ def test_a_stored_prophet_forecasts_as_before_and_is_small(
     np.testing.assert_allclose(
         again.predict(known, 432).values, prophet.predict(known, 432).values, rtol=1e-9
     )
-    assert len(stored) < 300_000
+    assert len(stored) < 60_000
 
 
 def test_a_dump_without_its_season_is_refused(prophet: ProphetForecaster) -> None:
