@@ -9,6 +9,7 @@ what was known at past issue times, and the errors that are left give the band.
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -145,7 +146,9 @@ class ProphetForecaster:
     def restore(cls, artefact: Artefact) -> ProphetForecaster:
         """Return the forecaster that was dumped."""
         stored = as_bytes(artefact.arrays["season"]).decode()
-        season = _library("prophet.serialize").model_from_json(stored)
+        serialize = _library("prophet.serialize")
+        with _quiet():
+            season = serialize.model_from_json(stored)
         restored = cls()
         restored._fitted = Fitted(
             artefact.state["target"],
@@ -362,13 +365,15 @@ def _library(module: str) -> Any:  # noqa: ANN401 - Prophet ships no types
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Stan's and Prophet's notes out of the log."""
+    """Keep Stan's and Prophet's notes, and Prophet's use of what pandas deprecates, to themselves."""
     loggers = [logging.getLogger(name) for name in ("cmdstanpy", "prophet", "prophet.plot")]
     levels = [logger.level for logger in loggers]
     try:
         for logger in loggers:
             logger.setLevel(logging.CRITICAL)
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=DeprecationWarning, module="prophet")
+            yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
