@@ -40,6 +40,9 @@ LEAST_DAYS: Final = 84
 """Four weeks to say what is usual, and eight to learn from."""
 
 _DAY: Final = HALF_HOURS_A_DAY
+_YEARLY_FROM: Final = 2 * 365 * _DAY
+"""From less than two years the season of the year cannot be told from the weather."""
+
 _WEEK: Final = 7 * _DAY
 _USUAL_DAYS: Final = 28
 _USUAL: Final = _USUAL_DAYS * _DAY
@@ -299,7 +302,7 @@ def _fit_season(
     with _quiet():
         season = library.Prophet(
             growth="flat",
-            yearly_seasonality=True,
+            yearly_seasonality=target.values.size >= _YEARLY_FROM,
             weekly_seasonality=True,
             daily_seasonality=False,
             uncertainty_samples=0,
