@@ -368,7 +368,7 @@ def _library(module: str) -> Any:  # noqa: ANN401 - Prophet ships no types
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Stan's and Prophet's notes, and Prophet's use of what pandas deprecates, to themselves."""
+    """Keep notes of Stan and Prophet to themselves, and Prophet's use of what pandas will drop."""
     loggers = [logging.getLogger(name) for name in ("cmdstanpy", "prophet", "prophet.plot")]
     levels = [logger.level for logger in loggers]
     try:
