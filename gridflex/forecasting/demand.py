@@ -209,7 +209,7 @@ def robust_fit(features: Array, change: Array, caution: float) -> Array:
         Hunter and Lange, "Quantile regression via an MM algorithm" (2000); the penalty is ridge
         in units of each feature's own weight.
     """
-    found = np.zeros(features.shape[1])
+    found: Array = np.zeros(features.shape[1])
     size = _size(change)
     for _ in range(_ROUNDS):
         left = np.abs(change - features @ found)
@@ -218,7 +218,7 @@ def robust_fit(features: Array, change: Array, caution: float) -> Array:
         held = _HELD_ANYWAY + caution / len(features) * unexplained(left, size)
         normal[np.diag_indices_from(normal)] *= 1 + held
         normal[np.diag_indices_from(normal)] += 1e-9
-        found = np.linalg.solve(normal, weighted.T @ change)
+        found = np.asarray(np.linalg.solve(normal, weighted.T @ change), dtype=np.float64)
     return found
 
 

@@ -10,8 +10,8 @@ from gridflex.forecasting.demand_features import QUEUED, STAYING, names_of, view
 from gridflex.forecasting.forecaster import LEVELS
 from gridflex.forecasting.history import Array, History, Input
 from gridflex.forecasting.models import load
-from tests.unit.forecasting.invented import lingering
-from tests.unit.forecasting.sites import DAY, START, lingering_site, rhythmic_site, site
+from tests.unit.forecasting.invented import START, lingering
+from tests.unit.forecasting.sites import DAY, lingering_site, rhythmic_site, site
 
 FIT = START + 20 * DAY
 SAFE = LEVELS.index(0.9)

@@ -294,7 +294,11 @@ def test_who_says_nothing_of_its_doubt_is_not_asked() -> None:
 def test_the_doubt_in_a_forecast_reaches_the_planner() -> None:
     values, doubt = np.ones(12), np.full(12, 3.0)
     told = SiteState(
-        Site("london", gpus=8, gpu_type="H100"), values, values, 0, intensity_sd_gco2_per_kwh=doubt
+        Site("london", gpus=8, gpu_type="H100"),
+        values,
+        values,
+        0 * values,
+        intensity_sd_gco2_per_kwh=doubt,
     )
 
     (found,) = assembled(sites=(told,)).sites
