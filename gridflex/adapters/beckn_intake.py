@@ -13,8 +13,8 @@ from typing import Any, Final
 from sqlalchemy import RowMapping, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from gridflex.adapters.batching import Batched
 from gridflex.adapters.database import single_statements, source_errors
-from gridflex.adapters.together import Together
 
 Row = dict[str, Any]
 
@@ -80,8 +80,8 @@ class Intake:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = single_statements(engine)
-        self._background = Together(self._backgrounds)
-        self._keep = Together(self._kept)
+        self._background = Batched(self._backgrounds)
+        self._keep = Batched(self._kept)
 
     async def background(self, row: Row) -> RowMapping:
         """Return what is known that bears on a message.

@@ -19,7 +19,7 @@ Q = TypeVar("Q")
 A = TypeVar("A")
 
 
-class Together(Generic[Q, A]):
+class Batched(Generic[Q, A]):
     """Collects questions and hands each asker its own answer.
 
     Args:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from gridflex.adapters.together import MOST, Together
+from gridflex.adapters.batching import MOST, Batched
 from gridflex.errors import SourceError
 
 
@@ -28,10 +28,10 @@ class Doubling:
 
 async def test_what_is_asked_meanwhile_is_asked_together() -> None:
     ask = Doubling()
-    together = Together(ask)
-    asking = [asyncio.create_task(together.ask(number)) for number in range(5)]
+    batched = Batched(ask)
+    asking = [asyncio.create_task(batched.ask(number)) for number in range(5)]
     await asyncio.sleep(0)
-    late = asyncio.create_task(together.ask(9))
+    late = asyncio.create_task(batched.ask(9))
     await asyncio.sleep(0)
 
     ask.gate.set()
@@ -42,10 +42,10 @@ async def test_what_is_asked_meanwhile_is_asked_together() -> None:
 
 async def test_no_more_than_so_many_are_asked_at_once() -> None:
     ask = Doubling()
-    together = Together(ask)
+    batched = Batched(ask)
     ask.gate.set()
 
-    answers = await asyncio.gather(*(together.ask(number) for number in range(3 * MOST)))
+    answers = await asyncio.gather(*(batched.ask(number) for number in range(3 * MOST)))
 
     assert answers == [2 * number for number in range(3 * MOST)]
     assert max(map(len, ask.asked)) == MOST
@@ -54,23 +54,23 @@ async def test_no_more_than_so_many_are_asked_at_once() -> None:
 
 async def test_a_failure_is_everyones_who_asked_together_and_passes() -> None:
     ask = Doubling()
-    together = Together(ask)
+    batched = Batched(ask)
     ask.fails = True
     ask.gate.set()
 
-    said = await asyncio.gather(*(together.ask(n) for n in range(3)), return_exceptions=True)
+    said = await asyncio.gather(*(batched.ask(n) for n in range(3)), return_exceptions=True)
     ask.fails = False
 
     assert [str(one) for one in said] == ["down"] * 3
-    assert await together.ask(4) == 8
+    assert await batched.ask(4) == 8
 
 
 async def test_who_goes_away_takes_no_answer_with_it() -> None:
     ask = Doubling()
-    together = Together(ask)
-    first = asyncio.create_task(together.ask(1))
+    batched = Batched(ask)
+    first = asyncio.create_task(batched.ask(1))
     await asyncio.sleep(0)
-    second = asyncio.create_task(together.ask(2))
+    second = asyncio.create_task(batched.ask(2))
     await asyncio.sleep(0)
 
     first.cancel()
