@@ -1,7 +1,8 @@
 """Asking a database once for all who ask at the same time.
 
 What is asked while one statement is on its way waits and goes into the next; nothing waits for
-more to come. Under load this saves most round trips, and most writes to disk.
+more to come. Under load this saves most round trips, and most writes to disk. Where one question
+makes the statement impossible, each is asked alone.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Generic, TypeVar
 
-from gridflex.errors import GridFlexError
+from gridflex.errors import ContractError
 
 MOST: Final = 64
 """Questions in one statement."""
@@ -23,7 +24,8 @@ class Batched(Generic[Q, A]):
     """Collects questions and hands each asker its own answer.
 
     Args:
-        ask: Answers some questions at once, in their order.
+        ask: Answers some questions at once, in their order; has done nothing where it raises
+            `ContractError`.
     """
 
     def __init__(self, ask: Callable[[Sequence[Q]], Awaitable[Sequence[A]]]) -> None:
@@ -35,7 +37,8 @@ class Batched(Generic[Q, A]):
         """Return the answer to one question.
 
         Raises:
-            GridFlexError: What asking raised, for all who asked together.
+            ContractError: This question cannot be asked.
+            Exception: What else asking raised, for all who asked together.
         """
         mine: asyncio.Future[A] = asyncio.get_running_loop().create_future()
         self._waiting.append((question, mine))
@@ -48,12 +51,22 @@ class Batched(Generic[Q, A]):
         """Ask what waits; what was not answered when this is interrupted goes on waiting."""
         batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
         try:
+            await self._answer(batch)
+        finally:
+            self._waiting[:0] = [one for one in batch if not one[1].done()]
+
+    async def _answer(self, batch: Sequence[tuple[Q, asyncio.Future[A]]]) -> None:
+        try:
             answers = await self._ask([question for question, _ in batch])
-            for (_, future), answer in zip(batch, answers, strict=True):
-                future.set_result(answer)
-        except GridFlexError as error:
+            answered = list(zip(batch, answers, strict=True))
+        except Exception as error:  # noqa: BLE001 - each asker raises it
+            if isinstance(error, ContractError) and len(batch) > 1:
+                for one in batch:
+                    await self._answer([one])
+                return
             for _, future in batch:
                 future.set_exception(error)
                 future.exception()  # an asker that has gone away does not read it
-        finally:
-            self._waiting[:0] = [one for one in batch if not one[1].done()]
+        else:
+            for (_, future), answer in answered:
+                future.set_result(answer)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from gridflex.adapters.batching import MOST, Batched
-from gridflex.errors import SourceError
+from gridflex.errors import ContractError, SourceError
 
 
 class Doubling:
@@ -63,6 +63,47 @@ async def test_a_failure_is_everyones_who_asked_together_and_passes() -> None:
 
     assert [str(one) for one in said] == ["down"] * 3
     assert await batched.ask(4) == 8
+
+
+async def test_a_question_that_cannot_be_asked_spoils_no_other() -> None:
+    asked: list[list[int]] = []
+
+    async def ask(numbers: Sequence[int]) -> list[int]:
+        asked.append(list(numbers))
+        await asyncio.sleep(0)
+        if 3 in numbers:
+            raise ContractError("3 does not fit")
+        return [2 * number for number in numbers]
+
+    batched = Batched(ask)
+
+    said = await asyncio.gather(*(batched.ask(n) for n in range(5)), return_exceptions=True)
+
+    assert [one if isinstance(one, int) else str(one) for one in said] == [
+        0, 2, 4, "3 does not fit", 8,
+    ]  # fmt: skip
+    assert asked == [[0], [1, 2, 3, 4], [1], [2], [3], [4]]
+
+
+@pytest.mark.parametrize("answers", [None, []])
+async def test_a_mistake_in_asking_is_told_to_everyone_at_once(answers: list[int] | None) -> None:
+    calls = 0
+
+    async def ask(_numbers: Sequence[int]) -> list[int]:
+        nonlocal calls
+        calls += 1
+        await asyncio.sleep(0)
+        if answers is None:
+            raise RuntimeError("a mistake")
+        return answers
+
+    batched = Batched(ask)
+    asking = [asyncio.create_task(batched.ask(n)) for n in range(3)]
+
+    said = await asyncio.gather(*asking, return_exceptions=True)
+
+    assert {type(one) for one in said} == {RuntimeError if answers is None else ValueError}
+    assert calls == 2  # the first alone, then the others
 
 
 async def test_who_goes_away_takes_no_answer_with_it() -> None:
