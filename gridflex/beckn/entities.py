@@ -1,8 +1,8 @@
 """The things Beckn messages carry: contracts, offers, resources, performances, catalogues.
 
 Our own reading of the core model, stricter than the official schema where that lets unknown
-members pass. ``…Attributes`` members are JSON-LD objects of a domain; what they hold is checked
-by `gridflex.beckn.attributes`.
+members pass. ``…Attributes`` members are JSON-LD objects of a domain; here they only need a context
+and a type, and what they hold is checked by who reads it, such as `gridflex.beckn.needs`.
 """
 
 from __future__ import annotations

@@ -106,6 +106,9 @@ class Code(StrEnum):
     POL_ENGAGEMENT_REFUSED = "POL_ENGAGEMENT_REFUSED"
 
 
+MALFORMED: Final = (TypeError, AttributeError, LookupError, ValueError, ArithmeticError)
+"""What reading an attributes object raises that is built otherwise than its type says."""
+
 _STATUS: Final = {
     "AUT_UNAUTHORIZED_ACTION": HTTPStatus.FORBIDDEN,
     "AUT_DOMAIN_NOT_ALLOWED": HTTPStatus.FORBIDDEN,

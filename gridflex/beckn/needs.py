@@ -31,7 +31,7 @@ from gridflex.beckn.entities import (
     Quantity,
     Resource,
 )
-from gridflex.beckn.errors import BecknError, Code
+from gridflex.beckn.errors import MALFORMED, BecknError, Code
 from gridflex.beckn.schemas import deg
 from gridflex.beckn.settling import exact
 from gridflex.beckn.tables import Column, Table, read_table
@@ -128,7 +128,7 @@ def needs_in(catalog: Catalog) -> list[Need]:
                 continue
             try:
                 found.append(read_need(resource, offer))
-            except BecknError:
+            except (BecknError, *MALFORMED):
                 continue
     return found
 

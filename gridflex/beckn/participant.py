@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 from gridflex.beckn.acknowledging import Acknowledgement
 from gridflex.beckn.contracts import advance, give_up, lapse, open_contract
 from gridflex.beckn.entities import Wire
-from gridflex.beckn.errors import BecknError, Code
+from gridflex.beckn.errors import MALFORMED, BecknError, Code
 from gridflex.beckn.keeping import Arrived, Decision, HeldError, Hold, Outgoing, Store
 from gridflex.beckn.messages import Message
 from gridflex.beckn.payloads import ContractMessage
@@ -208,6 +208,11 @@ class Participant:
             return await self._refusal(arrived, error, now)
         except ContractError as error:
             return await self._refusal(arrived, BecknError(Code.BIZ_GENERIC_ERROR, str(error)), now)
+        except MALFORMED as error:
+            log.warning("%s cannot be read", message.action, exc_info=True)
+            reason = f"malformed attributes: {error!r}"[:200]
+            fault = BecknError(Code.SCH_ATTRIBUTE_PACK_INVALID, reason)
+            return await self._refusal(arrived, fault, now)
         return self._compose(arrived, step, reaction, side=side, now=now)
 
     async def _step_of(self, message: Message, side: Side, now: datetime) -> Step | None:

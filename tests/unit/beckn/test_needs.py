@@ -2,19 +2,23 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from gridflex.adapters.beckn_log import due_to_us_gbp, energy_kwh, is_seller
 from gridflex.beckn.answering import _fault, best_answer
 from gridflex.beckn.curtailing import due, rows_of, settlement_fault
+from gridflex.beckn.entities import Offer
 from gridflex.beckn.errors import BecknError
 from gridflex.beckn.messages import Message, parse
 from gridflex.beckn.meters import is_whole, meter_of, pages_of
 from gridflex.beckn.needs import Need, interest_in, needs_in, read_bid, with_bid
 from gridflex.beckn.offers import resource_id
-from gridflex.beckn.payloads import CatalogsMessage, PublishMessage
+from gridflex.beckn.payloads import CatalogsMessage, ContractMessage, PublishMessage
 from gridflex.beckn.procuring import Procurer, catalog_of_needs
 from gridflex.beckn.reporting import due_gbp
 from gridflex.beckn.states import Stage
@@ -22,10 +26,14 @@ from gridflex.jobs import JobId
 from tests.shared import shared_data
 from tests.unit.beckn.feeder import NeedTrade, need
 from tests.unit.beckn.house import SIX_AM, TEN_PM, TWO_AM
-from tests.unit.beckn.network import Mischief
+from tests.unit.beckn.network import SELLER, Mischief
 from tests.unit.beckn.wire import BAP, BPP, NOW, TRANSACTION
 
 JOBS = ("a", "b", "c", "d", "e")
+MALFORMED = [
+    pytest.param({"inputs": 7}, id="inputs are a number"),
+    pytest.param({"contractAttributes": "x"}, id="contract attributes are text"),
+]
 
 
 def official(name: str) -> Message:
@@ -33,6 +41,11 @@ def official(name: str) -> Message:
         "beckn", "examples", "demand-flex-2026", "uc1-bdr-w-baselining", f"{name}.json"
     )
     return parse(path.read_bytes())
+
+
+def with_attributes(offer: Offer, attributes: dict[str, Any]) -> Offer:
+    held = {**(offer.offer_attributes or {}), **attributes}
+    return offer.model_copy(update={"offer_attributes": held})
 
 
 async def kw_offered(trade: NeedTrade, asked: Need) -> list[float]:
@@ -56,6 +69,34 @@ def test_the_published_settlement_is_ours_to_the_penny() -> None:
 
     assert due(rows_of(contract)) == Decimal("436.25")
     assert settlement_fault(contract) is None
+
+
+@pytest.mark.parametrize("malformed", MALFORMED)
+def test_an_offer_that_cannot_be_read_hides_no_other(malformed: dict[str, Any]) -> None:
+    catalog = NeedTrade().catalog(need(name="bad"), need(name="good"))
+    bad, good = catalog.offers or []
+    offers = [with_attributes(bad, malformed), good]
+
+    found = needs_in(catalog.model_copy(update={"offers": offers}))
+
+    assert [one.resource.id for one in found] == ["good"]
+
+
+async def test_a_malformed_quote_holds_up_no_other() -> None:
+    trade, bad = NeedTrade(), need(name="bad")
+    malformed = replace(bad, offer=with_attributes(bad.offer, {"inputs": 7}))
+    trade.feeder.wanted = [malformed, need()]
+    asked = ContractMessage(contract=interest_in(bad, most_kw=1.0))
+    site = trade.net.places[BAP.url].participant
+    await site.start("select", asked, peer=SELLER, now=trade.net.now)
+
+    await trade.discover(need())
+
+    (left, agreed), _ = await trade.contracts()
+    assert (left.stage.is_draft, agreed.stage) == (True, Stage.ACTIVE)
+    await trade.net.run(until=trade.net.now + timedelta(minutes=40))
+    (left, _), _ = await trade.contracts()
+    assert left.stage is Stage.EXPIRED
 
 
 async def test_a_need_in_another_currency_is_left_alone() -> None:

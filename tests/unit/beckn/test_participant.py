@@ -1,15 +1,30 @@
 """Two participants come to the same contract, whatever the network does in between."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 import pytest
 
+from gridflex.beckn.entities import Contract
 from gridflex.beckn.memory import MemoryStore
+from gridflex.beckn.messages import Message
+from gridflex.beckn.needs import BUY_OFFER_TYPE, inputs_of
+from gridflex.beckn.participant import Reaction
+from gridflex.beckn.payloads import ContractMessage
+from gridflex.beckn.schemas import deg
 from gridflex.beckn.signing import SignatureHeader, is_signed_by, public_key
-from gridflex.beckn.states import ContractState, Side, Stage
-from tests.unit.beckn.network import DRAFT, SELLER, Network, ScriptedBuyer, both, buy, network
-from tests.unit.beckn.wire import BAP, BAP_KEY, BPP, BPP_KEY, CONTRACT_ID
+from gridflex.beckn.states import ContractState, Side, Stage, Step
+from tests.unit.beckn.network import (
+    DRAFT,
+    SELLER,
+    Network,
+    ScriptedBuyer,
+    ScriptedSeller,
+    both,
+    buy,
+    network,
+)
+from tests.unit.beckn.wire import BAP, BAP_KEY, BPP, BPP_KEY, CONTRACT_ID, contract
 
 ACTIONS = ["select", "on_select", "init", "on_init", "confirm", "on_confirm"]
 
@@ -104,6 +119,32 @@ async def test_a_refused_request_ends_the_draft_with_its_reason() -> None:
     bought = await buyer.store.contract(transaction, Side.BAP)
     assert bought is not None
     assert (bought.stage, bought.reason_code) == (Stage.REFUSED, "POL_ENGAGEMENT_REFUSED")
+
+
+class ReadingSeller(ScriptedSeller):
+    """Reads an offer's attributes before it sells."""
+
+    async def react(self, message: Message, step: Step | None, *, now: datetime) -> Reaction:
+        inputs_of(message.contract.commitments[0].offer, "buyer")
+        return await super().react(message, step, now=now)
+
+
+async def test_malformed_attributes_are_refused_and_hold_up_no_other_message() -> None:
+    net = network(seller=ReadingSeller())
+    draft = contract()
+    attributes = {"@context": deg(BUY_OFFER_TYPE), "@type": BUY_OFFER_TYPE, "inputs": 7}
+    draft["commitments"][0]["offer"]["offerAttributes"] = attributes
+    bad = ContractMessage(contract=Contract.model_validate(draft))
+    buyer = net.places[BAP.url]
+    transaction = await buyer.participant.start("select", bad, peer=SELLER, now=net.now)
+
+    bought, sold = await both(net, await buy(net))
+
+    refused = await buyer.store.contract(transaction, Side.BAP)
+    assert refused is not None
+    assert (refused.stage, refused.reason_code) == (Stage.REFUSED, "SCH_ATTRIBUTE_PACK_INVALID")
+    assert "malformed attributes: TypeError" in str(refused.reason)
+    assert (bought.stage, sold.stage) == (Stage.ACTIVE, Stage.ACTIVE)
 
 
 async def test_the_same_thing_is_never_sold_twice() -> None:
