@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from planner_instances import SHARED
 
 from gridflex.forecasting.corrected import SATURDAY, Corrected
-from gridflex.forecasting.forecaster import MEDIAN
+from gridflex.forecasting.forecaster import MEDIAN, standard_deviation
 from gridflex.halfhour import HalfHour
-from gridflex.planning.captured import BAND_WIDTHS
 from gridflex.planning.patience import late_share, worth_of_now
 
 Array = NDArray[np.float64]
@@ -156,7 +155,7 @@ def _paused(given: Trace, forecast_at: Callable[[int, int], Array]) -> float:
                 break
             if hour not in known:
                 said = forecast_at(hour, longest)
-                spread = (said[:, -1] - said[:, 0]) / BAND_WIDTHS
+                spread = standard_deviation(said)
                 known[hour] = (
                     said[:, MEDIAN].copy(),
                     late_share(spread.size, near=NEAR_HOURS) * spread,

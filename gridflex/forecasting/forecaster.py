@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Final, Protocol
 
 import numpy as np
@@ -16,6 +17,9 @@ LEVELS: Final = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 
 MEDIAN: Final = LEVELS.index(0.5)
 """Column of the median."""
+
+_BAND_WIDTHS: Final = 2 * NormalDist().inv_cdf(LEVELS[-1])
+"""Standard deviations that the widest band spans, were errors normal."""
 
 NEAR_HALF_HOURS: Final = 96
 """48 h: the horizon on which forecasts are judged first."""
@@ -60,6 +64,16 @@ class QuantileForecast:
     def median(self) -> Array:
         """Shape ``(T,)``."""
         return self.values[:, MEDIAN]
+
+
+def standard_deviation(quantiles: Array) -> Array:
+    """Return how far each half-hour may be off, as the widest band says, were errors normal.
+
+    Args:
+        quantiles: Shape ``(T, len(LEVELS))``.
+    """
+    spread: Array = (quantiles[:, -1] - quantiles[:, 0]) / _BAND_WIDTHS
+    return spread
 
 
 class Forecaster(Protocol):

@@ -10,23 +10,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from datetime import datetime, timedelta
-from statistics import NormalDist
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridflex.fleet import Site, dynamic_power_kw, gpu_counts, shaped_power_kw, speed_fraction
-from gridflex.forecasting.forecaster import LEVELS
+from gridflex.forecasting.forecaster import standard_deviation
 from gridflex.halfhour import HALF_HOUR, HalfHour, half_hours_needed
 from gridflex.jobs import Flexibility, JobId, Shape, Tier
 from gridflex.lifecycle import LEAST_REMAINING, Job
 from gridflex.planning.plan import PlannedRun
 from gridflex.planning.problem import JobDemand, Mode, PlanningProblem, SiteOutlook
 from gridflex.settings import PlannerSettings
-
-BAND_WIDTHS: Final = 2 * NormalDist().inv_cdf(LEVELS[-1])
-"""Standard deviations that the widest band spans, were errors normal."""
 
 LONGEST_HORIZON: Final = 62 * 48
 
@@ -235,11 +231,8 @@ def spread(quantiles: NDArray[np.float64]) -> NDArray[np.float64] | None:
     Args:
         quantiles: Shape ``(T, len(LEVELS))``; NaN where a source did not say.
     """
-    width = quantiles[:, -1] - quantiles[:, 0]
-    if np.isnan(width).all():
-        return None
-    out: NDArray[np.float64] = np.nan_to_num(width / BAND_WIDTHS, nan=0.0)
-    return out
+    told = standard_deviation(quantiles)
+    return None if np.isnan(told).all() else np.nan_to_num(told, nan=0.0)
 
 
 def _outlook(state: SiteState) -> SiteOutlook:

@@ -8,19 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from statistics import NormalDist
-from typing import Final
 
 import numpy as np
 
 from gridflex.errors import ContractError
-from gridflex.forecasting.forecaster import LEVELS, MEDIAN
+from gridflex.forecasting.forecaster import MEDIAN, standard_deviation
 from gridflex.planning.compiled import compiled
 from gridflex.planning.patience import NEAR_HALF_HOURS, late_share, worth_of_now
 from gridflex.planning.problem import Array
 from gridflex.planning.tables import Index
-
-BAND_WIDTHS: Final = 2 * NormalDist().inv_cdf(LEVELS[-1])
 
 ForecastAt = Callable[[int, int], Array]
 """Given a period and a length: quantiles of `LEVELS`, shape ``(length, len(LEVELS))``, of the
@@ -73,7 +69,7 @@ def captured_saving(
     for now in range(first, series.size - 1):
         quantiles = forecast_at(now, min(longest, series.size - now))
         ahead[now, : len(quantiles)] = quantiles[:, MEDIAN]
-        spread[now, : len(quantiles)] = (quantiles[:, -1] - quantiles[:, 0]) / BAND_WIDTHS
+        spread[now, : len(quantiles)] = standard_deviation(quantiles)
     spread *= late_share(longest, near=near) if is_patient else 0.0
     return {
         row: 100.0 * _share(series, ahead, spread, _starts(row, series, first, every), row)
