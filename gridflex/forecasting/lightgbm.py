@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 
 import lightgbm
 import numpy as np
+from lightgbm.basic import LightGBMError
 from numpy.typing import NDArray
 
 from gridflex.errors import ContractError
@@ -113,6 +114,8 @@ class LightGbm:
         fitted = self._known_target(known)
         leads = np.arange(half_hours)
         table = fitted.recipe.table(known, leads)
+        if table.names != fitted.centre.linear.names:
+            raise ContractError(f"{self.name} was trained on other features; train it again")
         if not np.isfinite(table.anchor).all():
             raise ContractError(
                 f"{known.target}: nothing is known of the 28 days before {known.issued}"
@@ -208,7 +211,12 @@ class _Fitted:
         state, arrays = artefact.state, artefact.arrays
 
         def booster(name: str) -> lightgbm.Booster:
-            return lightgbm.Booster(model_str=as_bytes(arrays[name]).decode())
+            try:
+                return lightgbm.Booster(model_str=as_bytes(arrays[name]).decode())
+            except LightGBMError as error:
+                raise ContractError(
+                    f"stored {artefact.kind} forecaster is damaged: trees {name!r}: {error}"
+                ) from error
 
         names: Sequence[str] = state["names"]
         linear = Linear(tuple(names), arrays["middle"], arrays["size"], arrays["weights"])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gridflex.errors import ContractError
+from gridflex.forecasting.artefact import Artefact
 from gridflex.forecasting.backtest import backtest, rolling_origins
 from gridflex.forecasting.baselines import Persistence
 from gridflex.forecasting.features import Recipe
@@ -199,3 +200,23 @@ def test_the_anchor_keeps_to_the_clock_in_london(start: HalfHour, days: int) -> 
     np.testing.assert_allclose(table.anchor, clock[issued : issued + 96])
     yesterday = table.matrix[:, table.names.index("own:day1")]
     np.testing.assert_allclose(yesterday, 0.0, atol=1e-9)
+
+
+def test_a_model_of_other_features_says_so_instead_of_reading_the_wrong_columns() -> None:
+    stored = Artefact.read(fitted().dump())
+    names = stored.state["names"]
+    other = {**stored.state, "names": [names[1], names[0], *names[2:]]}
+    model = LightGbm.restore(Artefact(stored.kind, other, stored.arrays))
+
+    with pytest.raises(ContractError, match="lightgbm was trained on other features; train it"):
+        model.predict(grid(DAYS).known_at(FITTED_AT), 96)
+
+
+def test_trees_that_cannot_be_read_back_are_named_as_damaged() -> None:
+    stored = Artefact.read(fitted().dump())
+    broken = {**stored.arrays, "alone": np.frombuffer(b"no trees", dtype=np.uint8)}
+
+    with pytest.raises(
+        ContractError, match="stored lightgbm forecaster is damaged: trees 'alone': "
+    ):
+        load(Artefact(stored.kind, stored.state, broken).dump())
