@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import ray
+from ray.exceptions import RayError
 
 from gridflex.errors import ContractError, GridFlexError
 from gridflex.forecasting import models
@@ -258,18 +259,28 @@ def _compared(
         Row(name, found[name].settings if name in found else {}, note=_note(found.get(name)))
         for name in dict.fromkeys((*found, *BASELINES))
     ]
-    contests = [
-        _on_ray(_contest, family(entry.name), entry, history, held_back) for entry in entries
-    ]
+    contests = {
+        _on_ray(_contest, family(entry.name), entry, history, held_back): entry for entry in entries
+    }
     if reigning is not None:
-        contests.append(_reigning_contest(history, held_back, reigning))
+        entry = Row(CHAMPION, reigning.model.training.settings)
+        contests[_reigning_contest(history, held_back, reigning)] = entry
     progress.begin("comparison", len(contests))
-    waiting, rows = contests, []
+    waiting, rows = list(contests), []
     while waiting:
         done, waiting = ray.wait(waiting)
-        rows += ray.get(done)
+        rows += [_row(one, contests[one]) for one in done]
         progress.advance(len(done))
     return rows
+
+
+def _row(done: ray.ObjectRef[Any], entry: Row) -> Row:
+    """Return what a contest came to; one whose process was killed has only the reason."""
+    try:
+        row: Row = ray.get(done)
+    except RayError as error:
+        return replace(entry, note=_said(error))
+    return row
 
 
 def _note(found: Found | None) -> str:
@@ -304,8 +315,8 @@ def _reigning_contest(
 def _contest(one: Family, entry: Row, history: History, held_back: Stretch) -> Row:
     try:
         score, fit_s, predict_ms = fitted_and_scored(one.make(entry.settings), history, held_back)
-    except GridFlexError as error:
-        return replace(entry, note=str(error))
+    except Exception as error:  # noqa: BLE001 - a contestant must not stop the others
+        return replace(entry, note=_said(error))
     return replace(entry, figures={**_figures(score), "fit_s": fit_s, "predict_ms": predict_ms})
 
 
@@ -316,9 +327,14 @@ def _defence(reigning: Reigning, history: History, held_back: Stretch) -> Row:
         return replace(entry, note=reigning.problem)
     try:
         score, predict_ms = scored(models.load(reigning.state), history, held_back)
-    except GridFlexError as error:
-        return replace(entry, note=f"{name}: {error}")
+    except Exception as error:  # noqa: BLE001 - a contestant must not stop the others
+        return replace(entry, note=f"{name}: {_said(error)}")
     return replace(entry, figures={**_figures(score), "predict_ms": predict_ms})
+
+
+def _said(error: Exception) -> str:
+    """Return what a person reads: our own errors are sentences, those of libraries get a name."""
+    return str(error) if isinstance(error, GridFlexError) else f"{type(error).__name__}: {error}"
 
 
 def _figures(score: Score) -> dict[str, float]:

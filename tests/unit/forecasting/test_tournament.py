@@ -1,15 +1,27 @@
 """How the past is cut, and when a winner takes the champion's place; nothing here needs Ray."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 
 from gridflex.errors import ContractError
-from gridflex.forecasting.history import History, Input
+from gridflex.forecasting.baselines import Persistence
+from gridflex.forecasting.history import History, Input, Knowledge
 from gridflex.forecasting.lineage import Artefact, TrainedModel, Training
 from gridflex.signals import Origin
-from gridflex.training.tournament import Reigning, Row, begun_at, cut, known_by, verdict
+from gridflex.training.families import Family
+from gridflex.training.tournament import (
+    Reigning,
+    Row,
+    _contest,
+    _defence,
+    begun_at,
+    cut,
+    known_by,
+    verdict,
+)
 from gridflex.training.trial import Stretch
 from tests.unit.forecasting.invented import INTENSITY, START, grid
 
@@ -96,3 +108,36 @@ def test_the_winner_must_beat_the_champion_and_every_baseline(
 
     assert is_better is wins
     assert why in reason
+
+
+class Broken(Persistence):
+    """Fails as libraries do."""
+
+    def fit(self, known: Knowledge) -> None:
+        raise np.linalg.LinAlgError(f"singular matrix at {known.issued}")
+
+
+def test_a_family_that_breaks_is_named_and_stops_nobody() -> None:
+    broken = Family("broken", lambda _settings: Broken())
+
+    found = _contest(broken, Row("broken"), grid(84), Stretch(END - 14 * 48, END))
+
+    assert found.figures == {}
+    assert found.note.startswith("LinAlgError: singular matrix at 2024-05-10T")
+
+
+def test_a_champion_that_breaks_is_named_and_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted = Persistence()
+    fitted.fit(grid(84).known_at(END - 14 * 48))
+    shapes = "operands could not be broadcast together"
+
+    def fails(*_: object) -> None:
+        raise ValueError(shapes)
+
+    monkeypatch.setattr(Persistence, "predict", fails)
+    champion = replace(reigning(), state=fitted.dump())
+
+    found = _defence(champion, grid(84), Stretch(END - 14 * 48, END))
+
+    assert found.figures == {}
+    assert found.note == f"{champion.model.name}: ValueError: {shapes}"
