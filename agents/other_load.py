@@ -53,6 +53,7 @@ class OtherLoad:
     """Says how many GPUs of a site a plan must leave to others.
 
     Fitted models are kept for a day; they can be had again from the observations at any time.
+    Of its forecasts the first in each half-hour is stored.
 
     Args:
         store: Where observations and forecasts are kept.
@@ -63,6 +64,7 @@ class OtherLoad:
         self._store = store
         self._level = level
         self._models: dict[str, tuple[HalfHour, Forecaster | None]] = {}
+        self._kept: dict[str, HalfHour] = {}
 
     async def room(
         self, site: str, *, busy: int | None, now: datetime, start: HalfHour, half_hours: int
@@ -99,7 +101,9 @@ class OtherLoad:
         if model is None:
             return as_now(busy or 0, half_hours)
         forecast = await asyncio.to_thread(model.predict, known, half_hours)
-        await self._store.save_series([_issued(site, forecast, now)])
+        if self._kept.get(site) != start:
+            await self._store.save_series([_issued(site, forecast, now)])
+            self._kept[site] = start
         return room(forecast, level=self._level)
 
     async def _model(self, site: str, observed: Array, start: HalfHour) -> Forecaster | None:
@@ -125,8 +129,7 @@ def _observation(site: str, busy: int, now: datetime) -> Series:
 
 
 def _issued(site: str, forecast: QuantileForecast, now: datetime) -> Series:
-    """Return the forecast for the archive; one in each half-hour is kept."""
-    issued_at = HalfHour.containing(now).start
+    """Return the forecast for the archive; it knows what was observed until now."""
     return Series(
         signal=Signal.OTHER_GPUS,
         kind=Kind.FORECAST,
@@ -135,7 +138,7 @@ def _issued(site: str, forecast: QuantileForecast, now: datetime) -> Series:
         region=site,
         start=forecast.start,
         values=forecast.median,
-        issued_at=issued_at,
-        available_at=issued_at,
+        issued_at=now,
+        available_at=now,
         quantiles=forecast.values,
     )

@@ -130,8 +130,22 @@ async def test_the_forecast_is_kept_for_the_archive_with_its_bands() -> None:
 
     said = shelf.kept[-1]
     assert (said.kind, said.source, said.start) == (Kind.FORECAST, FORECAST, START)
+    assert (said.issued_at, said.available_at) == (NOW, NOW)
     assert said.quantiles is not None
     assert said.quantiles.shape == (48, len(LEVELS))
+
+
+async def test_one_forecast_in_each_half_hour_is_kept() -> None:
+    shelf = Shelf(np.tile(AFTERNOONS, 14))
+    load = OtherLoad(shelf)
+
+    for minutes in (10, 20, 40):
+        now = HalfHour.containing(NOW).start + timedelta(minutes=minutes)
+        start = HalfHour.containing(now) + 1
+        await load.room("london", busy=1, now=now, start=start, half_hours=48)
+
+    said = [one.start for one in shelf.kept if one.kind is Kind.FORECAST]
+    assert said == [START, START + 1]
 
 
 async def test_a_site_that_does_not_answer_is_forecast_from_its_past() -> None:
