@@ -1,6 +1,7 @@
-"""Trains forecasters again now and then, as a Ray job on the cluster that the agents run on.
+"""Trains forecasters again now and then, as a Ray job on the default site's cluster.
 
-The job is the command that a person would type. Its name follows from the time at which it was
+The job is the command that a person would type, with this machine's paths: that cluster must
+reach them. One that ends without a model is named. Its name follows from the time at which it was
 due, so that an agent that starts anew asks for the same job, and the cluster refuses it twice.
 """
 
@@ -14,7 +15,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, Protocol
 
-from gridflex.errors import GridFlexError
+from gridflex.adapters.ray_jobs import RayJob
+from gridflex.errors import GridFlexError, SourceError
 from gridflex.forecasting.lineage import TrainedModel
 from gridflex.lifecycle import JobRequest
 from gridflex.settings import CONFIG_VARIABLE, ForecastSettings
@@ -46,6 +48,10 @@ class Cluster(Protocol):
         """Submit a job; one that is there already stays as it is."""
         ...
 
+    async def get(self, ray_id: str) -> RayJob | None:
+        """Return one job, or None if the cluster does not know it."""
+        ...
+
 
 class Retraining:
     """Submits a training for every target that was not trained for too long.
@@ -72,7 +78,9 @@ class Retraining:
         self._asked: dict[str, str] = {}
 
     async def tick(self, now: datetime) -> Mapping[str, str]:
-        """Submit what is due, and return what could not be submitted, with the reason.
+        """Submit what is due, and return what cannot be had, with the reason.
+
+        That is a training that could not be submitted, or one that ended and left no newer model.
 
         Args:
             now: GridFlex time.
@@ -86,17 +94,28 @@ class Retraining:
             return failed
         for target in self._settings.retrain:
             ray_id = f"gridflex-train-{target}-{_due_at(now, every):%Y%m%dT%H%M}"
-            if self._asked.get(target) == ray_id or not await self._is_due(target, now, every):
+            if not await self._is_due(target, now, every):
                 continue
             try:
-                await self._cluster.submit(ray_id, self._request(target))
+                await self._require(target, ray_id)
             except GridFlexError as error:
-                log.warning("training of %s was not submitted: %s", target, error)
+                log.warning("training of %s: %s", target, error)
                 failed[f"training of {target}"] = str(error)
-            else:
-                log.info("training of %s is submitted as %s", target, ray_id)
-                self._asked[target] = ray_id
         return failed
+
+    async def _require(self, target: str, ray_id: str) -> None:
+        """Submit a training once; later raise if it cannot bring a model any more."""
+        if self._asked.get(target) != ray_id:
+            await self._cluster.submit(ray_id, self._request(target))
+            log.info("training of %s is submitted as %s", target, ray_id)
+            self._asked[target] = ray_id
+            return
+        job = await self._cluster.get(ray_id)
+        if job is None:
+            raise SourceError(f"{ray_id} is not known to its cluster any more")
+        if job.ended_wall is not None:
+            why = job.driver["message"] or "no reason given"
+            raise SourceError(f"{ray_id} has ended without a model ({job.status}: {why})")
 
     async def _is_due(self, target: str, now: datetime, every: timedelta) -> bool:
         known = await self._models.all(TARGETS[target])

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
+from gridflex.adapters.ray_jobs import RayJob
 from gridflex.agents.retraining import Retraining
 from gridflex.errors import SourceError
 from gridflex.forecasting.lineage import Artefact, TrainedModel, Training
@@ -23,6 +26,7 @@ class Fakes:
     trained_at: dict[str, datetime] = field(default_factory=dict)
     jobs: dict[str, JobRequest] = field(default_factory=dict)
     is_down: bool = False
+    ended: dict[str, RayJob] = field(default_factory=dict)
 
     async def all(self, target: str | None = None) -> Sequence[TrainedModel]:
         assert target is not None
@@ -40,6 +44,11 @@ class Fakes:
         if self.is_down:
             raise SourceError("no answer")
         self.jobs[ray_id] = request
+
+    async def get(self, ray_id: str) -> RayJob | None:
+        if self.is_down:
+            raise SourceError("no answer")
+        return self.ended.get(ray_id, RayJob(ray_id, "RUNNING", {}))
 
 
 def retraining(fakes: Fakes, **settings: object) -> Retraining:
@@ -100,3 +109,35 @@ async def test_by_default_nothing_is_trained() -> None:
 
     assert await retraining(fakes, retrain_every=None).tick(NOON) == {}
     assert fakes.jobs == {}
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [("FAILED", "FAILED: no such file: gridflex"), ("SUCCEEDED", "SUCCEEDED: no reason given")],
+)
+async def test_a_training_that_ended_without_a_model_is_named(status: str, said: str) -> None:
+    fakes = Fakes()
+    ours = retraining(fakes)
+    assert await ours.tick(NOON) == {}
+    (ray_id,) = fakes.jobs
+    assert await ours.tick(NOON) == {}
+
+    message = "no such file: gridflex" if status == "FAILED" else None
+    ended = {"end_time": 1_782_900_000_000, "message": message}
+    fakes.ended[ray_id] = RayJob(ray_id, status, ended)
+
+    why = f"{ray_id} has ended without a model ({said})"
+    assert await ours.tick(NOON) == {"training of carbon": why}
+    fakes.trained_at[Signal.INTENSITY] = NOON
+    assert await ours.tick(NOON) == {}
+    assert len(fakes.jobs) == 1
+
+
+async def test_a_training_whose_cluster_went_down_is_named() -> None:
+    fakes = Fakes()
+    ours = retraining(fakes)
+    await ours.tick(NOON)
+
+    fakes.is_down = True
+
+    assert await ours.tick(NOON) == {"training of carbon": "no answer"}
