@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+import ray
+from ray.exceptions import WorkerCrashedError
 
 from gridflex.errors import ContractError
 from gridflex.forecasting.baselines import Persistence
@@ -17,6 +19,7 @@ from gridflex.training.tournament import (
     Row,
     _contest,
     _defence,
+    _row,
     begun_at,
     cut,
     known_by,
@@ -141,3 +144,15 @@ def test_a_champion_that_breaks_is_named_and_stops_nobody(monkeypatch: pytest.Mo
 
     assert found.figures == {}
     assert found.note == f"{champion.model.name}: ValueError: {shapes}"
+
+
+def test_a_contestant_whose_process_is_killed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(_: object) -> None:
+        raise WorkerCrashedError
+
+    monkeypatch.setattr(ray, "get", killed)
+
+    found = _row(ray.ObjectRef.nil(), Row("lstm", {"hidden": 8}))
+
+    assert (found.name, found.settings, found.figures) == ("lstm", {"hidden": 8}, {})
+    assert found.note.startswith("WorkerCrashedError: The worker died unexpectedly")
