@@ -44,10 +44,10 @@ class EnergyBook:
         Raises:
             SourceError: The database cannot be reached.
         """
-        before = (await self.held(wanted.meter, wanted.half_hour)).of(wanted)
-        if before is not None:
-            return before
-        event = reservation_event(wanted, flexible_mwh=flexible_mwh)
+        before = await self.held(wanted.meter, wanted.half_hour)
+        if (held := before.of(wanted)) is not None:
+            return held
+        event = reservation_event(wanted, flexible_mwh=flexible_mwh, released=before.released)
         await self._ledger.append([event], now=now)
         after = await self.held(wanted.meter, wanted.half_hour)
         if reason := after.refused.get(event.id):

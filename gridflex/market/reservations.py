@@ -1,7 +1,8 @@
 """Who holds which energy, as the ledger says: the order of its entries decides.
 
 A reservation is recorded first and judged by everything before it. One that would sell energy
-twice holds nothing, however many processes record at the same time.
+twice holds nothing, however many processes record at the same time. A release frees energy for
+what is recorded after it; what was decided before stays as it is.
 """
 
 from __future__ import annotations
@@ -41,22 +42,29 @@ class Holdings:
     Args:
         held: In the order in which they were made.
         refused: Why a reservation holds nothing, by the id of its event.
+        released: Index of the last release; None before the first one.
     """
 
     held: tuple[Held, ...]
     refused: dict[str, str]
+    released: int | None = None
 
     def of(self, wanted: Reservation) -> Held | None:
         """Return what the same contract holds of the same energy, however much it is."""
         return next((one for one in self.held if _key(one.reservation) == _key(wanted)), None)
 
 
-def reservation_event(one: Reservation, *, flexible_mwh: Decimal) -> Event:
+def reservation_event(
+    one: Reservation, *, flexible_mwh: Decimal, released: int | None = None
+) -> Event:
     """Return a reservation as it is recorded; the same one again is the same event.
+
+    After a release it is a new one: what held nothing before may hold now.
 
     Args:
         one: What is promised.
         flexible_mwh: What the meter pair can deliver in the half-hour.
+        released: Index of the last release of the pair in the half-hour, if any.
     """
     body = {
         "meter": one.meter,
@@ -66,7 +74,8 @@ def reservation_event(one: Reservation, *, flexible_mwh: Decimal) -> Event:
         "contract": one.contract,
         "flexible_mwh": str(flexible_mwh),
     }
-    name = digest(canonical_json([body, str(one.half_hour)]))[:32]
+    after = [] if released is None else [released]
+    name = digest(canonical_json([body, str(one.half_hour), *after]))[:32]
     return Event(
         id=f"reservation:{name}",
         event_type=EventType.ENERGY_RESERVED,
@@ -92,26 +101,29 @@ def holdings(entries: Iterable[tuple[int, Json]]) -> Holdings:
     """Return what holds after these reservations and releases.
 
     Args:
-        entries: With their index, oldest first.
+        entries: Those of a pair's half-hour with their index, oldest first.
     """
-    known = list(entries)
-    released = {
-        entry["prev_ref"] for _, entry in known if entry["event_type"] == EventType.ENERGY_RELEASED
-    }
-    book = ExclusivityLedger()
-    held: list[Held] = []
+    held: tuple[Held, ...] = ()
     refused: dict[str, str] = {}
-    for index, entry in known:
-        if entry["event_type"] != EventType.ENERGY_RESERVED or index in released:
-            continue
-        one = _read(entry)
-        try:
-            book = book.reserve([one], flexible_mwh=Decimal(entry["body"]["flexible_mwh"]))
-        except ContractError as error:
-            refused[entry["id"]] = str(error)
-        else:
-            held.append(Held(index, one))
-    return Holdings(tuple(held), refused)
+    released: int | None = None
+    for index, entry in entries:
+        if entry["event_type"] == EventType.ENERGY_RELEASED:
+            held = tuple(one for one in held if one.index != entry["prev_ref"])
+            released = index
+        elif entry["event_type"] == EventType.ENERGY_RESERVED:
+            try:
+                held = _with(held, index, entry)
+            except ContractError as error:
+                refused[entry["id"]] = str(error)
+    return Holdings(held, refused, released)
+
+
+def _with(held: tuple[Held, ...], index: int, entry: Json) -> tuple[Held, ...]:
+    """Return what holds with one more reservation; one that is held already changes nothing."""
+    one, book = _read(entry), ExclusivityLedger(tuple(other.reservation for other in held))
+    if book.reserve([one], flexible_mwh=Decimal(entry["body"]["flexible_mwh"])) == book:
+        return held
+    return (*held, Held(index, one))
 
 
 def _read(entry: Json) -> Reservation:

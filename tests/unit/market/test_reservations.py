@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -56,6 +57,24 @@ def test_what_is_released_is_free_again() -> None:
 
     assert [one.reservation.contract for one in found.held] == ["C2"]
     assert not found.refused
+
+
+def test_a_release_changes_nothing_that_was_decided_before_it() -> None:
+    asked = [reserved("0.8", contract="A"), reserved("0.9", contract="B")]
+    asked.append(reserved("0.2", contract="C"))
+    first, third = after(*asked).held
+
+    found = after(*asked, release_event(first, reason="not taken"))
+
+    assert found.held == (third,)
+    assert "0.9 MWh for p415, 0.2 of 1.0 MWh are free" in found.refused[asked[1].id]
+
+
+def test_one_that_is_recorded_twice_at_once_is_held_and_released_once() -> None:
+    twice = [reserved("0.8"), replace(reserved("0.8"), id="reservation:again")]
+    (held,) = after(*twice).held
+
+    assert not after(*twice, release_event(held, reason="not taken")).held
 
 
 def test_a_contract_finds_what_it_holds_already_whatever_it_wants_now() -> None:

@@ -1,0 +1,45 @@
+"""A ledger in memory, for tests of what reads and appends to one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from gridflex.adapters.ledger_store import LedgerStore, Logged
+from gridflex.halfhour import HalfHour
+from gridflex.ledger.event import Event, EventType
+from gridflex.ledger.verify.merkle import leaf_hash
+
+
+class MemoryLedger(LedgerStore):
+    """Keeps entries in a list; the same event again keeps its place, as in the real one."""
+
+    def __init__(self) -> None:
+        self.logged: list[Logged] = []
+        self._places: dict[str, int] = {}
+
+    async def append(self, events: Sequence[Event], *, now: datetime) -> list[int]:
+        for event in events:
+            if event.id not in self._places:
+                index = self._places[event.id] = len(self.logged)
+                entry = event.entry(recorded_at=now)
+                self.logged.append(Logged(index, leaf_hash(entry), entry))
+        return [self._places[event.id] for event in events]
+
+    async def find(
+        self,
+        *event_types: EventType,
+        subject: str | None = None,
+        first: HalfHour | None = None,
+        last: HalfHour | None = None,
+        since: int = 0,
+        limit: int | None = None,
+    ) -> list[Logged]:
+        return [
+            one
+            for one in self.logged[since:]
+            if (not event_types or one.event["event_type"] in event_types)
+            and (subject is None or one.event["subject"] == subject)
+            and (first is None or HalfHour.parse(one.event["valid_time"]) >= first)
+            and (last is None or HalfHour.parse(one.event["valid_time"]) <= last)
+        ][:limit]
