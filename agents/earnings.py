@@ -46,18 +46,15 @@ class Earnings:
         A job whose first receipt is not issued and signed yet waits for it.
 
         Raises:
-            SourceError: The database cannot be reached.
+            SourceError: The database cannot be reached; the next call goes on with the same jobs.
         """
-        wanted = self._waiting
         while new := await self._ledger.find(
             EventType.SETTLEMENT_RUN, since=self._next, limit=BATCH
         ):
-            wanted |= set(settled_jobs(await self._settled_with(_settlements(new))))
+            self._waiting |= set(settled_jobs(await self._settled_with(_settlements(new))))
             self._next = new[-1].index + 1
-        self._waiting = set()
-        found = {job: await self._receipts.newest(JobId(job)) for job in sorted(wanted)}
+        found = {job: await self._receipts.newest(JobId(job)) for job in sorted(self._waiting)}
         have = {job: receipt for job, receipt in found.items() if receipt is not None}
-        self._waiting = wanted - have.keys()
         if not have:
             return []
         half_hours = [one for receipt in have.values() for one in _half_hours(receipt)]
@@ -68,6 +65,7 @@ class Earnings:
             if draft is not None:
                 await self._receipts.issue(draft, now=now)
                 issued.append(job)
+        self._waiting -= have.keys()
         return issued
 
     async def _settled_with(self, new: Sequence[Settlement]) -> list[Settlement]:
