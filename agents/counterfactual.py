@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from gridflex.fleet import Site, dynamic_power_kw
+from gridflex.fleet import Site, dynamic_power_kw, shaped_power_kw
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId
 from gridflex.lifecycle import Job
+from gridflex.planning.plan import PlannedRun
 from gridflex.report import QueuedJob, run_now_starts, spread
 
 
@@ -43,6 +44,11 @@ class RunNow:
         """Return the dynamic power of a job while it runs."""
         cpus = job.request.entrypoint_cpus
         return dynamic_power_kw(job.flexibility, self.site(job), cpus=cpus)
+
+    def planned_kw(self, job: Job, run: PlannedRun) -> float:
+        """Return the dynamic power of a job in a planned run: there, in the run's shape."""
+        site, cpus = self._sites.get(run.site, self._default), job.request.entrypoint_cpus
+        return shaped_power_kw(job.flexibility, site, run.shape, cpus=cpus)
 
     def unbroken(self, job: Job) -> timedelta:
         """Return how long one unbroken run takes: as it ran, without the starts in between.

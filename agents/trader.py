@@ -317,8 +317,7 @@ class Trader:
         for job in jobs:
             run = orders.runs.get(job.id)
             if run is not None and job.ended_at is None:
-                share = run.gpus / max(job.flexibility.gpus, 1) * run.power_cap_fraction
-                planned += energy_kwh(self._run_now.power_kw(job) * share)
+                planned += energy_kwh(self._run_now.planned_kw(job, run))
         return self._import(expected), self._import(planned)
 
     def _import(self, kwh: float) -> ImportMWh:

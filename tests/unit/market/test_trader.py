@@ -1,0 +1,86 @@
+"""What a trader takes the plan to use, worked by hand."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, cast
+
+import pytest
+
+from gridflex.agents.counterfactual import RunNow
+from gridflex.agents.trader import Exchange, Prices, TradedSite, Trader
+from gridflex.dispatch import Orders
+from gridflex.fleet import Site
+from gridflex.halfhour import HalfHour
+from gridflex.jobs import JobId
+from gridflex.lifecycle import Job
+from gridflex.market.registry import UnitId
+from gridflex.market.selling import SalePolicy
+from gridflex.planning.plan import PlannedRun
+from tests.unit.market.memory import MemoryLedger
+from tests.unit.market.test_desk import PAIR
+from tests.unit.test_counterfactual import HELD, MINUTE, SITE, SIX
+
+TRADED = HalfHour(SIX) + 3
+VOLTA = Site("leeds", gpus=8, gpu_type="V100", marginal_pue=1.5)
+ALL = PlannedRun(JobId("a"), "london", TRADED, 1, 8)
+
+
+class Trade:
+    """A desk that nothing is sold by, a job and its plan."""
+
+    def __init__(self, job: Job, run: PlannedRun) -> None:
+        self.job, self.run = job, run
+
+    async def collect(self, *, now: datetime) -> None: ...
+
+    def send_again(self, *, now: datetime) -> None: ...
+
+    async def ended_since(self, _since: datetime) -> list[Job]:
+        return []
+
+    async def open_jobs(self) -> list[Job]:
+        return [self.job]
+
+    async def orders(self, _half_hour: HalfHour) -> Orders:
+        return Orders(SIX, {self.job.id: self.run})
+
+
+async def planned_mwh(granted: Mapping[str, Any], **run: Any) -> Decimal:  # noqa: ANN401
+    job = replace(HELD, flexibility=replace(HELD.flexibility, **granted))
+    one, ledger = cast("Any", Trade(job, replace(ALL, **run))), MemoryLedger()
+    trader = Trader(
+        TradedSite("GRIDFLEX", UnitId("V__CGRID001"), PAIR, "C", "SUPPLY", "AUTH000001"),
+        trading=one,
+        ledger=ledger,
+        exchange=cast("Exchange", one),
+        jobs=one,
+        plans=one,
+        run_now=RunNow([SITE, VOLTA], restart=MINUTE),
+        policy=SalePolicy(sale_fraction=Decimal("0.8"), lot_mwh=Decimal(9)),
+    )
+    await trader.tick(SIX, prices={TRADED: Prices(Decimal(140), (Decimal(100),))})
+    (committed,) = ledger.logged
+    return Decimal(committed.event["body"]["planned_import_mwh"])
+
+
+@pytest.mark.parametrize(
+    ("granted", "run", "mwh"),
+    [
+        pytest.param({"power_kw": 4000.0}, {}, "2.0", id="as it is"),
+        pytest.param({"power_kw": 4000.0}, {"gpus": 4}, "1.0", id="half its GPUs"),
+        pytest.param({"power_kw": 4000.0}, {"power_cap_fraction": 0.57}, "1.246", id="under a cap"),
+        pytest.param(
+            {"power_kw": 4000.0},
+            {"site": "leeds", "power_cap_fraction": 0.5},
+            "1.635",  # 4 MW x 1.5 x 0.545 for half an hour
+            id="under a cap elsewhere",
+        ),
+        pytest.param({"power_kw": 4000.0, "gpus": 0}, {"gpus": 0}, "2.0", id="without GPUs"),
+    ],
+)
+async def test_the_plan_uses_what_the_meter_will_say(
+    granted: dict[str, Any], run: dict[str, Any], mwh: str
+) -> None:
+    assert await planned_mwh(granted, **run) == Decimal(mwh)
