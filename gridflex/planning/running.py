@@ -18,7 +18,8 @@ def running_work(
 
     Power is modelled or declared, and so is the age of a checkpoint: a job that says how often
     it writes one is taken to do so from the moment its work began; one that does not say is taken
-    to lose all that this run has done.
+    to lose all that this run has done. Slack is what is left beside a long run at today's speed,
+    so that a pause makes no job late more often than its plan does.
 
     Args:
         jobs: Open jobs.
@@ -42,6 +43,7 @@ def _work(
     power_kw = shaped_power_kw(
         flexibility, site, job.shape_of(attempt), cpus=job.request.entrypoint_cpus
     )
+    left = job.safe_remaining(now, restart=restart) / attempt.speed_fraction
     done, every = attempt.work_time(now, restart=restart), flexibility.checkpoint_every
     return RunningWork(
         job_id=job.id,
@@ -49,7 +51,7 @@ def _work(
         power_kw=power_kw,
         checkpoint_age=done % every if every else done,
         restart=restart,
-        slack=max(flexibility.deadline - now - job.remaining(now, restart=restart), timedelta(0)),
+        slack=max(flexibility.deadline - now - left, timedelta(0)),
         premium_gbp_per_kwh=float(flexibility.premium_gbp_per_kwh),
         acts_in=flexibility.stop_grace,
         is_pausable=flexibility.interruptible and flexibility.tier is not Tier.T0,

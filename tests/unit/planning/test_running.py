@@ -10,7 +10,7 @@ from gridflex.jobs import JobId, Tier
 from gridflex.lifecycle import AttemptState, Job, StopReason
 from gridflex.planning.running import running_work
 from gridflex.planning.shed import RunningWork
-from tests.unit.lifecycles import HOUR, MINUTE, NOON, attempt, job
+from tests.unit.lifecycles import HOUR, MINUTE, NOON, UP_TO_FOUR_HOURS, attempt, job
 
 SITES = {"london": Site("london", gpus=8, gpu_type="H100")}
 
@@ -37,6 +37,22 @@ def test_slack_is_what_the_deadline_leaves_beside_the_work() -> None:
     # 4 h of work, 1 h done at 13:05, due at midnight: 10 h 55 min less 3 h
     assert found.slack == 7 * HOUR + 55 * MINUTE
     assert found.restart == 5 * MINUTE
+
+
+def test_slack_leaves_room_for_a_long_run() -> None:
+    (found,) = seen(job(attempt(), run_time=UP_TO_FOUR_HOURS), minutes=65)
+
+    # 1 h done; nine in ten that got as far take less than 3 h 42 min, so 2 h 42 min more
+    assert found.slack.total_seconds() / 60 == pytest.approx(655 - 162, abs=1)
+
+
+def test_slack_counts_what_is_left_at_the_speed_of_the_run() -> None:
+    slow = attempt(power_cap_fraction=0.57, speed_fraction=0.5)
+
+    (found,) = seen(job(slow), minutes=65)
+
+    # half an hour of 4 h is done at 13:05, the rest takes 7 h: 10 h 55 min less that
+    assert found.slack == 3 * HOUR + 55 * MINUTE
 
 
 def test_power_premium_and_grace_are_the_owners() -> None:
