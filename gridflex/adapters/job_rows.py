@@ -68,7 +68,8 @@ _PAST: Final = """
         j.state = 'succeeded' AS has_succeeded, j.stop_requested_at IS NOT NULL AS was_given_up,
         runs.started_at, greatest(runs.run_time, interval '0') AS run_time
     FROM job j, LATERAL (
-        SELECT min(a.started_at) AS started_at, sum(a.ended_at - a.started_at) AS run_time
+        SELECT min(a.started_at) AS started_at,
+            sum((a.ended_at - a.started_at) * a.speed_fraction) AS run_time
         FROM attempt a WHERE a.job_id = j.id
     ) AS runs
 """

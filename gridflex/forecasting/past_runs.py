@@ -26,7 +26,7 @@ class PastRun:
         submitted_at: When it arrived.
         started_at: When it first ran; None if it never did.
         ended_at: When it reached its final state.
-        run_time: How long it ran, pauses left out.
+        run_time: How long it ran, pauses left out, each run counted at its expected speed.
         has_succeeded: Whether it ran to its end.
         was_given_up: Whether its owner stopped it.
     """

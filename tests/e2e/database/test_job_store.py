@@ -13,7 +13,7 @@ from gridflex.adapters.job_rows import PAST_OF_ALL, PAST_OF_COMMAND
 from gridflex.adapters.job_store import Added, JobStore
 from gridflex.errors import SourceError
 from gridflex.forecasting.past_runs import PastRun
-from gridflex.jobs import Flexibility, JobId, JobState, Tier
+from gridflex.jobs import Flexibility, JobId, JobState, Shape, Tier
 from gridflex.lifecycle import AttemptState, JobRequest, Outcome, StopReason
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -255,6 +255,23 @@ async def test_what_ended_is_remembered_the_newest_first(store: JobStore) -> Non
         True,
     )
     assert await store.past_runs(most=9, entrypoint="python other.py") == []
+
+
+async def test_time_under_a_power_limit_teaches_what_it_would_have_taken_at_full_speed(
+    store: JobStore,
+) -> None:
+    await store.add(JOB, TRAIN, FLEXIBLE, submitted_at=NOON)
+    runs = ((None, 1.0, 30, Outcome.LOST), (Shape(8, 0.6), 0.75, 40, Outcome.SUCCEEDED))
+    for number, (shape, speed, minutes, outcome) in enumerate(runs, start=1):
+        at = NOON + number * 60 * MINUTE
+        await store.decide_attempt(JOB, site="london", at=at, shape=shape, speed_fraction=speed)
+        await store.attempt_started(JOB, number, at=at, driver={})
+        end = at + minutes * MINUTE
+        await store.attempt_ended(JOB, number, outcome=outcome, at=end, driver={})
+
+    (past,) = await store.past_runs(most=9, entrypoint=TRAIN.entrypoint)
+
+    assert past.run_time == (30 + 30) * MINUTE
 
 
 async def test_what_is_looked_up_all_the_time_has_an_index(engine: AsyncEngine) -> None:
