@@ -4,8 +4,9 @@
 test begins, lets it forecast from every 37th half-hour, and scores all on the same half-hours.
 Parts: ``carbon`` (2024, fitted on 2020-23), ``weather`` (first half of 2021 with the recorded
 day-ahead wind, solar and load forecasts, fitted on 2020), ``price`` (2024), ``provider`` (2024,
-with a provider's forecast as its documented error model draws it) and ``demand``; all without an
-argument. Rows of other parts are kept. Settings were chosen on 2022-23.
+with a provider's forecast as its documented error model draws it), ``captured`` (the share of the
+clairvoyant saving) and ``demand``; all without an argument. Rows of other parts are kept. Settings
+were chosen on 2022-23.
 """
 
 from __future__ import annotations
@@ -31,7 +32,6 @@ from gridflex.forecasting.backtest import (
     rolling_origins,
     score,
 )
-from gridflex.forecasting.ensemble import Ensemble
 from gridflex.forecasting.forecaster import FAR_HALF_HOURS, NEAR_HALF_HOURS, Forecaster
 from gridflex.forecasting.history import History
 from gridflex.forecasting.models import KINDS, kind
@@ -110,7 +110,7 @@ def made(names: Sequence[str]) -> list[Forecaster]:
 def carbon() -> list[Figure]:
     """Return the figures of 2024 without any weather forecast."""
     history = recorded(INTENSITY)
-    mixed = Ensemble(made(["lightgbm", *(n for n in LEARNT if n == "lstm"), "climatology"]))
+    mixed = kind("ensemble")()
     models = [*made(NAIVE), *made(LEARNT), *made(["lightgbm"]), mixed]
     results = tried(models, history, fit_at=day("2024-01-01"), until=day("2025-01-01"))
     data = "recorded GB 2024, fitted on 2020-23, no weather forecast"
@@ -230,6 +230,16 @@ def alone_error(history: History, told: Backtest) -> float:
     return float(np.nanmean(np.abs(said - told.outturns)))
 
 
+def captured() -> list[Figure]:
+    """Return what the forecasts save of what perfect foresight would."""
+    from forecasting_captured import captured_figures  # noqa: PLC0415 - it reads a series of its own
+
+    history, start = recorded(INTENSITY), day("2024-01-01")
+    model = kind("lightgbm")()
+    model.fit(history.known_at(start))
+    return captured_figures(model, history, start=start)
+
+
 def demand() -> list[Figure]:
     """Return the figures of GPU demand and run times."""
     from forecasting_demand import demand_figures  # noqa: PLC0415 - it reads traces of its own
@@ -324,6 +334,7 @@ PARTS: Mapping[str, Callable[[], list[Figure]]] = {
     "weather": weather,
     "price": price,
     "provider": provider,
+    "captured": captured,
     "demand": demand,
 }
 

@@ -24,12 +24,12 @@ from gridflex.adapters.clock import Clock
 from gridflex.cli import training
 from gridflex.cli.training import (
     SHARED_VARIABLE,
-    STORED_AS,
     Request,
     Stores,
     Target,
     interrupted,
     shown,
+    stored_as,
     with_stores,
 )
 from gridflex.forecasting.lineage import Act, Decision, standing_of
@@ -43,6 +43,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Config = Annotated[
     Path | None, typer.Option("--config", help="YAML file; else GRIDFLEX_CONFIG or gridflex.yaml.")
 ]
+Site = Annotated[str | None, typer.Option(help="Of demand: whose GPUs.")]
 Reason = Annotated[str, typer.Option(help="Why, for who looks at it later.")]
 
 
@@ -50,6 +51,7 @@ Reason = Annotated[str, typer.Option(help="Why, for who looks at it later.")]
 def forecaster(
     *,
     target: Annotated[Target, typer.Option(help="What to forecast.")],
+    site: Site = None,
     models: Annotated[
         str | None, typer.Option(help="Kinds to try, with commas between them; all by default.")
     ] = None,
@@ -82,18 +84,20 @@ def forecaster(
     as_json: AsJson = False,
 ) -> None:
     """Search settings with Ray Tune, compare, and promote the winner if it beats the champion."""
-    from gridflex.training.families import trainable  # noqa: PLC0415 - imports Ray
+    from gridflex.training.families import DEMAND, trainable  # noqa: PLC0415 - imports Ray
 
     settings = in_force(load_settings(config))
-    folder = settings.state_path / "training" / target.value
+    stored_as(target, site=site)
+    folder = settings.state_path / "training" / (f"{target}-{site}" if site else target.value)
     if resume:
         place, request = interrupted(folder)
     else:
-        names = tuple(models.split(",")) if models else trainable()
+        usual = trainable() if target is not Target.DEMAND else (DEMAND,)
+        names = tuple(models.split(",")) if models else usual
         place = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
         request = Request(
-            target=target, models=names, samples=samples, budget_s=60 * budget, days=days,
-            stretches=stretches, recorded=recorded,
+            target=target, site=site, models=names, samples=samples, budget_s=60 * budget,
+            days=days, stretches=stretches, recorded=recorded,
             since=since.replace(tzinfo=UTC) if since else None,
             until=until.replace(tzinfo=UTC) if until else Clock(settings.clock).now(),
         )  # fmt: skip
@@ -146,13 +150,16 @@ def ls(*, config: Config = None, as_json: AsJson = False) -> None:
 def rollback(
     target: Annotated[Target, typer.Option(help="Whose champion.")],
     *,
+    site: Site = None,
     reason: Reason = "asked for",
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
     """Let the champion before the present one forecast again; before the first there was none."""
     settings = in_force(load_settings(config))
-    decision = Decision(STORED_AS[target], Act.ROLL_BACK, None, reason, Clock(settings.clock).now())
+    decision = Decision(
+        stored_as(target, site=site), Act.ROLL_BACK, None, reason, Clock(settings.clock).now()
+    )
     made = with_stores(settings, lambda stores: stores.models.roll_back(decision))
     _say_decision(made, as_json=as_json)
 

@@ -20,15 +20,16 @@ from gridflex.adapters.database import connect, ensure_database
 from gridflex.adapters.forecast_history import ForecastHistory
 from gridflex.adapters.job_store import JobStore
 from gridflex.adapters.model_store import ModelStore
+from gridflex.agents.other_load import OBSERVED
 from gridflex.errors import ContractError, GridFlexError
-from gridflex.forecasting.archive import INPUTS, ArchivedHistory, as_served
+from gridflex.forecasting.archive import INPUTS, Archived, ArchivedHistory, as_served
 from gridflex.forecasting.history import History
 from gridflex.forecasting.lineage import Act, Decision, TrainedModel, Training
 from gridflex.forecasting.past_runs import RUN_TIMES
 from gridflex.halfhour import HalfHour
 from gridflex.sandbox.grid.histories import read_history
 from gridflex.settings import Settings
-from gridflex.signals import Origin, Signal
+from gridflex.signals import Kind, Origin, Signal
 
 if TYPE_CHECKING:
     from gridflex.training.tournament import Outcome, Progress, Reigning
@@ -51,15 +52,28 @@ class Target(StrEnum):
 
     CARBON = "carbon"
     PRICE = "price"
+    DEMAND = "demand"
     DURATION = "duration"
 
 
 STORED_AS: Final = {
     Target.CARBON: Signal.INTENSITY.value,
     Target.PRICE: Signal.PRICE.value,
+    Target.DEMAND: Signal.OTHER_GPUS.value,
     Target.DURATION: RUN_TIMES,
 }
-"""Under which target models are kept."""
+"""Under which target models are kept; the name of the site follows where there is one."""
+
+
+def stored_as(target: Target, *, site: str | None) -> str:
+    """Return under which target models are kept.
+
+    Raises:
+        ContractError: Demand is that of a site, and everything else of none.
+    """
+    if (target is Target.DEMAND) != (site is not None):
+        raise ContractError(f"--target {target}: --site goes with demand, and demand with a site")
+    return STORED_AS[target] if site is None else f"{STORED_AS[target]}:{site}"
 
 
 class Request(BaseModel, frozen=True):
@@ -67,6 +81,7 @@ class Request(BaseModel, frozen=True):
 
     Attributes:
         target: What to forecast.
+        site: Of demand; None otherwise.
         models: Families to search.
         samples: Settings to try for each.
         budget_s: Wall time for the searches.
@@ -78,6 +93,7 @@ class Request(BaseModel, frozen=True):
     """
 
     target: Target
+    site: str | None
     models: tuple[str, ...]
     samples: int
     budget_s: float
@@ -179,7 +195,7 @@ def train(
         SourceError: Data, database or Ray cannot be reached.
     """
     clock = Clock(settings.clock)
-    target = STORED_AS[request.target]
+    target = stored_as(request.target, site=request.site)
     reigning = with_stores(settings, lambda stores: _reigning(stores, target))
     hold = _hold_on_runs if request.target is Target.DURATION else _hold_on_history
     held = hold(
@@ -294,6 +310,9 @@ def learnt_from(settings: Settings, request: Request, *, now: datetime) -> Archi
         SourceError: It cannot be read.
     """
     target = STORED_AS[request.target]
+    if request.site is not None:
+        seen = Archived(Signal.OTHER_GPUS, Kind.OUTTURN, OBSERVED, request.site)
+        return with_stores(settings, lambda stores: _observed(stores.archive, seen, now))
     if not request.recorded:
         return with_stores(settings, lambda stores: _archived(stores.archive, target, now))
     shared = os.environ.get(SHARED_VARIABLE)
@@ -311,6 +330,13 @@ async def _archived(archive: ForecastHistory, target: str, now: datetime) -> Arc
             "(gridflex up), and --recorded learns from recorded series"
         )
     return await archive.read(target, since=begins, now=now, every=VINTAGES_EVERY)
+
+
+async def _observed(archive: ForecastHistory, seen: Archived, now: datetime) -> ArchivedHistory:
+    begins = await archive.begins(seen)
+    if begins is None:
+        raise ContractError(f"nobody looked yet how many GPUs others use at {seen.region}")
+    return await archive.read_alone(seen, since=begins, now=now)
 
 
 def _since(history: History, since: datetime | None) -> History:

@@ -30,7 +30,7 @@ from gridflex.forecasting.models import kind, load
 from gridflex.forecasting.weights import learn_weights, weights_at
 from gridflex.halfhour import HalfHour
 
-_HELD_OUT_DAYS: Final = 182
+_HELD_OUT_DAYS: Final = 365
 _MOST_HELD_OUT: Final = 0.3
 _ORIGINS_EVERY: Final = 67
 _LEAST_WIDTH: Final = 1e-3

@@ -14,11 +14,13 @@ from typer.testing import CliRunner
 
 from gridflex.adapters import database
 from gridflex.adapters.grid_store import GridStore
+from gridflex.agents.other_load import OBSERVED
 from gridflex.cli.root import app as command_line
 from gridflex.cli.training import OUTCOME, with_stores
 from gridflex.errors import ContractError
 from gridflex.forecasting import models
 from gridflex.forecasting.archive import INPUTS
+from gridflex.forecasting.history import Array
 from gridflex.forecasting.lineage import Standing
 from gridflex.settings import Settings, load_settings, write_settings
 from gridflex.signals import Kind, Origin, Series, Signal
@@ -27,9 +29,10 @@ from gridflex.training.durations import hold_on_runs
 from gridflex.training.families import Family
 from gridflex.training.search import connected
 from tests.unit.forecasting.invented import INTENSITY, START, grid
+from tests.unit.forecasting.sites import rhythmic_site
 from tests.unit.forecasting.test_durations import two_commands
 
-DAYS = 130
+DAYS, OBSERVED_DAYS = 130, 40
 END = START + DAYS * 48
 
 
@@ -161,6 +164,42 @@ def test_tune_finds_how_run_times_are_learnt_best(tmp_path: Path) -> None:
     assert set(outcome.winner.settings) == {"kept", "prior_runs"}
     assert outcome.winner.note.startswith("3 settings tried")
     assert outcome.is_better is (figures["run-times"]["pinball"] < figures["defaults"]["pinball"])
+
+
+def test_demand_of_a_site_is_learnt_from_what_was_observed_there(settings: Settings) -> None:
+    values = rhythmic_site(OBSERVED_DAYS).outturn(START, OBSERVED_DAYS * 48)
+    _observe(settings, "london", values)
+    demand = ("forecaster", "--target", "demand", "--days", "3", "--stretches", "1")
+
+    answer = train(settings, *demand, "--site", "london", "--samples", "1")
+
+    rows = {row["name"]: row["figures"] for row in answer["rows"]}
+    assert answer["target"] == "other_gpus:london"
+    assert rows["demand"]["mae"] < rows["persistence"]["mae"]
+    with pytest.raises(ContractError, match="nobody looked yet how many GPUs others use at slough"):
+        train(settings, *demand, "--site", "slough")
+    with pytest.raises(ContractError, match="demand with a site"):
+        train(settings, *demand)
+
+
+def _observe(settings: Settings, site: str, values: Array) -> None:
+    """Store GPUs that others use at a site, each seen when its half-hour began."""
+    first = END - values.size
+    seen = [
+        Series(
+            signal=Signal.OTHER_GPUS, kind=Kind.OUTTURN, source=OBSERVED, origin=Origin.SIMULATED,
+            region=site, start=first + index, values=values[index : index + 1],
+            issued_at=(first + index).start, available_at=(first + index).start,
+        )
+        for index in range(values.size)
+    ]  # fmt: skip
+
+    async def save(_stores: object) -> None:
+        engine = database.connect(database.ensure_database(settings))
+        await GridStore(engine).save_series(seen)
+        await engine.dispose()
+
+    with_stores(settings, save)
 
 
 def test_too_little_history_is_said_before_anything_starts(settings: Settings) -> None:
