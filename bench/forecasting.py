@@ -2,7 +2,8 @@
 
 ``python bench/forecasting.py [PART ...]`` fits every forecaster once on what was known when the
 test begins, lets it forecast from every 37th half-hour, and scores all on the same half-hours.
-Parts: ``carbon`` (2024, fitted on 2020-23), ``weather`` (first half of 2021 with the recorded
+Parts: ``carbon`` (2024, fitted on 2020-23), ``served`` (the same with the inputs that a running
+system collects), ``weather`` (first half of 2021 with the recorded
 day-ahead wind, solar and load forecasts, fitted on 2020), ``price`` (2024), ``provider`` (2024,
 with a provider's forecast as its documented error model draws it), ``captured`` (the share of the
 clairvoyant saving) and ``demand``; all without an argument. Rows of other parts are kept. Settings
@@ -25,6 +26,7 @@ import numpy as np
 from results_file import Figure, update
 from rich.progress import track
 
+from gridflex.forecasting.archive import as_served
 from gridflex.forecasting.backtest import (
     LEAD_GROUPS,
     Backtest,
@@ -134,6 +136,21 @@ def carbon() -> list[Figure]:
             {name: found.fit_s / 60 for name, found in results.items() if name != "ensemble"},
             f"{data}; one thread",
         ),
+    ]
+
+
+def served() -> list[Figure]:
+    """Return the errors of 2024 with no more inputs than a running system collects."""
+    results = tried(
+        made(["persistence", "lightgbm"]),
+        as_served(recorded(INTENSITY)),
+        fit_at=day("2024-01-01"),
+        until=day("2025-01-01"),
+    )
+    data = "recorded GB 2024, fitted on 2020-23, inputs that the grid agent collects"
+    return [
+        mae("carbon_mae_0_48h_2024_as_served", results, (0, 96), data, best="lightgbm"),
+        mae("carbon_mae_0_12h_2024_as_served", results, (0, 24), data, best="lightgbm"),
     ]
 
 
@@ -331,6 +348,7 @@ def _key(group: str) -> str:
 
 PARTS: Mapping[str, Callable[[], list[Figure]]] = {
     "carbon": carbon,
+    "served": served,
     "weather": weather,
     "price": price,
     "provider": provider,
