@@ -1,7 +1,6 @@
 # Everything a developer or CI runs. `make help` lists it.
 
 PYTHON ?= python3.11
-ARGS ?=
 VENV := .venv
 STAMP := $(VENV)/.installed
 TORCH := torch==2.13.0
@@ -25,7 +24,16 @@ check: $(STAMP) ## Format, lint, types and layers
 	pytest -q tests/unit/test_layers.py
 
 test: $(STAMP) ## The whole test suite; ARGS="tests/unit -x" for a part of it
+ifdef ARGS
 	pytest --durations=15 $(ARGS)
+else
+# The tests of whole systems mostly wait: those without one run beside them, and are shown after.
+	@mkdir -p build; nice pytest --durations=15 -p no:cacheprovider tests/unit > build/unit-tests.txt 2>&1 & \
+	unit=$$!; trap 'kill $$unit 2>/dev/null; exit 130' INT TERM; \
+	echo "pytest --ignore tests/unit   (tests/unit runs beside it)"; \
+	pytest --durations=15 --ignore tests/unit tests; systems=$$?; \
+	wait $$unit; units=$$?; cat build/unit-tests.txt; exit $$((systems | units))
+endif
 
 demo: $(STAMP) ## One accelerated day of real Ray jobs on the grid, compared with "run now"
 	gridflex demo $(ARGS)

@@ -1,4 +1,7 @@
-"""`gridflex up` beside `gridflex sandbox beckn`: a real job on a real Ray cluster is sold."""
+"""`gridflex up` beside `gridflex sandbox beckn`: a real job on a real Ray cluster is sold.
+
+It takes over two minutes: ``python -m pytest -m long tests/e2e/beckn``.
+"""
 
 import json
 import os
@@ -21,6 +24,8 @@ from gridflex.adapters.clock import Clock
 from gridflex.running import processes
 from gridflex.settings import ClockSettings
 from tests.shared import ROOT
+
+pytestmark = pytest.mark.long
 
 SPEED = 360.0
 """A half-hour in five seconds of wall time."""
