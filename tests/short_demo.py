@@ -12,7 +12,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,33 +31,62 @@ from gridflex.jobs import Tier
 if TYPE_CHECKING:
     from tests.chaos.killing import Outcome
 
-START = HalfHour(datetime(2024, 10, 11, 7, tzinfo=UTC))
-HALF_HOURS = 14
 CLUSTER = Cluster(gpus=40, fillable=32)
 
-# Arrival, GPUs, work and the time to finish, in half-hours. It begins in the morning peak, and
-# those that may wait have time until well into the trough at noon.
-JOBS = (
-    DemoJob(1, Tier.T3, 0.2, 8, 3, 13),
-    DemoJob(2, Tier.T2, 0.6, 8, 2, 13),
-    DemoJob(3, Tier.T4, 1.4, 8, 3, 12),
-    DemoJob(4, Tier.T0, 2.3, 4, 1, 6),
-    DemoJob(5, Tier.T1, 3.1, 8, 1),
-    DemoJob(6, Tier.T4, 4.2, 8, 2, 9),
-    DemoJob(7, Tier.T0, 5.4, 4, 1, 6),
-    DemoJob(8, Tier.T1, 6.3, 8, 1),
-    DemoJob(9, Tier.T0, 7.3, 4, 1, 5),
-    DemoJob(10, Tier.T1, 8.2, 8, 1),
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A part of a recorded day, and what arrives in it."""
+
+    start: HalfHour
+    half_hours: int
+    jobs: tuple[DemoJob, ...]
+
+
+# Arrival, GPUs, work and the time to finish, in half-hours. Both begin in the morning peak, and
+# jobs that may wait have time until the trough at noon; only the longer one leaves time to sell.
+KILLED = Scenario(
+    HalfHour(datetime(2024, 10, 11, 7, tzinfo=UTC)),
+    14,
+    (
+        DemoJob(1, Tier.T3, 0.2, 8, 3, 13),
+        DemoJob(2, Tier.T2, 0.6, 8, 2, 13),
+        DemoJob(3, Tier.T4, 1.4, 8, 3, 12),
+        DemoJob(4, Tier.T0, 2.3, 4, 1, 6),
+        DemoJob(5, Tier.T1, 3.1, 8, 1),
+        DemoJob(6, Tier.T4, 4.2, 8, 2, 9),
+        DemoJob(7, Tier.T0, 5.4, 4, 1, 6),
+        DemoJob(8, Tier.T1, 6.3, 8, 1),
+        DemoJob(9, Tier.T0, 7.3, 4, 1, 5),
+        DemoJob(10, Tier.T1, 8.2, 8, 1),
+    ),
+)
+TRADED = Scenario(
+    HalfHour(datetime(2024, 10, 11, 6, tzinfo=UTC)),
+    20,
+    (
+        DemoJob(1, Tier.T3, 0.2, 8, 5, 19),
+        DemoJob(2, Tier.T2, 0.6, 8, 2, 18),
+        DemoJob(3, Tier.T4, 1.4, 8, 4, 18),
+        DemoJob(4, Tier.T0, 2.3, 4, 2, 8),
+        DemoJob(5, Tier.T1, 4.1, 8, 1),
+        DemoJob(6, Tier.T4, 5.2, 8, 3, 14),
+        DemoJob(7, Tier.T0, 7.4, 4, 1, 8),
+        DemoJob(8, Tier.T1, 9.3, 8, 1),
+        DemoJob(9, Tier.T0, 11.3, 4, 1, 6),
+        DemoJob(10, Tier.T1, 12.2, 8, 1),
+    ),
 )
 
 
 def main(*, kill: bool, keep: Path | None) -> None:
     """Play it; ``keep`` is where it leaves its ledger."""
     console = Console(stderr=True)
-    with demo_system(START, half_hour_s=None, cluster=CLUSTER, say=console.print) as system:
-        day = Day(START, HALF_HOURS, len(JOBS), CLUSTER.gpus)
+    played = KILLED if kill else TRADED
+    with demo_system(played.start, half_hour_s=None, cluster=CLUSTER, say=console.print) as system:
+        day = Day(played.start, played.half_hours, len(played.jobs), CLUSTER.gpus)
         with _kills(system) if kill else _no_kills() as outcomes:
-            report = asyncio.run(play_on(system, JOBS, day, console, keep=keep))
+            report = asyncio.run(play_on(system, played.jobs, day, console, keep=keep))
     body = {"kills": [asdict(outcome) for outcome in outcomes]}
     json.dump(body | {"report": json.loads(report.as_json())}, sys.stdout)
 
@@ -97,7 +126,7 @@ def _kills(system: DemoSystem) -> Iterator[list[Outcome]]:
         gcs_address=system.gcs_address,
         ray_url=system.settings.sites[0].ray_url,
         url=system.url,
-        jobs=len(JOBS),
+        jobs=len(KILLED.jobs),
     )
     with killing(kills, target) as outcomes:
         yield outcomes
