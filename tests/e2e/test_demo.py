@@ -65,7 +65,7 @@ def test_waiting_for_better_half_hours_pays(report: dict[str, Any]) -> None:
 
 
 def test_training_jobs_do_no_step_twice(report: dict[str, Any]) -> None:
-    assert report["batches"] == 20 * 2 * (3 + 2 + 3 + 2)
+    assert report["batches"] == 20 * 2 * (5 + 2 + 4 + 3)
     assert report["redone_batches"] == 0
 
 
