@@ -157,9 +157,10 @@ class Orchestrator:
         left = _left_of(standing, position.problem.start)
         promised = await self._promised()
         problem = await asyncio.to_thread(self._weighed, position.problem, promised, left)
-        plan = await asyncio.to_thread(self._planned, problem, left, is_arrival=reason == ARRIVAL)
+        is_arrival = reason == ARRIVAL
+        plan = await asyncio.to_thread(self._planned, problem, left, is_arrival=is_arrival)
         plan_id = await self._commit(problem, plan, standing, now=now, reason=reason)
-        if plan_id is not None and self._settings.front_budget_s:
+        if plan_id is not None and self._settings.front_budget_s and not is_arrival:
             front = await asyncio.to_thread(self._front, problem, plan)
             await self._plans.save_front(plan_id, front)
         return OrchestratorReport(

@@ -104,7 +104,7 @@ class ShedDesk:
         now = self._now()
         if not self._sites:
             self._sites = {site.name: site for site in await self._ask_sites()}
-        jobs = await self._jobs.open_jobs()
+        jobs = await self._jobs.live_jobs()
         per_kwh = await self._price_gbp_per_kwh(now)
         work = running_work(jobs, sites=self._sites, now=now, restart=self._restart)
         self._read_at_s = time.monotonic()

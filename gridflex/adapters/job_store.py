@@ -134,6 +134,11 @@ class JobStore:
         async with source_errors("reading jobs"), self._single.connect() as connection:
             return await self._open.read(connection)
 
+    async def live_jobs(self) -> list[Job]:
+        """Return every job with a run that is decided and not over, oldest first."""
+        live = select(col(AttemptRow.job_id)).where(col(AttemptRow.state) != "ended")
+        return await self._jobs(JOBS.where(col(JobRow.id).in_(live)).order_by(col(JobRow.seq)))
+
     async def count_open(self) -> Mapping[JobState, int]:
         """Return how many jobs have not reached a final state, by state."""
         async with source_errors("counting jobs"), self._single.connect() as connection:
