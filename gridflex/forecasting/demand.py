@@ -28,7 +28,7 @@ from gridflex.forecasting.history import Array, Indices, Knowledge
 LEAST_DAYS: Final = 8
 """A week, and a day to see what comes of it."""
 
-LEADS: Final = (0, 1, 3, 7, 15, 23, 31, 47, 95, 191)
+LEADS: Final = (0, 1, 3, 7, 15, 23, 31, 47, 55, 63, 71, 79, 87, 95, 191)
 """Half-hours ahead that are learned; 7 is 4 h and 47 is 24 h after the newest value."""
 
 _SHORT_LEAD: Final = 31

@@ -169,3 +169,14 @@ def test_the_robust_fit_finds_what_most_examples_follow() -> None:
 
     np.testing.assert_allclose(found, [0.5, -0.2], atol=0.03)
     assert (np.abs(held) < 0.8 * np.abs(found)).all()
+
+
+def test_a_daily_rhythm_is_still_there_on_the_second_day() -> None:
+    history = rhythmic_site(40)
+    fit = START + 34 * DAY
+    model = Demand()
+    model.fit(history.known_at(fit))
+
+    told = backtest(model, history, rolling_origins(fit, START + 38 * DAY - 1, step=7))
+
+    assert told.by_lead()["24-48h"].mae < 10  # the afternoons rise by 40
