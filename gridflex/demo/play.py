@@ -10,6 +10,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
+import requests
+import stamina
+
 from gridflex.agents.ports import Ports
 from gridflex.demo.jobs import DemoJob
 from gridflex.demo.system import DemoSystem
@@ -29,6 +32,7 @@ TALKATIVE: Final = ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime
 """Loggers of Ray's client that tell of every upload."""
 
 LOOK_EVERY_S: Final = 0.5
+RETRY_FOR_S: Final = 60.0
 GRACE: Final = 8 * HALF_HOUR
 """How long after the day jobs may still run before the demo gives up on them."""
 
@@ -83,6 +87,9 @@ async def play(
 def submit_job(client: JobSubmissionClient, job: DemoJob, *, half_hour_s: float) -> JobId:
     """Submit one job with Ray's own client and return the id it got.
 
+    A lost connection is tried again: the id is the demo's own, so a second submission of the same
+    job is not a second job.
+
     Args:
         client: Of the gateway.
         job: What to submit.
@@ -93,13 +100,15 @@ def submit_job(client: JobSubmissionClient, job: DemoJob, *, half_hour_s: float)
     """
     if job.is_training and not TRAINING.is_dir():
         raise ContractError(f"{TRAINING}: not found; the demo runs from a checkout")
-    submitted = client.submit_job(
-        entrypoint=job.entrypoint(sys.executable, half_hour_s=half_hour_s),
-        submission_id=job.id,
-        runtime_env={"working_dir": str(TRAINING)} if job.is_training else {},
-        metadata=dict(job.metadata()),
-        entrypoint_num_gpus=job.gpus,
-    )
+    for attempt in stamina.retry_context(on=requests.ConnectionError, timeout=RETRY_FOR_S):
+        with attempt:
+            submitted = client.submit_job(
+                entrypoint=job.entrypoint(sys.executable, half_hour_s=half_hour_s),
+                submission_id=job.id,
+                runtime_env={"working_dir": str(TRAINING)} if job.is_training else {},
+                metadata=dict(job.metadata()),
+                entrypoint_num_gpus=job.gpus,
+            )
     return JobId(submitted)
 
 

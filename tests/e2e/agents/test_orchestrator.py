@@ -153,7 +153,7 @@ async def test_the_front_of_a_committed_plan_is_kept(world: World) -> None:
     await world.submit(flexibility=CONTIGUOUS)
     settings = world.settings.planner.model_copy(update={"front_budget_s": 0.3})
 
-    report = await world.orchestrator(settings=settings).tick(world.clock.moment, reason="job")
+    report = await world.orchestrator(settings=settings).tick(world.clock.moment, reason="forecast")
 
     assert report.plan_id is not None
     kept = await world.plans.front(report.plan_id)
@@ -163,6 +163,16 @@ async def test_the_front_of_a_committed_plan_is_kept(world: World) -> None:
     assert cheapest["carbon_kg"] > cleanest["carbon_kg"]
     await world.plans.save_front(report.plan_id, {"points": []})
     assert await world.plans.front(report.plan_id) == kept
+
+
+async def test_no_front_is_drawn_while_jobs_arrive(world: World) -> None:
+    await world.forecast(price=VALLEY, intensity=FLAT)
+    await world.submit(flexibility=CONTIGUOUS)
+
+    report = await world.replan("job")
+
+    assert report.plan_id is not None
+    assert await world.plans.front(report.plan_id) is None
 
 
 async def test_a_new_forecast_moves_a_job(world: World) -> None:
