@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final, Protocol
 
-from gridflex.adapters.energy_book import EnergyBook
+from gridflex.adapters.energy_book import EnergyBook, Refused
 from gridflex.adapters.job_store import JobStore
 from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.adapters.plan_store import PlanStore
@@ -295,7 +295,7 @@ class Trader:
             contract=reference,
         )
         held = await self._energy.reserve(wanted, flexible_mwh=reduction, now=now)
-        if held is None:
+        if isinstance(held, Refused):
             return None
         trade = self._exchange.sell(
             first=half_hour,

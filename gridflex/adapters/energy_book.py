@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
@@ -21,6 +22,19 @@ from gridflex.market.reservations import (
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A reservation that holds nothing.
+
+    Args:
+        index: Of its entry.
+        reason: Why.
+    """
+
+    index: int
+    reason: str
+
+
 class EnergyBook:
     """Reserves energy and releases it.
 
@@ -33,8 +47,8 @@ class EnergyBook:
 
     async def reserve(
         self, wanted: Reservation, *, flexible_mwh: Decimal, now: datetime
-    ) -> Held | None:
-        """Reserve energy, or return what the same contract holds already; None if refused.
+    ) -> Held | Refused:
+        """Reserve energy, or return what the same contract holds already.
 
         Args:
             wanted: What to promise.
@@ -48,11 +62,13 @@ class EnergyBook:
         if (held := before.of(wanted)) is not None:
             return held
         event = reservation_event(wanted, flexible_mwh=flexible_mwh, released=before.released)
-        await self._ledger.append([event], now=now)
+        (index,) = await self._ledger.append([event], now=now)
         after = await self.held(wanted.meter, wanted.half_hour)
-        if reason := after.refused.get(event.id):
-            log.warning("%s of %s is not reserved: %s", wanted.product, wanted.half_hour, reason)
-        return after.of(wanted)
+        if (held := after.of(wanted)) is not None:
+            return held
+        reason = after.refused.get(event.id, "released again meanwhile")
+        log.warning("%s of %s is not reserved: %s", wanted.product, wanted.half_hour, reason)
+        return Refused(index, reason)
 
     async def release(self, held: Held, *, reason: str, now: datetime) -> None:
         """Give energy back."""

@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from gridflex.cli import ledger, market_checks
+from gridflex.cli import ledger, market_checks, positions
 from gridflex.cli.baselines import baseline_app
 from gridflex.cli.ledger import write
 from gridflex.cli.market_checks import text_of
@@ -46,6 +46,7 @@ for command in (
     *(market_checks.register, market_checks.readings, market_checks.meter),
     *(market_checks.report, market_checks.reconcile, market_checks.dfs, market_checks.cost),
     *(market_checks.shares, market_checks.reserve, market_checks.sale),
+    *(positions.positions, positions.alarms, positions.deliveries),
 ):
     settlement_app.command()(command)
 settlement_app.add_typer(baseline_app, name="baseline")

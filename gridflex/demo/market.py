@@ -37,7 +37,7 @@ from gridflex.ledger.event import EventType
 from gridflex.ledger.verify.folder import read_entries, verify_ledger
 from gridflex.ledger.verify.receipts import verify_receipt
 from gridflex.lifecycle import Job
-from gridflex.market.artefacts import ArtefactKind, Channel
+from gridflex.market.artefacts import channels_of
 from gridflex.market.attribution import Contribution
 from gridflex.market.billing import Month
 from gridflex.market.book import settle_book
@@ -69,12 +69,7 @@ SITE: Final = TradedSite(
     supplier="SUPPLY",
     authorisation=AUTHORISATION,
 )
-CHANNELS: Final = {
-    ArtefactKind.WMAN: Channel("VT", ACCOUNT, "EC", "ECVAA", "SIML"),
-    ArtefactKind.SEV: Channel("VP", ACCOUNT, "SV", "SVAA", "SIML"),
-    ArtefactKind.ECVN: Channel("EN", ACCOUNT, "EC", "ECVAA", "SIML"),
-    ArtefactKind.DVN: Channel("VP", ACCOUNT, "SV", "SVAA", "SIML"),
-}
+CHANNELS: Final = channels_of(ACCOUNT, phase="SIML")
 LOT_MW: Final = Decimal("0.002")
 DEPTH_MW: Final = Decimal(1)
 POLICY: Final = SalePolicy(sale_fraction=Decimal("0.8"))

@@ -167,6 +167,21 @@ class Channel:
         )
 
 
+def channels_of(party: str, *, phase: str = OPERATIONAL) -> dict[ArtefactKind, Channel]:
+    """Return the usual channels of a trading party that is its own notification agent.
+
+    Args:
+        party: Its id.
+        phase: See `Channel`.
+    """
+    return {
+        ArtefactKind.WMAN: Channel("VT", party, "EC", "ECVAA", phase),
+        ArtefactKind.SEV: Channel("VP", party, "SV", "SVAA", phase),
+        ArtefactKind.ECVN: Channel("EN", party, "EC", "ECVAA", phase),
+        ArtefactKind.DVN: Channel("VP", party, "SV", "SVAA", phase),
+    }
+
+
 def artefact_file(
     artefact: Artefact, *, channel: Channel, sequence: int, at: datetime, key: str = ""
 ) -> bytes:

@@ -14,7 +14,7 @@ from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.market.artefacts import PairDelivery
 from gridflex.market.meters import Reading
-from gridflex.market.registry import Pair, UnitId
+from gridflex.market.registry import Pair, UnitId, pair_key
 from gridflex.market.submitted import Outcome
 from gridflex.market.volumes import ZERO, ExportMWh, ImportMWh, Rounding
 
@@ -49,6 +49,10 @@ class Claim:
     deliveries: tuple[PairDelivery, ...]
     unclaimed: ExportMWh
     reasons: tuple[str, ...]
+
+    def by_meter(self, half_hour: HalfHour) -> dict[str, Decimal]:
+        """Return the delivered MWh per import id, positive for less import."""
+        return {pair_key(one.pair): one.volumes[half_hour].mwh for one in self.deliveries}
 
 
 def claim(

@@ -30,9 +30,20 @@ from gridflex.market.drafts import Draft, Key, draft_body
 from gridflex.market.feedback import Feedback, read_feedback
 from gridflex.market.idd import Receipt, file_name, read_header, read_receipt
 from gridflex.market.idd_items import Response
-from gridflex.market.position import BEFORE_GATE, Answered, Logged, Position, Sent, Status, advance
+from gridflex.market.position import (
+    BEFORE_GATE,
+    Answered,
+    Logged,
+    Position,
+    Sent,
+    Status,
+    advance,
+)
 from gridflex.market.registry import UnitId
 from gridflex.market.working_days import WorkingCalendar, gate_closure
+
+NO_CREDENTIAL: Final = "-"
+"""Stands for the credential in the files of a desk that follows what another one sends."""
 
 UNUSED_NUMBER: Final = frozenset({Response.HEADER, Response.FILE_TYPE})
 """Receipts after which the next file has the same number."""
@@ -66,7 +77,8 @@ class TradingDesk:
     Args:
         positions: What is to be traded.
         channels: From whom to whom each kind of message goes.
-        keys: Credential per contract authorisation.
+        keys: Credential per contract authorisation; None for a desk whose files nobody gets,
+            because it follows from the ledger what another one sends.
         next_sequence: Next number per sender (role and party); 1 where absent.
         calendar: Working days.
         limits: When to warn and to send again.
@@ -77,14 +89,14 @@ class TradingDesk:
         positions: Iterable[Position],
         *,
         channels: Mapping[ArtefactKind, Channel],
-        keys: Mapping[str, str],
+        keys: Mapping[str, str] | None,
         calendar: WorkingCalendar,
         next_sequence: Mapping[tuple[str, str], int] | None = None,
         limits: AlarmLimits | None = None,
     ) -> None:
         self._positions = {(one.unit, one.half_hour): one for one in positions}
         self._channels = dict(channels)
-        self._keys = dict(keys)
+        self._keys = None if keys is None else dict(keys)
         self._calendar = calendar
         self._next = dict(next_sequence or {})
         self._limits = limits or AlarmLimits()
@@ -299,6 +311,8 @@ class TradingDesk:
     def _key(self, artefact: Artefact) -> str:
         if not isinstance(artefact, ContractNotice):
             return ""
+        if self._keys is None:
+            return NO_CREDENTIAL
         if artefact.ecvnaa_id not in self._keys:
             raise ContractError(f"no credential for authorisation {artefact.ecvnaa_id}")
         return self._keys[artefact.ecvnaa_id]

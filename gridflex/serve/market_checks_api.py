@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Body, Query
 from pydantic import BaseModel, Field
 
-from gridflex.adapters.energy_book import EnergyBook
+from gridflex.adapters.energy_book import EnergyBook, Refused
 from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import EventType
@@ -248,9 +248,8 @@ def _add_reservations(api: APIRouter, energy: EnergyBook, clock: Clock) -> None:
             contract=sent.contract,
         )
         held = await energy.reserve(wanted, flexible_mwh=sent.flexible_mwh, now=clock.now())
-        if held is None:
-            found = await energy.held(sent.meter, wanted.half_hour)
-            why = list(found.refused.values())[-1]
+        if isinstance(held, Refused):
+            why = f"{sent.contract} ({sent.product}) is refused, entry {held.index}: {held.reason}"
             raise ProblemError(HTTPStatus.CONFLICT, why)
         return _reservation(held)
 

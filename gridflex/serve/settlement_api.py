@@ -56,6 +56,7 @@ from gridflex.serve.baselines_api import create_baselines_router
 from gridflex.serve.clock import Clock
 from gridflex.serve.ledger_api import create_ledger_router
 from gridflex.serve.market_checks_api import create_market_checks_router
+from gridflex.serve.positions_api import create_positions_router
 from gridflex.serve.problems import ProblemError
 
 YEARS_AROUND = timedelta(days=4 * 365)
@@ -156,6 +157,7 @@ def create_settlement_router(
     api.include_router(create_ledger_router(ledger))
     api.include_router(create_baselines_router(ledger, clock))
     api.include_router(create_market_checks_router(ledger, clock))
+    api.include_router(create_positions_router(ledger, clock))
     _add_sites_and_meters(api, ledger, clock)
     _add_settlements(api, ledger, clock)
     _add_invoices(api, ledger, clock)

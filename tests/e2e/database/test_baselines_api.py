@@ -272,12 +272,19 @@ async def test_energy_is_promised_once(served: Served) -> None:
         "/reservations", json=wanted | {"product": "p415", "mwh": "0.1", "contract": "C2"}
     )
 
+    await served.http.post("/reservations", json=wanted | {"mwh": "0.9", "contract": "C3"})
+    repeated = await served.http.post(
+        "/reservations", json=wanted | {"product": "p415", "mwh": "0.1", "contract": "C2"}
+    )
+
     held = await served.get("/reservations", params={"meter": METER, "start": wanted["start"]})
 
     assert first == again == held[0]
     assert len(held) == 1
     assert other.status_code == 409
+    assert "C2 (p415) is refused, entry 1: " in other.json()["detail"]
     assert "promised to dfs, which excludes p415" in other.json()["detail"]
+    assert repeated.json()["detail"] == other.json()["detail"]
 
 
 async def test_how_much_to_sell_comes_with_what_it_brings(served: Served) -> None:

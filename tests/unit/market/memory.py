@@ -26,6 +26,9 @@ class MemoryLedger(LedgerStore):
                 self.logged.append(Logged(index, leaf_hash(entry), entry))
         return [self._places[event.id] for event in events]
 
+    async def get(self, index: int) -> Logged | None:
+        return self.logged[index] if index < len(self.logged) else None
+
     async def find(
         self,
         *event_types: EventType,

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from gridflex.adapters.energy_book import EnergyBook
+from gridflex.adapters.energy_book import EnergyBook, Refused
 from gridflex.market.exclusivity import Direction, Product, Reservation
 from tests.unit.market.memory import MemoryLedger
 from tests.unit.market.test_desk import EARLY, PAIR, SIX
@@ -24,7 +24,7 @@ async def test_what_was_given_back_can_be_reserved_again_in_the_same_words(
 ) -> None:
     for place in (0, 2, 4):
         held = await energy.reserve(WANTED, flexible_mwh=MOST, now=EARLY)
-        assert held is not None
+        assert not isinstance(held, Refused)
         assert held.index == place
         assert await energy.reserve(WANTED, flexible_mwh=MOST, now=EARLY) == held
         await energy.release(held, reason="not taken", now=EARLY)
@@ -34,12 +34,14 @@ async def test_what_was_refused_may_ask_again_once_somebody_gave_energy_back(
     energy: EnergyBook,
 ) -> None:
     first = await energy.reserve(WANTED, flexible_mwh=MOST, now=EARLY)
-    assert first is not None
+    assert not isinstance(first, Refused)
     other = replace(WANTED, contract="C2")
-    assert await energy.reserve(other, flexible_mwh=MOST, now=EARLY) is None
+    assert await energy.reserve(other, flexible_mwh=MOST, now=EARLY) == Refused(
+        1, f"meter {WANTED.meter} {SIX}: 0.8 MWh for p415, 0.2 of 1.0 MWh are free"
+    )
     await energy.release(first, reason="not taken", now=EARLY)
 
     held = await energy.reserve(other, flexible_mwh=MOST, now=EARLY)
 
-    assert held is not None
+    assert not isinstance(held, Refused)
     assert held.reservation == other

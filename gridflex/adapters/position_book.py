@@ -1,0 +1,174 @@
+"""Where every message about every half-hour stands, as the ledger has it.
+
+Whoever sends messages records them first, and every answer; whoever wants to know how they stand
+follows the entries, and needs nothing of the sender, not even that it is alive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from gridflex.adapters.ledger_store import LedgerStore, Logged
+from gridflex.errors import ContractError
+from gridflex.halfhour import HalfHour
+from gridflex.ledger.event import EventType
+from gridflex.market.artefacts import channels_of
+from gridflex.market.commitments import Committed
+from gridflex.market.delivery import Claim, PairOutturn, claim
+from gridflex.market.desk import TradingDesk
+from gridflex.market.drafts import Key
+from gridflex.market.meters import MeterHistory, Reading
+from gridflex.market.position import Metered, Position, Settled, advance
+from gridflex.market.records import readings_of, registry_of, settlement_inputs
+from gridflex.market.registry import Allocation, BaselineIndicator, Msid, Registry, UnitId, pair_key
+from gridflex.market.restoring import TRADED, restore
+from gridflex.market.volumes import ImportMWh, Rounding
+from gridflex.market.working_days import WorkingCalendar
+
+log = logging.getLogger(__name__)
+
+BATCH: Final = 5_000
+FOLLOWED: Final = (*TRADED, EventType.ACK_RECEIVED, EventType.SETTLEMENT_RUN)
+_SOMEBODY: Final = "SENDER"
+"""Names the sender in files that are made again only for their numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedPosition:
+    """A position, with what became of its half-hour.
+
+    Args:
+        position: Its messages, its metering and its newest settlement run.
+        expected: Import that was committed for it.
+        claim: What may be notified as delivered; None where the registry has no submitted pair
+            of the unit, or several: the commitment is the unit's, and how its pairs share it is
+            not recorded.
+    """
+
+    position: Position
+    expected: ImportMWh
+    claim: Claim | None
+
+
+class PositionBook:
+    """Follows the ledger; each call reads what is new since the one before.
+
+    Args:
+        ledger: Where everything is recorded.
+        calendar: Working days.
+    """
+
+    def __init__(self, ledger: LedgerStore, *, calendar: WorkingCalendar) -> None:
+        self._ledger = ledger
+        self._desk = TradingDesk([], channels=channels_of(_SOMEBODY), keys=None, calendar=calendar)
+        self._calendar = calendar
+        self._committed: dict[Key, Committed] = {}
+        self._settled: dict[Key, Settled] = {}
+        self._next = 0
+        self._reading = asyncio.Lock()
+
+    async def positions(self, *, first: HalfHour, last: HalfHour) -> list[TrackedPosition]:
+        """Return the positions of some half-hours, by half-hour and unit.
+
+        Args:
+            first: First half-hour.
+            last: Last half-hour, included.
+
+        Raises:
+            SourceError: The database cannot be reached.
+            ContractError: The registry does not agree with itself.
+        """
+        await self._follow()
+        registry = await self._registry()
+        wanted = [one for one in self._desk.positions if first <= one.half_hour <= last]
+        pairs = {_key(one): _submitted(registry, *_key(one)) for one in wanted}
+        meters = {Msid(pair_key(one.pair)) for some in pairs.values() for one in some}
+        readings = {meter: await self._history(meter, first, last) for meter in sorted(meters)}
+        return [self._tracked(one, pairs[_key(one)], readings, registry) for one in wanted]
+
+    def _tracked(
+        self,
+        position: Position,
+        pairs: list[Allocation],
+        readings: Mapping[Msid, MeterHistory],
+        registry: Registry,
+    ) -> TrackedPosition:
+        unit, half_hour = key = _key(position)
+        expected = self._committed[key].expected
+        outturns = [
+            PairOutturn(
+                pair=one.pair,
+                gsp_group=registry.site_of(one.pair).gsp_group,
+                expected=expected,
+                reading=_newest(readings[Msid(pair_key(one.pair))], half_hour),
+            )
+            for one in pairs
+        ]
+        arrived = [one.reading.received_at for one in outturns if one.reading]
+        if arrived and len(arrived) == len(outturns):
+            position = advance(position, Metered(max(*arrived, half_hour.end)))
+        if settled := self._settled.get(key):
+            position = advance(position, settled)
+        claimed = None
+        if len(outturns) == 1:
+            claimed = claim(outturns, unit=unit, half_hour=half_hour, rounding=Rounding())
+        return TrackedPosition(position, expected, claimed)
+
+    async def _registry(self) -> Registry:
+        found = await self._ledger.find(EventType.SITE_REGISTERED, EventType.CONSENT_RECORDED)
+        return registry_of([one.event for one in found], calendar=self._calendar)
+
+    async def _history(self, meter: Msid, first: HalfHour, last: HalfHour) -> MeterHistory:
+        found = await self._ledger.find(
+            EventType.METER_RECEIVED, subject=f"meter:{meter}", first=first, last=last
+        )
+        return MeterHistory.of(meter, readings_of(one.event for one in found))
+
+    async def _follow(self) -> None:
+        async with self._reading:
+            while new := await self._ledger.find(*FOLLOWED, since=self._next, limit=BATCH):
+                for entry in new:
+                    self._take(entry)
+                self._next = new[-1].index + 1
+
+    def _take(self, entry: Logged) -> None:
+        try:
+            if entry.event["event_type"] == EventType.SETTLEMENT_RUN:
+                self._settle(entry)
+                return
+            subject = entry.event["subject"] or ""
+            unit = UnitId(subject.removeprefix("unit:"))
+            restored = restore([entry], desk=self._desk, unit=unit)
+            self._committed |= {(unit, at): one for at, one in restored.committed.items()}
+        except ContractError as error:
+            log.warning("entry %s is passed over: %s", entry.index, error)
+
+    def _settle(self, entry: Logged) -> None:
+        for period in settlement_inputs(entry.event).periods:
+            for unit in period.units:
+                key = (UnitId(unit.unit), period.half_hour)
+                before = self._settled.get(key)
+                if before is None or period.run.is_after(before.run):
+                    self._settled[key] = Settled(period.half_hour.end, period.run)
+
+
+def _key(position: Position) -> Key:
+    return position.unit, position.half_hour
+
+
+def _newest(history: MeterHistory, half_hour: HalfHour) -> Reading | None:
+    versions = history.versions.get(half_hour, ())
+    return versions[-1] if versions else None
+
+
+def _submitted(registry: Registry, unit: UnitId, half_hour: HalfHour) -> list[Allocation]:
+    day = half_hour.settlement[0]
+    return [
+        one
+        for one in registry.tradable(unit, day=day)
+        if one.indicator is BaselineIndicator.SUBMITTED
+    ]

@@ -1,0 +1,105 @@
+"""``gridflex settle``: traded half-hours, what threatens them, and what was delivered."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gridflex.client import Client
+from gridflex.market.artefacts import ArtefactKind
+
+out = Console()
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Url = Annotated[str | None, typer.Option("--url", help="Where GridFlex answers.")]
+Day = Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Settlement day.")]
+
+KINDS: Final = tuple(kind.value for kind in ArtefactKind)
+
+
+def positions(
+    *,
+    first: Day,
+    last: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="The first one without it.")
+    ] = None,
+    unit: Annotated[str | None, typer.Option(help="Only this Secondary BM Unit.")] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show each traded half-hour with its messages and how they were answered."""
+    asked = {"first": f"{first:%Y-%m-%d}", "last": f"{last or first:%Y-%m-%d}"}
+    with Client(url) as client:
+        found = client.get(
+            "/v1/settlement/positions", **asked, **({"unit": unit} if unit is not None else {})
+        )
+    if as_json:
+        out.print_json(json.dumps(found))
+        return
+    table = Table("UTC", "unit", "stage", "expected MWh", "sold MWh", *(k.upper() for k in KINDS))
+    for row in found:
+        shown = (row["messages"][kind] for kind in KINDS)
+        table.add_row(
+            row["start"],
+            row["unit"],
+            row["stage"],
+            row["expected_mwh"],
+            row["sold_mwh"],
+            *(_status(one) for one in shown),
+        )
+    out.print(table)
+
+
+def alarms(*, url: Url = None, as_json: AsJson = False) -> None:
+    """Show which messages may miss their deadline or did; exit code 1 if there are any."""
+    with Client(url) as client:
+        found = client.get("/v1/settlement/alarms")
+    if as_json:
+        out.print_json(json.dumps(found))
+    else:
+        for one in found:
+            out.print(
+                f"{one['urgency'].upper()} {one['start']} {one['unit']} {one['message']}: "
+                f"{one['problem']}, due {_minute(one['due'])}; else {one['consequence']}",
+                highlight=False,
+                soft_wrap=True,
+            )
+        if not found:
+            out.print("no message is missing, rejected or unanswered")
+    if found:
+        raise typer.Exit(1)
+
+
+def deliveries(*, day: Day, url: Url = None, as_json: AsJson = False) -> None:
+    """Show what may be claimed as delivered in a day, and what was notified of it."""
+    with Client(url) as client:
+        found = client.get("/v1/settlement/deliveries", day=f"{day:%Y-%m-%d}")
+    if as_json:
+        out.print_json(json.dumps(found))
+        return
+    table = Table("UTC", "unit", "expected MWh", "delivered MWh", "notified", "status", "why not")
+    for row in found:
+        table.add_row(
+            row["start"],
+            row["unit"],
+            row["expected_import_mwh"],
+            ", ".join(row["delivered_mwh"].values()) or "-",
+            row["notified_mwh"] or "-",
+            row["status"],
+            "; ".join(row["why_not"]) or "-",
+        )
+    out.print(table)
+
+
+def _status(message: dict[str, Any]) -> str:
+    reason = f": {message['reason']}" if message["status"] == "rejected" else ""
+    return f"{message['status']}{reason}"
+
+
+def _minute(moment: str) -> str:
+    return f"{datetime.fromisoformat(moment):%Y-%m-%d %H:%MZ}"

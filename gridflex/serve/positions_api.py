@@ -1,0 +1,219 @@
+"""``/v1/settlement``: what was sent about each half-hour, what threatens it, and what it claims."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel
+
+from gridflex.adapters.ledger_store import LedgerStore
+from gridflex.adapters.position_book import PositionBook, TrackedPosition
+from gridflex.halfhour import HalfHour
+from gridflex.market.alarms import Urgency, alarms
+from gridflex.market.artefacts import ArtefactKind
+from gridflex.market.deadlines import deadline
+from gridflex.market.position import Stage, Status
+from gridflex.market.volumes import ZERO
+from gridflex.market.working_days import WorkingCalendar, england_and_wales, half_hours_of
+from gridflex.serve.clock import Clock
+
+YEARS_AROUND: Final = timedelta(days=4 * 365)
+
+WATCHED: Final = timedelta(days=7)
+"""For how long a half-hour may raise an alarm: delivered volumes are due a working day later."""
+
+AHEAD: Final = 96
+"""Half-hours ahead that may raise one."""
+
+First = Annotated[date, Query(description="First settlement day.")]
+Last = Annotated[date, Query(description="Last settlement day.")]
+
+
+class MessageOut(BaseModel):
+    """One message about a position.
+
+    Attributes:
+        status: none, logged, sent, received, accepted or rejected.
+        mwh: What it says, with the sign of its flow; null for an activity notice.
+        due: By when it must have arrived.
+        sent_at: When it was last sent.
+        attempts: How often.
+        reason: Why it was rejected, or what the receipt found.
+        index: Of its entry in the ledger.
+    """
+
+    status: Status
+    mwh: Decimal | None
+    due: datetime
+    sent_at: datetime | None
+    attempts: int
+    reason: str
+    index: int | None
+
+
+class PositionOut(BaseModel):
+    """One unit in one half-hour.
+
+    Attributes:
+        unit: Secondary BM Unit.
+        start: Of the half-hour.
+        stage: How far it has come, from ``planned`` to the newest settlement run.
+        gate_closes: From when nothing of it can be changed.
+        expected_mwh: Delivery that the plan expected.
+        most_mwh: Most of it that may be sold.
+        sold_mwh: What the contract notices say is sold.
+        counts: Whether a deviation is measured, as far as the answers tell.
+        messages: By kind: wman, sev, ecvn, dvn.
+    """
+
+    unit: str
+    start: str
+    stage: Stage
+    gate_closes: datetime
+    expected_mwh: Decimal
+    most_mwh: Decimal
+    sold_mwh: Decimal
+    counts: bool
+    messages: dict[ArtefactKind, MessageOut]
+
+
+class AlarmOut(BaseModel):
+    """A message that may miss its deadline, or did.
+
+    Attributes:
+        unit: Secondary BM Unit.
+        start: Of the half-hour.
+        message: wman, sev, ecvn or dvn.
+        urgency: calm (rejected, but with time left), warning, critical or missed.
+        due: The deadline.
+        left_s: Seconds until then; negative after it.
+        problem: What is wrong.
+        consequence: What happens if nobody acts.
+    """
+
+    unit: str
+    start: str
+    message: ArtefactKind
+    urgency: Urgency
+    due: datetime
+    left_s: float
+    problem: str
+    consequence: str
+
+
+class DeliveryOut(BaseModel):
+    """What one unit may claim as delivered in one half-hour.
+
+    Attributes:
+        unit: Secondary BM Unit.
+        start: Of the half-hour.
+        expected_import_mwh: Committed before gate closure.
+        delivered_mwh: Less import than that, by meter; empty where no reading counts.
+        unclaimed_mwh: Deviation that rests on a reading which backs no claim.
+        why_not: Why something is not claimed.
+        notified_mwh: What the newest notification says; null without one.
+        status: Of that notification.
+        due: By when it must have arrived.
+    """
+
+    unit: str
+    start: str
+    expected_import_mwh: Decimal
+    delivered_mwh: dict[str, Decimal]
+    unclaimed_mwh: Decimal
+    why_not: list[str]
+    notified_mwh: Decimal | None
+    status: Status
+    due: datetime
+
+
+def create_positions_router(ledger: LedgerStore, clock: Clock) -> APIRouter:
+    """Return the paths of positions, alarms and claims of delivery."""
+    api = APIRouter()
+    today = clock.now().date()
+    calendar = england_and_wales(today - YEARS_AROUND, today + YEARS_AROUND)
+    book = PositionBook(ledger, calendar=calendar)
+
+    @api.get("/positions")
+    async def positions(first: First, last: Last, unit: str | None = None) -> list[PositionOut]:
+        """Where each message about each traded half-hour stands, as the ledger has it."""
+        found = await book.positions(first=half_hours_of(first)[0], last=half_hours_of(last)[-1])
+        now = clock.now()
+        return [_position(one, now, calendar) for one in found if unit in {None, one.position.unit}]
+
+    @api.get("/alarms")
+    async def threatened() -> list[AlarmOut]:
+        """What is missing, rejected or unanswered now, the most pressing first."""
+        now = clock.now()
+        running = HalfHour.containing(now)
+        oldest = HalfHour.containing(now - WATCHED)
+        found = await book.positions(first=oldest, last=running + AHEAD)
+        return [
+            AlarmOut(
+                unit=one.unit,
+                start=str(one.half_hour),
+                message=one.kind,
+                urgency=one.urgency,
+                due=one.due,
+                left_s=(one.due - now).total_seconds(),
+                problem=one.problem,
+                consequence=one.consequence,
+            )
+            for one in alarms([one.position for one in found], now=now, calendar=calendar)
+        ]
+
+    @api.get("/deliveries")
+    async def deliveries(day: date) -> list[DeliveryOut]:
+        """What may be claimed as delivered in a settlement day, and what was notified."""
+        span = half_hours_of(day)
+        found = await book.positions(first=span[0], last=span[-1])
+        return [_delivery(one, calendar) for one in found]
+
+    return api
+
+
+def _position(one: TrackedPosition, now: datetime, calendar: WorkingCalendar) -> PositionOut:
+    position = one.position
+    messages = {}
+    for kind in ArtefactKind:
+        track = position.track(kind)
+        messages[kind] = MessageOut(
+            status=track.status,
+            mwh=track.mwh,
+            due=deadline(kind, half_hour=position.half_hour, calendar=calendar),
+            sent_at=track.sent_at,
+            attempts=track.attempts,
+            reason=track.reason,
+            index=track.ledger_index,
+        )
+    return PositionOut(
+        unit=position.unit,
+        start=str(position.half_hour),
+        stage=position.stage(now),
+        gate_closes=messages[ArtefactKind.WMAN].due,
+        expected_mwh=position.expected_mwh,
+        most_mwh=position.most_mwh,
+        sold_mwh=position.sold_mwh,
+        counts=position.counts,
+        messages=messages,
+    )
+
+
+def _delivery(one: TrackedPosition, calendar: WorkingCalendar) -> DeliveryOut:
+    position, claimed = one.position, one.claim
+    track = position.track(ArtefactKind.DVN)
+    reasons = list(claimed.reasons) if claimed else ["not one submitted pair in the registry"]
+    return DeliveryOut(
+        unit=position.unit,
+        start=str(position.half_hour),
+        expected_import_mwh=one.expected.mwh,
+        delivered_mwh=claimed.by_meter(position.half_hour) if claimed else {},
+        unclaimed_mwh=claimed.unclaimed.mwh if claimed else ZERO,
+        why_not=reasons,
+        notified_mwh=track.mwh,
+        status=track.status,
+        due=deadline(ArtefactKind.DVN, half_hour=position.half_hour, calendar=calendar),
+    )
