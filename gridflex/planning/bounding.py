@@ -19,6 +19,8 @@ LARGEST_TABLE = 6000
 """Cells up to which half-hours are counted exactly; beyond, they earn a rate."""
 RATE_STEPS = 24
 CLASSES = 16
+GROUPS = 3
+"""Groups of schedules with equally many half-hours that are told apart."""
 
 
 @compiled
@@ -59,25 +61,29 @@ def with_starts(
 
 
 @compiled
-def at_rate(value: Array, length: int, size: int, start: float, continues: bool) -> float:
+def at_rate(
+    value: Array, last: Array, length: int, size: int, start: float, continues: bool
+) -> float:
     """Return a bound on `with_starts`: the best over rates that each half-hour may earn."""
-    low, high = value[:length].min() - start, value[:length].max() + (length + 1) * start
+    low = value[:length].min() - abs(start)
+    high = value[:length].max() + (length + 1) * abs(start)
     best = -np.inf
     for _ in range(RATE_STEPS):
         rate = 0.5 * (low + high)
-        idle, busy = -start, np.inf
-        idle_count, busy_count = 0, 0
+        idle, busy, done = -start, np.inf, np.inf
+        idle_count, busy_count, count = 0, 0, 0
         if continues:
             idle, busy = np.inf, 0.0
         for t in range(length):
-            on, on_count = busy, busy_count
+            on, on_count = busy, busy_count + 1
             if idle + start < busy:
-                on, on_count = idle + start, idle_count
+                on, on_count = idle + start, idle_count + 1
+            if on + last[t] - rate < done:
+                done, count = on + last[t] - rate, on_count
             if busy < idle:
                 idle, idle_count = busy, busy_count
-            busy, busy_count = on + value[t] - rate, on_count + 1
-        found, count = (busy, busy_count) if busy <= idle else (idle, idle_count)
-        best = max(best, found + rate * size)
+            busy, busy_count = on + value[t] - rate, on_count
+        best = max(best, done + rate * size)
         if count >= size:
             high = rate
         else:
@@ -126,44 +132,86 @@ def least_of_option(
         return min(whole, cheapest(value, length, work))
     if base[:length].min() >= 0 and whole <= cheapest(value, length, work) + TOLERANCE:
         return whole
-    return min(whole, least_paused(value, base, length, work, restart, continues))
+    return least_paused(value, base, length, work, restart, continues, whole)
 
 
 @compiled
 def least_paused(
-    value: Array, base: Array, length: int, work: float, restart: float, continues: bool
+    value: Array,
+    base: Array,
+    length: int,
+    work: float,
+    restart: float,
+    continues: bool,
+    best: float,
 ) -> float:
-    """Return a bound on every schedule with a further start.
+    """Return the lesser of ``best`` and a bound on every schedule with a further start.
 
-    As long as restarts fit into one more half-hour than the work, all half-hours but the last are
-    used in full, so that each start costs what it adds at the last one's base. Last half-hours
-    are taken in classes of like base, each at its least. With more starts, where so many fit
-    into the work and the window, more is held.
+    Starts are taken in groups that need equally many half-hours, and all groups beyond the first
+    few at once.
     """
-    size = int(np.ceil(work + restart - TOLERANCE))
+    most, extra = 0, 0 if continues else 1
+    for starts in range(1, (length + 1) // 2 + 1):
+        if starts + extra <= np.ceil(work + restart * starts - TOLERANCE) <= length:
+            most = starts
+    starts, group = 1, 0
+    while starts <= most:
+        least = least_between(value, length, work + restart * starts, work + restart * most)
+        if least >= best:
+            return best
+        if group == GROUPS:
+            return least
+        size = int(np.ceil(work + restart * starts - TOLERANCE))
+        used = work + restart * starts - (size - 1)
+        best = min(best, least_of_size(value, base, length, size, used, restart, starts, continues))
+        starts = int(np.floor((size - work) / restart + TOLERANCE)) + 1
+        group += 1
+    return best
+
+
+@compiled
+def least_between(value: Array, length: int, low: float, high: float) -> float:
+    """Return the least that any amount of half-hours from ``low`` to ``high`` can count for.
+
+    That is convex in the amount, and least where all half-hours below zero are taken. The part
+    of a last half-hour that is used counts for at least its share of the half-hour's value, as
+    prices of capacity are not below zero.
+    """
+    below = 0.0
+    for k in range(length):
+        below += value[k] < 0
+    return cheapest(value, length, min(max(below, low), high))
+
+
+@compiled
+def least_of_size(
+    value: Array,
+    base: Array,
+    length: int,
+    size: int,
+    used: float,
+    restart: float,
+    starts: int,
+    continues: bool,
+) -> float:
+    """Return a bound on every schedule of ``size`` half-hours with at least so many starts.
+
+    All half-hours but the last are used in full, so that each further start costs what it adds at
+    the last one's base. Last half-hours are taken in classes of like base, each at its least.
+
+    Args:
+        value: What a half-hour counts for.
+        base: The same without prices of capacity.
+        length: Of the window.
+        size: Half-hours that are held.
+        used: Share of the last one that is used with just ``starts``.
+        restart: Half-hours that each further start adds.
+        starts: The least number of further starts.
+        continues: Whether beginning at once is no start.
+    """
     if size > length:
         return np.inf
-    most = np.floor((size - work) / restart + TOLERANCE)
-    earned, more = 0.0, np.inf
-    for k in range(length):
-        earned += min(base[k], 0.0)
-    for starts in range(int(most) + 1, (length + 1) // 2 + 1):
-        held = np.ceil(work + restart * starts - TOLERANCE)
-        if starts + (0 if continues else 1) <= held <= length:
-            more = cheapest(value, length, work + restart * (most + 1)) + earned
-            break
-    used = min(1.0, work + restart - (size - 1))
-    if length * size > LARGEST_TABLE:
-        start = restart * base[:length].min()
-        if start < 0:
-            return float(min(more, cheapest(value, length, size - 1) + earned))
-        rest = at_rate(value, length, size - 1, start, continues) - start
-        last = np.inf
-        for k in range(length):
-            last = min(last, value[k] - (1.0 - used) * base[k])
-        return float(min(more, rest + last))
-    ordered, ends = np.sort(base[:length]), np.empty(length)
-    best = more
+    ordered, ends, best = np.sort(base[:length]), np.empty(length), np.inf
     for part in range(CLASSES):
         low = ordered[part * length // CLASSES]
         high = ordered[(part + 1) * length // CLASSES] if part + 1 < CLASSES else np.inf
@@ -173,7 +221,11 @@ def least_paused(
             fits = low <= base[k] < high
             ends[k] = value[k] - (1.0 - used) * base[k] if fits else np.inf
         start = restart * low
-        best = min(best, with_starts(value, ends, length, size, start, continues) - start)
+        if length * size > LARGEST_TABLE:
+            found = at_rate(value, ends, length, size, start, continues)
+        else:
+            found = with_starts(value, ends, length, size, start, continues)
+        best = min(best, found - start * starts)
     return best
 
 
