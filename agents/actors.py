@@ -291,6 +291,7 @@ async def _workload_tick(ports: Ports) -> Tick:
 
 async def _grid_tick(ports: Ports) -> Tick:
     own = ports.own_forecasts()
+    doubts = ports.learnt_doubts()
     retraining = ports.retraining()
     retention = Retention(
         "raw responses",
@@ -301,6 +302,7 @@ async def _grid_tick(ports: Ports) -> Tick:
     async def tick(now: datetime, _reasons: frozenset[str]) -> Next:
         report = await ports.grid.tick(now)
         ours = await own.tick(now)
+        await doubts.tick(now)
         await retention.tick(now)
         degraded = {feed.name: feed.reason for feed in report.degraded}
         degraded |= await retraining.tick(now)

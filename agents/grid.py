@@ -109,6 +109,24 @@ async def never_first(signal: Signal, *, source: str, now: datetime) -> Sequence
     return ()
 
 
+class Doubting(Protocol):
+    """How sure forecasts are, whatever their sources say of it."""
+
+    async def __call__(self, known: Sequence[Series], *, now: datetime) -> Sequence[Series]:
+        """Return forecasts of one signal with the best band that is known of each.
+
+        Args:
+            known: The newest of each source and region, national ones among them.
+            now: GridFlex time.
+        """
+        ...
+
+
+async def take_their_word(known: Sequence[Series], *, now: datetime) -> Sequence[Series]:  # noqa: ARG001
+    """Take what each source says of itself, which for providers is nothing."""
+    return known
+
+
 @dataclass(frozen=True, slots=True)
 class GridReport:
     """What one tick did.
@@ -164,6 +182,7 @@ class Grid:
         jitter: How much later than the round time a provider is polled, below ``poll_every``
             and the same for every call with one provider.
         own_leads: Where a forecast of our own goes before the providers'.
+        doubting: How sure forecasts are.
     """
 
     def __init__(
@@ -174,9 +193,11 @@ class Grid:
         poll_every: timedelta = POLL_EVERY,
         jitter: Callable[[str], timedelta] = no_jitter,
         own_leads: OwnLeads = never_first,
+        doubting: Doubting = take_their_word,
     ) -> None:
         self._store = store
         self._own_leads = own_leads
+        self._doubting = doubting
         self._polls = [Poll(feed) for feed in feeds]
         self._poll_every = max(poll_every, POLL_EVERY)
         self._jitter = {feed.provider: jitter(feed.provider) for feed in feeds}
@@ -270,9 +291,13 @@ class Grid:
         start: HalfHour,
         half_hours: int,
     ) -> Blend:
+        told = await together(
+            self._store.series_known_at(signal, region=region, now=now) for region in regions
+        )
+        everything = await self._doubting([one for known in told for one in known], now=now)
         ranked: list[Series] = []
         for region in regions:
-            known = await self._store.series_known_at(signal, region=region, now=now)
+            known = [one for one in everything if one.region == region]
             ranked += await self._first(known, now)
             ranked += sorted(known, key=self._distrust)
         history = await self._history(signal, now=now, start=start, half_hours=half_hours)

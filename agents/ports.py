@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gridflex.adapters.agent_store import AgentStore
 from gridflex.adapters.clock import Clock
 from gridflex.adapters.database import connect, ensure_database
+from gridflex.adapters.doubt_store import DoubtStore
 from gridflex.adapters.forecast_history import ForecastHistory
 from gridflex.adapters.grid_feeds import grid_feeds
 from gridflex.adapters.grid_store import GridStore
@@ -24,6 +25,7 @@ from gridflex.adapters.plan_store import PlanStore
 from gridflex.adapters.rank_store import RankStore
 from gridflex.adapters.ray_jobs import RayJobs
 from gridflex.adapters.receipt_store import ReceiptStore
+from gridflex.agents.doubts import LearntDoubts, StoredDoubts
 from gridflex.agents.forecasting import OwnForecasts, own_leads
 from gridflex.agents.grid import Grid
 from gridflex.agents.retraining import Retraining
@@ -50,6 +52,7 @@ class Ports:
         models: Trained forecasters.
         archive: What was said of the grid, and when.
         ranks: Whose forecast of the grid goes first.
+        doubts: How far forecasts have been off.
         clusters: Job API of each site, by site name.
         packages: Uploaded packages.
         ledger: The ledger, without its key; see `signing_ledger`.
@@ -67,6 +70,7 @@ class Ports:
     models: ModelStore
     archive: ForecastHistory
     ranks: RankStore
+    doubts: DoubtStore
     clusters: Mapping[str, RayJobs]
     packages: PackageStore
     ledger: LedgerStore
@@ -92,6 +96,10 @@ class Ports:
             ranks=self.ranks,
             skill_days=self.settings.forecast.skill_days,
         )
+
+    def learnt_doubts(self) -> LearntDoubts:
+        """Return what learns how far forecasts are off."""
+        return LearntDoubts(archive=self.archive, store=self.doubts)
 
     def retraining(self) -> Retraining:
         """Return what trains our forecasters again on the default site."""
@@ -142,6 +150,7 @@ def build_ports(settings: Settings, *, pool_size: int = 5) -> Ports:
     engine = connect(url, pool_size=pool_size)
     store = GridStore(engine)
     ranks = RankStore(engine)
+    doubts = DoubtStore(engine)
     regions = [site.postcode for site in settings.sites if site.postcode]
     ledger = LedgerStore(engine)
     clusters = {site.name: RayJobs.of_site(site) for site in settings.sites}
@@ -158,10 +167,12 @@ def build_ports(settings: Settings, *, pool_size: int = 5) -> Ports:
             store=store,
             poll_every=timedelta(seconds=settings.grid.poll_s),
             own_leads=own_leads(settings.forecast, ranks),
+            doubting=StoredDoubts(doubts),
         ),
         models=ModelStore(engine, url=settings.model_url),
         archive=ForecastHistory(engine),
         ranks=ranks,
+        doubts=doubts,
         clusters=clusters,
         packages=PackageStore(settings.package_url),
         ledger=ledger,

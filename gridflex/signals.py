@@ -65,6 +65,19 @@ class Origin(StrEnum):
     COMPUTED = "computed"
 
 
+class Band(StrEnum):
+    """What the quantiles around a forecast rest on."""
+
+    SAID = "said"
+    """Its source's own word."""
+    MEASURED = "measured"
+    """How far its source has been off lately."""
+    ASSUMED = "assumed"
+    """Published errors of its source, or for a region those of its national forecast."""
+    NONE = "none"
+    """Nothing: there are no quantiles."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Series:
     """Values of one signal over consecutive half-hours, as one source stated them.
@@ -79,8 +92,9 @@ class Series:
         values: Shape ``(T,)``; NaN where the source said nothing.
         issued_at: When the source made the statement, as far as it says.
         available_at: When GridFlex had it; what was known at t has ``available_at <= t``.
-        quantiles: Shape ``(T, len(LEVELS))``, what the source said of its own uncertainty,
-            non-decreasing along a row; None where it said nothing.
+        quantiles: Shape ``(T, len(LEVELS))``, how sure the value is, non-decreasing along a row;
+            None where nobody knows.
+        band: What the quantiles rest on.
 
     Raises:
         ContractError: A value lies outside the plausible bounds of its signal, or the quantiles
@@ -97,6 +111,7 @@ class Series:
     issued_at: datetime
     available_at: datetime
     quantiles: NDArray[np.float64] | None = None
+    band: Band = Band.SAID
 
     def __post_init__(self) -> None:
         self._check_bounds(self.values)
@@ -186,8 +201,8 @@ class Blend:
         regions: Shape ``(T,)``, the region each value is about; ``GB`` for national.
         ages_s: Shape ``(T,)``, seconds since each value became available; NaN where unknown.
         origins: Shape ``(T,)``, what each value rests on.
-        quantiles: Shape ``(T, len(LEVELS))``, how sure the source of each value was; NaN where
-            it did not say.
+        quantiles: Shape ``(T, len(LEVELS))``, how sure each value is; NaN where nobody knows.
+        bands: Shape ``(T,)``, what the quantiles of each value rest on.
     """
 
     signal: Signal
@@ -199,6 +214,7 @@ class Blend:
     ages_s: NDArray[np.float64]
     origins: tuple[Origin, ...]
     quantiles: NDArray[np.float64]
+    bands: tuple[Band, ...]
 
     @property
     def origin(self) -> Origin:
@@ -282,12 +298,16 @@ class _Board:
         self._ages_s = np.full(size, np.nan)
         self._origins = [Origin.COMPUTED] * size
         self._quantiles = np.full((size, len(LEVELS)), np.nan)
+        self._bands = [Band.NONE] * size
 
     def take(self, series: Series, rung: Rung) -> None:
         size = self._values.size
         candidate = series.window(self._start, size)
         usable = np.isnan(self._values) & np.isfinite(candidate)
-        self._quantiles[usable] = series.window_quantiles(self._start, size)[usable]
+        told = series.window_quantiles(self._start, size)
+        self._quantiles[usable] = told[usable]
+        for index in np.flatnonzero(usable & np.isfinite(told).all(axis=1)):
+            self._bands[index] = series.band
         self._fill(
             candidate,
             rung,
@@ -317,6 +337,7 @@ class _Board:
             ages_s=self._ages_s,
             origins=tuple(self._origins),
             quantiles=self._quantiles,
+            bands=tuple(self._bands),
         )
 
     def _take_the_mean(self, signal: Signal) -> None:

@@ -19,6 +19,7 @@ from gridflex.adapters.database import single_statements, source_errors
 from gridflex.adapters.grid_store import forecast_of
 from gridflex.errors import ContractError
 from gridflex.forecasting.archive import INPUTS, Archived, ArchivedHistory
+from gridflex.forecasting.doubt import LEARNT_DAYS, LEARNT_EVERY, Doubt, Doubts, learnt
 from gridflex.forecasting.forecaster import FAR_HALF_HOURS
 from gridflex.forecasting.history import Array, History, Indices, Input
 from gridflex.forecasting.naive import CLIMATOLOGY_DAYS
@@ -164,6 +165,25 @@ class ForecastHistory:
         history = History(since, signal, {signal: outturns[0]})
         return await asyncio.to_thread(_scored, issued, history, origins, half_hours)
 
+    async def doubts(self, signal: Signal, *, now: datetime) -> Doubts:
+        """Return how far each source has been off in the last weeks.
+
+        Args:
+            signal: What was forecast; there must be outturns of it among `INPUTS`.
+            now: GridFlex time; what became known later is not looked at.
+
+        Raises:
+            SourceError: The database cannot be reached.
+        """
+        end = HalfHour.containing(now)
+        origins = [end - back for back in range(LEARNT_DAYS * 48, 0, -LEARNT_EVERY)]
+        outturns = await self._told(INPUTS[signal], origins[0], now, timedelta(0))
+        if outturns is None:
+            return Doubts(signal, now, {})
+        issued = await self._issued(signal, origins)
+        history = History(origins[0], signal, {signal: outturns[0]})
+        return Doubts(signal, now, await asyncio.to_thread(_learnt, issued, history, origins))
+
     async def _issued(
         self, signal: Signal, origins: Sequence[HalfHour]
     ) -> Mapping[str, Sequence[Series]]:
@@ -217,6 +237,19 @@ def _scored(
     usual = baselines(history, origins=origins, half_hours=furthest)
     outturns = np.array([history.outturn(origin, furthest) for origin in origins])
     return board([*(one.leads(0, furthest) for one in sources), *usual], outturns)
+
+
+def _learnt(
+    issued: Mapping[str, Sequence[Series]], history: History, origins: Sequence[HalfHour]
+) -> Mapping[str, Doubt]:
+    outturns = np.array([history.outturn(origin, FAR_HALF_HOURS) for origin in origins])
+    found = {}
+    for source, series in issued.items():
+        told = said(source, series, origins=origins, half_hours=FAR_HALF_HOURS)
+        doubt = learnt(told, origins, outturns)
+        if doubt is not None:
+            found[source] = doubt
+    return found
 
 
 def _outturns(rows: Sequence[RowMapping], since: HalfHour, running: int) -> Input:

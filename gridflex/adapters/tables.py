@@ -244,6 +244,19 @@ class ForecastRankRow(SQLModel, table=True):
     __table_args__ = (Index("forecast_rank_newest", "signal", "at"),)
 
 
+class ForecastDoubtRow(SQLModel, table=True):
+    """How far the sources of one signal have been off, as known at an instant; append-only."""
+
+    __tablename__ = "forecast_doubt"
+
+    id: int | None = Field(default=None, sa_column=counter())
+    signal: str
+    at: datetime = Field(sa_column=instant())
+    doubts: list[Json] = Field(sa_column=Column(JSONB, nullable=False))
+
+    __table_args__ = (Index("forecast_doubt_newest", "signal", "at"),)
+
+
 class ObservationRow(SQLModel, table=True):
     """One outturn value as it was known from ``available_at`` on, append-only."""
 

@@ -303,14 +303,20 @@ def _heading(answer: dict[str, Any]) -> str:
 
 
 def _half_hours(half_hours: list[dict[str, Any]]) -> Table:
-    table = Table("start (UTC)", "gCO2/kWh", "known from", "GBP/MWh", "known from")
+    table = Table(
+        "start (UTC)",
+        *("gCO2/kWh", "90 % band", "known from"),
+        *("GBP/MWh", "90 % band", "known from"),
+    )
     for row in half_hours:
         intensity, price = row["intensity"], row["price"]
         table.add_row(
             _minute(row["start"]),
             f"{intensity['gco2_per_kwh']:.0f}",
+            _band(intensity),
             _known(intensity),
             f"{price['gbp_per_mwh']:.2f}",
+            _band(price),
             _known(price),
         )
     return table
@@ -320,6 +326,14 @@ def _known(value: dict[str, Any]) -> str:
     """Source, region where it is not national, rung, age and what the value rests on."""
     region = "" if value["region"] == NATIONAL else f" {value['region']}"
     return f"{value['source']}{region}, {value['rung']}, {_age(value['age_s'])}, {value['origin']}"
+
+
+def _band(value: dict[str, Any]) -> str:
+    """The 90 % band and what it rests on."""
+    levels = value["quantiles"]
+    if levels is None:
+        return "-"
+    return f"{levels['0.05']:.0f} to {levels['0.95']:.0f}, {value['band']}"
 
 
 def _mix(mix: dict[str, Any]) -> str:

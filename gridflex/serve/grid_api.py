@@ -24,7 +24,7 @@ from gridflex.agents.roles import GRID
 from gridflex.forecasting.forecaster import LEVELS
 from gridflex.halfhour import HalfHour
 from gridflex.serve.problems import ProblemError
-from gridflex.signals import NATIONAL, Blend, Origin, Rung, weakest
+from gridflex.signals import NATIONAL, Band, Blend, Origin, Rung, weakest
 
 LONGEST_H: Final = 14 * 24
 _REGION: Final = re.compile(r"GB|region-\d{1,2}|[A-Z]{1,2}\d[A-Z\d]?")
@@ -62,7 +62,9 @@ class Known(BaseModel):
         age_s: Seconds of GridFlex time since it became available; None where it never did.
         origin: ``live``, ``recorded``, ``simulated`` or ``computed``.
         quantiles: Level, such as ``0.05``, to the value that is undercut with that probability,
-            in the value's unit; None where the source does not say how sure it is.
+            in the value's unit; None where nobody knows how sure it is.
+        band: What they rest on: ``said`` by the source, ``measured`` from its past errors,
+            ``assumed`` from published ones, or ``none``.
     """
 
     source: str
@@ -71,6 +73,7 @@ class Known(BaseModel):
     age_s: float | None
     origin: Origin
     quantiles: dict[str, float] | None
+    band: Band
 
 
 class Intensity(Known):
@@ -229,6 +232,7 @@ def _known(blend: Blend, index: int) -> dict[str, Any]:
         "age_s": age_s if np.isfinite(age_s) else None,
         "origin": blend.origins[index],
         "quantiles": _quantiles(blend.quantiles[index]),
+        "band": blend.bands[index],
     }
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gridflex.adapters.agent_store import AgentStore
 from gridflex.adapters.clock import Clock
+from gridflex.adapters.doubt_store import DoubtStore
 from gridflex.adapters.forecast_history import ForecastHistory
 from gridflex.adapters.grid_store import GridStore
 from gridflex.adapters.job_store import JobStore
@@ -24,6 +25,7 @@ from gridflex.adapters.plan_store import PlanStore
 from gridflex.adapters.rank_store import RankStore
 from gridflex.adapters.ray_jobs import RayJobs
 from gridflex.adapters.receipt_store import ReceiptStore
+from gridflex.agents.doubts import StoredDoubts
 from gridflex.agents.grid import Grid
 from gridflex.agents.orchestrator import Orchestrator, OrchestratorReport
 from gridflex.agents.other_load import OtherLoad
@@ -151,6 +153,7 @@ class World:
             models=ModelStore(self.engine, url=self.settings.model_url),
             archive=ForecastHistory(self.engine),
             ranks=RankStore(self.engine),
+            doubts=DoubtStore(self.engine),
             clusters=self.clusters,
             packages=self.packages,
             ledger=(ledger := LedgerStore(self.engine)),
@@ -159,7 +162,7 @@ class World:
 
     def grid(self) -> Grid:
         """Return the grid agent's core, without any feed."""
-        return Grid([], store=self.grid_store)
+        return Grid([], store=self.grid_store, doubting=StoredDoubts(DoubtStore(self.engine)))
 
     def workload(self, **changes: Any) -> Workload:  # noqa: ANN401 - any argument
         """Return a workload agent that knows nothing yet."""

@@ -27,13 +27,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from gridflex.forecasting.doubt import CARBON_ERRORS, SD_PER_MEAN_ABS, PublishedErrors
 from gridflex.halfhour import HalfHour
 
 VERSION: Final = 1
 """Raised whenever the same seed would give other errors."""
-
-LONGEST_H: Final = 96.0
-"""Hours ahead beyond which errors stop growing."""
 
 RUN_EVERY: Final = 12
 """Half-hours between two runs of the weather models."""
@@ -42,7 +40,6 @@ COMMON_SHARE: Final = 0.7
 COMMON_MEMORY_H: Final = 48.0
 RUN_MEMORY_H: Final = 18.0
 
-_SD_PER_MEAN_ABS: Final = float(np.sqrt(np.pi / 2))
 _EPOCH: Final = HalfHour(datetime(2000, 1, 1, tzinfo=UTC))
 _BLOCK: Final = 96
 _KERNEL_MEMORIES: Final = 5
@@ -55,18 +52,12 @@ class ErrorModel:
     Args:
         seed: Same seed, same errors.
         stream: Sets apart the signals of one seed.
-        floor: Mean absolute error at horizon 0, in the unit of the signal.
-        growth: What is added per square root of an hour ahead.
+        size: How large errors are on average, and how that grows.
     """
 
     seed: int
     stream: str
-    floor: float
-    growth: float
-
-    def mean_abs_error(self, hours_ahead: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the expected absolute error, in the unit of the signal."""
-        return np.asarray(self.floor + self.growth * np.sqrt(np.clip(hours_ahead, 0.0, LONGEST_H)))
+    size: PublishedErrors
 
     def errors(self, *, issued: HalfHour, start: HalfHour, half_hours: int) -> NDArray[np.float64]:
         """Return what the vintage of ``issued`` has too much, shape ``(half_hours,)``.
@@ -81,7 +72,8 @@ class ErrorModel:
         made = np.minimum(_EPOCH.until(issued), targets)
         common = self._smooth("common", targets, COMMON_MEMORY_H)
         unit = np.sqrt(COMMON_SHARE) * common + np.sqrt(1 - COMMON_SHARE) * self._run(made, targets)
-        return np.asarray(_SD_PER_MEAN_ABS * self.mean_abs_error((targets - made) / 2) * unit)
+        size = self.size.mean_abs_error((targets - made) / 2)
+        return np.asarray(SD_PER_MEAN_ABS * size * unit)
 
     def _run(self, made: NDArray[np.int_], targets: NDArray[np.int_]) -> NDArray[np.float64]:
         """Drift from the last run to the next one, keeping unit variance."""
@@ -112,7 +104,7 @@ class ErrorModel:
 
 def carbon_errors(seed: int) -> ErrorModel:
     """Return the errors of the published national carbon forecast, in gCO2/kWh."""
-    return ErrorModel(seed=seed, stream="intensity", floor=10.0, growth=3.1)
+    return ErrorModel(seed=seed, stream="intensity", size=CARBON_ERRORS)
 
 
 def demand_errors(seed: int) -> ErrorModel:
@@ -121,7 +113,7 @@ def demand_errors(seed: int) -> ErrorModel:
     The day-ahead forecast of 2022-24 was 520 MW off on average, 0 to 29 h ahead; how that
     splits over the horizon is assumed.
     """
-    return ErrorModel(seed=seed, stream="demand", floor=250.0, growth=75.0)
+    return ErrorModel(seed=seed, stream="demand", size=PublishedErrors(floor=250.0, growth=75.0))
 
 
 def wind_errors(seed: int) -> ErrorModel:
@@ -129,7 +121,7 @@ def wind_errors(seed: int) -> ErrorModel:
 
     Day-ahead wind forecasts of 2021 were about 800 MW off after a linear fit.
     """
-    return ErrorModel(seed=seed, stream="wind", floor=250.0, growth=160.0)
+    return ErrorModel(seed=seed, stream="wind", size=PublishedErrors(floor=250.0, growth=160.0))
 
 
 @lru_cache(maxsize=2048)

@@ -12,7 +12,7 @@ from gridflex.demo.report import DemoReport
 from gridflex.demo.view import Day, print_report
 from gridflex.halfhour import HalfHour
 from gridflex.report import Account, Row
-from gridflex.signals import Blend, Origin, Signal
+from gridflex.signals import Band, Blend, Origin, Signal
 
 START = HalfHour(datetime(2024, 10, 11, 6, tzinfo=UTC))
 ROW = Row(
@@ -34,7 +34,7 @@ def blend(signal: Signal, value: float, origin: Origin) -> Blend:
     return Blend(
         signal=signal, start=START, values=np.array([value]), rungs=np.zeros(1, dtype=np.int8),
         sources=("x",), regions=("GB",), ages_s=np.zeros(1), origins=(origin,),
-        quantiles=np.full((1, 9), np.nan),
+        quantiles=np.full((1, 9), np.nan), bands=(Band.NONE,),
     )  # fmt: skip
 
 

@@ -21,9 +21,11 @@ ENVIRONMENT = {"NO_COLOR": "1"}
 
 def half_hour(start: str, *, rung: str = "fresh", origin: str = "simulated") -> Payload:
     known = {"region": "GB", "rung": rung, "age_s": 300.0, "origin": origin}
+    sure = {"quantiles": {"0.05": 95.2, "0.5": 123.4, "0.95": 160.6}, "band": "measured"}
+    known |= {"quantiles": None, "band": "none"}
     return {
         "start": start,
-        "intensity": {"gco2_per_kwh": 123.4, "source": "carbon-intensity/fw48h", **known},
+        "intensity": {"gco2_per_kwh": 123.4, "source": "carbon-intensity/fw48h", **known, **sure},
         "price": {"gbp_per_mwh": -5.25, "source": "octopus/agile-derived", **known, "age_s": None},
     }
 
@@ -81,7 +83,7 @@ def cli(monkeypatch: pytest.MonkeyPatch) -> Cli:
     made = Cli()
     client = partial(Client, transport=httpx.MockTransport(made.answer))
     monkeypatch.setattr(grid, "Client", client)
-    monkeypatch.setattr(grid.out, "_width", 160)
+    monkeypatch.setattr(grid.out, "_width", 200)
     monkeypatch.delenv("GRIDFLEX_URL", raising=False)
     return made
 
@@ -106,6 +108,7 @@ def test_grid_forecast_shows_each_half_hour_with_its_rung(cli: Cli) -> None:
     assert "RG10 at 2026-01-15 12:05Z, live" in shown
     assert "2026-01-15 12:30Z" in shown
     assert "climatology, 5 min, computed" in shown
+    assert "95 to 161, measured" in shown
 
 
 @pytest.mark.parametrize(("command", "body"), [("now", NOW), ("forecast", FORECAST)])

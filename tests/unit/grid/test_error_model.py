@@ -64,10 +64,12 @@ def test_expected_errors_grow_with_the_root_of_the_horizon_up_to_four_days(
     make: Callable[[int], ErrorModel],
 ) -> None:
     model = make(0)
-    expected = model.mean_abs_error(np.array([-1.0, 0.0, 4.0, 16.0, 96.0, 500.0]))
+    expected = model.size.mean_abs_error(np.array([-1.0, 0.0, 4.0, 16.0, 96.0, 500.0]))
 
-    np.testing.assert_allclose(expected[:2], model.floor)
-    np.testing.assert_allclose(expected[2:4], model.floor + model.growth * np.array([2.0, 4.0]))
+    np.testing.assert_allclose(expected[:2], model.size.floor)
+    np.testing.assert_allclose(
+        expected[2:4], model.size.floor + model.size.growth * np.array([2.0, 4.0])
+    )
     assert expected[4] == expected[5]
 
 
@@ -82,7 +84,7 @@ def test_the_same_seed_is_wrong_in_the_same_way_from_wherever_it_is_asked() -> N
 
 def test_another_seed_or_signal_is_wrong_in_another_way() -> None:
     def errors(model: ErrorModel) -> np.ndarray:
-        return model.errors(issued=START, start=START, half_hours=96) / model.floor
+        return model.errors(issued=START, start=START, half_hours=96) / model.size.floor
 
     one = errors(carbon_errors(0))
 
@@ -112,7 +114,7 @@ def test_a_forecast_drifts_from_one_weather_run_to_the_next() -> None:
     told = np.array(
         [model.errors(issued=START + i, start=target, half_hours=1)[0] for i in range(25)]
     )
-    relative = told / model.mean_abs_error(np.arange(96, 71, -1) / 2)
+    relative = told / model.size.mean_abs_error(np.arange(96, 71, -1) / 2)
 
     steps = np.abs(np.diff(relative))
 

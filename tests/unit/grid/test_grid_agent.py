@@ -8,10 +8,12 @@ from datetime import datetime, timedelta
 import numpy as np
 import pytest
 
+from gridflex.agents.doubts import StoredDoubts
 from gridflex.agents.grid import Grid, OwnLeads, never_first
 from gridflex.errors import ContractError, SourceError, StaleDataError
+from gridflex.forecasting.doubt import Doubts
 from gridflex.halfhour import HalfHour
-from gridflex.signals import Kind, Known, Origin, Rung, Series, Signal
+from gridflex.signals import Band, Kind, Known, Origin, Rung, Series, Signal
 from tests.unit.grid.replay import at, hh
 
 NOON = at("2026-01-15T12:00Z")
@@ -438,3 +440,35 @@ async def test_what_is_known_of_a_region_goes_before_our_national_forecast() -> 
     intensity, _ = await grid.outlook(NOON, start=NOW, half_hours=24, region="EH1")
 
     assert intensity.values.tolist() == [30.0] * 14 + [90.0] * 10
+
+
+async def test_every_half_hour_says_what_its_band_rests_on() -> None:
+    store = FakeStore()
+    provider = "carbon-intensity/fw48h"
+    store.kept = [
+        series([200.0] * 4, source=provider),
+        series([20.0] * 2, source=provider, region="EH1"),
+        series([50.0] * 6, signal=Signal.PRICE),
+        outturn([100.0] * 96, Signal.INTENSITY),
+    ]
+    grid = Grid([], store=store, doubting=StoredDoubts(NothingLearnt()))
+
+    intensity, price = await grid.outlook(NOON, start=NOW, half_hours=6, region="EH1")
+
+    assert intensity.bands == (Band.ASSUMED,) * 4 + (Band.NONE,) * 2
+    widths = intensity.quantiles[:, -1] - intensity.values
+    assert widths[0] == pytest.approx(1.645 * 1.2533 * 10 / 10, rel=1e-3)
+    assert widths[2] == pytest.approx(1.645 * 1.2533 * (10 + 3.1), rel=1e-3)
+    assert price.bands == (Band.NONE,) * 6
+
+
+class NothingLearnt:
+    """An archive of which nothing was learnt."""
+
+    async def newest(self, signal: Signal, *, now: datetime) -> Doubts | None:
+        assert signal in (Signal.INTENSITY, Signal.PRICE)
+        assert now == NOON
+        return None
+
+    async def add(self, doubts: Doubts) -> None:
+        raise AssertionError(doubts)

@@ -75,6 +75,7 @@ async def test_the_running_half_hour_says_how_well_it_is_known() -> None:
             "age_s": 300.0,
             "origin": "simulated",
             "quantiles": None,
+            "band": "none",
         },
         "price": {
             "gbp_per_mwh": 50.0,
@@ -84,6 +85,7 @@ async def test_the_running_half_hour_says_how_well_it_is_known() -> None:
             "age_s": 300.0,
             "origin": "computed",
             "quantiles": None,
+            "band": "none",
         },
     }
     assert (body["now"], body["region"], body["origin"]) == (
