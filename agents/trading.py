@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -54,6 +55,7 @@ class TradingReport:
         reported: Contracts whose buyers were told something.
         offered: Blocks in the catalogue published in this tick; None if none was.
         discovered: Whether it asked what others offer.
+        failures: Contracts about which nothing can be said, and why, by transaction.
     """
 
     handled: int
@@ -62,6 +64,7 @@ class TradingReport:
     reported: int
     offered: int | None
     discovered: bool
+    failures: Mapping[str, str]
 
 
 class Trading:
@@ -131,6 +134,7 @@ class Trading:
         self._published_at: datetime | None = None
         self._discovered_at: datetime | None = None
         self._reported_in: HalfHour | None = None
+        self._failures: Mapping[str, str] = {}
 
     async def tick(self, now: datetime, *, wall: datetime) -> TradingReport:
         """Take up what arrived, do what is due, and send what there is to say.
@@ -153,7 +157,9 @@ class Trading:
             if not taken and not gone:
                 break
         lapsed = await self._participant.lapse(wall)
-        return TradingReport(handled, sent, lapsed, reported, offered, discovered)
+        return TradingReport(
+            handled, sent, lapsed, reported, offered, discovered, dict(self._failures)
+        )
 
     async def _report(self, now: datetime, wall: datetime) -> int:
         """Report once in each half-hour, when the meters of the last one have been read."""
@@ -162,13 +168,15 @@ class Trading:
         if not self._settings.sells or self._reported_in == half_hour or not is_read:
             return 0
         self._reported_in = half_hour
-        return await report_all(
+        told = await report_all(
             self._participant,
             self._desk,
             self._store,
             now=wall,
             meters_per_page=self._settings.meters_per_page,
         )
+        self._failures = told.failures
+        return told.contracts
 
     async def _publish(self, now: datetime, wall: datetime) -> int | None:
         due = timedelta(seconds=self._settings.publish_s)

@@ -13,7 +13,8 @@ from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gridflex.adapters.database import source_errors
-from gridflex.beckn.needs import is_need, offered_kwh
+from gridflex.beckn.errors import BecknError, reading_attributes
+from gridflex.beckn.needs import is_need, read_bid
 from gridflex.beckn.reporting import due_gbp
 from gridflex.beckn.states import ContractState, Side, state_from_json
 
@@ -112,10 +113,39 @@ class BecknLog:
         return [_message(row) for row in rows]
 
 
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a contract amounts to.
+
+    Args:
+        energy_kwh: See `energy_kwh`; None if it cannot be read.
+        due_to_us_gbp: See `due_to_us_gbp`; None if it cannot be read.
+        fault: What of that cannot be read, and why.
+    """
+
+    energy_kwh: float | None = None
+    due_to_us_gbp: Decimal | None = None
+    fault: str | None = None
+
+
+def figures_of(state: ContractState) -> Figures:
+    """Return what a contract amounts to; what a peer wrote into it may be malformed."""
+    try:
+        with reading_attributes():
+            return Figures(energy_kwh(state), due_to_us_gbp(state))
+    except BecknError as error:
+        return Figures(fault=error.reason)
+
+
 def energy_kwh(state: ContractState) -> float:
-    """Return the energy that a contract is about: of its blocks, or what a need is offered."""
+    """Return the energy that a contract is about: of its blocks, or what a need is offered.
+
+    Raises:
+        BecknError: What it says about a need cannot be read.
+    """
     if is_need(state.contract):
-        return offered_kwh(state.contract)
+        has_bid = state.contract.commitments[0].commitment_attributes is not None
+        return read_bid(state.contract).energy_kwh if has_bid else 0.0
     quantities = (
         resource.quantity
         for commitment in state.contract.commitments

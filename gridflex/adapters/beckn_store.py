@@ -7,9 +7,10 @@ its request they are the audit trail. What is still to be done is kept apart.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import RowMapping, TextClause, text
 from sqlalchemy.exc import IntegrityError
@@ -19,6 +20,7 @@ from gridflex.adapters.beckn_intake import Intake
 from gridflex.adapters.database import single_statements, source_errors
 from gridflex.beckn.acknowledging import Reply
 from gridflex.beckn.context import Context
+from gridflex.beckn.errors import BecknError
 from gridflex.beckn.keeping import (
     Arrived,
     Decision,
@@ -35,6 +37,10 @@ from gridflex.beckn.signing import SignatureHeader
 from gridflex.beckn.states import ContractState, Side, state_from_json, state_to_json
 from gridflex.beckn.verification import Background, is_answer
 from gridflex.halfhour import HalfHour
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _SEND: Final = text("""
     WITH kept AS (
@@ -147,12 +153,14 @@ class BecknStore:
     async def arrived(self, *, limit: int) -> Sequence[Arrived]:
         """See `gridflex.beckn.keeping.Store.arrived`."""
         rows = await self._rows(_ARRIVED, {"limit": limit}, "reading what arrived")
-        return [Arrived(row["id"], _incoming(row)) for row in rows]
+        return await self._readable(rows, lambda row: Arrived(row["id"], _incoming(row)))
 
     async def pending(self, now: datetime, *, limit: int) -> Sequence[Pending]:
         """See `gridflex.beckn.keeping.Store.pending`."""
         rows = await self._rows(_PENDING, {"now": now, "limit": limit}, "reading what is to send")
-        return [Pending(row["id"], _outgoing(row), row["tries"]) for row in rows]
+        return await self._readable(
+            rows, lambda row: Pending(row["id"], _outgoing(row), row["tries"])
+        )
 
     async def delivered(self, number: int, delivery: Delivery) -> None:
         """See `gridflex.beckn.keeping.Store.delivered`."""
@@ -219,6 +227,19 @@ class BecknStore:
     ) -> list[ContractState]:
         rows = await self._rows(statement, values, "reading contracts")
         return [state_from_json(row["state"]) for row in rows]
+
+    async def _readable(
+        self, rows: Sequence[RowMapping], read: Callable[[RowMapping], T]
+    ) -> list[T]:
+        """Return what messages say; one that another version kept and this one refuses is done."""
+        found = []
+        for row in rows:
+            try:
+                found.append(read(row))
+            except BecknError as error:
+                log.warning("message %s is set aside: %s", row["id"], error)
+                await self.decide(Decision(handled=row["id"], failure=str(error)))
+        return found
 
     async def _rows(
         self, statement: TextClause, values: Mapping[str, Any], what: str

@@ -21,5 +21,5 @@ def http_errors(place: str) -> Iterator[None]:
         yield
     except (TimeoutError, httpx.TimeoutException) as error:
         raise SourceError(f"{place}: no answer in time") from error
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
         raise SourceError(f"{place}: {str(error) or type(error).__name__}") from error

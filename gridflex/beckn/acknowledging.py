@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from gridflex.beckn.errors import CODES, BecknError, Code, http_status, is_retryable
-from gridflex.beckn.messages import error_body
+from gridflex.beckn.messages import error_body, read_object
 
 NO_MESSAGE_ID: Final = "00000000-0000-0000-0000-000000000000"
 """Stands in an answer to a body whose message id cannot be read; the schema demands a UUID."""
@@ -122,10 +122,9 @@ def _json(message: Mapping[str, Any]) -> bytes:
 
 def _object(body: bytes) -> dict[str, Any]:
     try:
-        values = json.loads(body)
-    except (ValueError, RecursionError):
+        return read_object(body)
+    except BecknError:
         return {}
-    return values if isinstance(values, dict) else {}
 
 
 def _error(values: object) -> BecknError | None:

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 from gridflex import units
 from gridflex.beckn.entities import Catalog, Contract
-from gridflex.beckn.errors import BecknError, Code
+from gridflex.beckn.errors import BecknError, Code, reading_attributes
 from gridflex.beckn.keeping import Store
 from gridflex.beckn.messages import Message
 from gridflex.beckn.meters import is_whole
@@ -220,7 +220,8 @@ def listed_in(catalog: Catalog) -> list[Listed]:
         if offer is None:
             continue
         try:
-            found.append(read_listed(resource, offer))
+            with reading_attributes():
+                found.append(read_listed(resource, offer))
         except BecknError as error:
             if error.code != Code.SCH_TYPE_NOT_SUPPORTED:
                 log.info("catalogue %s: %s", catalog.id, error)
@@ -229,13 +230,13 @@ def listed_in(catalog: Catalog) -> list[Listed]:
 
 def settlement_fault(contract: Contract) -> str | None:
     """Return how a seller's settlement differs from what its own telemetry gives, if it does."""
-    claimed = due_gbp(contract)
-    if claimed is None:
-        return "it says nothing about what is due"
     try:
-        due = settle(rows_of(contract)).due_gbp
+        with reading_attributes():
+            claimed, due = due_gbp(contract), settle(rows_of(contract)).due_gbp
     except BecknError as error:
         return error.reason
+    if claimed is None:
+        return "it says nothing about what is due"
     return None if exact(float(due)) == claimed else f"{claimed} GBP claimed, {due} GBP due"
 
 

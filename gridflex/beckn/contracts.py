@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from gridflex.beckn import meters
@@ -19,6 +19,9 @@ from gridflex.beckn.errors import BecknError, Code
 from gridflex.beckn.messages import Message
 from gridflex.beckn.payloads import ContractMessage
 from gridflex.beckn.states import DRAFTS, Awaiting, ContractState, Patience, Side, Stage, Step
+
+MOST_AHEAD: Final = timedelta(seconds=60)
+"""By how much a peer's clock is believed to be ahead; one further ahead silences nobody."""
 
 _ORDER: Final = {stage: rank for rank, stage in enumerate(Stage)}
 
@@ -84,7 +87,7 @@ def advance(state: ContractState, message: Message, *, now: datetime, patience: 
     _require_same(state, message)
     if message.context.direction is Direction.REQUEST:
         return _request(state, message, now=now, patience=patience)
-    return _callback(state, message)
+    return _callback(state, message, now=now)
 
 
 def lapse(state: ContractState, *, now: datetime) -> Step | None:
@@ -135,7 +138,7 @@ def _request(state: ContractState, message: Message, *, now: datetime, patience:
     return Step(state, changed)
 
 
-def _callback(state: ContractState, message: Message) -> Step:
+def _callback(state: ContractState, message: Message, *, now: datetime) -> Step:
     if not isinstance(message.payload, ContractMessage):
         return Step(state, _answered(state, message))
     said, contract = _declared(message), message.contract
@@ -151,7 +154,7 @@ def _callback(state: ContractState, message: Message) -> Step:
         return Step(state, _with_performance(_answered(state, message), contract), is_stale=True)
     if said is ContractCode.CANCELLED or (said is ContractCode.DRAFT and message.error):
         return Step(state, _failed(state, message))
-    return _agreed(state, message, said)
+    return _agreed(state, message, said, now=now)
 
 
 def _after_the_end(state: ContractState, message: Message, said: ContractCode) -> Step:
@@ -162,7 +165,7 @@ def _after_the_end(state: ContractState, message: Message, said: ContractCode) -
     return Step(state, told, is_stale=True)
 
 
-def _agreed(state: ContractState, message: Message, said: ContractCode) -> Step:
+def _agreed(state: ContractState, message: Message, said: ContractCode, *, now: datetime) -> Step:
     stage = _stage_after(state, message, said)
     if stage is None:
         return Step(state, _answered(state, message), is_stale=True)
@@ -173,7 +176,7 @@ def _agreed(state: ContractState, message: Message, said: ContractCode) -> Step:
         answered,
         stage=stage,
         contract=_merged(state.contract, message.contract),
-        told_at=message.context.timestamp,
+        told_at=min(message.context.timestamp, now + MOST_AHEAD),
     )
     return Step(state, changed)
 

@@ -16,7 +16,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any, Final
 
 from gridflex.beckn.entities import Contract, Performance
-from gridflex.beckn.errors import BecknError, Code
+from gridflex.beckn.errors import BecknError, Code, reading_attributes
 from gridflex.beckn.meters import assembled, is_whole, meters_in
 from gridflex.beckn.needs import OFFERED, PENALTY, RULE_PATH, need_of, read_bid
 from gridflex.beckn.offers import BASELINE
@@ -112,13 +112,13 @@ def settled(contract: Contract) -> Contract:
 
 def settlement_fault(contract: Contract) -> str | None:
     """Return how a buyer's settlement differs from what its own telemetry gives, if it does."""
-    claimed = due_gbp(contract)
-    if claimed is None:
-        return "it says nothing about what is due"
     try:
-        ours = due(rows_of(contract))
+        with reading_attributes():
+            claimed, ours = due_gbp(contract), due(rows_of(contract))
     except BecknError as error:
         return error.reason
+    if claimed is None:
+        return "it says nothing about what is due"
     return None if ours == claimed else f"{claimed} claimed, {ours} due"
 
 

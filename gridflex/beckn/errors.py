@@ -10,6 +10,8 @@ Source:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Final, NoReturn
@@ -171,6 +173,20 @@ def http_status(code: str) -> HTTPStatus:
 def is_retryable(code: str) -> bool:
     """Return whether the same request may succeed later."""
     return code in _RETRYABLE or (code.startswith("NET_") and code not in _NOT_RETRYABLE_NET)
+
+
+@contextmanager
+def reading_attributes() -> Iterator[None]:
+    """Turn what malformed attributes raise while they are read into a refusal.
+
+    Raises:
+        BecknError: Something was built otherwise than its type says.
+    """
+    try:
+        yield
+    except MALFORMED as error:
+        reason = f"malformed attributes: {error!r}"[:200]
+        raise BecknError(Code.SCH_ATTRIBUTE_PACK_INVALID, reason) from error
 
 
 def refuse(code: Code, reason: str, *, path: str | None = None) -> NoReturn:

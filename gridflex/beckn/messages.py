@@ -98,6 +98,8 @@ def read_object(body: bytes) -> dict[str, Any]:
         refuse(Code.SCH_INVALID_JSON, f"the body must be an object, got {type(values).__name__}")
     if b"\\u0000" in body:
         refuse(Code.SCH_INVALID_FORMAT, "the character U+0000 is not allowed in any text")
+    if not _is_finite(values):
+        refuse(Code.SCH_INVALID_FORMAT, "a number is too large to be kept, such as 1e999")
     return _without_remarks(values) if b'"_' in body else values
 
 
@@ -179,6 +181,18 @@ def error_of(body: ErrorBody) -> BecknError:
     if body.code in CODES:
         return BecknError(body.code, body.message)
     return BecknError(Code.BIZ_GENERIC_ERROR, body.message, cause=body.code)
+
+
+def _is_finite(values: dict[str, Any]) -> bool:
+    """Return whether every number is one; what is too large has been read as infinite."""
+    written = pydantic_core.to_json(values, inf_nan_mode="constants")
+    if b"Infinity" not in written:
+        return True
+    try:
+        json.dumps(values, allow_nan=False)
+    except ValueError:
+        return False
+    return True
 
 
 def _without_remarks(value: Any) -> Any:  # noqa: ANN401 - any JSON value

@@ -31,7 +31,7 @@ from gridflex.beckn.entities import (
     Quantity,
     Resource,
 )
-from gridflex.beckn.errors import MALFORMED, BecknError, Code
+from gridflex.beckn.errors import BecknError, Code, reading_attributes
 from gridflex.beckn.schemas import deg
 from gridflex.beckn.settling import exact
 from gridflex.beckn.tables import Column, Table, read_table
@@ -127,8 +127,9 @@ def needs_in(catalog: Catalog) -> list[Need]:
             if resource.id not in (offer.resource_ids or ()):
                 continue
             try:
-                found.append(read_need(resource, offer))
-            except (BecknError, *MALFORMED):
+                with reading_attributes():
+                    found.append(read_need(resource, offer))
+            except BecknError:
                 continue
     return found
 
@@ -191,14 +192,6 @@ def read_bid(contract: Contract) -> Bid:
     if seller is None or not isinstance(meters, list) or not meters:
         raise BecknError(Code.SCH_ATTRIBUTE_PACK_INVALID, "who sells, and by which meters?")
     return Bid(seller, table, tuple(map(str, meters)))
-
-
-def offered_kwh(contract: Contract) -> float:
-    """Return the energy that a contract offers to a need; 0 as long as it offers nothing."""
-    try:
-        return read_bid(contract).energy_kwh
-    except BecknError:
-        return 0.0
 
 
 def interest_in(need: Need, *, most_kw: float) -> Contract:

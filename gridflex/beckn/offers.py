@@ -42,7 +42,7 @@ from gridflex.beckn.entities import (
 from gridflex.beckn.errors import BecknError, Code
 from gridflex.beckn.schemas import deg, own
 from gridflex.beckn.settling import POLICY, exact
-from gridflex.beckn.tables import Column, Table, read_table
+from gridflex.beckn.tables import LONGEST, Column, Table, read_table
 from gridflex.errors import ContractError
 from gridflex.halfhour import HALF_HOUR, HalfHour
 from gridflex.jobs import JobId
@@ -101,7 +101,7 @@ class FlexAttributes(Wire, extra="ignore"):
     workload_metadata: WorkloadMetadata
     grid_area: str
     power_kw: float = Field(ge=0, allow_inf_nan=False)
-    half_hours: int = Field(ge=1)
+    half_hours: int = Field(ge=1, le=LONGEST)
     planned_start: Instant
     possible_starts: list[Instant] = Field(min_length=1, max_length=3_000)
     maximum_deferral: str

@@ -8,6 +8,7 @@ remembered but in the store.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, Protocol
@@ -15,7 +16,7 @@ from typing import Any, Final, Protocol
 from gridflex.beckn.acknowledging import Acknowledgement
 from gridflex.beckn.contracts import advance, give_up, lapse, open_contract
 from gridflex.beckn.entities import Wire
-from gridflex.beckn.errors import MALFORMED, BecknError, Code
+from gridflex.beckn.errors import BecknError, Code, reading_attributes
 from gridflex.beckn.keeping import Arrived, Decision, HeldError, Hold, Outgoing, Store
 from gridflex.beckn.messages import Message
 from gridflex.beckn.payloads import ContractMessage
@@ -181,39 +182,46 @@ class Participant:
         if step.is_stale:
             return
         payload = ContractMessage(contract=as_cancelled(state.contract, reason.reason))
-        said = self._author.report(state, "on_cancel", payload, now=now, error=reason)
+        said = _if_possible(
+            lambda: self._author.report(state, "on_cancel", payload, now=now, error=reason)
+        )
         await self._store.decide(
-            Decision(states=(step.state,), outgoing=(said,), freed=_freed(step.state))
+            Decision(states=(step.state,), outgoing=said, freed=_freed(step.state))
         )
         await self._note_end(step.state)
 
     async def _take_up(self, arrived: Arrived, now: datetime) -> None:
+        """Decide about a message and keep that; what cannot be decided is refused, then set aside.
+
+        Whatever a peer wrote, its message is taken up once and holds up no other.
+        """
         try:
             decision = await self._decide(arrived, now)
             await self._store.decide(decision)
-        except HeldError as error:
-            refused = BecknError(Code.BIZ_QUANTITY_UNAVAILABLE, str(error))
-            decision = await self._refusal(arrived, refused, now)
-            await self._store.decide(decision)
+        except (HeldError, ContractError) as error:
+            log.debug("%s is refused", arrived.incoming.message.action, exc_info=True)
+            decision = await self._refuse(arrived, _refused(error), now)
         for state in decision.states:
             await self._note_end(state)
 
     async def _decide(self, arrived: Arrived, now: datetime) -> Decision:
         message = arrived.incoming.message
         side = Side.BAP if is_answer(message.context) else Side.BPP
-        try:
+        with reading_attributes():
             step = await self._step_of(message, side, now)
             reaction = await self._trader.react(message, step, now=now)
-        except BecknError as error:
-            return await self._refusal(arrived, error, now)
-        except ContractError as error:
-            return await self._refusal(arrived, BecknError(Code.BIZ_GENERIC_ERROR, str(error)), now)
-        except MALFORMED as error:
-            log.warning("%s cannot be read", message.action, exc_info=True)
-            reason = f"malformed attributes: {error!r}"[:200]
-            fault = BecknError(Code.SCH_ATTRIBUTE_PACK_INVALID, reason)
-            return await self._refusal(arrived, fault, now)
-        return self._compose(arrived, step, reaction, side=side, now=now)
+            return self._compose(arrived, step, reaction, side=side, now=now)
+
+    async def _refuse(self, arrived: Arrived, error: BecknError, now: datetime) -> Decision:
+        try:
+            with reading_attributes():
+                decision = await self._refusal(arrived, error, now)
+                await self._store.decide(decision)
+        except ContractError as fault:
+            log.warning("%s cannot be answered: %s", arrived.incoming.message.action, fault)
+            decision = Decision(handled=arrived.number, failure=str(error))
+            await self._store.decide(decision)
+        return decision
 
     async def _step_of(self, message: Message, side: Side, now: datetime) -> Step | None:
         known = await self._store.contract(message.context.transaction_id, side)
@@ -306,9 +314,9 @@ class Participant:
         return advance(known, message, now=now, patience=self._patience)
 
     async def _keep_end(self, step: Step, now: datetime) -> None:
-        outgoing = self._cancellation(step.state, now) if step.must_cancel else []
+        outgoing = self._cancellation(step.state, now) if step.must_cancel else ()
         await self._store.decide(
-            Decision(states=(step.state,), outgoing=tuple(outgoing), freed=_freed(step.state))
+            Decision(states=(step.state,), outgoing=outgoing, freed=_freed(step.state))
         )
         await self._note_end(step.state)
 
@@ -316,23 +324,23 @@ class Participant:
         if state.stage.is_final:
             await self._trader.ended(state)
 
-    def _cancellation(self, state: ContractState, now: datetime) -> list[Outgoing]:
+    def _cancellation(self, state: ContractState, now: datetime) -> tuple[Outgoing, ...]:
         """Return the request that tells the peer of a contract that we have given up.
 
         A contract without an id cannot be named, and no peer has agreed to one.
         """
         if state.side is not Side.BAP or not state.contract_id:
-            return []
+            return ()
         payload = as_named(state.contract, state.reason or "given up")
-        return [
-            self._author.request(
+        return _if_possible(
+            lambda: self._author.request(
                 "cancel",
                 payload,
                 peer=peer_of(state),
                 transaction_id=state.transaction_id,
                 now=now,
             )
-        ]
+        )
 
     async def note_outcome(
         self, outgoing: Outgoing, heard: Acknowledgement, *, now: datetime
@@ -380,6 +388,24 @@ def screen_contract(message: Message, background: Background, now: datetime) -> 
         open_contract(message, side=Side.BPP, now=now, patience=patience)
     elif _is_about_contract(message):
         advance(background.state, message, now=now, patience=patience)
+
+
+def _if_possible(write: Callable[[], Outgoing]) -> tuple[Outgoing, ...]:
+    """Return a message; none if what a peer wrote into the contract makes it too large to send."""
+    try:
+        return (write(),)
+    except BecknError as error:
+        log.warning("a peer cannot be told that a contract ended: %s", error)
+        return ()
+
+
+def _refused(error: HeldError | ContractError) -> BecknError:
+    if isinstance(error, BecknError):
+        return error
+    is_held = isinstance(error, HeldError)
+    return BecknError(
+        Code.BIZ_QUANTITY_UNAVAILABLE if is_held else Code.BIZ_GENERIC_ERROR, str(error)
+    )
 
 
 def _is_about_contract(message: Message) -> bool:

@@ -11,6 +11,7 @@ from gridflex.beckn.entities import (
     ContractCode,
     ContractStatus,
 )
+from gridflex.beckn.meters import without_performance
 from gridflex.beckn.payloads import KnownContractMessage
 
 
@@ -52,4 +53,5 @@ def as_named(contract: Contract, reason: str) -> KnownContractMessage:
     """Return what asks to cancel a contract."""
     described = contract.status or ContractStatus()
     status = described.model_copy(update={"short_desc": reason})
-    return KnownContractMessage(contract=contract.model_copy(update={"status": status}))
+    named = without_performance(contract).model_copy(update={"status": status})
+    return KnownContractMessage(contract=named)

@@ -23,6 +23,10 @@ from gridflex.halfhour import HalfHour
 
 STEP: Final = "PT30M"
 LONGEST: Final = 62 * 48
+MOST_COLUMNS: Final = 64
+CELLS_PER_VALUE: Final = 20
+"""Beyond one column of the longest table; so that a small message makes no huge table."""
+
 REPORT: Final = "REPORT_PAYLOAD_DESCRIPTOR"
 EVENT: Final = "EVENT_PAYLOAD_DESCRIPTOR"
 
@@ -150,7 +154,7 @@ class _Interval(Wire):
 
 class _Grid(Wire, extra="ignore"):
     interval_period: _Period
-    payload_descriptors: Annotated[list[_Descriptor], Field(min_length=1)]
+    payload_descriptors: Annotated[list[_Descriptor], Field(min_length=1, max_length=MOST_COLUMNS)]
     intervals: Annotated[list[_Interval], Field(min_length=1, max_length=LONGEST)]
 
 
@@ -171,17 +175,7 @@ def read_table(values: Mapping[str, Any]) -> Table:
         raise
     except ContractError as error:
         raise _invalid(str(error)) from error
-    rows = max(one.id for one in grid.intervals) + 1
-    cells: dict[str, list[float | None]] = {
-        one.payload_type: [None] * rows for one in grid.payload_descriptors
-    }
-    for interval in grid.intervals:
-        for payload in interval.payloads:
-            if payload.type not in cells:
-                raise _invalid(f"payload {payload.type} is not declared in payloadDescriptors")
-            if cells[payload.type][interval.id] is not None:
-                raise _invalid(f"interval {interval.id} has {payload.type} twice")
-            cells[payload.type][interval.id] = payload.values[0]
+    cells = _cells(grid)
     return Table(
         start,
         {
@@ -194,6 +188,24 @@ def read_table(values: Mapping[str, Any]) -> Table:
             for one in grid.payload_descriptors
         },
     )
+
+
+def _cells(grid: _Grid) -> dict[str, list[float | None]]:
+    rows = max(one.id for one in grid.intervals) + 1
+    filled = sum(len(one.payloads) for one in grid.intervals)
+    if rows * len(grid.payload_descriptors) > LONGEST + CELLS_PER_VALUE * filled:
+        raise _invalid(f"{filled} values in {rows} rows; the table is all but empty")
+    cells: dict[str, list[float | None]] = {
+        one.payload_type: [None] * rows for one in grid.payload_descriptors
+    }
+    for interval in grid.intervals:
+        for payload in interval.payloads:
+            if payload.type not in cells:
+                raise _invalid(f"payload {payload.type} is not declared in payloadDescriptors")
+            if cells[payload.type][interval.id] is not None:
+                raise _invalid(f"interval {interval.id} has {payload.type} twice")
+            cells[payload.type][interval.id] = payload.values[0]
+    return cells
 
 
 def _descriptor(column: Column) -> dict[str, Any]:

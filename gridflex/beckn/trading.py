@@ -7,14 +7,15 @@ side. What has too many meters for one message is said in pages here, whoever sa
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
 
 from gridflex.beckn.answering import Answerer
 from gridflex.beckn.buying import Buyer
 from gridflex.beckn.entities import Contract
-from gridflex.beckn.errors import BecknError, Code
+from gridflex.beckn.errors import BecknError, Code, reading_attributes
 from gridflex.beckn.keeping import Store
 from gridflex.beckn.messages import Message
 from gridflex.beckn.meters import (
@@ -38,6 +39,7 @@ from gridflex.beckn.procuring import Procurer
 from gridflex.beckn.selling import Seller
 from gridflex.beckn.states import ContractState, Side, Step
 from gridflex.beckn.verification import is_answer
+from gridflex.errors import ContractError
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +58,19 @@ class Reporter(Protocol):
     async def report(self, state: ContractState) -> Contract | None:
         """Return what is to be said about an active contract now; None if nothing is new."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What came of reporting.
+
+    Args:
+        contracts: Contracts whose buyers were told something.
+        failures: Why nothing can be said about a contract, by transaction.
+    """
+
+    contracts: int
+    failures: Mapping[str, str] = field(default_factory=dict)
 
 
 class Desk:
@@ -157,8 +172,8 @@ async def report_all(
     *,
     now: datetime,
     meters_per_page: int = METERS_PER_PAGE,
-) -> int:
-    """Tell every buyer what is new about its contract; return how many were told.
+) -> Told:
+    """Tell every buyer what is new about its contract; one that cannot be read holds up no other.
 
     Args:
         participant: In whose name.
@@ -167,17 +182,27 @@ async def report_all(
         now: Wall time.
         meters_per_page: Meters in one message.
     """
-    told = 0
+    told, failures = 0, {}
     for state in await store.open_contracts(Side.BPP):
-        contract = await reporter.report(state)
-        if contract is None:
-            continue
-        known = state
-        for page in pushed(state.contract, contract, meters_per_page):
-            payload = ContractMessage(contract=page)
-            known = await participant.tell(known, "on_status", payload, now=now)
-        told += 1
-    return told
+        try:
+            with reading_attributes():
+                told += await _report(participant, reporter, state, now, meters_per_page)
+        except ContractError as error:
+            log.warning("contract %s of %s: %s", state.transaction_id, state.peer_id, error)
+            failures[state.transaction_id] = str(error)
+    return Told(told, failures)
+
+
+async def _report(
+    participant: Participant, reporter: Reporter, state: ContractState, now: datetime, size: int
+) -> bool:
+    contract = await reporter.report(state)
+    if contract is None:
+        return False
+    for page in pushed(state.contract, contract, size):
+        payload = ContractMessage(contract=page)
+        state = await participant.tell(state, "on_status", payload, now=now)
+    return True
 
 
 def _pulls(message: Message, step: Step) -> tuple[Saying, ...]:

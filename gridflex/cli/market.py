@@ -264,10 +264,10 @@ def _contracts(contracts: list[dict[str, Any]]) -> Table:
             "sell" if one["role"] == "seller" else "buy",
             one["peer"],
             one["stage"],
-            f"{one['energy_kwh']:g}",
+            "?" if one["energy_kwh"] is None else f"{one['energy_kwh']:g}",
             one["due_gbp"] or "",
             _minute(one["opened_at"]),
-            one["reason"] or "",
+            one["fault"] or one["reason"] or "",
         )
     return table
 

@@ -13,8 +13,7 @@ from fastapi import APIRouter, Query
 from gridflex.adapters.beckn_log import (
     BecknLog,
     LoggedMessage,
-    due_to_us_gbp,
-    energy_kwh,
+    figures_of,
     is_seller,
 )
 from gridflex.beckn.offers import resource_id
@@ -101,7 +100,8 @@ def create_market_router(log: BecknLog, *, house: Offering, subscriber_id: str |
 
 
 def _contract(state: ContractState) -> dict[str, Any]:
-    due = due_to_us_gbp(state)
+    figures = figures_of(state)
+    due = figures.due_to_us_gbp
     return {
         "transaction_id": state.transaction_id,
         "contract_id": state.contract_id,
@@ -111,8 +111,9 @@ def _contract(state: ContractState) -> dict[str, Any]:
         "stage": state.stage.value,
         "is_final": state.stage.is_final,
         "opened_at": state.opened_at.isoformat(),
-        "energy_kwh": energy_kwh(state),
+        "energy_kwh": figures.energy_kwh,
         "due_gbp": None if due is None else str(due),
+        "fault": figures.fault,
         "awaiting": state.awaiting.action if state.awaiting else None,
         "reason": state.reason,
         "reason_code": state.reason_code,

@@ -72,6 +72,28 @@ async def test_a_message_that_cannot_be_kept_is_said_to_everyone_who_waits() -> 
     assert [type(one) for one in said] == [SourceError] * 3
 
 
+async def test_a_message_that_another_version_kept_is_set_aside(
+    store: BecknStore, engine: AsyncEngine
+) -> None:
+    for number in (1, 2):
+        await store.keep(await incoming(number))
+    async with engine.begin() as connection:
+        await connection.execute(text("ALTER TABLE beckn_message DISABLE TRIGGER USER"))
+        await connection.execute(
+            text("UPDATE beckn_message SET body = '{}' WHERE message_id = CAST(:id AS uuid)"),
+            {"id": str(uuid.UUID(int=1))},
+        )
+        await connection.execute(text("ALTER TABLE beckn_message ENABLE TRIGGER USER"))
+
+    (left,) = await store.arrived(limit=10)
+
+    assert left.incoming.message.context.message_id == str(uuid.UUID(int=2))
+    assert [one.number for one in await store.arrived(limit=10)] == [left.number]
+    async with engine.connect() as connection:
+        failures = await connection.execute(text("SELECT failure FROM beckn_task ORDER BY message"))
+    assert [row[0] for row in failures] == ["CTX_MISSING_FIELD: context must be an object", None]
+
+
 async def count(engine: AsyncEngine, table: str) -> int:
     async with engine.connect() as connection:
         return int(await connection.scalar(text(f"SELECT count(*) FROM {table}")) or 0)  # noqa: S608 - a name of the test's

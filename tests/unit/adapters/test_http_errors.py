@@ -15,6 +15,7 @@ from gridflex.errors import ContractError, SourceError
         pytest.param(httpx.ConnectError("refused"), "refused", id="nobody is there"),
         pytest.param(httpx.ReadError(""), "ReadError", id="the library says nothing"),
         pytest.param(httpx.InvalidURL("no host"), "no host", id="no address"),
+        pytest.param(UnicodeError("no Punycode"), "no Punycode", id="a name that cannot be"),
     ],
 )
 def test_no_answer_is_a_source_error_that_names_the_place(failure: Exception, says: str) -> None:

@@ -201,3 +201,10 @@ async def both(net: Network, transaction: str) -> tuple[ContractState, ContractS
         assert state is not None
         states.append(state)
     return states[0], states[1]
+
+
+def memory(net: Network, url: str) -> MemoryStore:
+    """Return what a participant keeps, where that is in memory."""
+    store = net.places[url].store
+    assert isinstance(store, MemoryStore)
+    return store

@@ -6,7 +6,6 @@ from itertools import pairwise
 import pytest
 
 from gridflex.beckn.entities import Contract
-from gridflex.beckn.memory import MemoryStore
 from gridflex.beckn.messages import Message
 from gridflex.beckn.needs import BUY_OFFER_TYPE, inputs_of
 from gridflex.beckn.participant import Reaction
@@ -22,17 +21,12 @@ from tests.unit.beckn.network import (
     ScriptedSeller,
     both,
     buy,
+    memory,
     network,
 )
 from tests.unit.beckn.wire import BAP, BAP_KEY, BPP, BPP_KEY, CONTRACT_ID, contract
 
 ACTIONS = ["select", "on_select", "init", "on_init", "confirm", "on_confirm"]
-
-
-def memory(net: Network, url: str) -> MemoryStore:
-    store = net.places[url].store
-    assert isinstance(store, MemoryStore)
-    return store
 
 
 async def test_a_trade_ends_as_one_active_contract_on_both_sides() -> None:

@@ -1,0 +1,233 @@
+"""What a counterparty that means harm writes costs it its own trade, and nobody else's."""
+
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from gridflex.adapters.beckn_log import figures_of
+from gridflex.beckn.acknowledging import read_acknowledgement
+from gridflex.beckn.buying import listed_in, settlement_fault
+from gridflex.beckn.entities import Catalog, Contract
+from gridflex.beckn.errors import BecknError
+from gridflex.beckn.messages import LARGEST_BODY, parse
+from gridflex.beckn.needs import BUY_OFFER_TYPE, NEED_TYPE
+from gridflex.beckn.payloads import ContractMessage
+from gridflex.beckn.schemas import deg
+from gridflex.beckn.states import ContractState, Side, Stage
+from gridflex.beckn.tables import LONGEST, read_table
+from gridflex.beckn.trading import report_all
+from tests.unit.beckn.house import SIX_AM, TWO_AM, Trade
+from tests.unit.beckn.network import SELLER, both, buy, memory, network
+from tests.unit.beckn.wire import BAP, BPP, body, contract
+
+HUGE = 10**400
+
+
+def asking(**more: Any) -> ContractMessage:  # noqa: ANN401 - JSON
+    return ContractMessage(contract=Contract.model_validate(contract(**more)))
+
+
+def with_attributes(state: ContractState, **attributes: Any) -> ContractState:  # noqa: ANN401 - JSON
+    wire = state.contract.to_wire()
+    wire["contractAttributes"] = {**wire["contractAttributes"], **attributes}
+    return state_with(state, Contract.model_validate(wire))
+
+
+def state_with(state: ContractState, said: Contract) -> ContractState:
+    return ContractState(
+        **{name: getattr(state, name) for name in state.__slots__ if name != "contract"},
+        contract=said,
+    )
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", '[1,{"a":1e400}]'])
+def test_a_number_that_no_database_keeps_is_refused(number: str) -> None:
+    attributes = {"@context": "c", "@type": "t", "x": "NUMBER"}
+    raw = body("select", {"contract": contract(contractAttributes=attributes)})
+
+    with pytest.raises(BecknError, match=r"SCH_INVALID_FORMAT.*1e999"):
+        parse(raw.replace(b'"NUMBER"', number.encode()))
+
+
+def test_the_word_infinity_is_no_number() -> None:
+    parse(body("select", {"contract": contract(descriptor={"name": "To Infinity"})}))
+
+
+async def test_a_request_whose_answer_would_be_too_large_is_taken_up_once() -> None:
+    net = network()
+    buyer, large = net.places[BAP.url], str(uuid.uuid4())
+    author = buyer.participant._author
+    small = author.request(
+        "select", asking(descriptor={"name": ""}), peer=SELLER, transaction_id=large, now=net.now
+    )
+    padding = "x" * (LARGEST_BODY - len(small.message.raw))
+    await buyer.participant.start(
+        "select",
+        asking(descriptor={"name": padding}),
+        peer=SELLER,
+        now=net.now,
+        transaction_id=large,
+    )
+
+    bought, sold = await both(net, await buy(net))
+
+    assert (bought.stage, sold.stage) == (Stage.ACTIVE, Stage.ACTIVE)
+    failures = memory(net, BPP.url).failures
+    assert any("bytes" in why for why in failures.values())
+    assert await net.places[BPP.url].store.arrived(limit=1) == []
+    await net.run(until=net.now + timedelta(minutes=31))
+    left = await buyer.store.contract(large, Side.BAP)
+    assert left is not None
+    assert left.stage.is_final
+
+
+@pytest.mark.parametrize(
+    "said", [b'"\\u0000"', b'"\\ud800"', b"1e999", b"[" * 5_000, b'"' + b"x" * LARGEST_BODY]
+)
+def test_a_refusal_says_nothing_that_cannot_be_kept(said: bytes) -> None:
+    answer = b'{"message":{"status":"NACK","error":{"code":"BIZ_GENERIC_ERROR","message":'
+
+    heard = read_acknowledgement(400, answer + said + b"}}}")
+
+    assert not heard.is_ack
+    assert heard.error is not None
+    assert "\0" not in heard.error.reason
+
+
+async def test_a_contract_that_cannot_be_read_keeps_no_other_from_its_report() -> None:
+    trade = Trade(jobs=("train-1", "train-2"), gpus=8)
+    await trade.discover()
+    place = trade.net.places[BPP.url]
+    bad, good = (await trade.contracts())[1]
+    wire = bad.contract.to_wire()
+    wire["commitments"][0]["commitmentAttributes"]["intervals"] = 7
+    broken = state_with(bad, Contract.model_validate(wire))
+    assert isinstance(place.store, type(memory(trade.net, BPP.url)))
+    place.store._contracts[bad.transaction_id, Side.BPP] = broken
+    trade.net.now = (TWO_AM + 1).start
+
+    told = await report_all(place.participant, trade.seller, place.store, now=trade.net.now)
+
+    assert told.contracts == 1
+    assert list(told.failures) == [bad.transaction_id]
+    assert "SCH_ATTRIBUTE_PACK_INVALID" in told.failures[bad.transaction_id]
+    reported = await place.store.contract(good.transaction_id, Side.BPP)
+    assert reported is not None
+    assert reported.contract.performance
+
+
+async def test_a_bug_in_one_report_is_named_and_keeps_no_other_from_its_own() -> None:
+    trade = Trade(jobs=("train-1", "train-2"), gpus=8)
+    await trade.discover()
+    first, _ = (await trade.contracts())[1]
+    place = trade.net.places[BPP.url]
+
+    class Reporter:
+        async def report(self, state: ContractState) -> Contract | None:
+            if state.transaction_id == first.transaction_id:
+                raise TypeError("unhashable")
+            return state.contract
+
+    told = await report_all(place.participant, Reporter(), place.store, now=trade.net.now)
+
+    assert told.contracts == 1
+    assert "TypeError" in told.failures[first.transaction_id]
+
+
+@pytest.mark.parametrize(
+    "flows", [7, [{"role": "seller", "value": HUGE}]], ids=["a number", "a huge value"]
+)
+async def test_a_contract_whose_figures_cannot_be_read_is_listed_with_the_reason(
+    flows: object,
+) -> None:
+    trade = Trade()
+    await trade.discover()
+    (bought,), _ = await trade.contracts()
+
+    figures = figures_of(with_attributes(bought, revenueFlows=flows))
+
+    assert (figures.energy_kwh, figures.due_to_us_gbp) == (None, None)
+    assert "malformed attributes" in str(figures.fault)
+    assert figures_of(bought).energy_kwh == 150
+
+
+def test_what_a_need_is_offered_cannot_be_read() -> None:
+    wanted = {"@context": deg(NEED_TYPE), "@type": NEED_TYPE}
+    values = contract()
+    values["commitments"][0]["resources"][0]["resourceAttributes"] = wanted
+    values["commitments"][0]["commitmentAttributes"] = {"@context": "c", "@type": "TimeSeries"}
+    values["commitments"][0]["offer"]["offerAttributes"] = {
+        "@context": deg(BUY_OFFER_TYPE), "@type": BUY_OFFER_TYPE, "inputs": 7
+    }  # fmt: skip
+    net = network()
+    state = state_with(_opened(net.now), Contract.model_validate(values))
+
+    assert "malformed attributes: TypeError" in str(figures_of(state).fault)
+
+
+def _opened(now: Any) -> ContractState:  # noqa: ANN401 - datetime
+    return ContractState(
+        transaction_id="t", side=Side.BAP, peer_id="p", peer_uri="u", network_id="n",
+        stage=Stage.ACTIVE, opened_at=now, lapses_at=now,
+        contract=Contract.model_validate(contract()),
+    )  # fmt: skip
+
+
+async def test_one_malformed_block_hides_no_other_in_its_catalogue() -> None:
+    catalog = (await Trade(jobs=("train-1", "train-2"), gpus=8).catalogs()).catalogs[0].to_wire()
+    catalog["offers"][0]["offerAttributes"]["pricePerKwh"] = HUGE
+
+    found = listed_in(Catalog.model_validate(catalog))
+
+    assert len(found) == 1
+
+
+async def test_a_settlement_that_cannot_be_read_still_ends_the_contract() -> None:
+    trade = Trade()
+    await trade.discover()
+    await trade.go_to(SIX_AM + 2)
+    (bought,), _ = await trade.contracts()
+
+    fault = settlement_fault(with_attributes(bought, revenueFlows=7).contract)
+
+    assert "malformed attributes" in str(fault)
+
+
+@pytest.mark.parametrize(
+    ("columns", "rows"), [(65, [0]), (64, [LONGEST - 1])], ids=["too many columns", "all but empty"]
+)
+def test_a_small_message_makes_no_huge_table(columns: int, rows: list[int]) -> None:
+    kind = "EVENT_PAYLOAD_DESCRIPTOR"
+    values = {
+        "intervalPeriod": {"start": "2026-07-01T18:00:00Z", "duration": "PT30M"},
+        "payloadDescriptors": [
+            {"objectType": kind, "payloadType": f"P{number}"} for number in range(columns)
+        ],
+        "intervals": [{"id": row, "payloads": [{"type": "P0", "values": [1]}]} for row in rows],
+    }
+
+    with pytest.raises(BecknError, match="SCH_ATTRIBUTE_PACK_INVALID"):
+        read_table(values)
+
+
+async def test_a_statement_from_the_future_silences_no_later_one() -> None:
+    trade = Trade()
+    await trade.discover()
+    (bought,), (sold,) = await trade.contracts()
+    seller = trade.net.places[BPP.url].participant._author
+    ahead = seller.report(
+        sold,
+        "on_status",
+        ContractMessage(contract=sold.contract),
+        now=trade.net.now + timedelta(days=3_650),
+    )
+    signed = seller.key.sign(ahead.message.raw, now=trade.net.now)
+    answered = await trade.net.post(ahead.url, ahead.message.raw, authorization=str(signed))
+    assert answered.status == 200
+
+    await trade.go_to(SIX_AM + 2)
+
+    (bought,), _ = await trade.contracts()
+    assert bought.stage is Stage.COMPLETE
