@@ -28,11 +28,15 @@ from gridflex.adapters.receipt_store import ReceiptStore
 from gridflex.adapters.timestamps import TimestampAuthority
 from gridflex.agents.bookkeeper import Bookkeeper
 from gridflex.agents.cleaning import Cleaner, Retention
+from gridflex.agents.energy import EnergySeller
+from gridflex.agents.energy_ports import build_seller
 from gridflex.agents.loop import Next, Tick, run_forever
 from gridflex.agents.ports import Ports, build_ports
 from gridflex.agents.roles import (
     BOOKS,
     BOOKS_EVERY_S,
+    ENERGY,
+    ENERGY_EVERY_S,
     GRID,
     NAMESPACE,
     ON_HEAD,
@@ -121,7 +125,7 @@ class WorkloadActor(AgentShell):
 
 
 class GridActor(AgentShell):
-    """`Grid`, `Bookkeeper` and `Trading` behind Ray. Builds and ticks them; decides nothing."""
+    """`Grid`, `Bookkeeper`, `Trading` and `EnergySeller` behind Ray; decides nothing."""
 
     def __init__(self, settings_yaml: str) -> None:
         super().__init__(
@@ -129,6 +133,7 @@ class GridActor(AgentShell):
             _AgentLoop(GRID, settings_yaml, _grid_tick, frozenset()),
             _AgentLoop(BOOKS, settings_yaml, _books_tick, frozenset({"plan", "stop", "ended"})),
             _AgentLoop(TRADING, settings_yaml, _trading_tick, frozenset({"beckn"})),
+            _AgentLoop(ENERGY, settings_yaml, _energy_tick, frozenset()),
         )
 
 
@@ -347,6 +352,20 @@ async def _trading_tick(ports: Ports) -> Tick:
             desk.append(build_trading(ports, planner=planner))
         report = await desk[0].tick(now, wall=ports.clock.wall_now())
         return Next(TRADING_EVERY_S * ports.clock.speed, asdict(report))
+
+    return tick
+
+
+async def _energy_tick(ports: Ports) -> Tick:
+    if ports.settings.energy.unit is None:
+        return _idle
+    seller: list[EnergySeller] = []
+
+    async def tick(now: datetime, _reasons: frozenset[str]) -> Next:
+        if not seller:
+            seller.append(await build_seller(ports))
+        report = await seller[0].tick(now)
+        return Next(min(ENERGY_EVERY_S, _to_next_half_hour_s(now)), asdict(report))
 
     return tick
 

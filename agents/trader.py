@@ -8,16 +8,17 @@ change is imbalance. Volumes go to the ledger before they go to anybody else.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Final, Protocol
+from typing import Final
 
 from gridflex.adapters.energy_book import EnergyBook, Refused
 from gridflex.adapters.job_store import JobStore
 from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.adapters.plan_store import PlanStore
 from gridflex.agents.counterfactual import RunNow
+from gridflex.agents.traded import Exchange, Prices, Rules, Sold, TradedSite
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import EventType
 from gridflex.market.artefacts import (
@@ -30,15 +31,15 @@ from gridflex.market.artefacts import (
 )
 from gridflex.market.attribution import Contribution
 from gridflex.market.commitments import Committed, commitment_event
-from gridflex.market.compensation import CompensationPolicy, ReferencePrice
 from gridflex.market.exclusivity import Direction, Product, Reservation
 from gridflex.market.meters import Evidence
+from gridflex.market.orders import OrderPendingError
 from gridflex.market.position import Status
 from gridflex.market.reconciliation import Trade
 from gridflex.market.records import settlement_event
-from gridflex.market.registry import BaselineIndicator, MsidPair, UnitId
+from gridflex.market.registry import BaselineIndicator
+from gridflex.market.reservations import Held
 from gridflex.market.restoring import TRADED, order_reference
-from gridflex.market.runs import Run
 from gridflex.market.selling import Outlook, SalePolicy, decide_sale
 from gridflex.market.settlement import (
     AccountPeriod,
@@ -56,6 +57,7 @@ from gridflex.market.volumes import (
     ImportMWh,
     Rounding,
 )
+from gridflex.market.working_days import gate_closure
 from gridflex.units import energy_kwh
 
 LOOK_BACK: Final = timedelta(days=2)
@@ -64,91 +66,6 @@ FIRST: Final = HalfHour(datetime(2001, 3, 27, tzinfo=UTC))
 
 LEAD: Final = 3
 """Half-hours ahead: the first whose gate closes within the next half-hour, not before."""
-
-
-@dataclass(frozen=True, slots=True)
-class TradedSite:
-    """Whose flexibility is sold, and for which Energy Account.
-
-    Args:
-        account: The trading party.
-        unit: Its Secondary BM Unit.
-        pair: The site's boundary meters, with a submitted baseline.
-        gsp_group: Letter of the distribution region.
-        supplier: Who supplies the site.
-        authorisation: Under which contract notices are sent.
-    """
-
-    account: str
-    unit: UnitId
-    pair: MsidPair
-    gsp_group: str
-    supplier: str
-    authorisation: str
-
-
-class Exchange(Protocol):
-    """Where energy is sold."""
-
-    def sell(
-        self,
-        *,
-        first: HalfHour,
-        half_hours: int,
-        mw: Decimal,
-        limit_gbp_per_mwh: Decimal,
-        reference: str,
-    ) -> Trade | None:
-        """Sell a block; None if it is not taken at the limit.
-
-        An order with a ``reference`` that was taken before is answered with that trade.
-        """
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Prices:
-    """What is known of prices when a sale is decided.
-
-    Args:
-        sale_gbp_per_mwh: At which energy of the half-hour can be sold now.
-        system_gbp_per_mwh: Equally likely system prices.
-    """
-
-    sale_gbp_per_mwh: Decimal
-    system_gbp_per_mwh: tuple[Decimal, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Sold:
-    """One half-hour that was traded.
-
-    Args:
-        half_hour: When.
-        expected: Import without flexibility, as committed.
-        planned: Import by the plan of that time.
-        trade: The sale; None if none was worth it or taken.
-    """
-
-    half_hour: HalfHour
-    expected: ImportMWh
-    planned: ImportMWh
-    trade: Trade | None
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What a settlement is computed by.
-
-    Args:
-        policy: Rule of supplier compensation.
-        reference_price: For it.
-        run: Which settlement run.
-    """
-
-    policy: CompensationPolicy
-    reference_price: ReferencePrice
-    run: Run = Run.SF
 
 
 class Trader:
@@ -190,6 +107,7 @@ class Trader:
         self._done: set[HalfHour] = set()
         self._committed: dict[HalfHour, Committed] = {}
         self._trades: dict[HalfHour, Trade] = {}
+        self._pending: set[HalfHour] = set()
 
     @property
     def sold(self) -> tuple[Sold, ...]:
@@ -199,6 +117,11 @@ class Trader:
             for key, one in sorted(self._committed.items())
             if one.is_traded
         )
+
+    @property
+    def pending(self) -> tuple[HalfHour, ...]:
+        """Half-hours whose order has no answer yet, in order of time."""
+        return tuple(sorted(self._pending))
 
     @property
     def committed(self) -> tuple[HalfHour, ...]:
@@ -217,6 +140,11 @@ class Trader:
         restored = await self._trading.resume(entries, unit=self._site.unit, now=now)
         self._committed = dict(restored.committed)
         self._trades = dict(restored.trades)
+        self._pending = {
+            one.half_hour
+            for one in self.sold
+            if one.trade is None and one.half_hour.start > now - LOOK_BACK
+        }
         await self._trading.collect(now=now)
 
     async def tick(self, now: datetime, *, prices: Mapping[HalfHour, Prices]) -> Sold | None:
@@ -227,11 +155,13 @@ class Trader:
             prices: Of the half-hours that may be traded.
 
         Raises:
+            OrderPendingError: The exchange has not answered yet.
             SourceError: The database or the mailbox cannot be reached; the next tick goes on
                 where this one stopped.
         """
         await self._trading.collect(now=now)
         self._trading.send_again(now=now)
+        await self._close_pending(now)
         half_hour = HalfHour.containing(now) + LEAD
         if half_hour in self._done or half_hour not in prices:
             return None
@@ -270,12 +200,51 @@ class Trader:
         trade = self._trades.get(half_hour) or await self._order(half_hour, committed, prices, now)
         if trade is None:
             return
-        await self._ledger.append([trade_event(trade)], now=now)
-        self._trades[half_hour] = trade
+        await self._keep(trade, now)
         position = self._trading.desk.position(self._site.unit, half_hour)
         if position.track(ArtefactKind.ECVN).status is Status.NONE:
             notice = ContractNotice(trade.id, self._site.authorisation, {half_hour: trade.mwh})
             await self._trading.submit(notice, now=now)
+
+    async def _keep(self, trade: Trade, now: datetime) -> None:
+        await self._ledger.append([trade_event(trade)], now=now)
+        self._trades[trade.first] = trade
+
+    async def _close_pending(self, now: datetime) -> None:
+        """Ask what became of orders whose gate closed; a sale that late cannot be notified."""
+        for half_hour in self.pending:
+            if now < gate_closure(half_hour):
+                continue
+            wanted = self._reservation(half_hour, Decimal(0))
+            held = (await self._energy.held(wanted.meter, half_hour)).of(wanted)
+            with suppress(OrderPendingError):
+                trade = self._place(held, half_hour) if held else None
+                if trade is not None:
+                    await self._keep(trade, now)
+                elif held is not None:
+                    await self._energy.release(held, reason="no answer in time", now=now)
+                self._pending.discard(half_hour)
+
+    def _place(self, held: Held, half_hour: HalfHour) -> Trade | None:
+        """Place the order, under its name once, and return the sale; None if it was not taken."""
+        self._pending.add(half_hour)
+        return self._exchange.sell(
+            first=half_hour,
+            half_hours=1,
+            mw=held.reservation.mwh / HOURS_PER_HALF_HOUR,
+            limit_gbp_per_mwh=Decimal(0),
+            reference=held.reservation.contract,
+        )
+
+    def _reservation(self, half_hour: HalfHour, mwh: Decimal) -> Reservation:
+        return Reservation(
+            meter=self._site.pair.import_msid,
+            half_hour=half_hour,
+            direction=Direction.DOWN,
+            product=Product.P415,
+            mwh=mwh,
+            contract=order_reference(self._site.unit, half_hour),
+        )
 
     async def _order(
         self, half_hour: HalfHour, committed: Committed, prices: Prices, now: datetime
@@ -285,25 +254,12 @@ class Trader:
         sale = decide_sale(outlook, self._policy, rounding=self._rounding)
         if sale.mwh <= 0:
             return None
-        reference = order_reference(self._site.unit, half_hour)
-        wanted = Reservation(
-            meter=self._site.pair.import_msid,
-            half_hour=half_hour,
-            direction=Direction.DOWN,
-            product=Product.P415,
-            mwh=sale.mwh,
-            contract=reference,
-        )
+        wanted = self._reservation(half_hour, sale.mwh)
         held = await self._energy.reserve(wanted, flexible_mwh=reduction, now=now)
         if isinstance(held, Refused):
             return None
-        trade = self._exchange.sell(
-            first=half_hour,
-            half_hours=1,
-            mw=held.reservation.mwh / HOURS_PER_HALF_HOUR,
-            limit_gbp_per_mwh=Decimal(0),
-            reference=reference,
-        )
+        trade = self._place(held, half_hour)
+        self._pending.discard(half_hour)
         if trade is None:
             await self._energy.release(held, reason="not taken by the exchange", now=now)
         return trade
@@ -311,24 +267,34 @@ class Trader:
     async def _volumes(self, half_hour: HalfHour, now: datetime) -> tuple[ImportMWh, ImportMWh]:
         jobs = [*await self._jobs.ended_since(now - LOOK_BACK), *await self._jobs.open_jobs()]
         at_once = self._run_now.energy(jobs)
-        expected = sum(energy.get(half_hour, 0.0) for energy in at_once.values())
+        here = [job for job in jobs if self._is_here(self._run_now.site(job).name)]
+        expected = sum(at_once[job.id].get(half_hour, 0.0) for job in here)
         orders = await self._plans.orders(half_hour)
         planned = 0.0
         for job in jobs:
             run = orders.runs.get(job.id)
-            if run is not None and job.ended_at is None:
+            if run is not None and job.ended_at is None and self._is_here(run.site):
                 planned += energy_kwh(self._run_now.planned_kw(job, run))
         return self._import(expected), self._import(planned)
+
+    def _is_here(self, site: str) -> bool:
+        return self._site.place in {None, site}
 
     def _import(self, kwh: float) -> ImportMWh:
         return ImportMWh(self._rounding.volume(Decimal(repr(kwh)) / KWH_PER_MWH))
 
     async def deliver(self, metered: Mapping[HalfHour, ImportMWh], *, now: datetime) -> None:
-        """Notify what was delivered in each traded half-hour, by settlement day, once."""
+        """Notify what was delivered in each traded half-hour, by settlement day, once.
+
+        Args:
+            metered: Import of the site; half-hours without it are not notified yet.
+            now: GridFlex time.
+        """
         days: dict[object, dict[HalfHour, ExportMWh]] = {}
         for one in self.sold:
             position = self._trading.desk.position(self._site.unit, one.half_hour)
-            if position.track(ArtefactKind.DVN).status is not Status.NONE:
+            is_sent = position.track(ArtefactKind.DVN).status is not Status.NONE
+            if is_sent or one.half_hour not in metered:
                 continue
             deviation = (one.expected - metered[one.half_hour]).mwh
             volume = ExportMWh(self._rounding.volume(deviation))

@@ -288,6 +288,42 @@ class MarketSettings(BaseModel, extra="forbid", frozen=True):
     must_match_url: bool = True
 
 
+class EnergySettings(BaseModel, extra="forbid", frozen=True):
+    """Selling energy under P415; without a unit nothing is sold.
+
+    The unit, its meters, the customer's consent and the supplier are those of the registry
+    (``gridflex settle register``); a unit that is not registered for a day is not traded on it.
+
+    Attributes:
+        unit: Secondary BM Unit; None sells nothing.
+        site: Name of the site whose jobs are behind its meters; None is the default one.
+        authorisation: ECVNAA id under which contract notices are sent.
+        credential: Key of that authorisation, which only the files bear.
+        phase: ``OPER``, or a test phase of the central systems.
+        folder: Where files and orders are exchanged; None is in ``state_dir``. Must be the same on
+            every node that may run the agents.
+        sale_fraction: Greatest share of the expected delivery that is sold.
+        risk_aversion: 0 reads the system price at its mean, 1 at its worst tail.
+        lot_mw: Smallest step of an order.
+    """
+
+    unit: str | None = Field(default=None, pattern=r"^V__[A-HJ-NP][A-Z0-9]{4}[0-9]{3}$")
+    site: str | None = None
+    authorisation: str = Field(default="", max_length=10)
+    credential: SecretStr | None = None
+    phase: str = Field(default="OPER", pattern=r"^[A-Z0-9]{4}$")
+    folder: Path | None = None
+    sale_fraction: Decimal = Field(default=Decimal("0.8"), gt=0, le=1)
+    risk_aversion: Decimal = Field(default=Decimal("0.5"), ge=0, le=1)
+    lot_mw: Decimal = Field(default=Decimal("0.1"), gt=0)
+
+    @model_validator(mode="after")
+    def _authorised(self) -> EnergySettings:
+        if self.unit is not None and not (self.authorisation and self.credential):
+            raise ValueError("a unit is traded under an authorisation with its credential")
+        return self
+
+
 class RetentionSettings(BaseModel, extra="forbid", frozen=True):
     """How long is kept what nothing but a later look needs; None is for good.
 
@@ -320,6 +356,7 @@ class Settings(BaseSettings):
         http: Listening address and authentication.
         ledger: Name and key of the ledger.
         market: Trading over Beckn.
+        energy: Selling energy under P415.
         retention: How long bulky records are kept.
         checkpoint_dir: Folder or URL under which each job gets a folder for its checkpoints; must
             be reachable from every node of its site. None is in ``state_dir``.
@@ -343,6 +380,7 @@ class Settings(BaseSettings):
     http: HttpSettings = HttpSettings()
     ledger: LedgerSettings = LedgerSettings()
     market: MarketSettings = MarketSettings()
+    energy: EnergySettings = EnergySettings()
     retention: RetentionSettings = RetentionSettings()
     default_duration: timedelta = timedelta(hours=1)
 
@@ -363,6 +401,8 @@ class Settings(BaseSettings):
         names = [site.name for site in self.sites]
         if len(set(names)) != len(names):
             raise ValueError(f"site names must differ, got {', '.join(names)}")
+        if self.energy.site not in {None, *names}:
+            raise ValueError(f"energy.site {self.energy.site!r} is none of {', '.join(names)}")
         return self
 
     @property
@@ -385,6 +425,12 @@ class Settings(BaseSettings):
         """Folder of the ledger's signing key."""
         named = self.ledger.key_dir
         return named.expanduser().absolute() if named else self.state_path / "ledger"
+
+    @property
+    def energy_path(self) -> Path:
+        """Folder in which files are exchanged with the energy market."""
+        named = self.energy.folder
+        return named.expanduser().absolute() if named else self.state_path / "energy"
 
     @property
     def market_key_path(self) -> Path:
@@ -462,7 +508,7 @@ class _Exact(Settings):
 def _problem(item: Mapping[str, Any]) -> str:
     key = ".".join(map(str, item["loc"])) or "settings"
     value = item["input"]
-    is_secret = any(word in key for word in ("token", "database"))
+    is_secret = any(word in key for word in ("token", "database", "credential"))
     is_shown = isinstance(value, str | int | float) and not is_secret
     return f"{key}: {item['msg']}" + (f", got {value!r}" if is_shown else "")
 
@@ -486,6 +532,8 @@ def _reveal(values: dict[str, Any], settings: Settings) -> None:
     if settings.market.registration_token:
         token = settings.market.registration_token.get_secret_value()
         values["market"]["registration_token"] = token
+    if settings.energy.credential:
+        values["energy"]["credential"] = settings.energy.credential.get_secret_value()
     for shown, site in zip(values["sites"], settings.sites, strict=True):
         if site.ray_token:
             shown["ray_token"] = site.ray_token.get_secret_value()

@@ -8,24 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from gridflex.adapters.ledger_store import LedgerStore, Logged
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import EventType
-from gridflex.market.artefacts import channels_of
+from gridflex.market.alarms import Alarm, AlarmLimits, alarms
+from gridflex.market.artefacts import ArtefactKind, channels_of
 from gridflex.market.commitments import Committed
 from gridflex.market.delivery import Claim, PairOutturn, claim
 from gridflex.market.desk import TradingDesk
 from gridflex.market.drafts import Key
 from gridflex.market.meters import MeterHistory, Reading
-from gridflex.market.position import Metered, Position, Settled, advance
+from gridflex.market.position import Metered, Position, Settled, Status, advance
 from gridflex.market.records import readings_of, registry_of, settlement_inputs
 from gridflex.market.registry import Allocation, BaselineIndicator, Msid, Registry, UnitId, pair_key
-from gridflex.market.restoring import TRADED, restore
+from gridflex.market.restoring import TRADED, ordering_unit, restore
+from gridflex.market.trade_records import trades_of
 from gridflex.market.volumes import ImportMWh, Rounding
 from gridflex.market.working_days import WorkingCalendar
 
@@ -47,11 +50,37 @@ class TrackedPosition:
         claim: What may be notified as delivered; None where the registry has no submitted pair
             of the unit, or several: the commitment is the unit's, and how its pairs share it is
             not recorded.
+        is_sold: Whether a sale of it is recorded.
     """
 
     position: Position
     expected: ImportMWh
     claim: Claim | None
+    is_sold: bool
+
+
+def raised(
+    tracked: Iterable[TrackedPosition],
+    *,
+    now: datetime,
+    calendar: WorkingCalendar,
+    limits: AlarmLimits | None = None,
+) -> list[Alarm]:
+    """Return the alarms about positions, the most pressing first.
+
+    A contract notice that was never sent is missed only where something was sold.
+
+    Args:
+        tracked: The positions.
+        now: Aware UTC.
+        calendar: Working days.
+        limits: When to warn; None for the usual ones.
+    """
+    known = {_key(one.position): one for one in tracked}
+    found = alarms(
+        [one.position for one in known.values()], now=now, calendar=calendar, limits=limits
+    )
+    return [one for one in found if not _is_unsold(known[one.unit, one.half_hour], one.kind)]
 
 
 class PositionBook:
@@ -68,6 +97,7 @@ class PositionBook:
         self._calendar = calendar
         self._committed: dict[Key, Committed] = {}
         self._settled: dict[Key, Settled] = {}
+        self._sold: set[Key] = set()
         self._next = 0
         self._reading = asyncio.Lock()
 
@@ -83,7 +113,7 @@ class PositionBook:
             ContractError: The registry does not agree with itself.
         """
         await self._follow()
-        registry = await self._registry()
+        registry = await self.registry()
         wanted = [one for one in self._desk.positions if first <= one.half_hour <= last]
         pairs = {_key(one): _submitted(registry, *_key(one)) for one in wanted}
         meters = {Msid(pair_key(one.pair)) for some in pairs.values() for one in some}
@@ -116,9 +146,15 @@ class PositionBook:
         claimed = None
         if len(outturns) == 1:
             claimed = claim(outturns, unit=unit, half_hour=half_hour, rounding=Rounding())
-        return TrackedPosition(position, expected, claimed)
+        return TrackedPosition(position, expected, claimed, is_sold=key in self._sold)
 
-    async def _registry(self) -> Registry:
+    async def registry(self) -> Registry:
+        """Return the sites, units, consents and allocations, as they are recorded.
+
+        Raises:
+            SourceError: The database cannot be reached.
+            ContractError: They do not agree with each other.
+        """
         found = await self._ledger.find(EventType.SITE_REGISTERED, EventType.CONSENT_RECORDED)
         return registry_of([one.event for one in found], calendar=self._calendar)
 
@@ -143,6 +179,9 @@ class PositionBook:
             subject = entry.event["subject"] or ""
             unit = UnitId(subject.removeprefix("unit:"))
             restored = restore([entry], desk=self._desk, unit=unit)
+            for trade in trades_of([entry.event]):
+                if (seller := ordering_unit(trade)) is not None:
+                    self._sold |= {(seller, at) for at in trade.first.span(trade.half_hours)}
             self._committed |= {(unit, at): one for at, one in restored.committed.items()}
         except ContractError as error:
             log.warning("entry %s is passed over: %s", entry.index, error)
@@ -158,6 +197,11 @@ class PositionBook:
 
 def _key(position: Position) -> Key:
     return position.unit, position.half_hour
+
+
+def _is_unsold(one: TrackedPosition, kind: ArtefactKind) -> bool:
+    was_sent = one.position.track(kind).status is not Status.NONE
+    return kind is ArtefactKind.ECVN and not one.is_sold and not was_sent
 
 
 def _newest(history: MeterHistory, half_hour: HalfHour) -> Reading | None:

@@ -195,10 +195,10 @@ def sale(
     outlook = Outlook(
         _numbers("delivery", delivery),
         _numbers("system-prices", system_prices),
-        _number("price", price),
+        number("price", price),
     )
     policy = SalePolicy(
-        risk_aversion=_number("risk", risk), sale_fraction=_number("fraction", fraction)
+        risk_aversion=number("risk", risk), sale_fraction=number("fraction", fraction)
     )
     made = decide_sale(outlook, policy, rounding=Rounding())
     if as_json:
@@ -241,9 +241,9 @@ def dfs(
 ) -> None:
     """Say what a settlement period of the Demand Flexibility Service pays."""
     made = dfs_payment(
-        contracted_mw=_number("contracted-mw", contracted_mw),
-        price_gbp_per_mwh=_number("price", price),
-        delivered_mwh=_number("delivered-mwh", delivered_mwh),
+        contracted_mw=number("contracted-mw", contracted_mw),
+        price_gbp_per_mwh=number("price", price),
+        delivered_mwh=number("delivered-mwh", delivered_mwh),
     )
     if as_json:
         body = {
@@ -273,9 +273,9 @@ def cost(
 ) -> None:
     """Say what energy costs at the meter: wholesale alone, and with networks and levies."""
     if prices is not None:
-        wanted = _read_prices(prices)
+        wanted = read_prices(prices)
     elif at is not None and wholesale is not None:
-        wanted = {HalfHour.parse(at): _number("wholesale", wholesale)}
+        wanted = {HalfHour.parse(at): number("wholesale", wholesale)}
     else:
         raise ContractError("give --prices, or --at with --wholesale")
     found = delivered_costs(read_tariff(text_of(tariff)), wanted)
@@ -326,20 +326,30 @@ def _print_costs(costs: list[DeliveredCost]) -> None:
     out.print(table)
 
 
-def _read_prices(path: Path) -> dict[HalfHour, Decimal]:
+def read_prices(path: Path) -> dict[HalfHour, Decimal]:
+    """Return the prices of a CSV file, GBP/MWh.
+
+    Raises:
+        ContractError: A column is missing or a value is not valid.
+    """
     rows = csv.DictReader(StringIO(text_of(path)))
     if set(rows.fieldnames or ()) != {"start_utc", "gbp_per_mwh"}:
         raise ContractError(f"{path} needs the columns start_utc and gbp_per_mwh")
     return {
-        HalfHour.parse(row["start_utc"]): _number("gbp_per_mwh", row["gbp_per_mwh"]) for row in rows
+        HalfHour.parse(row["start_utc"]): number("gbp_per_mwh", row["gbp_per_mwh"]) for row in rows
     }
 
 
 def _numbers(name: str, text: str) -> tuple[Decimal, ...]:
-    return tuple(_number(name, one) for one in text.split(","))
+    return tuple(number(name, one) for one in text.split(","))
 
 
-def _number(name: str, text: str) -> Decimal:
+def number(name: str, text: str) -> Decimal:
+    """Return the finite number that an option gives.
+
+    Raises:
+        ContractError: It is none; names the option.
+    """
     try:
         value = Decimal(text)
     except InvalidOperation as error:

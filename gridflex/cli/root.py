@@ -24,6 +24,7 @@ from gridflex.cli.demo import demo
 from gridflex.cli.grid import grid_app, sandbox_app
 from gridflex.cli.market import market_app, sandbox_beckn
 from gridflex.cli.plan import plan_app
+from gridflex.cli.sandbox_market import sandbox_market
 from gridflex.cli.settlement import settlement_app
 from gridflex.cli.train import train_app
 from gridflex.client import Client
@@ -44,6 +45,7 @@ app.add_typer(train_app, name="train")
 app.add_typer(market_app, name="market")
 app.add_typer(settlement_app, name="settle")
 sandbox_app.command("beckn")(sandbox_beckn)
+sandbox_app.command("market")(sandbox_market)
 app.add_typer(sandbox_app, name="sandbox")
 
 out = Console()

@@ -27,7 +27,9 @@ from gridflex.adapters.ledger_files import export_ledger
 from gridflex.adapters.ledger_key import LedgerKey
 from gridflex.agents.counterfactual import RunNow
 from gridflex.agents.ports import Ports
-from gridflex.agents.trader import LEAD, Prices, Rules, TradedSite, Trader
+from gridflex.agents.sale_prices import SalePrices, in_pence
+from gridflex.agents.traded import Prices, Rules, TradedSite
+from gridflex.agents.trader import LEAD, Trader
 from gridflex.demo.market_report import MarketReport, earned_gbp, leave, settle_again
 from gridflex.demo.meter import boundary_readings, registration
 from gridflex.errors import GridFlexError, SourceError
@@ -73,7 +75,6 @@ CHANNELS: Final = channels_of(ACCOUNT, phase="SIML")
 LOT_MW: Final = Decimal("0.002")
 DEPTH_MW: Final = Decimal(1)
 POLICY: Final = SalePolicy(sale_fraction=Decimal("0.8"))
-PRICE_HISTORY: Final = 48
 LOOK_EVERY_S: Final = 0.5
 RECEIPT_WAIT_S: Final = 60.0
 PRICE_LIST_SINCE: Final = date(2026, 1, 1)
@@ -116,6 +117,7 @@ class DemoMarket:
         self._day = day
         self._calendar = _calendar(day)
         self._offers: dict[HalfHour, Decimal] = {}
+        self._quotes = SalePrices(ports.grid, GridStore(ports.engine))
         keys = {AUTHORISATION: "simulated"}
         agents = SimulatedAgents(
             units=[SITE.unit],
@@ -196,19 +198,9 @@ class DemoMarket:
 
     async def _prices(self, now: datetime) -> Mapping[HalfHour, Prices]:
         half_hour = HalfHour.containing(now) + LEAD
-        _, price = await self._ports.grid.outlook(now, start=half_hour, half_hours=1)
-        sale = _gbp(price.values[0])
-        self._offers.setdefault(half_hour, sale)
-        history = await GridStore(self._ports.engine).outturn(
-            Signal.PRICE,
-            region=NATIONAL,
-            source=elexon.MARKET_INDEX,
-            start=HalfHour.containing(now) + -PRICE_HISTORY,
-            half_hours=PRICE_HISTORY,
-            known_at=now,
-        )
-        known = [_gbp(one) for one in history.values if np.isfinite(one)] if history else []
-        return {half_hour: Prices(sale, tuple(known) or (sale,))}
+        prices = await self._quotes.of(half_hour, now=now)
+        self._offers.setdefault(half_hour, prices.sale_gbp_per_mwh)
+        return {half_hour: prices}
 
     async def _system_prices(self, half_hours: Sequence[HalfHour]) -> dict[HalfHour, Decimal]:
         """Return the market index as the system price, which the demo's grid has not."""
@@ -224,7 +216,7 @@ class DemoMarket:
             )
             if found is None or not np.isfinite(found.values[0]):
                 raise SourceError(f"no outturn of the price of {one}")
-            prices[one] = _gbp(found.values[0])
+            prices[one] = in_pence(found.values[0])
         return prices
 
     async def _used(self, jobs: Sequence[Job]) -> dict[JobId, dict[HalfHour, float]]:
@@ -324,10 +316,6 @@ def _contributions(
 
 def _mwh(kwh: float) -> ImportMWh:
     return ImportMWh(Rounding().volume(Decimal(repr(kwh)) / 1000))
-
-
-def _gbp(price: float) -> Decimal:
-    return Decimal(repr(round(float(price), 2)))
 
 
 def _calendar(day: date) -> WorkingCalendar:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Final
 
-from gridflex.agents.trader import TradedSite
+from gridflex.agents.traded import TradedSite
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.canonical import digest
 from gridflex.ledger.event import Event

@@ -95,6 +95,12 @@ def order_reference(unit: UnitId, half_hour: HalfHour) -> str:
     return f"{unit}:{half_hour}"
 
 
+def ordering_unit(trade: Trade) -> UnitId | None:
+    """Return for which unit a sale was ordered under `order_reference`; None if it was not."""
+    unit, _, half_hour = (trade.reference or "").partition(":")
+    return UnitId(unit) if half_hour == str(trade.first) else None
+
+
 def _issue(desk: TradingDesk, entry: Recorded) -> None:
     """Count a message as sent, unless its gate closed between recording and sending."""
     artefact, split = read_draft(entry.event["body"])

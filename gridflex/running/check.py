@@ -13,12 +13,19 @@ import fsspec
 import httpx
 
 from gridflex.adapters import database
+from gridflex.adapters.clock import Clock
+from gridflex.adapters.ledger_store import LedgerStore
+from gridflex.adapters.market_files import MarketFolder
 from gridflex.adapters.model_store import ModelStore
+from gridflex.adapters.position_book import PositionBook
 from gridflex.adapters.ray_auth import find_token, is_token_wanted
 from gridflex.adapters.ray_jobs import RayJobs
+from gridflex.agents.energy import traded_site
+from gridflex.agents.energy_ports import YEARS_AROUND, energy_terms
 from gridflex.agents.forecasting import SIGNALS
 from gridflex.errors import GridFlexError, SourceError
 from gridflex.forecasting import models
+from gridflex.market.working_days import england_and_wales
 from gridflex.running.launch import load_run
 from gridflex.settings import SETTINGS_FILE, Settings, SiteSettings, parse_settings
 from gridflex.signals import Signal
@@ -69,6 +76,7 @@ async def _run_checks(settings: Settings) -> list[Check]:
             await _try(name, partial(_provider, url, grid.timeout_s))
             for name, url in providers.items()
         ],
+        await _try("energy", partial(_energy, settings)),
         *[await _try(f"site {site.name}", partial(_site, site)) for site in settings.sites],
         await _try("gateway", partial(_gateway, settings)),
     ]
@@ -102,6 +110,21 @@ async def _own_forecasts(settings: Settings) -> str:
     finally:
         await engine.dispose()
     return "; ".join(found)
+
+
+async def _energy(settings: Settings) -> str:
+    if settings.energy.unit is None:
+        return "energy.unit is not set: no energy is sold"
+    await asyncio.to_thread(MarketFolder, settings.energy_path)
+    today = Clock(settings.clock).now().date()
+    calendar = england_and_wales(today - YEARS_AROUND, today + YEARS_AROUND)
+    engine = database.connect(await asyncio.to_thread(database.ensure_database, settings))
+    try:
+        registry = await PositionBook(LedgerStore(engine), calendar=calendar).registry()
+    finally:
+        await engine.dispose()
+    site = traded_site(registry, energy_terms(settings), today)
+    return f"{site.unit} with meter {site.pair.import_msid}, through {settings.energy_path}"
 
 
 async def _champion(store: ModelStore, signal: Signal) -> str:

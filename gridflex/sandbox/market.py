@@ -48,6 +48,7 @@ class SimulatedExchange:
         price_gbp_per_mwh: Per half-hour; a half-hour without a price is not traded.
         depth_mw: Most it buys in each half-hour.
         lot_mw: Smallest step.
+        trades: Sales that were concluded before, in order.
     """
 
     def __init__(
@@ -56,11 +57,15 @@ class SimulatedExchange:
         *,
         depth_mw: Decimal,
         lot_mw: Decimal = Decimal("0.1"),
+        trades: Iterable[Trade] = (),
     ) -> None:
         self._prices = price_gbp_per_mwh
         self._left: defaultdict[HalfHour, Decimal] = defaultdict(lambda: depth_mw)
         self._lot_mw = lot_mw
-        self._trades: list[Trade] = []
+        self._trades = list(trades)
+        for trade in self._trades:
+            for one in trade.first.span(trade.half_hours):
+                self._left[one] -= trade.mw
 
     def sell(
         self,
@@ -140,7 +145,7 @@ class SimulatedAgents:
     Args:
         units: Units they know.
         keys: Credential per contract authorisation.
-        meters: Import ids of the meters allocated to the units.
+        meters: Import ids of the meters allocated to the units; None takes any.
         calendar: Working days.
         mishaps: What goes wrong, per kind of message, in the order in which files arrive; after
             the last one all goes well.
@@ -151,18 +156,24 @@ class SimulatedAgents:
         *,
         units: Iterable[UnitId],
         keys: Mapping[str, str],
-        meters: Iterable[int],
+        meters: Iterable[int] | None,
         calendar: WorkingCalendar,
         mishaps: Mapping[ArtefactKind, Iterable[Mishap | None]] | None = None,
     ) -> None:
         self.book = AgentBook()
         self._units = frozenset(units)
         self._keys = dict(keys)
-        self._meters = frozenset(meters)
+        self._meters = None if meters is None else frozenset(meters)
         self._calendar = calendar
         self._mishaps = {kind: deque(some) for kind, some in (mishaps or {}).items()}
         self._next_in: defaultdict[tuple[str, str], int] = defaultdict(lambda: 1)
         self._next_out = 1
+
+    def next_mishap(self, payload: bytes) -> Mishap | None:
+        """Return what is to go wrong with a file now, and strike it off the list."""
+        kind = _kind_of(payload)
+        queue = self._mishaps.get(kind) if kind else None
+        return queue.popleft() if queue else None
 
     def deliver(self, payload: bytes, *, now: datetime) -> tuple[bytes, ...]:
         """Take one file and return the files that come back, the receipt first.
@@ -171,9 +182,13 @@ class SimulatedAgents:
             payload: The file.
             now: When it arrives; aware UTC.
         """
+        return self.deliver_so(payload, self.next_mishap(payload), now=now)
+
+    def deliver_so(
+        self, payload: bytes, mishap: Mishap | None, *, now: datetime
+    ) -> tuple[bytes, ...]:
+        """Take one file as `deliver` does, with this mishap."""
         kind = _kind_of(payload)
-        queue = self._mishaps.get(kind) if kind else None
-        mishap = queue.popleft() if queue else None
         if mishap is Mishap.LOSE:
             return ()
         if mishap is Mishap.GARBLE:
@@ -323,7 +338,7 @@ class SimulatedAgents:
             return self._reject_all(header, record, "after the first working day")
         rejected = []
         for meter, periods in _meters(record):
-            if meter not in self._meters:
+            if self._meters is not None and meter not in self._meters:
                 why: dict[str, Value] = {
                     "settlement_date": day,
                     "import_msid": meter,

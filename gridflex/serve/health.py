@@ -18,6 +18,8 @@ from gridflex.agents.ports import Ports
 from gridflex.agents.roles import (
     BOOKS,
     BOOKS_EVERY_S,
+    ENERGY,
+    ENERGY_EVERY_S,
     GRID,
     ORCHESTRATOR,
     TRADING,
@@ -82,6 +84,8 @@ def silent_agents(
     }
     if settings.market.subscriber_id is not None:
         due_s[TRADING] = TRADING_EVERY_S
+    if settings.energy.unit is not None:
+        due_s[ENERGY] = ENERGY_EVERY_S / settings.clock.speed
     seen = {agent.name: (wall - agent.ticked_wall).total_seconds() for agent in agents}
     silent = {}
     for name, within_s in due_s.items():

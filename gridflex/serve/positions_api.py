@@ -10,9 +10,9 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
 from gridflex.adapters.ledger_store import LedgerStore
-from gridflex.adapters.position_book import PositionBook, TrackedPosition
+from gridflex.adapters.position_book import PositionBook, TrackedPosition, raised
 from gridflex.halfhour import HalfHour
-from gridflex.market.alarms import Urgency, alarms
+from gridflex.market.alarms import Urgency
 from gridflex.market.artefacts import ArtefactKind
 from gridflex.market.deadlines import deadline
 from gridflex.market.position import Stage, Status
@@ -162,7 +162,7 @@ def create_positions_router(ledger: LedgerStore, clock: Clock) -> APIRouter:
                 problem=one.problem,
                 consequence=one.consequence,
             )
-            for one in alarms([one.position for one in found], now=now, calendar=calendar)
+            for one in raised(found, now=now, calendar=calendar)
         ]
 
     @api.get("/deliveries")

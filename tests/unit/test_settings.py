@@ -128,6 +128,8 @@ def test_an_empty_file_changes_nothing() -> None:
         pytest.param("prot: 1", "prot: Extra inputs are not permitted, got 1", id="misspelt"),
         pytest.param("http: {prot: 1}", "http.prot: Extra inputs", id="misspelt inside"),
         pytest.param("http: {port: 99999}", "http.port: .*65535, got 99999", id="out of range"),
+        pytest.param("energy: {unit: V__CGRID001}", "under an authorisation", id="no credential"),
+        pytest.param("energy: {site: york}", "'york' is none of local", id="no such site"),
         pytest.param("http: {auth: maybe}", "http.auth: .*'token' or 'disabled'", id="no choice"),
         pytest.param("sites: []", "sites: .*at least 1", id="no site"),
         pytest.param(
@@ -204,6 +206,8 @@ def test_an_absent_file_is_refused() -> None:
         pytest.param("http: {token: [hush]}", id="of the token itself"),
         pytest.param("http: {tokens: hush}", id="of a token misspelt"),
         pytest.param("database_url: {url: hush}", id="of the database"),
+        pytest.param("energy: {credential: [hush]}", id="of a credential"),
+        pytest.param("energy: {unit: V__CGRID001, credential: hush}", id="of half of one"),
     ],
 )
 def test_a_refusal_shows_no_secret(text: str) -> None:
@@ -220,6 +224,7 @@ def test_settings_survive_the_way_to_another_process(monkeypatch: pytest.MonkeyP
         sites=(SiteSettings(name="london", ray_token="a"), SiteSettings(name="slough")),  # noqa: S106 - made up
         clock=ClockSettings(speed=360, origin=NOON, origin_wall=NOON + timedelta(days=9)),
         http={"token": "b"},
+        energy={"unit": "V__CGRID001", "authorisation": "A1", "credential": "c", "lot_mw": "0.5"},
         default_duration=timedelta(minutes=90),
     )
     monkeypatch.setenv("GRIDFLEX_DEFAULT_DURATION", "PT5H")
@@ -229,6 +234,8 @@ def test_settings_survive_the_way_to_another_process(monkeypatch: pytest.MonkeyP
     assert again.model_dump() == settings.model_dump()
     assert again.sites[0].ray_token is not None
     assert again.sites[0].ray_token.get_secret_value() == "a"
+    assert again.energy.credential is not None
+    assert again.energy.credential.get_secret_value() == "c"
 
 
 def test_a_secret_does_not_show_in_print(monkeypatch: pytest.MonkeyPatch) -> None:

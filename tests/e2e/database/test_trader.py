@@ -13,7 +13,8 @@ from gridflex.adapters.job_store import JobStore
 from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.adapters.plan_store import PlanStore
 from gridflex.agents.counterfactual import RunNow
-from gridflex.agents.trader import Exchange, Prices, Rules, TradedSite, Trader
+from gridflex.agents.traded import Exchange, Prices, Rules, TradedSite
+from gridflex.agents.trader import Trader
 from gridflex.fleet import Site
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import Flexibility, JobId, Tier

@@ -9,7 +9,8 @@ from typing import Any, cast
 import pytest
 
 from gridflex.agents.counterfactual import RunNow
-from gridflex.agents.trader import Exchange, Prices, TradedSite, Trader
+from gridflex.agents.traded import Exchange, Prices, TradedSite
+from gridflex.agents.trader import Trader
 from gridflex.dispatch import Orders
 from gridflex.fleet import Site
 from gridflex.halfhour import HalfHour

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gridflex.adapters.tables import AgentRow
-from gridflex.agents.roles import BOOKS, GRID, ORCHESTRATOR, TRADING, WORKLOAD
+from gridflex.agents.roles import BOOKS, ENERGY, GRID, ORCHESTRATOR, TRADING, WORKLOAD
 from gridflex.serve.health import degraded_agents, silent_agents
 from gridflex.settings import ClockSettings, GridSettings, PlannerSettings, Settings
 
@@ -38,6 +38,14 @@ def test_the_desk_is_waited_for_where_there_is_one() -> None:
     assert TRADING in silent_agents([], settings=settings, wall=NOW)
     assert TRADING in silent_agents([late], settings=settings, wall=NOW)
     assert TRADING not in silent_agents([late], settings=SETTINGS, wall=NOW)
+
+
+def test_the_seller_is_waited_for_where_energy_is_sold() -> None:
+    energy = SETTINGS.energy.model_copy(update={"unit": "V__CGRID001"})
+    settings = SETTINGS.model_copy(update={"energy": energy})
+
+    assert ENERGY in silent_agents([], settings=settings, wall=NOW)
+    assert ENERGY not in silent_agents([], settings=SETTINGS, wall=NOW)
 
 
 @pytest.mark.parametrize(

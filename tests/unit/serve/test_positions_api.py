@@ -22,6 +22,7 @@ from gridflex.market.artefacts import (
 from gridflex.market.commitments import Committed, commitment_event
 from gridflex.market.desk import OutgoingFile, TradingDesk
 from gridflex.market.meters import Evidence, Reading
+from gridflex.market.reconciliation import Trade
 from gridflex.market.records import reading_event, registry_event, settlement_event
 from gridflex.market.registry import (
     Allocation,
@@ -33,6 +34,7 @@ from gridflex.market.registry import (
     Validity,
 )
 from gridflex.market.runs import Run
+from gridflex.market.trade_records import trade_event
 from gridflex.market.trading import Trading
 from gridflex.market.volumes import ExportMWh, ImportMWh
 from gridflex.sandbox.market import Mishap
@@ -172,9 +174,20 @@ async def test_an_alarm_comes_before_the_gate_closes_although_nobody_trades_any_
     assert [(one["message"], one["urgency"], one["left_s"]) for one in pressing] == [
         ("wman", "warning", 1800.0),
         ("sev", "warning", 1800.0),
-        ("ecvn", "warning", 1800.0),
     ]
     assert {one["urgency"] for one in critical} == {"critical"}
+
+
+async def test_a_sale_without_its_contract_notice_is_an_alarm() -> None:
+    served = Served()
+    await served.open()
+    served.at = datetime(2026, 7, 1, 15, 30, tzinfo=UTC)
+    sold = Trade("EX1", "BUYER", SIX, 1, Decimal(6), Decimal(140), reference=f"{UNIT}:{SIX}")
+
+    before = {one["message"] for one in await served.get("/alarms")}
+    await served.ledger.append([trade_event(sold)], now=EARLY)
+
+    assert {one["message"] for one in await served.get("/alarms")} - before == {"ecvn"}
 
 
 async def test_a_rejection_is_an_alarm_at_once() -> None:

@@ -1,0 +1,238 @@
+"""Seller of energy: trades the registered unit half-hour by half-hour, and watches its messages.
+
+Who is behind the unit's meters, who consented and who supplies them says the registry; a unit
+that is not registered for a day is not traded on it. Delivered volumes are notified from the
+readings of settlement meters, and of no others.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
+from typing import Final, Protocol
+
+from gridflex.adapters.position_book import PositionBook, TrackedPosition, raised
+from gridflex.agents.traded import Prices, Sold, TradedSite
+from gridflex.agents.trader import LEAD, Trader
+from gridflex.errors import ContractError, StaleDataError
+from gridflex.halfhour import HalfHour
+from gridflex.market.alarms import Alarm, AlarmLimits
+from gridflex.market.artefacts import ArtefactKind
+from gridflex.market.deadlines import deadline
+from gridflex.market.orders import OrderPendingError
+from gridflex.market.position import Status
+from gridflex.market.registry import BaselineIndicator, MsidPair, Registry, UnitId
+from gridflex.market.volumes import ImportMWh
+from gridflex.market.working_days import WorkingCalendar, end_of_day
+
+log = logging.getLogger(__name__)
+
+WATCHED: Final = timedelta(days=7)
+"""How long a traded half-hour is watched: its last message is due a working day later."""
+
+
+class Quotes(Protocol):
+    """Where prices come from; see `gridflex.agents.sale_prices.SalePrices`."""
+
+    async def of(self, half_hour: HalfHour, *, now: datetime) -> Prices:
+        """Return the prices for a half-hour."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyReport:
+    """What one tick did.
+
+    Args:
+        sold: Half-hour and MWh of a sale made in this tick.
+        pending: Half-hours whose order the exchange has not answered.
+        notified: Settlement days whose delivered volumes were sent in this tick.
+        degraded: What keeps it from trading, and which deadlines are at risk.
+    """
+
+    sold: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
+    notified: tuple[str, ...] = ()
+    degraded: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyTerms:
+    """What is traded, for whom.
+
+    Args:
+        unit: Secondary BM Unit.
+        place: GridFlex's name of the site behind its meters.
+        authorisation: Under which contract notices are sent.
+    """
+
+    unit: UnitId
+    place: str
+    authorisation: str
+
+
+class EnergySeller:
+    """Drives a trader in a running system.
+
+    Args:
+        terms: What is traded.
+        book: The registry, and how messages stand.
+        quotes: Prices.
+        make_trader: Makes the trader of a site.
+        calendar: Working days.
+        limits: When to warn.
+    """
+
+    def __init__(
+        self,
+        terms: EnergyTerms,
+        *,
+        book: PositionBook,
+        quotes: Quotes,
+        make_trader: Callable[[TradedSite], Trader],
+        calendar: WorkingCalendar,
+        limits: AlarmLimits | None = None,
+    ) -> None:
+        self._terms = terms
+        self._book = book
+        self._quotes = quotes
+        self._make_trader = make_trader
+        self._calendar = calendar
+        self._limits = limits or AlarmLimits()
+        self._trader: Trader | None = None
+        self._site: TradedSite | None = None
+        self._raised: frozenset[str] = frozenset()
+
+    async def tick(self, now: datetime) -> EnergyReport:
+        """Sell the half-hour whose gate closes next, notify what was delivered, and watch.
+
+        Args:
+            now: GridFlex time.
+
+        Raises:
+            SourceError: The database or the folder cannot be used; the next tick goes on.
+            ContractError: What came in answers nothing that was sent, or breaks the format.
+        """
+        half_hour = HalfHour.containing(now) + LEAD
+        try:
+            site = traded_site(await self._book.registry(), self._terms, half_hour.settlement[0])
+        except ContractError as error:
+            return EnergyReport(degraded={"registry": str(error)})
+        trader = await self._trader_of(site, now)
+        report = await self._sell(trader, half_hour, now)
+        watched = await self._watched(now)
+        notified = await self._notify(trader, watched, now)
+        if notified:
+            watched = await self._watched(now)
+        pressing = raised(watched, now=now, calendar=self._calendar, limits=self._limits)
+        return replace(
+            report,
+            pending=tuple(map(str, trader.pending)),
+            notified=tuple(map(str, notified)),
+            degraded=report.degraded | self._told(pressing),
+        )
+
+    async def _trader_of(self, site: TradedSite, now: datetime) -> Trader:
+        if self._trader is None or site != self._site:
+            trader = self._make_trader(site)
+            await trader.resume(now)
+            self._trader, self._site = trader, site
+        return self._trader
+
+    async def _sell(self, trader: Trader, half_hour: HalfHour, now: datetime) -> EnergyReport:
+        degraded: dict[str, str] = {}
+        prices: dict[HalfHour, Prices] = {}
+        try:
+            prices[half_hour] = await self._quotes.of(half_hour, now=now)
+        except StaleDataError as error:
+            degraded["prices"] = str(error)
+        sold: Sold | None = None
+        try:
+            sold = await trader.tick(now, prices=prices)
+        except OrderPendingError as error:
+            log.info("%s", error)
+        made = (str(half_hour), str(sold.trade.mwh)) if sold and sold.trade else ()
+        return EnergyReport(sold=made, degraded=degraded)
+
+    async def _watched(self, now: datetime) -> list[TrackedPosition]:
+        first, last = HalfHour.containing(now - WATCHED), HalfHour.containing(now) + LEAD
+        found = await self._book.positions(first=first, last=last)
+        return [one for one in found if one.position.unit == self._terms.unit]
+
+    async def _notify(
+        self, trader: Trader, watched: Sequence[TrackedPosition], now: datetime
+    ) -> list[date]:
+        """Notify each settlement day that is over, once all of it is metered or time is short."""
+        notified = []
+        waiting = [
+            one for one in watched if one.position.track(ArtefactKind.DVN).status is Status.NONE
+        ]
+        for day in sorted({one.position.half_hour.settlement[0] for one in waiting}):
+            of_day = [one for one in waiting if one.position.half_hour.settlement[0] == day]
+            metered = {
+                one.position.half_hour: read
+                for one in of_day
+                if (read := _metered(one)) is not None
+            }
+            due = deadline(
+                ArtefactKind.DVN, half_hour=of_day[0].position.half_hour, calendar=self._calendar
+            )
+            is_short = due - now <= self._limits.warn
+            is_whole = now >= end_of_day(day) and len(metered) == len(of_day)
+            if metered and now < due and (is_whole or is_short):
+                await trader.deliver(metered, now=now)
+                notified.append(day)
+        return notified
+
+    def _told(self, pressing: Sequence[Alarm]) -> dict[str, str]:
+        """Return the alarms by what they are about; each is logged when it is new."""
+        told = {
+            f"{one.kind} {one.half_hour}": f"{one.urgency}: {one.problem}, due {one.due:%H:%MZ}; "
+            f"else {one.consequence}"
+            for one in pressing
+        }
+        for name in sorted(told.keys() - self._raised):
+            log.warning("%s %s: %s", self._terms.unit, name, told[name])
+        self._raised = frozenset(told)
+        return told
+
+
+def traded_site(registry: Registry, terms: EnergyTerms, day: date) -> TradedSite:
+    """Return the site that is traded on a settlement day.
+
+    Raises:
+        ContractError: The unit is not registered, or has not exactly one boundary pair with a
+            submitted baseline on that day.
+    """
+    unit = registry.unit(terms.unit)
+    pairs = [
+        one.pair
+        for one in registry.tradable(terms.unit, day=day)
+        if one.indicator is BaselineIndicator.SUBMITTED and isinstance(one.pair, MsidPair)
+    ]
+    if len(pairs) != 1:
+        raise ContractError(
+            f"unit {terms.unit} has {len(pairs)} boundary pairs with a submitted baseline on "
+            f"{day}; it is traded with exactly one"
+        )
+    (pair,) = pairs
+    site = registry.site_of(pair)
+    return TradedSite(
+        account=unit.party,
+        unit=terms.unit,
+        pair=pair,
+        gsp_group=site.gsp_group,
+        supplier=site.supplier,
+        authorisation=terms.authorisation,
+        place=terms.place,
+    )
+
+
+def _metered(one: TrackedPosition) -> ImportMWh | None:
+    """Return the import that a delivery may be claimed on; None without such a reading."""
+    if one.claim is None or not one.claim.deliveries:
+        return None
+    (delivery,) = one.claim.deliveries
+    return ImportMWh(one.expected.mwh - delivery.volumes[one.position.half_hour].mwh)

@@ -1,0 +1,124 @@
+"""``gridflex sandbox market``: a simulated energy market behind a folder."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+
+from gridflex.adapters.clock import Clock
+from gridflex.cli.market_checks import number, read_prices
+from gridflex.errors import ContractError
+from gridflex.market.artefacts import ArtefactKind
+from gridflex.market.registry import UnitId
+from gridflex.market.working_days import england_and_wales
+from gridflex.sandbox.market import Mishap, SimulatedAgents
+from gridflex.sandbox.market_folder import FolderMarket, Quotation, Round
+from gridflex.settings import Settings, load_settings
+
+WELL: Final = "none"
+YEARS_AROUND: Final = timedelta(days=4 * 365)
+
+out = Console()
+
+Config = Annotated[
+    Path | None, typer.Option("--config", help="YAML file; else GRIDFLEX_CONFIG or gridflex.yaml.")
+]
+
+
+def sandbox_market(
+    *,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where files are exchanged; energy.folder without it.")
+    ] = None,
+    price: Annotated[str, typer.Option(help="At which it buys, GBP/MWh.")] = "85",
+    prices: Annotated[
+        Path | None, typer.Option(help="CSV with start_utc and gbp_per_mwh, over --price.")
+    ] = None,
+    depth_mw: Annotated[str, typer.Option(help="Most it buys in a half-hour.")] = "50",
+    mishap: Annotated[
+        list[str] | None,
+        typer.Option(help="What happens to the next files of a kind: ecvn=reject,none,lose."),
+    ] = None,
+    meter: Annotated[
+        list[str] | None, typer.Option(help="Import id that is allocated; any without it.")
+    ] = None,
+    every: Annotated[float, typer.Option(min=0.05, help="Seconds between two looks.")] = 1.0,
+    once: Annotated[bool, typer.Option("--once", help="Answer what is there, and end.")] = False,
+    config: Config = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON a round.")] = False,
+) -> None:
+    """Play central agents and an exchange: accept, reject, lose, garble or mute files of a folder.
+
+    They know the unit and the credential of the settings (energy). Nothing of it is real.
+    """
+    settings = load_settings(config)
+    clock = Clock(settings.clock)
+    market = FolderMarket(
+        folder or settings.energy_path,
+        agents=_agents(settings, clock, meters=meter, mishaps=mishap or []),
+        quotation=Quotation(
+            number("price", price),
+            read_prices(prices) if prices else {},
+            depth_mw=number("depth-mw", depth_mw),
+            lot_mw=settings.energy.lot_mw,
+        ),
+    )
+    where = folder or settings.energy_path
+    if not as_json:
+        out.print(f"simulated market on {where}", highlight=False, soft_wrap=True)
+    while True:
+        done = market.round(clock.now())
+        if done.files or done.orders:
+            _say(done, as_json=as_json)
+        if once:
+            return
+        time.sleep(every)
+
+
+def _agents(
+    settings: Settings, clock: Clock, *, meters: list[str] | None, mishaps: list[str]
+) -> SimulatedAgents:
+    energy = settings.energy
+    if energy.unit is None or energy.credential is None:
+        raise ContractError("energy.unit is not set: the market has nobody to trade with")
+    today = clock.now().date()
+    return SimulatedAgents(
+        units=[UnitId(energy.unit)],
+        keys={energy.authorisation: energy.credential.get_secret_value()},
+        meters=[int(number("meter", one)) for one in meters] if meters else None,
+        calendar=england_and_wales(today - YEARS_AROUND, today + YEARS_AROUND),
+        mishaps=dict(_planned(one) for one in mishaps),
+    )
+
+
+def _planned(text: str) -> tuple[ArtefactKind, Iterable[Mishap | None]]:
+    kind, _, names = text.partition("=")
+    valid = ", ".join([*Mishap, WELL])
+    try:
+        queue = [None if name == WELL else Mishap(name) for name in names.split(",")]
+        return ArtefactKind(kind), queue
+    except ValueError as error:
+        kinds = ", ".join(ArtefactKind)
+        raise ContractError(
+            f"mishap {text!r} is not valid; valid is KIND=WHAT,WHAT with KIND of {kinds} and WHAT "
+            f"of {valid}"
+        ) from error
+
+
+def _say(done: Round, *, as_json: bool) -> None:
+    if as_json:
+        files = {name: mishap.value if mishap else WELL for name, mishap in done.files}
+        body = {"files": files, "answers": done.answers, "orders": dict(done.orders)}
+        typer.echo(json.dumps(body))
+        return
+    for name, mishap in done.files:
+        out.print(f"{name} {mishap.value if mishap else 'taken'}", highlight=False)
+    for reference, trade in done.orders:
+        out.print(f"order {reference} {trade or 'not taken'}", highlight=False)

@@ -1,0 +1,330 @@
+"""Selling energy through a folder, from the registry to the notified delivery, on PostgreSQL."""
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from gridflex.adapters.energy_book import EnergyBook
+from gridflex.adapters.job_store import JobStore
+from gridflex.adapters.ledger_store import LedgerStore
+from gridflex.adapters.market_files import MarketFolder
+from gridflex.adapters.market_orders import FolderExchange
+from gridflex.adapters.plan_store import PlanStore
+from gridflex.adapters.position_book import PositionBook
+from gridflex.agents.counterfactual import RunNow
+from gridflex.agents.energy import EnergyReport, EnergySeller, EnergyTerms
+from gridflex.agents.traded import Prices, TradedSite
+from gridflex.agents.trader import Trader
+from gridflex.errors import StaleDataError
+from gridflex.fleet import Site
+from gridflex.halfhour import HalfHour
+from gridflex.ledger.event import EventType
+from gridflex.lifecycle import JobRequest
+from gridflex.market.artefacts import ArtefactKind, channels_of
+from gridflex.market.desk import TradingDesk
+from gridflex.market.meters import Evidence, Reading
+from gridflex.market.position import Stage, Status
+from gridflex.market.records import reading_event, registry_event
+from gridflex.market.registry import SecondaryBmUnit
+from gridflex.market.selling import SalePolicy
+from gridflex.market.trading import Trading
+from gridflex.planning.plan import PlannedRun
+from gridflex.sandbox.market import Mishap, SimulatedAgents
+from gridflex.sandbox.market_folder import FolderMarket, Quotation
+from tests.e2e.database.test_trader import BIG, JOB, SITE, SIX, TRADED
+from tests.unit.market.days import CALENDAR
+from tests.unit.serve.test_positions_api import RECORDS
+
+KEYS = {"AUTH000001": "SECRET"}
+MINUTE = timedelta(minutes=1)
+CLOSED = SIX + timedelta(minutes=30)
+NEXT_DAY = SIX + timedelta(hours=27)
+WMAN, SEV, ECVN, DVN = ArtefactKind
+
+
+class System:
+    """A seller in a running system, and a simulated market behind its folder."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        root: Path,
+        mishaps: dict[ArtefactKind, list[Mishap | None]] | None = None,
+    ) -> None:
+        self.root = root
+        self.engine = engine
+        self.now = SIX
+        self.ledger = LedgerStore(engine)
+        self.jobs = JobStore(engine)
+        self.plans = PlanStore(engine)
+        self.is_priced = True
+        self.market = FolderMarket(
+            root,
+            agents=SimulatedAgents(
+                units=[SITE.unit], keys=KEYS, meters=None, calendar=CALENDAR, mishaps=mishaps
+            ),
+            quotation=Quotation(Decimal(140), {}),
+        )
+        self.start()
+
+    def start(self) -> None:
+        """Start the seller, as a new process would."""
+        self.book = PositionBook(self.ledger, calendar=CALENDAR)
+        self.seller = EnergySeller(
+            EnergyTerms(SITE.unit, "local", "AUTH000001"),
+            book=self.book,
+            quotes=self,
+            make_trader=self._trader,
+            calendar=CALENDAR,
+        )
+
+    async def of(self, _half_hour: HalfHour, *, now: object) -> Prices:  # noqa: ARG002
+        if not self.is_priced:
+            raise StaleDataError("no price is known")
+        return Prices(Decimal(140), (Decimal(100), Decimal(210)))
+
+    def _trader(self, site: TradedSite) -> Trader:
+        desk = TradingDesk([], channels=channels_of(site.account), keys=KEYS, calendar=CALENDAR)
+        return Trader(
+            site,
+            trading=Trading(desk, ledger=self.ledger, mailbox=MarketFolder(self.root)),
+            ledger=self.ledger,
+            exchange=FolderExchange(self.root, now=lambda: self.now),
+            jobs=self.jobs,
+            plans=self.plans,
+            run_now=RunNow(
+                [Site("local", gpus=8, gpu_type="H100", marginal_pue=1.0)], restart=MINUTE
+            ),
+            policy=SalePolicy(sale_fraction=Decimal("0.8"), lot_mwh=Decimal("0.05")),
+        )
+
+    async def register(self) -> None:
+        await self.ledger.append([registry_event(one) for one in RECORDS], now=SIX)
+
+    async def plan(self) -> None:
+        """Hold a job of 2 MW for four hours until noon."""
+        await self.jobs.add(JOB, JobRequest("x"), BIG, submitted_at=SIX)
+        await self.plans.commit(
+            {JOB: (PlannedRun(JOB, "local", HalfHour(SIX) + 12, 8, 8),)},
+            made_at=SIX,
+            start=HalfHour(SIX),
+            reason="job",
+            result={},
+            inputs={},
+        )
+
+    async def tick(self, after: timedelta = MINUTE, *, market: bool = True) -> EnergyReport:
+        """Let the market answer, and tick."""
+        if market:
+            self.market.round(self.now)
+        self.now += after
+        return await self.seller.tick(self.now)
+
+    async def read(self, kwh: int, at: HalfHour = TRADED) -> None:
+        reading = Reading(
+            meter=SITE.pair.import_msid,
+            half_hour=at,
+            import_kwh=Decimal(kwh),
+            export_kwh=Decimal(0),
+            evidence=Evidence.SETTLEMENT,
+            is_substituted=False,
+            received_at=self.now,
+        )
+        await self.ledger.append([reading_event(reading)], now=self.now)
+
+    async def statuses(self) -> dict[ArtefactKind, Status]:
+        (one,) = await self.book.positions(first=TRADED, last=TRADED)
+        return {kind: one.position.track(kind).status for kind in ArtefactKind}
+
+    async def stage(self) -> Stage:
+        (one,) = await self.book.positions(first=TRADED, last=TRADED)
+        return one.position.stage(self.now)
+
+
+@pytest.fixture
+def system(engine: AsyncEngine, tmp_path: Path) -> System:
+    return System(engine, tmp_path)
+
+
+async def test_a_unit_that_is_not_registered_is_not_traded(system: System) -> None:
+    await system.plan()
+
+    nowhere = await system.tick()
+    unit = [one for one in RECORDS if isinstance(one, SecondaryBmUnit)]
+    await system.ledger.append([registry_event(one) for one in unit], now=SIX)
+    without_pairs = await system.tick()
+
+    assert "is not registered" in nowhere.degraded["registry"]
+    assert "has 0 boundary pairs with a submitted baseline" in without_pairs.degraded["registry"]
+    assert list((system.root / "outbox").iterdir()) == []
+
+
+async def test_a_half_hour_is_sold_through_the_folder_and_its_delivery_notified(
+    system: System,
+) -> None:
+    await system.register()
+    await system.plan()
+
+    offered = await system.tick()
+    sold = await system.tick()
+    notified = await system.tick()
+
+    assert (offered.sold, offered.pending) == ((), (str(TRADED),))
+    assert (sold.sold, sold.pending) == ((str(TRADED), "0.800"), ())
+    assert await system.statuses() == {
+        WMAN: Status.RECEIVED,
+        SEV: Status.ACCEPTED,
+        ECVN: Status.ACCEPTED,
+        DVN: Status.NONE,
+    }
+    assert notified.degraded == {}
+    await system.read(100)
+    system.now = CLOSED
+    for _ in range(3):
+        assert (await system.tick()).notified == ()  # the day is not over
+    system.now = NEXT_DAY
+    assert (await system.tick()).notified == ()  # the next half-hour has no reading yet
+    await system.read(100, TRADED + 1)
+
+    assert (await system.tick()).notified == ("2026-07-01",)
+    assert (await system.tick()).notified == ()
+    assert await system.stage() is Stage.DVN_SENT
+    assert (await system.statuses())[DVN] is Status.ACCEPTED
+
+
+async def test_nothing_changes_after_gate_closure(system: System) -> None:
+    await system.register()
+    await system.plan()
+    await system.tick()
+    await system.tick(market=False)
+    sent = {path.name for path in (system.root / "outbox").iterdir()}
+    system.now = CLOSED + MINUTE
+
+    late = await system.tick(market=False)  # the next half-hour's messages alone
+
+    about = [
+        one.event
+        for one in await system.ledger.find(
+            *(EventType.SEV_SUBMITTED, EventType.WMAN_SUBMITTED, EventType.ECVN_SUBMITTED),
+            first=TRADED,
+            last=TRADED,
+        )
+    ]
+    assert [one["event_type"] for one in about] == ["sev.submitted", "wman.submitted"]
+    assert {path.name for path in (system.root / "outbox").iterdir()} >= sent
+    assert f"ecvn {TRADED}" not in late.degraded  # nothing was sold
+
+
+async def test_an_order_that_nobody_answered_gives_its_energy_back(system: System) -> None:
+    await system.register()
+    await system.plan()
+    await system.tick(market=False)
+    system.now = CLOSED + 6 * MINUTE
+
+    await system.tick(market=False)
+
+    held = await EnergyBook(system.ledger).held(SITE.pair.import_msid, TRADED)
+    assert held.held == ()
+    assert held.released is not None
+
+
+async def test_a_sale_that_was_answered_at_the_last_moment_is_kept_though_not_notified(
+    system: System,
+) -> None:
+    await system.register()
+    await system.plan()
+    await system.tick(market=False)
+    system.market.round(CLOSED - MINUTE)
+    system.now = CLOSED
+    system.start()  # and the process that placed it is gone
+
+    report = await system.tick()
+
+    trades = await system.ledger.find(EventType.CONTRACT_MESSAGE)
+    assert [HalfHour.parse(one.event["valid_time"]) for one in trades] == [TRADED]
+    assert f"ecvn {TRADED}" in report.degraded
+
+
+async def test_a_rejected_notice_is_told_and_a_lost_file_sent_again(
+    engine: AsyncEngine, tmp_path: Path
+) -> None:
+    system = System(engine, tmp_path, {ECVN: [Mishap.REJECT], WMAN: [Mishap.LOSE]})
+    await system.register()
+    await system.plan()
+    for _ in range(3):
+        report = await system.tick()
+
+    assert "rejected by simulation" in report.degraded[f"ecvn {TRADED}"]
+    assert (await system.statuses())[WMAN] is Status.SENT
+    await system.tick(6 * MINUTE)
+    await system.tick()
+    assert (await system.statuses())[WMAN] is Status.RECEIVED
+
+
+async def test_a_seller_that_starts_again_goes_on_where_the_other_stopped(system: System) -> None:
+    await system.register()
+    await system.plan()
+    await system.tick()
+    system.start()
+
+    await system.tick()
+    await system.tick()
+
+    assert (await system.statuses())[ECVN] is Status.ACCEPTED
+    orders = list((system.root / "orders").iterdir())
+    assert len(orders) == 1
+
+
+async def test_without_a_price_nothing_is_sold_and_it_is_said(system: System) -> None:
+    await system.register()
+    await system.plan()
+    system.is_priced = False
+
+    report = await system.tick()
+
+    assert report.degraded == {"prices": "no price is known"}
+    assert list((system.root / "outbox").iterdir()) == []
+
+
+async def test_jobs_of_another_site_are_not_sold(system: System) -> None:
+    await system.register()
+    elsewhere = replace(BIG, sites=("leeds",))
+    await system.jobs.add(JOB, JobRequest("x"), elsewhere, submitted_at=SIX)
+    terms = EnergyTerms(SITE.unit, "york", "AUTH000001")
+    system.seller = EnergySeller(
+        terms,
+        book=system.book,
+        quotes=system,
+        make_trader=system._trader,
+        calendar=CALENDAR,
+    )
+
+    await system.tick()
+
+    (commitment,) = await system.ledger.find(EventType.BASELINE_COMPUTED)
+    assert commitment.event["body"]["expected_import_mwh"] == "0.0000"
+
+
+async def test_an_estimate_is_not_notified_as_a_delivery(system: System) -> None:
+    await system.register()
+    await system.plan()
+    for _ in range(3):
+        await system.tick()
+    estimate = Reading(
+        meter=SITE.pair.import_msid,
+        half_hour=TRADED,
+        import_kwh=Decimal(100),
+        export_kwh=Decimal(0),
+        evidence=Evidence.ESTIMATED,
+        is_substituted=False,
+        received_at=system.now,
+    )
+    await system.ledger.append([reading_event(estimate)], now=system.now)
+    system.now = NEXT_DAY
+
+    assert (await system.tick()).notified == ()
+    assert (await system.statuses())[DVN] is Status.NONE
