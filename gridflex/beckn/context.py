@@ -10,11 +10,22 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from functools import reduce
+from operator import or_
+from types import NoneType
+from typing import Annotated, Any, Final, TypeVar, get_args
 
 import isodate
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+)
 from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema
 
 from gridflex.beckn.errors import BecknError, Code, refuse
 
@@ -98,11 +109,28 @@ Uri = Annotated[str, Field(max_length=2_048), AfterValidator(_uri)]
 Name = Annotated[str, Field(min_length=1, max_length=512)]
 
 
+class _NeverNull:
+    """Reads ``X | None`` as ``X``: None is what an absent member has, and nothing that is sent."""
+
+    def __get_pydantic_core_schema__(
+        self,
+        source: Any,  # noqa: ANN401 - a type
+        handler: GetCoreSchemaHandler,
+    ) -> CoreSchema:
+        kinds = [one for one in get_args(source) if one is not NoneType]
+        return handler(reduce(or_, kinds))
+
+
+T = TypeVar("T")
+Maybe = Annotated[T | None, _NeverNull()]
+"""A member that may be left out; the protocol's schemas allow null nowhere."""
+
+
 class RequestDigest(BaseModel, extra="forbid", frozen=True):
     """Binds a callback to the bytes of the request it answers."""
 
     digest: str = Field(pattern=r"^BLAKE-512=[A-Za-z0-9+/]+=*$")
-    message_id: str | None = Field(default=None, alias="messageId")
+    message_id: Maybe[str] = Field(default=None, alias="messageId")
 
 
 class Context(BaseModel):
@@ -135,20 +163,20 @@ class Context(BaseModel):
     transaction_id: Uuid
     message_id: Uuid
     timestamp: Instant
-    bap_id: Name | None = None
-    bap_uri: Uri | None = None
-    bpp_id: Name | None = None
-    bpp_uri: Uri | None = None
-    ttl: str | None = Field(default=None, max_length=64)
-    is_trial: bool | None = Field(default=None, alias="try")
-    request_digest: RequestDigest | None = None
-    schema_context: tuple[str, ...] | None = None
-    sender_id: str | None = None
-    receiver_id: str | None = None
-    key: str | None = None
-    domain: str | None = None
-    location: dict[str, Any] | None = None
-    tags: list[Any] | None = None
+    bap_id: Maybe[Name] = None
+    bap_uri: Maybe[Uri] = None
+    bpp_id: Maybe[Name] = None
+    bpp_uri: Maybe[Uri] = None
+    ttl: Maybe[str] = Field(default=None, max_length=64)
+    is_trial: Maybe[bool] = Field(default=None, alias="try")
+    request_digest: Maybe[RequestDigest] = None
+    schema_context: Maybe[tuple[str, ...]] = None
+    sender_id: Maybe[str] = None
+    receiver_id: Maybe[str] = None
+    key: Maybe[str] = None
+    domain: Maybe[str] = None
+    location: Maybe[dict[str, Any]] = None
+    tags: Maybe[list[Any]] = None
 
     @property
     def direction(self) -> Direction:

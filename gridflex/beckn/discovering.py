@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from gridflex.beckn.entities import Catalog
-from gridflex.beckn.errors import BecknError, Code
+from gridflex.beckn.errors import BecknError, Code, reading_attributes
 from gridflex.beckn.filtering import Predicate, parse_filter
 from gridflex.beckn.messages import Message, error_body
 from gridflex.beckn.participant import Reaction, Saying, sayings
@@ -61,7 +61,8 @@ class CatalogService:
             BecknError: It is for somebody else, or its filter is malformed.
         """
         if isinstance(message.payload, DiscoverMessage):
-            self.find(message.payload.intent, network=message.context.network_id, now=now)
+            with reading_attributes():
+                self.find(message.payload.intent, network=message.context.network_id, now=now)
         elif not isinstance(message.payload, PublishMessage):
             raise BecknError(Code.CTX_ACTION_MISMATCH, f"{message.action} is not for this service")
 
@@ -154,18 +155,19 @@ def _has_words(catalog: Catalog, words: str | None) -> bool:
 
 def _is_there(catalog: Catalog, constraint: SpatialConstraint) -> bool:
     points = list(_points(catalog.to_wire()))
-    geometry = constraint.geometry or {}
-    if constraint.op == "S_DWITHIN" and geometry.get("type") == "Point":
-        centre = _position(geometry.get("coordinates"))
+    geometry = constraint.geometry
+    kind = geometry.type if geometry else None
+    coordinates = (geometry and geometry.coordinates) or []
+    if constraint.op == "S_DWITHIN" and kind == "Point":
+        centre = _position(coordinates)
         reach = constraint.distance_meters or 0.0
         return any(_distance_m(centre, one) <= reach for one in points)
-    if constraint.op in {"S_WITHIN", "S_INTERSECTS"} and geometry.get("type") == "Polygon":
-        rings = geometry.get("coordinates") or [[]]
-        ring = [_position(one) for one in rings[0]]
+    if constraint.op in {"S_WITHIN", "S_INTERSECTS"} and kind == "Polygon" and coordinates:
+        ring = [_position(one) for one in coordinates[0]]
         return any(_is_inside(one, ring) for one in points)
     raise BecknError(
         Code.SCH_TYPE_NOT_SUPPORTED,
-        f"{constraint.op} with {geometry.get('type')!r}; supported are S_DWITHIN with a Point, "
+        f"{constraint.op} with {kind!r}; supported are S_DWITHIN with a Point, "
         "S_WITHIN and S_INTERSECTS with a Polygon",
         path="$.message.intent.spatial",
     )

@@ -8,12 +8,13 @@ and a type, and what they hold is checked by who reads it, such as `gridflex.bec
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
 
-from gridflex.beckn.context import Instant, Name, Uri
+from gridflex.beckn.context import Instant, Maybe, Name, Uri
 
 
 class ContractCode(StrEnum):
@@ -61,61 +62,78 @@ class Wire(BaseModel):
 
     def to_wire(self) -> dict[str, Any]:
         """Return the object as JSON values, absent members left out."""
-        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)
+
+
+class OpenWire(Wire):
+    """An object that the core schema leaves open: what is not known is kept and passed on."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Document(Wire):
+    """A document that belongs to something."""
+
+    label: str
+    url: str
+    mime_type: str
+    standard: Maybe[str] = None
+    security: Maybe[dict[str, Any]] = None
+
+
+class MediaFile(Wire):
+    """A picture, a film or a sound."""
+
+    label: Maybe[str] = None
+    mime_type: Maybe[str] = None
+    uri: Maybe[str] = None
 
 
 class Descriptor(Wire):
     """A label for machines and people."""
 
-    code: str | None = None
-    name: str | None = None
-    short_desc: str | None = None
-    long_desc: str | None = None
-    thumbnail_image: str | None = None
-    docs: list[dict[str, Any]] | None = None
-    media_file: list[dict[str, Any]] | None = None
+    code: Maybe[str] = None
+    name: Maybe[str] = None
+    short_desc: Maybe[str] = None
+    long_desc: Maybe[str] = None
+    thumbnail_image: Maybe[str] = None
+    docs: Maybe[list[Document]] = None
+    media_file: Maybe[list[MediaFile]] = None
 
 
 class ContractStatus(Descriptor):
     """A descriptor whose code is a contract state."""
 
-    code: ContractCode | None = None
+    code: Maybe[ContractCode] = None
 
 
 class CommitmentDescriptor(Descriptor):
     """A descriptor whose code is a commitment state."""
 
-    code: CommitmentCode | None = None
+    code: Maybe[CommitmentCode] = None
 
 
-class CommitmentStatus(Wire):
+class CommitmentStatus(OpenWire):
     """State of one commitment."""
 
-    descriptor: CommitmentDescriptor | None = None
+    descriptor: Maybe[CommitmentDescriptor] = None
 
 
-class Quantity(Wire):
-    """How much of a resource, in the unit that ``unitCode`` names.
+class Quantity(OpenWire):
+    """How much of a resource; whoever needs a member asks for it."""
 
-    The core schema leaves its members open; whoever needs one asks for it.
-    """
-
-    model_config = ConfigDict(extra="allow")
-
-    unit_code: str | None = None
-    unit_quantity: float | None = Field(default=None, allow_inf_nan=False)
-    type_: str | None = Field(default=None, alias="@type")
+    unit_code: Maybe[str] = None
+    unit_quantity: Maybe[float] = Field(default=None, allow_inf_nan=False)
+    type_: Maybe[str] = Field(default=None, alias="@type")
 
 
-class Resource(Wire):
+class Resource(OpenWire):
     """Something that is offered: here, flexible load or a need for it."""
 
-    model_config = ConfigDict(extra="allow")
-
     id: Name
-    descriptor: Descriptor | None = None
-    quantity: Quantity | None = None
-    resource_attributes: Attributes | None = None
+    descriptor: Maybe[Descriptor] = None
+    quantity: Maybe[Quantity] = None
+    resource_attributes: Maybe[Attributes] = None
 
 
 class CommittedResource(Resource):
@@ -127,10 +145,45 @@ class CommittedResource(Resource):
 class TimePeriod(Wire):
     """A window of validity, by instants or by times of day."""
 
-    start_date: Instant | None = None
-    end_date: Instant | None = None
-    start_time: str | None = None
-    end_time: str | None = None
+    start_date: Maybe[Instant] = None
+    end_date: Maybe[Instant] = None
+    start_time: Maybe[str] = None
+    end_time: Maybe[str] = None
+
+    @model_validator(mode="after")
+    def _has_an_edge(self) -> Self:
+        is_by_clock = self.start_time is not None and self.end_time is not None
+        if self.start_date is None and self.end_date is None and not is_by_clock:
+            raise PydanticCustomError("missing", "startDate or endDate is missing")
+        return self
+
+
+class Geometry(OpenWire):
+    """GeoJSON."""
+
+    type: Literal[
+        "Point", "LineString", "Polygon", "MultiPoint", "MultiLineString", "MultiPolygon",
+        "GeometryCollection",
+    ]  # fmt: skip
+    coordinates: Maybe[list[Any]] = None
+
+
+class Address(Wire):
+    """Where something is, for a person."""
+
+    street_address: Maybe[str] = None
+    extended_address: Maybe[str] = None
+    address_locality: Maybe[str] = None
+    address_region: Maybe[str] = None
+    postal_code: Maybe[str] = None
+    address_country: Maybe[str] = None
+
+
+class Location(Wire):
+    """A place."""
+
+    geo: Geometry
+    address: Maybe[Address] = None
 
 
 class Provider(Wire):
@@ -138,31 +191,29 @@ class Provider(Wire):
 
     id: Name
     descriptor: Descriptor
-    available_at: list[dict[str, Any]] | None = None
-    provider_attributes: Attributes | None = None
+    available_at: Maybe[list[Location]] = None
+    provider_attributes: Maybe[Attributes] = None
 
 
-class Consideration(Wire):
+class Consideration(OpenWire):
     """Value that is promised in return."""
 
     id: Name
-    status: Descriptor | None = None
-    consideration_attributes: Attributes | None = None
+    status: Maybe[Descriptor] = None
+    consideration_attributes: Maybe[Attributes] = None
 
 
-class Offer(Wire):
+class Offer(OpenWire):
     """Terms under which resources are available."""
 
-    model_config = ConfigDict(extra="allow")
-
     id: Name
-    descriptor: Descriptor | None = None
-    provider: Provider | None = None
-    resource_ids: list[str] | None = None
-    add_ons: list[dict[str, Any]] | None = None
-    considerations: list[Consideration] | None = None
-    validity: TimePeriod | None = None
-    offer_attributes: Attributes | None = None
+    descriptor: Maybe[Descriptor] = None
+    provider: Maybe[Provider] = None
+    resource_ids: Maybe[list[str]] = None
+    add_ons: Maybe[list[dict[str, Any]]] = None
+    considerations: Maybe[list[Consideration]] = None
+    validity: Maybe[TimePeriod] = None
+    offer_attributes: Maybe[Attributes] = None
 
 
 class CommittedOffer(Offer):
@@ -174,51 +225,51 @@ class CommittedOffer(Offer):
 class Commitment(Wire):
     """One promise: which resources, how much, under which offer."""
 
-    id: str | None = None
+    id: Maybe[str] = None
     status: CommitmentStatus
     resources: list[CommittedResource]
     offer: CommittedOffer
-    commitment_attributes: Attributes | None = None
+    commitment_attributes: Maybe[Attributes] = None
 
 
-class Participant(Wire):
+class Participant(OpenWire):
     """A party to the contract; which role it plays is said in the contract's attributes."""
 
-    id: Name
-    descriptor: Descriptor | None = None
-    participant_attributes: Attributes | None = None
+    id: Maybe[Name] = None
+    descriptor: Maybe[Descriptor] = None
+    participant_attributes: Maybe[Attributes] = None
 
 
 class Performance(Wire):
     """What was or is being done for some commitments."""
 
-    id: str | None = None
-    status: Descriptor | None = None
-    commitment_ids: list[str] | None = None
-    performance_attributes: Attributes | None = None
+    id: Maybe[str] = None
+    status: Maybe[Descriptor] = None
+    commitment_ids: Maybe[list[str]] = None
+    performance_attributes: Maybe[Attributes] = None
 
 
-class Settlement(Wire):
+class Settlement(OpenWire):
     """Discharge of one consideration."""
 
-    id: str | None = None
-    consideration_id: str | None = None
-    status: SettlementCode | None = None
-    settlement_attributes: Attributes | None = None
+    id: Maybe[str] = None
+    consideration_id: Maybe[str] = None
+    status: Maybe[SettlementCode] = None
+    settlement_attributes: Maybe[Attributes] = None
 
 
 class Contract(Wire):
     """What the parties agree on, as one of them sees it."""
 
-    id: str | None = None
-    descriptor: Descriptor | None = None
-    status: ContractStatus | None = None
+    id: Maybe[str] = None
+    descriptor: Maybe[Descriptor] = None
+    status: Maybe[ContractStatus] = None
     commitments: Annotated[list[Commitment], Field(min_length=1)]
-    consideration: list[Consideration] | None = None
-    participants: list[Participant] | None = None
-    performance: list[Performance] | None = None
-    settlements: list[Settlement] | None = None
-    contract_attributes: Attributes | None = None
+    consideration: Maybe[list[Consideration]] = None
+    participants: Maybe[list[Participant]] = None
+    performance: Maybe[list[Performance]] = None
+    settlements: Maybe[list[Settlement]] = None
+    contract_attributes: Maybe[Attributes] = None
 
     @property
     def code(self) -> ContractCode:
@@ -232,9 +283,15 @@ class Catalog(Wire):
     id: Name
     descriptor: Descriptor
     provider: Provider
-    bpp_id: str | None = None
-    bpp_uri: Uri | None = None
-    is_active: bool | None = None
-    resources: list[Resource] | None = None
-    offers: list[Offer] | None = None
-    validity: TimePeriod | None = None
+    bpp_id: Maybe[str] = None
+    bpp_uri: Maybe[Uri] = None
+    is_active: Maybe[bool] = None
+    resources: Maybe[list[Resource]] = None
+    offers: Maybe[list[Offer]] = None
+    validity: Maybe[TimePeriod] = None
+
+    @model_validator(mode="after")
+    def _offers_something(self) -> Self:
+        if self.resources is None and self.offers is None:
+            raise PydanticCustomError("missing", "resources or offers are missing")
+        return self

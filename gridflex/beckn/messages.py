@@ -206,7 +206,7 @@ def _without_remarks(value: Any) -> Any:  # noqa: ANN401 - any JSON value
 def _context_fault(fault: ErrorDetails) -> BecknError:
     where = ".".join(map(str, fault["loc"]))
     path = f"$.context.{where}"
-    if fault["type"] == "missing":
+    if fault["type"] == "missing" or fault["input"] is None:
         return BecknError(Code.CTX_MISSING_FIELD, f"{where} is missing", path=path)
     if fault["type"] == "extra_forbidden":
         return BecknError(Code.CTX_INVALID_FIELD, f"{where} is not a context member", path=path)

@@ -8,8 +8,16 @@ from typing import Annotated, Any, Final, Literal
 import pydantic_core
 from pydantic import Field, model_validator
 
-from gridflex.beckn.context import Name, Uri
-from gridflex.beckn.entities import Attributes, Catalog, Contract, Descriptor, Wire
+from gridflex.beckn.context import Maybe, Name, Uri
+from gridflex.beckn.entities import (
+    Attributes,
+    Catalog,
+    Contract,
+    Descriptor,
+    Geometry,
+    OpenWire,
+    Wire,
+)
 
 
 class Cause(Wire):
@@ -17,14 +25,14 @@ class Cause(Wire):
 
     code: str
     message: str
-    details: dict[str, Any] | None = None
+    details: Maybe[dict[str, Any]] = None
 
 
 class ErrorDetailsBody(Wire):
     """Where it failed and what was behind it."""
 
-    path: str | None = None
-    cause: Cause | dict[str, Any] | None = None
+    path: Maybe[str] = None
+    cause: Maybe[Cause | dict[str, Any]] = None
 
 
 class ErrorBody(Wire):
@@ -32,7 +40,7 @@ class ErrorBody(Wire):
 
     code: str
     message: str
-    details: ErrorDetailsBody | None = None
+    details: Maybe[ErrorDetailsBody] = None
 
 
 class ContractMessage(Wire):
@@ -44,7 +52,7 @@ class ContractMessage(Wire):
 class OpenContractMessage(ContractMessage):
     """confirm: like `ContractMessage`, with the tags that its schema leaves room for."""
 
-    tags: list[Any] | None = None
+    tags: Maybe[list[Any]] = None
 
 
 class KnownContractMessage(OpenContractMessage):
@@ -57,14 +65,14 @@ class KnownContractMessage(OpenContractMessage):
         return self
 
 
-class Filters(Wire):
+class Filters(OpenWire):
     """A filter expression; see `gridflex.beckn.filtering`."""
 
     type: Literal["jsonpath"]
     expression: Annotated[str, Field(max_length=4_096)]
 
 
-class SpatialConstraint(Wire):
+class SpatialConstraint(OpenWire):
     """A CQL2 spatial predicate."""
 
     op: Literal[
@@ -72,19 +80,19 @@ class SpatialConstraint(Wire):
         "S_TOUCHES", "S_EQUALS", "S_DWITHIN",
     ]  # fmt: skip
     targets: str | list[str]
-    geometry: dict[str, Any] | None = None
-    distance_meters: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    quantifier: Literal["ANY", "ALL", "NONE", "any"] | None = None
-    srid: str | None = None
+    geometry: Maybe[Geometry] = None
+    distance_meters: Maybe[float] = Field(default=None, ge=0, allow_inf_nan=False)
+    quantifier: Maybe[Literal["ANY", "ALL", "NONE", "any"]] = None
+    srid: Maybe[str] = None
 
 
 class Intent(Wire):
     """What a buyer looks for."""
 
-    text_search: Annotated[str, Field(max_length=1_024)] | None = None
-    filters: Filters | None = None
-    spatial: list[SpatialConstraint] | None = None
-    media_search: dict[str, Any] | None = None
+    text_search: Maybe[Annotated[str, Field(max_length=1_024)]] = None
+    filters: Maybe[Filters] = None
+    spatial: Maybe[list[SpatialConstraint]] = None
+    media_search: Maybe[dict[str, Any]] = None
 
 
 class DiscoverMessage(Wire):
@@ -99,30 +107,30 @@ class CatalogsMessage(Wire):
     catalogs: list[Catalog]
 
 
-class PublishDirective(Wire):
+class PublishDirective(OpenWire):
     """How the cataloguing service is to treat one catalogue."""
 
     catalog_id: Name
     catalog_type: Literal["MASTER", "REGULAR"]
-    update_mode: Literal["FULL", "MERGE"] | None = None
-    visible_to: list[str] | None = None
-    resource_directives: list[dict[str, Any]] | None = None
+    update_mode: Maybe[Literal["FULL", "MERGE"]] = None
+    visible_to: Maybe[list[str]] = None
+    resource_directives: Maybe[list[dict[str, Any]]] = None
 
 
 class PublishMessage(Wire):
     """catalog/publish."""
 
     catalogs: Annotated[list[Catalog], Field(min_length=1)]
-    publish_directives: list[PublishDirective] | None = None
+    publish_directives: Maybe[list[PublishDirective]] = None
 
 
-class ProcessingResult(Wire):
+class ProcessingResult(OpenWire):
     """What became of one published catalogue."""
 
     catalog_id: str
     status: Literal["ACCEPTED", "REJECTED", "PARTIAL"]
-    errors: list[ErrorBody] | None = None
-    stats: dict[str, int] | None = None
+    errors: Maybe[list[ErrorBody]] = None
+    stats: Maybe[dict[str, Any]] = None
 
 
 class PublishedMessage(Wire):
@@ -131,13 +139,13 @@ class PublishedMessage(Wire):
     results: list[ProcessingResult]
 
 
-class Tracking(Wire):
+class Tracking(OpenWire):
     """Where a contract can be watched."""
 
     url: Uri
     status: Literal["ACTIVE", "INACTIVE"]
-    contract: Contract | None = None
-    tracking_attributes: Attributes | None = None
+    contract: Maybe[Contract] = None
+    tracking_attributes: Maybe[Attributes] = None
 
 
 class TrackingMessage(Wire):
@@ -146,12 +154,21 @@ class TrackingMessage(Wire):
     tracking: Tracking
 
 
-class RatingTarget(Wire):
+class RatingTarget(OpenWire):
     """What is rated."""
 
-    id: str | None = None
-    descriptor: Descriptor | None = None
-    target_attributes: Attributes | None = None
+    id: Maybe[str] = None
+    descriptor: Maybe[Descriptor] = None
+    target_attributes: Maybe[Attributes] = None
+
+
+class FormSubmission(Wire):
+    """A form that was filled in."""
+
+    id: Maybe[str] = None
+    submission_id: Maybe[str] = None
+    data: dict[str, str]
+    submitted_at: Maybe[str] = None
 
 
 class RatingInput(Wire):
@@ -159,7 +176,7 @@ class RatingInput(Wire):
 
     target: RatingTarget
     range: dict[str, Any]
-    feedback_form_submission: dict[str, Any] | None = None
+    feedback_form_submission: Maybe[FormSubmission] = None
 
 
 class RateMessage(Wire):
@@ -177,9 +194,9 @@ class RatedMessage(Wire):
 class Support(Wire):
     """A call for help about a contract, and through which channels it can be had."""
 
-    order_id: str | None = None
-    descriptor: Descriptor | None = None
-    channels: Annotated[list[Attributes], Field(min_length=1)] | None = None
+    order_id: Maybe[str] = None
+    descriptor: Maybe[Descriptor] = None
+    channels: Maybe[Annotated[list[Attributes], Field(min_length=1)]] = None
 
 
 class SupportMessage(Wire):

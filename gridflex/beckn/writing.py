@@ -212,7 +212,7 @@ class Author:
             "transaction_id": transaction_id,
             "message_id": message_id,
             "timestamp": now.isoformat(),
-            **more,
+            **{name: value for name, value in more.items() if value is not None},
         }
         if schemas:
             values["schema_context"] = schemas

@@ -24,22 +24,30 @@ def document(name: str) -> dict[str, Any]:
 
 
 @cache
-def validator(name: str, pointer: str) -> Draft202012Validator:
-    """Return the validator of one schema, formats asserted."""
+def validator(name: str, pointer: str, *, with_formats: bool = True) -> Draft202012Validator:
+    """Return the validator of one schema."""
     resource = Resource.from_contents(document(name), default_specification=DRAFT202012)
     registry = Registry().with_resource(f"urn:{name}", resource)
     return Draft202012Validator(
         {"$ref": f"urn:{name}#{pointer}"},
         registry=registry,
-        format_checker=Draft202012Validator.FORMAT_CHECKER,
+        format_checker=Draft202012Validator.FORMAT_CHECKER if with_formats else None,
     )
 
 
 def faults(name: str, action: str, values: Any) -> list[str]:  # noqa: ANN401 - JSON
     """Return what is wrong with a message by one document."""
+    return _faults(validator(name, _body(action)), values)
+
+
+def is_valid(name: str, action: str, values: Any) -> bool:  # noqa: ANN401 - JSON
+    """Return whether a message is valid by one document, whatever the formats of its texts."""
+    return not _faults(validator(name, _body(action), with_formats=False), values)
+
+
+def _body(action: str) -> str:
     path = action.replace("/", "~1")
-    pointer = f"/paths/~1{path}/post/requestBody/content/application~1json/schema"
-    return _faults(validator(name, pointer), values)
+    return f"/paths/~1{path}/post/requestBody/content/application~1json/schema"
 
 
 def answer_faults(action: str, status: int, values: Any) -> list[str]:  # noqa: ANN401 - JSON

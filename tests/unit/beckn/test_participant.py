@@ -8,7 +8,7 @@ import pytest
 from gridflex.beckn.entities import Contract
 from gridflex.beckn.messages import Message
 from gridflex.beckn.needs import BUY_OFFER_TYPE, inputs_of
-from gridflex.beckn.participant import Reaction
+from gridflex.beckn.participant import Reaction, Saying, sayings
 from gridflex.beckn.payloads import ContractMessage
 from gridflex.beckn.schemas import deg
 from gridflex.beckn.signing import SignatureHeader, is_signed_by, public_key
@@ -113,6 +113,27 @@ async def test_a_refused_request_ends_the_draft_with_its_reason() -> None:
     bought = await buyer.store.contract(transaction, Side.BAP)
     assert bought is not None
     assert (bought.stage, bought.reason_code) == (Stage.REFUSED, "POL_ENGAGEMENT_REFUSED")
+
+
+class LateSeller(ScriptedSeller):
+    """Names the contract only when it confirms, as the protocol allows."""
+
+    async def react(self, message: Message, step: Step | None, *, now: datetime) -> Reaction:
+        reaction = await super().react(message, step, now=now)
+        if message.action == "confirm" or step is None:
+            return reaction
+        return sayings(Saying(ContractMessage(contract=step.state.contract)))
+
+
+async def test_a_contract_may_get_its_id_with_the_confirmation() -> None:
+    net = network(seller=LateSeller())
+
+    bought, sold = await both(net, await buy(net))
+
+    assert (bought.stage, sold.stage) == (Stage.ACTIVE, Stage.ACTIVE)
+    assert bought.contract_id == CONTRACT_ID
+    said = [one.message.raw for one in memory(net, BAP.url).sent]
+    assert [b"null" in raw for raw in said] == [False] * 3
 
 
 class ReadingSeller(ScriptedSeller):
