@@ -12,19 +12,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from gridflex.beckn.buying import leave
+from gridflex.beckn.asking import Asker, Order, peer_in, unwanted
 from gridflex.beckn.curtailing import settlement_fault
 from gridflex.beckn.entities import Catalog, Contract
-from gridflex.beckn.errors import BecknError
 from gridflex.beckn.keeping import Hold, Store
-from gridflex.beckn.messages import Message
-from gridflex.beckn.meters import block_of, is_whole, meter_of
+from gridflex.beckn.meters import block_of, meter_of
 from gridflex.beckn.needs import (
     OFFERED,
     RULE_PATH,
     Need,
     interest_in,
-    is_need,
     need_of,
     needs_in,
     price_of,
@@ -32,11 +29,10 @@ from gridflex.beckn.needs import (
     with_bid,
 )
 from gridflex.beckn.offers import resource_id
-from gridflex.beckn.participant import Reaction, Saying, sayings
-from gridflex.beckn.payloads import CatalogsMessage, ContractMessage
+from gridflex.beckn.payloads import ContractMessage
+from gridflex.beckn.reacting import Reaction, Saying, sayings
 from gridflex.beckn.selling import Flexible, Standing
-from gridflex.beckn.states import Side, Stage, Step
-from gridflex.beckn.writing import Peer
+from gridflex.beckn.states import Step
 from gridflex.errors import InfeasibleError
 from gridflex.halfhour import HalfHour
 from gridflex.planning.slack import Block, Slack
@@ -105,8 +101,8 @@ def best_answer(
     return answer if answer.moves else None
 
 
-class Answerer:
-    """Acts on callbacks about needs.
+class Answerer(Asker):
+    """Offers less load to needs.
 
     Args:
         subscriber_id: Its own id, also as seller.
@@ -118,66 +114,43 @@ class Answerer:
     def __init__(
         self, subscriber_id: str, *, house: Flexible, store: Store, most_contracts: int = 20
     ) -> None:
-        self._id = subscriber_id
+        super().__init__(
+            subscriber_id, store=store, most_contracts=most_contracts, about_needs=True
+        )
         self._house = house
-        self._store = store
-        self._most = most_contracts
 
-    async def react(self, message: Message, step: Step | None) -> Reaction:
-        """Return the next step; see `gridflex.beckn.participant.Trader.react`."""
-        if isinstance(message.payload, CatalogsMessage):
-            return await self._choose(message.payload.catalogs)
-        if step is None:
-            return Reaction()
-        if step.state.stage is Stage.COMPLETE:
-            _check_settlement(step)
-        if step.is_stale or step.state.stage.is_final:
-            return Reaction()
-        match message.action:
-            case "on_select":
-                return await self._offer(step)
-            case "on_init":
-                return await self._confirm(step)
-            case _:
-                return Reaction()
-
-    async def _choose(self, catalogs: Sequence[Catalog]) -> Reaction:
+    async def _orders(self, catalogs: Sequence[Catalog], taken: set[str]) -> list[Order]:
         needs = [
-            (Peer(catalog.bpp_id, catalog.bpp_uri), need)
+            (peer_in(catalog), need)
             for catalog in catalogs
-            if catalog.bpp_id and catalog.bpp_uri and catalog.bpp_id != self._id
             for need in needs_in(catalog)
             if _is_understood(need)
         ]
         if not needs:
-            return Reaction()
+            return []
         standing = await self._house.standing()
-        open_ones = await self._store.open_contracts(Side.BAP)
-        answered = {
-            one.contract.commitments[0].resources[0].id
-            for one in open_ones
-            if is_need(one.contract)
-        }
-        room, left = self._most - len(answered), list(standing.slack.blocks())
-        chosen: list[Saying] = []
+        left = list(standing.slack.blocks())
+        chosen: list[Order] = []
         for peer, need in needs:
             answer = best_answer(need, standing, only=left)
-            if answer is None or need.resource.id in answered or len(chosen) >= room:
+            if answer is None or need.resource.id in taken:
                 continue
-            answered.add(need.resource.id)
+            taken.add(need.resource.id)
             left = [block for block in left if block not in answer.moves]
-            payload = ContractMessage(contract=interest_in(need, most_kw=answer.most_kw))
-            chosen.append(Saying(payload, "select", is_new=True, peer=peer))
-        return Reaction(tuple(chosen))
+            chosen.append((peer, interest_in(need, most_kw=answer.most_kw)))
+        return chosen
+
+    async def _go_on(self, step: Step, following: str) -> Reaction:
+        return await (self._offer(step) if following == "init" else self._confirm(step))
+
+    def _settlement_fault(self, contract: Contract) -> str | None:
+        return settlement_fault(contract)
 
     async def _offer(self, step: Step) -> Reaction:
-        try:
-            need = need_of(step.state.contract)
-        except BecknError as error:
-            return leave(step, error.reason)
+        need = need_of(step.state.contract)
         answer = best_answer(need, await self._house.standing()) if _is_understood(need) else None
         if answer is None:
-            return leave(step, "at this price nothing can be offered any more")
+            raise unwanted("at this price nothing can be offered any more")
         contract = with_bid(
             step.state.contract,
             answer.offered_kw,
@@ -188,12 +161,7 @@ class Answerer:
 
     async def _confirm(self, step: Step) -> Reaction:
         contract = step.state.contract
-        try:
-            fault = _fault(contract, step.before.contract if step.before else contract)
-        except BecknError as error:
-            fault = error.reason
-        if fault is not None:
-            return leave(step, fault)
+        _require_same(contract, step.before.contract if step.before else contract)
         need, bid = need_of(contract), read_bid(contract)
         standing = await self._house.standing()
         named = {block_of(meter) for meter in bid.meters}
@@ -204,7 +172,7 @@ class Answerer:
         }
         answer = best_answer(need, standing, only=blocks)
         if answer is None or tuple(answer.offered_kw) != bid.table.column(OFFERED).values:
-            return leave(step, "the plan changed since the offer was made")
+            raise unwanted("the plan changed since the offer was made")
         holds = tuple(
             Hold(
                 step.state.transaction_id,
@@ -222,14 +190,13 @@ def _is_understood(need: Need) -> bool:
     return need.currency == CURRENCY and need.rule == RULE_PATH and bool(need.half_hours)
 
 
-def _fault(said: Contract, ours: Contract) -> str | None:
-    """Return how the answer to our offer differs from it, if it does."""
+def _require_same(said: Contract, ours: Contract) -> None:
+    """Refuse an answer to our offer that differs from it."""
     theirs, mine = read_bid(said), read_bid(ours)
     if (theirs.table, theirs.meters, theirs.seller) != (mine.table, mine.meters, mine.seller):
-        return "the answer is about another offer than ours"
+        raise unwanted("the answer is about another offer than ours")
     if price_of(need_of(said)) != price_of(need_of(ours)):
-        return "the price changed since the quote"
-    return None
+        raise unwanted("the price changed since the quote")
 
 
 def _leaves(need: Need, block: Block) -> bool:
@@ -280,12 +247,3 @@ def _has_room(slack: Slack, moves: Mapping[Block, HalfHour]) -> bool:
     except InfeasibleError:
         return False
     return True
-
-
-def _check_settlement(step: Step) -> None:
-    state = step.state
-    if not is_whole(state.contract.performance or ()):
-        return
-    fault = settlement_fault(state.contract)
-    if fault is not None:
-        log.warning("contract %s of %s: %s", state.contract_id, state.peer_id, fault)

@@ -1,7 +1,6 @@
 """The buyer: picks blocks that fit into good half-hours, and orders them step by step.
 
-Nothing is remembered between messages: what was asked is in the contract, what is acceptable is
-in the policy, and each answer is checked against both before the next step.
+What is acceptable is in its policy, against which each answer is checked.
 """
 
 from __future__ import annotations
@@ -10,14 +9,13 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final, Protocol
+from typing import Protocol
 
 from gridflex import units
+from gridflex.beckn.asking import Asker, Order, peer_in, unwanted
 from gridflex.beckn.entities import Catalog, Contract
 from gridflex.beckn.errors import BecknError, Code, reading_attributes
 from gridflex.beckn.keeping import Store
-from gridflex.beckn.messages import Message
-from gridflex.beckn.meters import is_whole
 from gridflex.beckn.offers import (
     OFFER_TYPE,
     Listed,
@@ -26,24 +24,19 @@ from gridflex.beckn.offers import (
     read_listed,
     read_order,
 )
-from gridflex.beckn.participant import Reaction, Saying, sayings
 from gridflex.beckn.payloads import (
-    CatalogsMessage,
     ContractMessage,
     DiscoverMessage,
     Filters,
     Intent,
-    KnownContractMessage,
 )
+from gridflex.beckn.reacting import Reaction, Saying, sayings
 from gridflex.beckn.reporting import due_gbp, rows_of
 from gridflex.beckn.settling import exact, settle
-from gridflex.beckn.states import Side, Stage, Step
-from gridflex.beckn.writing import Peer
+from gridflex.beckn.states import Step
 from gridflex.halfhour import HalfHour
 
 log = logging.getLogger(__name__)
-
-NEXT: Final = {"on_select": "init", "on_init": "confirm"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +124,8 @@ def discovery(*types: str) -> DiscoverMessage:
     return DiscoverMessage(intent=Intent(filters=Filters(type="jsonpath", expression=expression)))
 
 
-class Buyer:
-    """Acts on callbacks about blocks.
+class Buyer(Asker):
+    """Orders blocks.
 
     Args:
         subscriber_id: Its own id.
@@ -144,69 +137,40 @@ class Buyer:
     def __init__(
         self, subscriber_id: str, *, market: Market, store: Store, policy: BuyingPolicy
     ) -> None:
-        self._id = subscriber_id
+        super().__init__(
+            subscriber_id, store=store, most_contracts=policy.most_contracts, about_needs=False
+        )
         self._market = market
-        self._store = store
         self._policy = policy
 
-    async def react(self, message: Message, step: Step | None) -> Reaction:
-        """Return the next step; see `gridflex.beckn.participant.Trader.react`."""
-        if isinstance(message.payload, CatalogsMessage):
-            return await self._choose(message.payload.catalogs)
-        if step is None:
-            return Reaction()
-        if step.state.stage is Stage.COMPLETE:
-            _check_settlement(step)
-        if step.is_stale or step.state.stage.is_final:
-            return Reaction()
-        following = NEXT.get(message.action)
-        if following is None:
-            return Reaction()
-        fault = self._fault(step)
-        if fault is not None:
-            return leave(step, fault)
-        return sayings(Saying(ContractMessage(contract=step.state.contract), following))
-
-    async def _choose(self, catalogs: Sequence[Catalog]) -> Reaction:
+    async def _orders(self, catalogs: Sequence[Catalog], taken: set[str]) -> list[Order]:
         outlook = await self._market.outlook()
-        open_ones = await self._store.open_contracts(Side.BAP)
-        taken = {
-            resource.id
-            for state in open_ones
-            for one in state.contract.commitments
-            for resource in one.resources
-        }
-        room = self._policy.most_contracts - len(open_ones)
-        chosen = []
+        chosen: list[Order] = []
         for catalog in catalogs:
-            if catalog.bpp_id is None or catalog.bpp_uri is None or catalog.bpp_id == self._id:
-                continue
-            peer = Peer(catalog.bpp_id, catalog.bpp_uri)
+            peer = peer_in(catalog)
             for listed in listed_in(catalog):
                 start = best_start(listed, outlook, self._policy)
                 if start is None or listed.resource.id in taken:
                     continue
                 taken.add(listed.resource.id)
-                contract = order_of(listed, start, buyer=self._id, seller=peer.subscriber_id)
-                payload = ContractMessage(contract=contract)
-                chosen.append(Saying(payload, "select", is_new=True, peer=peer))
-        return Reaction(sayings=tuple(chosen[: max(room, 0)]))
+                order = order_of(listed, start, buyer=self._id, seller=peer.subscriber_id)
+                chosen.append((peer, order))
+        return chosen
 
-    def _fault(self, step: Step) -> str | None:
-        """Return what is wrong with a quote, if anything is."""
+    async def _go_on(self, step: Step, following: str) -> Reaction:
         said = step.state.contract
         asked = step.before.contract if step.before else said
-        try:
-            now = {(one.resource_id, one.start) for one in map(read_order, said.commitments)}
-            before = {(one.resource_id, one.start) for one in map(read_order, asked.commitments)}
-            prices = [listed_of(one).price_gbp_per_kwh for one in said.commitments]
-        except BecknError as error:
-            return error.reason
+        now = {(one.resource_id, one.start) for one in map(read_order, said.commitments)}
+        before = {(one.resource_id, one.start) for one in map(read_order, asked.commitments)}
         if now != before:
-            return "the answer is about another order than ours"
-        if max(prices) > self._policy.most_premium_gbp_per_kwh:
-            return f"{max(prices)} GBP/kWh is above {self._policy.most_premium_gbp_per_kwh}"
-        return None
+            raise unwanted("the answer is about another order than ours")
+        price = max(listed_of(one).price_gbp_per_kwh for one in said.commitments)
+        if price > self._policy.most_premium_gbp_per_kwh:
+            raise unwanted(f"{price} GBP/kWh is above {self._policy.most_premium_gbp_per_kwh}")
+        return sayings(Saying(ContractMessage(contract=said), following))
+
+    def _settlement_fault(self, contract: Contract) -> str | None:
+        return settlement_fault(contract)
 
 
 def listed_in(catalog: Catalog) -> list[Listed]:
@@ -238,29 +202,6 @@ def settlement_fault(contract: Contract) -> str | None:
     if claimed is None:
         return "it says nothing about what is due"
     return None if exact(float(due)) == claimed else f"{claimed} GBP claimed, {due} GBP due"
-
-
-def _check_settlement(step: Step) -> None:
-    state = step.state
-    if not is_whole(state.contract.performance or ()):
-        return
-    fault = settlement_fault(state.contract)
-    if fault is not None:
-        log.warning("contract %s of %s: %s", state.contract_id, state.peer_id, fault)
-
-
-def leave(step: Step, reason: str) -> Reaction:
-    """Return what ends a draft that is not wanted any more.
-
-    Raises:
-        BecknError: It has no id by which its seller could be told; it lapses.
-    """
-    contract = step.state.contract
-    if contract.id is None:
-        raise BecknError(Code.BIZ_QUOTE_EXPIRED_OR_CHANGED, reason)
-    status = contract.status.model_copy(update={"short_desc": reason}) if contract.status else None
-    named = contract.model_copy(update={"status": status})
-    return sayings(Saying(KnownContractMessage(contract=named), "cancel"))
 
 
 def _cost(start: HalfHour, length: int, outlook: Outlook, policy: BuyingPolicy) -> float | None:

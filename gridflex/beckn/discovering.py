@@ -12,7 +12,6 @@ from gridflex.beckn.entities import Catalog
 from gridflex.beckn.errors import BecknError, Code, reading_attributes
 from gridflex.beckn.filtering import Predicate, parse_filter
 from gridflex.beckn.messages import Message, error_body
-from gridflex.beckn.participant import Reaction, Saying, sayings
 from gridflex.beckn.payloads import (
     CatalogsMessage,
     DiscoverMessage,
@@ -23,6 +22,7 @@ from gridflex.beckn.payloads import (
     PublishMessage,
     SpatialConstraint,
 )
+from gridflex.beckn.reacting import Reaction, Saying, sayings
 from gridflex.beckn.states import ContractState, Step
 from gridflex.beckn.verification import Background
 
@@ -34,13 +34,13 @@ EARTH_RADIUS_M: Final = 6_371_008.8
 
 
 class CatalogService:
-    """`gridflex.beckn.participant.Trader` of the service; keeps the newest of each catalogue."""
+    """`gridflex.beckn.reacting.Trader` of the service; keeps the newest of each catalogue."""
 
     def __init__(self) -> None:
         self._catalogs: dict[tuple[str, str], tuple[Catalog, PublishDirective | None]] = {}
 
     async def react(self, message: Message, step: Step | None, *, now: datetime) -> Reaction:  # noqa: ARG002 - the port's
-        """See `gridflex.beckn.participant.Trader.react`."""
+        """See `gridflex.beckn.reacting.Trader.react`."""
         payload = message.payload
         if isinstance(payload, PublishMessage):
             results = self._publish(str(message.context.bpp_id), message, payload)

@@ -59,9 +59,6 @@ SELLER: Final = "seller"
 MOST_OFFERED: Final = 500
 """Blocks in one catalogue; the largest ones go first."""
 
-TOLERANCE: Final = 0.01
-"""Share by which an ordered half-hour may differ from the block's own energy."""
-
 
 @dataclass(frozen=True, slots=True)
 class Terms:

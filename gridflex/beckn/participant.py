@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Final
 
 from gridflex.beckn.acknowledging import Acknowledgement
 from gridflex.beckn.contracts import advance, give_up, lapse, open_contract
 from gridflex.beckn.entities import Wire
 from gridflex.beckn.errors import BecknError, Code, reading_attributes
-from gridflex.beckn.keeping import Arrived, Decision, HeldError, Hold, Outgoing, Store
+from gridflex.beckn.keeping import Arrived, Decision, HeldError, Outgoing, Store
 from gridflex.beckn.messages import Message
 from gridflex.beckn.payloads import ContractMessage
 from gridflex.beckn.phrasing import as_cancelled, as_named
+from gridflex.beckn.reacting import Reaction, Saying, Trader
 from gridflex.beckn.states import ContractState, Patience, Side, Step
 from gridflex.beckn.verification import Background, is_answer
 from gridflex.beckn.writing import Author, Peer, peer_of
@@ -32,61 +33,6 @@ AT_ONCE: Final = 100
 """Messages taken up in one go."""
 
 SERVICE_ACTIONS: Final = frozenset({"discover", "catalog/publish"})
-
-
-@dataclass(frozen=True, slots=True)
-class Saying:
-    """One thing that a trader wants to say.
-
-    Args:
-        payload: What.
-        action: A request, or a callback that nobody asked for; None answers what arrived.
-        error: Why it is a failure.
-        is_new: Whether it opens a transaction of its own.
-        peer: To whom, if not to the other party of the contract.
-        tags: What a request says in its context beside its profile.
-    """
-
-    payload: Wire
-    action: str | None = None
-    error: BecknError | None = None
-    is_new: bool = False
-    peer: Peer | None = None
-    tags: list[dict[str, Any]] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Reaction:
-    """What a trader makes of a message.
-
-    Args:
-        sayings: What it says.
-        holds: What it promises by that.
-    """
-
-    sayings: tuple[Saying, ...] = ()
-    holds: tuple[Hold, ...] = ()
-
-
-class Trader(Protocol):
-    """Decides what is said; see `gridflex.market.seller` and `gridflex.market.buyer`."""
-
-    async def react(self, message: Message, step: Step | None, *, now: datetime) -> Reaction:
-        """Return what follows from a message.
-
-        Args:
-            message: Verified.
-            step: What it did to the contract; None if it is about none.
-            now: Wall time.
-
-        Raises:
-            ContractError: The request cannot be met; the peer is told by callback.
-        """
-        ...
-
-    async def ended(self, state: ContractState) -> None:
-        """Take note that a contract ended."""
-        ...
 
 
 class Participant:
@@ -414,8 +360,3 @@ def _is_about_contract(message: Message) -> bool:
 
 def _freed(state: ContractState) -> tuple[str, ...]:
     return (state.transaction_id,) if state.stage.is_final else ()
-
-
-def sayings(*some: Saying) -> Reaction:
-    """Return a reaction that only says something."""
-    return Reaction(sayings=tuple(some))

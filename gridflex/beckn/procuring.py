@@ -51,9 +51,9 @@ from gridflex.beckn.needs import (
     with_bid,
 )
 from gridflex.beckn.offers import BASELINE
-from gridflex.beckn.participant import Reaction, Saying, sayings
 from gridflex.beckn.payloads import ContractMessage
 from gridflex.beckn.phrasing import as_cancelled, in_state
+from gridflex.beckn.reacting import Reaction, Saying, sayings
 from gridflex.beckn.reporting import DELIVERED, SETTLE_AFTER, USAGE
 from gridflex.beckn.schemas import deg, own
 from gridflex.beckn.states import ContractState, Side, Stage, Step
@@ -104,7 +104,7 @@ class Procurer:
         self._store = store
 
     async def react(self, message: Message, step: Step | None) -> Reaction:
-        """Return the answer to a request; see `gridflex.beckn.participant.Trader.react`."""
+        """Return the answer to a request; see `gridflex.beckn.reacting.Trader.react`."""
         if step is None:
             raise BecknError(
                 Code.BIZ_ORDER_NOT_FOUND,

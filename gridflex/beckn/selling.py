@@ -18,7 +18,6 @@ from gridflex.beckn.keeping import Hold, Store
 from gridflex.beckn.messages import Message
 from gridflex.beckn.meters import assembled
 from gridflex.beckn.offers import (
-    TOLERANCE,
     Order,
     Terms,
     offer_of,
@@ -27,7 +26,6 @@ from gridflex.beckn.offers import (
     resource_of,
     roles,
 )
-from gridflex.beckn.participant import Reaction, Saying, sayings
 from gridflex.beckn.payloads import (
     ContractMessage,
     RatedMessage,
@@ -38,6 +36,7 @@ from gridflex.beckn.payloads import (
     TrackingMessage,
 )
 from gridflex.beckn.phrasing import as_cancelled, in_state
+from gridflex.beckn.reacting import Reaction, Saying, sayings
 from gridflex.beckn.reporting import is_over, performance_of, quoted, relevant, settled
 from gridflex.beckn.schemas import own
 from gridflex.beckn.settling import exact
@@ -46,6 +45,9 @@ from gridflex.errors import InfeasibleError
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId
 from gridflex.planning.slack import Block, Slack
+
+TOLERANCE: Final = 0.01
+"""Share by which an ordered half-hour may differ from the block's own energy."""
 
 _CONTRACTS: Final = uuid.UUID("5d6a3c80-7a5e-5c1b-9a35-2f1d4f0b8c11")
 
@@ -118,7 +120,7 @@ class Seller:
         self._support_url = support_url
 
     async def react(self, message: Message, step: Step | None) -> Reaction:
-        """Return the answer to a request; see `gridflex.beckn.participant.Trader.react`."""
+        """Return the answer to a request; see `gridflex.beckn.reacting.Trader.react`."""
         if message.action in {"select", "init", "confirm"}:
             return await self._agree(message)
         if step is None:

@@ -28,7 +28,7 @@ from gridflex.beckn.meters import (
     without_performance,
 )
 from gridflex.beckn.needs import is_need
-from gridflex.beckn.participant import Participant, Reaction, Saying
+from gridflex.beckn.participant import Participant
 from gridflex.beckn.payloads import (
     CatalogsMessage,
     ContractMessage,
@@ -36,6 +36,7 @@ from gridflex.beckn.payloads import (
     PublishedMessage,
 )
 from gridflex.beckn.procuring import Procurer
+from gridflex.beckn.reacting import Reaction, Saying
 from gridflex.beckn.selling import Seller
 from gridflex.beckn.states import ContractState, Side, Step
 from gridflex.beckn.verification import is_answer
@@ -48,7 +49,7 @@ class Party(Protocol):
     """One part in one kind of contract."""
 
     async def react(self, message: Message, step: Step | None) -> Reaction:
-        """See `gridflex.beckn.participant.Trader.react`."""
+        """See `gridflex.beckn.reacting.Trader.react`."""
         ...
 
 
@@ -74,7 +75,7 @@ class Told:
 
 
 class Desk:
-    """`gridflex.beckn.participant.Trader` made of up to four parties.
+    """`gridflex.beckn.reacting.Trader` made of up to four parties.
 
     Args:
         seller: Who answers requests for blocks; None sells none.
@@ -100,7 +101,7 @@ class Desk:
         self._size = meters_per_page
 
     async def react(self, message: Message, step: Step | None, *, now: datetime) -> Reaction:  # noqa: ARG002 - the port's
-        """See `gridflex.beckn.participant.Trader.react`."""
+        """See `gridflex.beckn.reacting.Trader.react`."""
         if isinstance(message.payload, PublishedMessage):
             for result in message.payload.results:
                 reasons = "; ".join(error.message for error in result.errors or ())
@@ -113,7 +114,7 @@ class Desk:
         return await self._answer(message, step)
 
     async def ended(self, state: ContractState) -> None:
-        """See `gridflex.beckn.participant.Trader.ended`."""
+        """See `gridflex.beckn.reacting.Trader.ended`."""
         log.info(
             "contract %s with %s is %s: %s",
             state.contract_id or state.transaction_id,

@@ -12,8 +12,8 @@ from gridflex.beckn.delivery import Answered, Transport
 from gridflex.beckn.errors import BecknError, Code
 from gridflex.beckn.messages import Message, read_object
 from gridflex.beckn.needs import NEED_TYPE, PRICE
-from gridflex.beckn.participant import Reaction, Saying, Trader
 from gridflex.beckn.payloads import ContractMessage
+from gridflex.beckn.reacting import Reaction, Saying, Trader
 from gridflex.beckn.signing import SignatureHeader, SigningKey, instant
 from gridflex.beckn.states import ContractState, Step
 from gridflex.beckn.verification import Background, is_answer
@@ -66,7 +66,7 @@ class MoodyTrader:
         self._mood = mood
 
     async def react(self, message: Message, step: Step | None, *, now: datetime) -> Reaction:
-        """See `gridflex.beckn.participant.Trader.react`."""
+        """See `gridflex.beckn.reacting.Trader.react`."""
         if self._mood.behaviour is Behaviour.TIME_OUT and message.action != "catalog/on_publish":
             return Reaction()
         if self._mood.behaviour is Behaviour.REFUSE and message.action == "on_discover":
@@ -77,7 +77,7 @@ class MoodyTrader:
         return replace(reaction, sayings=tuple(map(_haggled, reaction.sayings)))
 
     async def ended(self, state: ContractState) -> None:
-        """See `gridflex.beckn.participant.Trader.ended`."""
+        """See `gridflex.beckn.reacting.Trader.ended`."""
         await self._trader.ended(state)
 
 

@@ -19,7 +19,8 @@ from gridflex.adapters.beckn_http import BecknClient, DediRegistry
 from gridflex.beckn.context import DIRECTION
 from gridflex.beckn.delivery import Courier
 from gridflex.beckn.memory import MemoryStore
-from gridflex.beckn.participant import Participant, Trader
+from gridflex.beckn.participant import Participant
+from gridflex.beckn.reacting import Trader
 from gridflex.beckn.receiving import Receiver, Screen
 from gridflex.beckn.signing import KeyId, SigningKey
 from gridflex.beckn.states import Patience, Side

@@ -22,9 +22,10 @@ from gridflex.beckn.entities import Catalog
 from gridflex.beckn.memory import MemoryStore
 from gridflex.beckn.meters import METERS_PER_PAGE
 from gridflex.beckn.offers import catalog_of
-from gridflex.beckn.participant import Trader, screen_contract
+from gridflex.beckn.participant import screen_contract
 from gridflex.beckn.payloads import PublishDirective, PublishMessage
 from gridflex.beckn.procuring import Procurer, catalog_of_needs
+from gridflex.beckn.reacting import Trader
 from gridflex.beckn.receiving import Screen
 from gridflex.beckn.selling import Seller
 from gridflex.beckn.trading import Desk, report_all

@@ -13,16 +13,10 @@ from gridflex.beckn.errors import BecknError, Code
 from gridflex.beckn.keeping import Hold, Store
 from gridflex.beckn.memory import MemoryStore
 from gridflex.beckn.messages import Message
-from gridflex.beckn.participant import (
-    Participant,
-    Reaction,
-    Saying,
-    Trader,
-    sayings,
-    screen_contract,
-)
+from gridflex.beckn.participant import Participant, screen_contract
 from gridflex.beckn.payloads import ContractMessage
 from gridflex.beckn.phrasing import in_state
+from gridflex.beckn.reacting import Reaction, Saying, Trader, sayings
 from gridflex.beckn.receiving import Receiver, Screen
 from gridflex.beckn.signing import SigningKey
 from gridflex.beckn.states import ContractState, Patience, Side, Step

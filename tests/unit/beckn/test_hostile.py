@@ -8,7 +8,7 @@ import pytest
 
 from gridflex.adapters.beckn_log import figures_of
 from gridflex.beckn.acknowledging import read_acknowledgement
-from gridflex.beckn.buying import listed_in, settlement_fault
+from gridflex.beckn.buying import BuyingPolicy, listed_in, settlement_fault
 from gridflex.beckn.entities import Catalog, Contract
 from gridflex.beckn.errors import BecknError
 from gridflex.beckn.messages import LARGEST_BODY, parse
@@ -18,6 +18,7 @@ from gridflex.beckn.schemas import deg
 from gridflex.beckn.states import ContractState, Side, Stage
 from gridflex.beckn.tables import LONGEST, read_table
 from gridflex.beckn.trading import report_all
+from tests.unit.beckn.feeder import NeedTrade
 from tests.unit.beckn.house import SIX_AM, TWO_AM, Trade
 from tests.unit.beckn.network import SELLER, both, buy, memory, network
 from tests.unit.beckn.wire import BAP, BPP, body, contract
@@ -231,3 +232,35 @@ async def test_a_statement_from_the_future_silences_no_later_one() -> None:
 
     (bought,), _ = await trade.contracts()
     assert bought.stage is Stage.COMPLETE
+
+
+async def test_a_quote_that_cannot_be_read_ends_the_draft_and_says_so() -> None:
+    def spoilt(contract: Contract) -> Contract:
+        wire = contract.to_wire()
+        wire["commitments"][0]["offer"]["offerAttributes"]["pricePerKwh"] = HUGE
+        return Contract.model_validate(wire)
+
+    trade = Trade()
+    quote = trade.seller._contract
+    trade.seller._contract = lambda *given, **named: spoilt(quote(*given, **named))  # type: ignore[method-assign]
+
+    await trade.discover()
+
+    (bought,), _ = await trade.contracts()
+    assert bought.stage is Stage.CANCELLED
+    (told,) = [one for one in memory(trade.net, BAP.url).sent if one.message.action == "cancel"]
+    assert b"malformed attributes: OverflowError" in told.message.raw
+
+
+async def test_answered_needs_leave_room_for_blocks() -> None:
+    needs = NeedTrade()
+    await needs.discover()
+    trade = Trade(policy=BuyingPolicy(most_contracts=1))
+    store = memory(trade.net, BAP.url)
+    (asked,), _ = await needs.contracts()
+    store._contracts[asked.transaction_id, Side.BAP] = asked
+
+    await trade.discover()
+
+    bought = [one for one in (await trade.contracts())[0] if one is not asked]
+    assert [one.stage for one in bought] == [Stage.ACTIVE]

@@ -8,8 +8,8 @@ import pytest
 from gridflex.beckn.entities import Contract
 from gridflex.beckn.messages import Message
 from gridflex.beckn.needs import BUY_OFFER_TYPE, inputs_of
-from gridflex.beckn.participant import Reaction, Saying, sayings
 from gridflex.beckn.payloads import ContractMessage
+from gridflex.beckn.reacting import Reaction, Saying, sayings
 from gridflex.beckn.schemas import deg
 from gridflex.beckn.signing import SignatureHeader, is_signed_by, public_key
 from gridflex.beckn.states import ContractState, Side, Stage, Step
