@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 
 from gridflex.adapters.beckn_http import BecknClient, registry_of
 from gridflex.adapters.beckn_keys import BecknKeys
 from gridflex.adapters.beckn_store import BecknStore
 from gridflex.adapters.grid_store import GridStore
+from gridflex.adapters.position_book import PositionBook
+from gridflex.adapters.reserving_store import ReservingStore
+from gridflex.agents.energy import traded_site
+from gridflex.agents.energy_ports import YEARS_AROUND, energy_terms
 from gridflex.agents.orchestrator import REPORT_LAG, Orchestrator
 from gridflex.agents.other_load import OtherLoad
 from gridflex.agents.ports import Ports
@@ -19,8 +24,12 @@ from gridflex.beckn.selling import Standing
 from gridflex.beckn.signing import SigningKey
 from gridflex.beckn.verification import Local, TrustPolicy
 from gridflex.errors import ContractError
+from gridflex.halfhour import HalfHour
+from gridflex.market.working_days import england_and_wales
 from gridflex.settings import MarketSettings
 from gridflex.signals import NATIONAL
+
+log = logging.getLogger(__name__)
 
 
 def build_house(ports: Ports, *, planner: Planner) -> PlanHouse:
@@ -86,7 +95,7 @@ def build_trading(ports: Ports, *, planner: Planner) -> Trading:
         ContractError: We do not trade, or have no key.
     """
     settings = ports.settings.market
-    store = BecknStore(ports.engine)
+    store = _store(ports)
     client = BecknClient(timeout_s=settings.timeout_s)
     region = ports.settings.sites[0].postcode or NATIONAL
     return Trading(
@@ -126,6 +135,34 @@ def trust_of(settings: MarketSettings) -> TrustPolicy:
         future_tolerance=timedelta(seconds=settings.clock_tolerance_s),
         must_bind=settings.must_bind,
         must_match_url=settings.must_match_url,
+    )
+
+
+def _store(ports: Ports) -> BecknStore:
+    """Return the store; where energy is sold too, contracts hold theirs in the same book."""
+    if ports.settings.energy.unit is None:
+        return BecknStore(ports.engine)
+    terms = energy_terms(ports.settings)
+    today = ports.clock.now().date()
+    calendar = england_and_wales(today - YEARS_AROUND, today + YEARS_AROUND)
+    book = PositionBook(ports.ledger, calendar=calendar)
+
+    async def meter_of(site: str, half_hour: HalfHour) -> str | None:
+        if site != terms.place:
+            return None
+        try:
+            traded = traded_site(await book.registry(), terms, half_hour.settlement[0])
+        except ContractError as error:
+            log.info("no meter is traded at %s: %s", half_hour, error)
+            return None
+        return traded.pair.import_msid
+
+    return ReservingStore(
+        ports.engine,
+        ledger=ports.ledger,
+        plans=ports.plans,
+        meter_of=meter_of,
+        now=ports.clock.now,
     )
 
 
