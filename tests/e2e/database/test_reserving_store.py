@@ -115,9 +115,10 @@ async def test_a_process_that_dies_before_it_promises_leaves_what_the_next_one_f
     async def die(*_: object) -> bool:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as dying, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as dying:
         dying.setattr(BecknStore, "decide", die)
-        await desk.store.decide(Decision(holds=(MOVED,)))
+        with pytest.raises(KeyboardInterrupt):
+            await desk.store.decide(Decision(holds=(MOVED,)))
     size = len(await desk.ledger.find())
 
     await desk.store.decide(Decision(holds=(MOVED,)))
