@@ -23,6 +23,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+from forecasting_bands import as_banded
 from results_file import Figure, update
 from rich.progress import track
 
@@ -125,7 +126,7 @@ def carbon() -> list[Figure]:
             if span[1] <= NEAR_HALF_HOURS
         ),
         *of_all("carbon_{}_0_48h_2024", results, G, data),
-        coverage("carbon_band90_cover_pct", results, data),
+        *coverage("carbon", results, data),
         far(mixed, results["climatology"].model, history),
         predict_ms(mixed, results["lightgbm"].model, history),
         Figure(
@@ -211,7 +212,7 @@ def price() -> list[Figure]:
         mae("price_mae_0_24h_2024", results, (0, 48), data, unit=GBP, best="lightgbm"),
         mae("price_mae_24_48h_2024", results, (48, 96), data, unit=GBP, best="lightgbm"),
         *of_all("price_{}_0_48h_2024", results, GBP, data, best="lightgbm"),
-        coverage("price_band90_cover_pct", results, data, best="lightgbm"),
+        *coverage("price", results, data, best="lightgbm"),
     ]
 
 
@@ -304,11 +305,25 @@ def of_all(
 
 
 def coverage(
-    name: str, results: Mapping[str, Tried], data: str, *, best: str = "ensemble"
-) -> Figure:
-    """Return how often the outturn lies in the 90 % band, in per cent."""
-    inside = {m: 100 * f.told.score().coverage_fraction[90] for m, f in results.items()}
-    return Figure(name, inside.pop(best), "%", "88 to 92", inside, data)
+    signal: str, results: Mapping[str, Tried], data: str, *, best: str = "ensemble"
+) -> list[Figure]:
+    """Return how often the outturn lies in the 90 % band, in per cent, and what bands cost.
+
+    As served, with the band of each model's newest errors, and with its own band as fitted.
+    """
+    own = {name: found.told.score() for name, found in results.items()}
+    served = {name: as_banded(found.told).score() for name, found in results.items()}
+    inside = {name: 100 * told.coverage_fraction[90] for name, told in served.items()}
+    fitted = {name: 100 * told.coverage_fraction[90] for name, told in own.items()}
+    loss = {f"{name}, its own band": told.pinball for name, told in own.items()}
+    loss |= {name: told.pinball for name, told in served.items()}
+    unit = G if signal == "carbon" else GBP
+    as_served = f"{data}; bands of the errors of the last 60 days"
+    return [
+        Figure(f"{signal}_band90_cover_pct", inside.pop(best), "%", "88 to 92", inside, as_served),
+        Figure(f"{signal}_band90_own_cover_pct", fitted.pop(best), "%", None, fitted, data),
+        Figure(f"{signal}_pinball_as_served", loss.pop(best), unit, None, loss, as_served),
+    ]
 
 
 def far(model: Forecaster, peer: Forecaster, history: History) -> Figure:

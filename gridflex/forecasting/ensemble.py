@@ -1,8 +1,9 @@
 """A weighted mean of forecasters, with weights by lead time from a stretch that none had seen.
 
 Quantiles are averaged level by level, then their width is set anew from how wrong the mean was
-in the held-out stretch. A member that fails is left out and the others' weights grow; which
-were there is part of the model's name in the forecast.
+in the held-out stretch, in units of the bands that the members have once they know it. A member
+that fails is left out and the others' weights grow; which were there is part of the model's name
+in the forecast.
 """
 
 from __future__ import annotations
@@ -75,17 +76,18 @@ class Ensemble:
         total = known.half_hours_of_history
         count = min(_HELD_OUT_DAYS * HALF_HOURS_A_DAY, int(_MOST_HELD_OUT * total))
         first = known.issued - count
-        tests = [self._tested(member, known, first) for member in self._members]
+        origins = rolling_origins(first, known.issued - 1, step=self._every)
+        tests = [self._tested(member, known, origins) for member in self._members]
         truth = tests[0].outturns
         told = np.array([test.values for test in tests])
         leads = np.broadcast_to(np.arange(truth.shape[1]), truth.shape).ravel()
         said = told[..., MEDIAN].reshape(len(told), -1)
         self._weights = learn_weights(said, truth.ravel(), leads)
-        mixed = _mix(told, self._weights)
-        missed = truth - mixed[..., MEDIAN]
-        self._bands = Bands.learn(leads, missed.ravel(), _width(mixed).ravel())
+        missed = truth - _mix(told, self._weights)[..., MEDIAN]
         for member in self._members:
             member.fit(known)
+        widths = _width(_mix(self._as_fitted(known, origins), self._weights))
+        self._bands = Bands.learn(leads, missed.ravel(), widths.ravel())
         self._target = known.target
 
     def predict(self, known: Knowledge, half_hours: int) -> QuantileForecast:
@@ -136,10 +138,20 @@ class Ensemble:
         restored._bands = Bands(artefact.arrays["offsets"])
         return restored
 
-    def _tested(self, member: Forecaster, known: Knowledge, first: HalfHour) -> Backtest:
-        member.fit(known.as_of(first))
-        origins = rolling_origins(first, known.issued - 1, step=self._every)
+    def _tested(
+        self, member: Forecaster, known: Knowledge, origins: Sequence[HalfHour]
+    ) -> Backtest:
+        member.fit(known.as_of(origins[0]))
         return backtest(member, known, origins, half_hours=FAR_HALF_HOURS)
+
+    def _as_fitted(self, known: Knowledge, origins: Sequence[HalfHour]) -> Array:
+        """What the members say of the held-out stretch with the bands that they now have.
+
+        They have learnt from that stretch how wide bands must be. Were its errors held against the
+        bands from before it, a calmer or wilder time would count twice.
+        """
+        said = [backtest(m, known, origins, half_hours=FAR_HALF_HOURS) for m in self._members]
+        return np.array([one.values for one in said])
 
     def _fitted(self) -> tuple[Array, Bands]:
         if self._weights is None or self._bands is None:

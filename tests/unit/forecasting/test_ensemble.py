@@ -59,6 +59,34 @@ def test_weights_go_to_the_members_whose_errors_cancel() -> None:
     assert found.model == "ensemble"
 
 
+@dataclass
+class Narrowing(Oracle):
+    """Errs by 20 either way; its band is ten times too wide until it has been fitted again."""
+
+    fits: int = 0
+
+    def fit(self, known: Knowledge) -> None:
+        assert known.target == INTENSITY
+        self.fits += 1
+
+    def predict(self, known: Knowledge, half_hours: int) -> QuantileForecast:
+        told = np.nan_to_num(self.history.outturn(known.issued, half_hours))
+        draw = np.random.default_rng(abs(hash(known.issued.start.timestamp())))
+        centre = told + draw.uniform(-20, 20, half_hours)
+        band = np.linspace(-20, 20, len(LEVELS)) * (10.0 if self.fits == 1 else 1.0)
+        return QuantileForecast(known.target, self.name, known.issued, centre[:, None] + band)
+
+
+def test_a_member_that_narrowed_its_band_by_itself_is_not_narrowed_again() -> None:
+    history = grid(DAYS)
+    mixed = Ensemble([Narrowing(history, 0.0)], every=31)
+
+    mixed.fit(history.known_at(NOW))
+
+    found = backtest(mixed, history, rolling_origins(NOW, START + 115 * 48, step=7)).score()
+    assert found.coverage_fraction[90] == pytest.approx(0.9, abs=0.03)
+
+
 def test_it_is_no_worse_than_its_best_member_on_new_days() -> None:
     history = grid(DAYS)
     members = [Persistence(), LastWeek(), Climatology()]
