@@ -9,9 +9,10 @@ import numpy as np
 from gridflex.forecasting.backtest import Backtest
 from gridflex.forecasting.doubt import LEARNT_DAYS, Doubts, doubted, learnt
 from gridflex.forecasting.forecaster import MEDIAN
+from gridflex.forecasting.history import Array
 from gridflex.forecasting.skill import Said
 from gridflex.halfhour import HalfHour
-from gridflex.signals import NATIONAL, Kind, Origin, Series, Signal
+from gridflex.signals import BOUNDS, NATIONAL, Kind, Origin, Series, Signal
 
 KNOWN_AFTER = 2
 """Half-hours from its start after which every outturn is known."""
@@ -26,7 +27,7 @@ def as_banded(told: Backtest) -> Backtest:
     return replace(told, values=np.array([_banded(told, at) for at in range(len(told.origins))]))
 
 
-def _banded(told: Backtest, at: int) -> np.ndarray:
+def _banded(told: Backtest, at: int) -> Array:
     now = told.origins[at]
     own = _series(told, at)
     past = [
@@ -44,23 +45,26 @@ def _banded(told: Backtest, at: int) -> np.ndarray:
     return doubted(own, doubts).window_quantiles(now, len(own))
 
 
-def _known(told: Backtest, place: int, now: HalfHour) -> np.ndarray:
+def _known(told: Backtest, place: int, now: HalfHour) -> Array:
     """What had come by ``now`` of the half-hours that an earlier forecast spoke of."""
     ends = np.arange(told.outturns.shape[1]) + KNOWN_AFTER
-    return np.where(ends <= told.origins[place].until(now), told.outturns[place], np.nan)
+    is_known = ends <= told.origins[place].until(now)
+    return np.asarray(np.where(is_known, told.outturns[place], np.nan))
 
 
 def _series(told: Backtest, at: int) -> Series:
-    issued = told.origins[at].start
+    """What the grid agent would store: nothing that the signal cannot be."""
+    issued, signal = told.origins[at].start, Signal(told.target)
+    possible = np.clip(told.values[at], *BOUNDS[signal])
     return Series(
-        signal=Signal(told.target),
+        signal=signal,
         kind=Kind.FORECAST,
         source=told.model,
         origin=Origin.RECORDED,
         region=NATIONAL,
         start=told.origins[at],
-        values=told.values[at][:, MEDIAN],
+        values=possible[:, MEDIAN],
         issued_at=issued,
         available_at=issued,
-        quantiles=told.values[at],
+        quantiles=possible,
     )
