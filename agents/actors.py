@@ -66,6 +66,9 @@ ASK_AGAIN_S: Final = 20.0
 ANSWER_S: Final = 10.0
 """Wall time within which an agent says who it is."""
 
+NICENESS: Final = 10
+"""Where processors are short, who asks is answered before what can wait a moment is worked out."""
+
 DEPLOY_TRIES: Final = 5
 
 IDLE_S: Final = 86_400.0
@@ -102,6 +105,7 @@ class AgentShell:
     """
 
     def __init__(self, settings_yaml: str, *loops: _AgentLoop) -> None:
+        os.nice(NICENESS)
         self._identity = identity(parse_settings(settings_yaml))
         self._loops = loops
 

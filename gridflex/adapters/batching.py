@@ -8,8 +8,8 @@ makes the statement impossible, each is asked alone.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Generic, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, Generic, TypeVar
 
 from gridflex.errors import ContractError
 
@@ -18,6 +18,17 @@ MOST: Final = 64
 
 Q = TypeVar("Q")
 A = TypeVar("A")
+
+
+def unnest(columns: Mapping[str, str]) -> str:
+    """Return SQL for the rows that `arrays` hands over, by the columns' names and types."""
+    values = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in columns.items())
+    return f"unnest({values})"
+
+
+def arrays(columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Return the values of each column, as `unnest` takes them."""
+    return {name: [row[name] for row in rows] for name in columns}
 
 
 class Batched(Generic[Q, A]):

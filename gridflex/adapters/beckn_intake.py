@@ -13,7 +13,7 @@ from typing import Any, Final
 from sqlalchemy import RowMapping, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gridflex.adapters.batching import Batched
+from gridflex.adapters.batching import Batched, arrays, unnest
 from gridflex.adapters.database import single_statements, source_errors
 
 Row = dict[str, Any]
@@ -43,10 +43,6 @@ _KEPT: Final = {
 }
 
 
-def _arrays(columns: Mapping[str, str]) -> str:
-    return ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in columns.items())
-
-
 _BACKGROUND: Final = text(f"""
     SELECT
         (SELECT array_agg(signature) FROM beckn_message
@@ -56,7 +52,7 @@ _BACKGROUND: Final = text(f"""
         CASE WHEN q.wants_body THEN asked.body END AS asked_body,
         (SELECT state FROM beckn_contract
          WHERE transaction_id = q.transaction_id AND side = q.side) AS state
-    FROM unnest({_arrays(_ASKED)}) WITH ORDINALITY AS q({", ".join(_ASKED)}, place)
+    FROM {unnest(_ASKED)} WITH ORDINALITY AS q({", ".join(_ASKED)}, place)
     LEFT JOIN beckn_message AS asked ON q.is_callback AND asked.way = 'out'
         AND NOT asked.is_callback AND asked.message_id = q.message_id
     ORDER BY place
@@ -64,7 +60,7 @@ _BACKGROUND: Final = text(f"""
 _KEEP: Final = text(f"""
     WITH kept AS (
         INSERT INTO beckn_message (way, {", ".join(_KEPT)})
-        SELECT 'in', new.* FROM unnest({_arrays(_KEPT)}) AS new({", ".join(_KEPT)})
+        SELECT 'in', new.* FROM {unnest(_KEPT)} AS new({", ".join(_KEPT)})
         ON CONFLICT DO NOTHING RETURNING id, peer, is_callback, message_id, signature, at),
     tasks AS (INSERT INTO beckn_task (message, kind, due_at) SELECT id, 'handle', at FROM kept)
     SELECT peer, is_callback, message_id, signature FROM kept
@@ -121,9 +117,8 @@ class Intake:
     async def _ask(
         self, statement: TextClause, columns: Mapping[str, str], rows: Sequence[Row], what: str
     ) -> Sequence[RowMapping]:
-        values = {name: [row[name] for row in rows] for name in columns}
         async with source_errors(what), self._engine.connect() as connection:
-            return (await connection.execute(statement, values)).mappings().all()
+            return (await connection.execute(statement, arrays(columns, rows))).mappings().all()
 
 
 def _key(row: Mapping[str, Any]) -> tuple[str, bool, str, str]:

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlmodel import col
 
 from gridflex.adapters.database import single_statements, source_errors
+from gridflex.adapters.job_intake import JobIntake
 from gridflex.adapters.job_rows import (
     FLEXIBILITY,
     JOBS,
@@ -42,18 +43,6 @@ from gridflex.lifecycle import (
 _VISIBLE: Final = JOBS.where(col(JobRow.deleted_at).is_(None))
 _LOCK: Final = text("SELECT 1 FROM job WHERE id = :job_id FOR UPDATE")
 _ONE: Final = _VISIBLE.where(col(JobRow.id) == bindparam("job_id"))
-
-
-_ADD: Final = text("""
-    WITH new AS (
-        INSERT INTO job (id, state, submitted_at, request, flexibility)
-        VALUES (:id, :state, :submitted_at, CAST(:request AS jsonb), CAST(:flexibility AS jsonb))
-        ON CONFLICT DO NOTHING RETURNING id, submitted_at
-    )
-    INSERT INTO job_event (job_id, at, kind, detail)
-    SELECT id, submitted_at, 'submitted', '{}' FROM new RETURNING job_id
-""")
-"""One statement, so one transaction and one round trip: a job and the event that says so."""
 
 
 _OPEN: Final = text("SELECT state, count(*) AS jobs FROM job WHERE ended_at IS NULL GROUP BY state")
@@ -83,6 +72,7 @@ class JobStore:
         self._engine = engine
         self._single = single_statements(engine)
         self._open = OpenJobs()
+        self._intake = JobIntake(engine)
 
     async def add(
         self,
@@ -109,9 +99,9 @@ class JobStore:
             "request": REQUEST.dump_json(request).decode(),
             "flexibility": FLEXIBILITY.dump_json(flexibility).decode(),
         }
+        if await self._intake.add(row):
+            return Added.NEW
         async with source_errors("storing a job"), self._single.connect() as connection:
-            if (await connection.execute(_ADD, row)).first():
-                return Added.NEW
             known = select(col(JobRow.request), col(JobRow.deleted_at)).where(_is(job_id))
             stored, deleted_at = (await connection.execute(known)).one()
         same = REQUEST.validate_python(stored).digest() == request.digest()

@@ -6,6 +6,7 @@ those of the builders to check their arguments.
 """
 
 import asyncio
+import gc
 from pathlib import Path
 from typing import Any, Final
 
@@ -54,6 +55,7 @@ class Orchestration:
         self._settings = parse_settings(settings_yaml)
         self._ports = build_ports(self._settings, pool_size=DATABASE_CONNECTIONS)
         deploy_agents(self._settings)
+        gc.freeze()  # what was imported stays; looking through it again stops every request
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Return the application; Serve calls it after the constructor."""
