@@ -78,6 +78,7 @@ class Beckn:
         if self._settings.market.subscriber_id is None:
             return create_closed_api()
         ports = build_ports(self._settings, pool_size=BECKN_CONNECTIONS)
+        gc.freeze()  # as above
         return create_beckn_api(build_receiver(ports), clock=ports.clock.wall_now)
 
 
