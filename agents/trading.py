@@ -27,7 +27,7 @@ from gridflex.beckn.registry import Registry
 from gridflex.beckn.selling import Seller
 from gridflex.beckn.signing import SigningKey
 from gridflex.beckn.states import Patience
-from gridflex.beckn.trading import Desk, report_all
+from gridflex.beckn.trading import Desk, Told, amend_all, report_all
 from gridflex.beckn.verification import Local
 from gridflex.beckn.writing import Author, Peer
 from gridflex.errors import StaleDataError
@@ -102,16 +102,15 @@ class Trading:
             page_of=lambda transaction: f"{_site(settings)}/v1/market/contracts/{transaction}",
             support_url=_site(settings),
         )
+        self._answerer = Answerer(
+            name, house=house, store=store, most_contracts=settings.most_contracts
+        )
         self._desk = Desk(
             seller=seller if settings.sells else None,
             buyer=Buyer(name, market=market, store=store, policy=policy_of(settings))
             if settings.buys
             else None,
-            answerer=Answerer(
-                name, house=house, store=store, most_contracts=settings.most_contracts
-            )
-            if settings.answers
-            else None,
+            answerer=self._answerer if settings.answers else None,
             meters_per_page=settings.meters_per_page,
         )
         author = Author(
@@ -165,18 +164,31 @@ class Trading:
         """Report once in each half-hour, when the meters of the last one have been read."""
         half_hour = HalfHour.containing(now)
         is_read = now >= half_hour.start + METERS_READ_AFTER
-        if not self._settings.sells or self._reported_in == half_hour or not is_read:
+        if self._reported_in == half_hour or not is_read:
             return 0
         self._reported_in = half_hour
-        told = await report_all(
-            self._participant,
-            self._desk,
-            self._store,
-            now=wall,
-            meters_per_page=self._settings.meters_per_page,
-        )
-        self._failures = told.failures
+        told = Told(0)
+        if self._settings.sells:
+            told = await report_all(
+                self._participant,
+                self._desk,
+                self._store,
+                now=wall,
+                meters_per_page=self._settings.meters_per_page,
+            )
+        self._failures = {**told.failures, **await self._amend(wall)}
         return told.contracts
+
+    async def _amend(self, wall: datetime) -> Mapping[str, str]:
+        """Offer what more jobs can leave by now to needs that were answered before."""
+        if not self._settings.answers:
+            return {}
+        try:
+            asked = await amend_all(self._participant, self._answerer, self._store, now=wall)
+        except StaleDataError as error:
+            log.warning("no answer is amended: %s", error)
+            return {}
+        return asked.failures
 
     async def _publish(self, now: datetime, wall: datetime) -> int | None:
         due = timedelta(seconds=self._settings.publish_s)

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from gridflex.beckn.asking import Asker, Order, peer_in, unwanted
 from gridflex.beckn.curtailing import settlement_fault
 from gridflex.beckn.entities import Catalog, Contract
 from gridflex.beckn.keeping import Hold, Store
-from gridflex.beckn.meters import block_of, meter_of
+from gridflex.beckn.meters import block_of, meter_of, without_performance
 from gridflex.beckn.needs import (
     OFFERED,
+    REQUESTED,
     RULE_PATH,
+    Bid,
     Need,
     interest_in,
     need_of,
@@ -32,11 +34,12 @@ from gridflex.beckn.offers import resource_id
 from gridflex.beckn.payloads import ContractMessage
 from gridflex.beckn.reacting import Reaction, Saying, sayings
 from gridflex.beckn.selling import Flexible, Standing
-from gridflex.beckn.states import Step
+from gridflex.beckn.states import ContractState, Stage, Step
 from gridflex.errors import InfeasibleError
 from gridflex.halfhour import HalfHour
+from gridflex.jobs import JobId
 from gridflex.planning.slack import Block, Slack
-from gridflex.units import energy_kwh
+from gridflex.units import HOURS_PER_HALF_HOUR, energy_kwh
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +104,21 @@ def best_answer(
     return answer if answer.moves else None
 
 
+@dataclass(frozen=True, slots=True)
+class Amendment:
+    """What is to be asked about an agreed contract.
+
+    Args:
+        action: ``update`` or ``status``.
+        contract: With which it is asked.
+        holds: What the contract holds from then on.
+    """
+
+    action: str
+    contract: Contract
+    holds: tuple[Hold, ...]
+
+
 class Answerer(Asker):
     """Offers less load to needs.
 
@@ -146,6 +164,62 @@ class Answerer(Asker):
     def _settlement_fault(self, contract: Contract) -> str | None:
         return settlement_fault(contract)
 
+    async def amend(self, state: ContractState) -> Amendment | None:
+        """Return what is to be asked about an agreed answer before its need begins, if anything.
+
+        Where more jobs can leave the need's half-hours by now, more is offered. Where jobs are
+        held for an offer whose answer was lost, the publisher is asked what it knows.
+        """
+        if state.stage is not Stage.ACTIVE or state.awaiting is not None:
+            return None
+        need, bid = need_of(state.contract), read_bid(state.contract)
+        held = await self._held(state)
+        if len(self._agreed(state, held)) < len(held):
+            return Amendment("status", without_performance(state.contract), held)
+        standing = await self._house.standing()
+        if standing.now >= need.table.start or not _is_understood(need):
+            return None
+        more = best_answer(_left(need, bid), standing)
+        if more is None:
+            return None
+        contract = with_bid(
+            without_performance(state.contract),
+            [
+                bid.table.at(OFFERED, one) + kw
+                for one, kw in zip(more.grid, more.offered_kw, strict=True)
+            ],
+            seller=bid.seller,
+            meters=[*bid.meters, *(self._meter(block) for block in more.moves)],
+        )
+        return Amendment("update", contract, (*held, *_holds(state.transaction_id, more)))
+
+    async def _follow(self, step: Step) -> Reaction:
+        """Hold what the publisher says is agreed, and no other job."""
+        state = step.state
+        if state.stage is not Stage.ACTIVE:
+            return Reaction()
+        held = await self._held(state)
+        agreed = self._agreed(state, held)
+        _require_deliverable(step, agreed)
+        if state.awaiting is not None:
+            return Reaction()
+        return Reaction(holds=agreed, renews_holds=True) if agreed != held else Reaction()
+
+    async def _held(self, state: ContractState) -> tuple[Hold, ...]:
+        return tuple(
+            one for one in await self._store.holds() if one.transaction_id == state.transaction_id
+        )
+
+    def _agreed(self, state: ContractState, held: Sequence[Hold]) -> tuple[Hold, ...]:
+        """Return the holds on jobs whose meters are in the contract."""
+        meters = frozenset(read_bid(state.contract).meters)
+        return tuple(
+            one for one in held if meter_of(resource_id(self._id, JobId(one.thing))) in meters
+        )
+
+    def _meter(self, block: Block) -> str:
+        return meter_of(resource_id(self._id, block.job_id))
+
     async def _offer(self, step: Step) -> Reaction:
         need = need_of(step.state.contract)
         answer = best_answer(need, await self._house.standing()) if _is_understood(need) else None
@@ -155,7 +229,7 @@ class Answerer(Asker):
             step.state.contract,
             answer.offered_kw,
             seller=self._id,
-            meters=[meter_of(resource_id(self._id, block.job_id)) for block in answer.moves],
+            meters=[self._meter(block) for block in answer.moves],
         )
         return sayings(Saying(ContractMessage(contract=contract), "init"))
 
@@ -173,17 +247,42 @@ class Answerer(Asker):
         answer = best_answer(need, standing, only=blocks)
         if answer is None or tuple(answer.offered_kw) != bid.table.column(OFFERED).values:
             raise unwanted("the plan changed since the offer was made")
-        holds = tuple(
-            Hold(
-                step.state.transaction_id,
-                str(block.job_id),
-                start,
-                block.half_hours,
-                round(block.energy_kwh, 6),
-            )
-            for block, start in answer.moves.items()
-        )
+        holds = _holds(step.state.transaction_id, answer)
         return Reaction((Saying(ContractMessage(contract=contract), "confirm"),), holds)
+
+
+def _require_deliverable(step: Step, held: Sequence[Hold]) -> None:
+    """Refuse an answer to an update that promises more than our jobs use, or at another price."""
+    before = step.before.contract if step.before else step.state.contract
+    if price_of(need_of(step.state.contract)) != price_of(need_of(before)):
+        raise unwanted("the price changed since it was agreed")
+    offered = read_bid(step.state.contract).table.column(OFFERED).values
+    most = sum(one.energy_kwh / one.half_hours for one in held) / HOURS_PER_HALF_HOUR
+    if max(value or 0.0 for value in offered) > most + 1e-6:
+        raise unwanted(f"more is promised than the {most:g} kW of our jobs")
+
+
+def _holds(transaction_id: str, answer: Answer) -> tuple[Hold, ...]:
+    return tuple(
+        Hold(
+            transaction_id,
+            str(block.job_id),
+            start,
+            block.half_hours,
+            round(block.energy_kwh, 6),
+        )
+        for block, start in answer.moves.items()
+    )
+
+
+def _left(need: Need, bid: Bid) -> Need:
+    """Return a need less what is offered to it already."""
+    table = need.table
+    wanted = table.column(REQUESTED)
+    span = table.start.span(table.half_hours)
+    values = tuple(max(0.0, need.requested_kw(one) - bid.table.at(OFFERED, one)) for one in span)
+    columns = {**table.columns, REQUESTED: replace(wanted, values=values)}
+    return replace(need, table=replace(table, columns=columns))
 
 
 def _is_understood(need: Need) -> bool:

@@ -57,8 +57,10 @@ class Asker(ABC):
         if step.state.stage is Stage.COMPLETE:
             self._check_settlement(step)
         following = NEXT.get(message.action)
-        if following is None or step.is_stale or step.state.stage.is_final:
+        if step.is_stale or step.state.stage.is_final:
             return Reaction()
+        if following is None:
+            return await self._follow(step)
         try:
             with reading_attributes():
                 return await self._go_on(step, following)
@@ -85,6 +87,10 @@ class Asker(ABC):
         Raises:
             BecknError: What was answered is not wanted; the contract is left.
         """
+
+    async def _follow(self, step: Step) -> Reaction:  # noqa: ARG002 - for who wants to
+        """Return what follows from a statement that no request follows from."""
+        return Reaction()
 
     @abstractmethod
     def _settlement_fault(self, contract: Contract) -> str | None:

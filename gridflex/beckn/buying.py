@@ -158,6 +158,14 @@ class Buyer(Asker):
         return chosen
 
     async def _go_on(self, step: Step, following: str) -> Reaction:
+        self._require_wanted(step)
+        return sayings(Saying(ContractMessage(contract=step.state.contract), following))
+
+    async def _follow(self, step: Step) -> Reaction:
+        self._require_wanted(step)
+        return Reaction()
+
+    def _require_wanted(self, step: Step) -> None:
         said = step.state.contract
         asked = step.before.contract if step.before else said
         now = {(one.resource_id, one.start) for one in map(read_order, said.commitments)}
@@ -167,7 +175,6 @@ class Buyer(Asker):
         price = max(listed_of(one).price_gbp_per_kwh for one in said.commitments)
         if price > self._policy.most_premium_gbp_per_kwh:
             raise unwanted(f"{price} GBP/kWh is above {self._policy.most_premium_gbp_per_kwh}")
-        return sayings(Saying(ContractMessage(contract=said), following))
 
     def _settlement_fault(self, contract: Contract) -> str | None:
         return settlement_fault(contract)

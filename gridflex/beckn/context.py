@@ -59,6 +59,9 @@ DIRECTION: Final[Mapping[str, Direction]] = {
 }
 """Every action GridFlex speaks, as in ``context.action`` and in the path."""
 
+TRIALS: Final = ("update", "cancel", "on_update", "on_cancel")
+"""Where ``try`` may ask, or say, what would happen."""
+
 _BAP: Final = ("bapId", "bapUri")
 _BPP: Final = ("bppId", "bppUri")
 
@@ -233,6 +236,12 @@ class Context(BaseModel):
                 Code.CTX_ACTION_MISMATCH,
                 f"action {self.action!r} is unknown",
                 path="$.context.action",
+            )
+        if self.is_trial and self.action not in TRIALS:
+            refuse(
+                Code.CTX_INVALID_FIELD,
+                f"try is possible with {', '.join(TRIALS)}, not with {self.action}",
+                path="$.context.try",
             )
         here = {"bapId": self.bap_id, "bapUri": self.bap_uri}
         here |= {"bppId": self.bpp_id, "bppUri": self.bpp_uri}

@@ -139,7 +139,7 @@ def _request(state: ContractState, message: Message, *, now: datetime, patience:
 
 
 def _callback(state: ContractState, message: Message, *, now: datetime) -> Step:
-    if not isinstance(message.payload, ContractMessage):
+    if message.context.is_trial or not isinstance(message.payload, ContractMessage):
         return Step(state, _answered(state, message))
     said, contract = _declared(message), message.contract
     if state.stage.is_final:
@@ -169,16 +169,63 @@ def _agreed(state: ContractState, message: Message, said: ContractCode, *, now: 
     stage = _stage_after(state, message, said)
     if stage is None:
         return Step(state, _answered(state, message), is_stale=True)
+    contract = _merged(state.contract, message.contract)
+    if _is_agreed(state, message, said):
+        contract = _with_terms(contract, state.contract)
     answered = _answered(state, message)
     if stage not in DRAFTS or _ORDER[stage] > _ORDER[state.stage]:
         answered = _without_draft_wait(answered)
     changed = replace(
         answered,
         stage=stage,
-        contract=_merged(state.contract, message.contract),
+        contract=contract,
         told_at=min(message.context.timestamp, now + MOST_AHEAD),
     )
     return Step(state, changed)
+
+
+def _is_agreed(state: ContractState, message: Message, said: ContractCode) -> bool:
+    """Return whether the terms stand: from our confirmation on nobody changes them unasked.
+
+    The answers to our own ``update`` and ``status`` may; whoever asked checks how.
+    """
+    if state.side is not Side.BAP or state.stage not in {Stage.CONFIRMING, Stage.ACTIVE}:
+        return False
+    waiting = state.awaiting
+    is_asked = (
+        waiting is not None
+        and waiting.action in {"update", "status"}
+        and waiting.message_id == message.context.message_id
+    )
+    return said is not ContractCode.ACTIVE or not is_asked
+
+
+def _with_terms(told: Contract, agreed: Contract) -> Contract:
+    """Return what was told, with the terms that were agreed: what, how much, at which price.
+
+    Raises:
+        BecknError: It is about other commitments.
+    """
+    if len(told.commitments) != len(agreed.commitments):
+        raise BecknError(
+            Code.BIZ_UPDATE_INCONSISTENT,
+            f"{len(told.commitments)} commitments; {len(agreed.commitments)} were agreed",
+            path="$.message.contract.commitments",
+        )
+    commitments = [
+        ours.model_copy(update={"id": ours.id or theirs.id, "status": theirs.status})
+        for theirs, ours in zip(told.commitments, agreed.commitments, strict=True)
+    ]
+    kept = {
+        name: value
+        for name, value in (agreed.contract_attributes or {}).items()
+        if name != "revenueFlows"
+    }
+    attributes = {**(told.contract_attributes or {}), **kept}
+    update: dict[str, object] = {"commitments": commitments}
+    if attributes:
+        update["contract_attributes"] = attributes
+    return told.model_copy(update=update)
 
 
 def _stage_after(state: ContractState, message: Message, said: ContractCode) -> Stage | None:

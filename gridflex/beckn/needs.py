@@ -47,6 +47,7 @@ PENALTY: Final = "SHORTFALL_PENALTY"
 BUYER: Final = "buyer"
 SELLER: Final = "seller"
 ROLES: Final = (BUYER, SELLER)
+LONGEST_METER: Final = 512
 RULE_PATH: Final = "data.deg.contracts.demand_flex"
 """Names the settlement rule of `gridflex.beckn.curtailing` in a contract's policy."""
 
@@ -191,7 +192,10 @@ def read_bid(contract: Contract) -> Bid:
     meters = inputs_of(commitment.offer, SELLER).get("participatingMeters")
     if seller is None or not isinstance(meters, list) or not meters:
         raise BecknError(Code.SCH_ATTRIBUTE_PACK_INVALID, "who sells, and by which meters?")
-    return Bid(seller, table, tuple(map(str, meters)))
+    names = tuple(dict.fromkeys(map(str, meters)))
+    if max(map(len, names)) > LONGEST_METER:
+        raise BecknError(Code.SCH_ATTRIBUTE_PACK_INVALID, "the name of a meter is too long")
+    return Bid(seller, table, names)
 
 
 def interest_in(need: Need, *, most_kw: float) -> Contract:

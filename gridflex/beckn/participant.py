@@ -17,7 +17,7 @@ from gridflex.beckn.acknowledging import Acknowledgement
 from gridflex.beckn.contracts import advance, give_up, lapse, open_contract
 from gridflex.beckn.entities import Wire
 from gridflex.beckn.errors import BecknError, Code, reading_attributes
-from gridflex.beckn.keeping import Arrived, Decision, HeldError, Outgoing, Store
+from gridflex.beckn.keeping import Arrived, Decision, HeldError, Hold, Outgoing, Store
 from gridflex.beckn.messages import Message
 from gridflex.beckn.payloads import ContractMessage
 from gridflex.beckn.phrasing import as_cancelled, as_named
@@ -66,6 +66,7 @@ class Participant:
         peer: Peer,
         now: datetime,
         transaction_id: str | None = None,
+        holds: tuple[Hold, ...] | None = None,
     ) -> str:
         """Keep a request of ours to be sent, and return its transaction id.
 
@@ -75,6 +76,10 @@ class Participant:
             peer: Of whom.
             now: Wall time.
             transaction_id: The transaction; a new one by default.
+            holds: All that its contract holds from now on; what it holds by default.
+
+        Raises:
+            HeldError: Another contract holds some of that; nothing is kept.
         """
         transaction_id = transaction_id or self._author.new_id()
         said = self._author.request(
@@ -84,7 +89,9 @@ class Participant:
         if _is_about_contract(said.message):
             known = await self._store.contract(transaction_id, Side.BAP)
             states = (self._step(known, said.message, side=Side.BAP, now=now).state,)
-        await self._store.decide(Decision(states=states, outgoing=(said,)))
+        freed = () if holds is None else (transaction_id,)
+        decision = Decision(states=states, outgoing=(said,), holds=holds or (), freed=freed)
+        await self._store.decide(decision)
         return transaction_id
 
     async def tell(
@@ -200,12 +207,13 @@ class Participant:
             outgoing += self._cancellation(state, now)
         if state is not None and (step is None or state != step.before):
             states.append(state)
+        renewed = (state.transaction_id,) if state is not None and reaction.renews_holds else ()
         return Decision(
             handled=arrived.number,
             states=tuple(states),
             outgoing=tuple(outgoing),
             holds=reaction.holds,
-            freed=tuple(one for state in states for one in _freed(state)),
+            freed=(*renewed, *(one for state in states for one in _freed(state))),
         )
 
     def _written(
@@ -314,7 +322,7 @@ class Participant:
         if waiting.action in {"select", "init", "confirm"}:
             step = give_up(state, reason=error.reason, code=error.code)
             await self._keep_end(step, now)
-        elif waiting.action == "cancel" and heard.error is not None:
+        elif heard.error is not None:
             await self._store.decide(Decision(states=(replace(state, awaiting=None),)))
 
 

@@ -119,9 +119,11 @@ class Procurer:
                 return sayings(Saying(ContractMessage(contract=await self._told(step.state))))
             case "cancel":
                 return await self._cancel(message, step.state)
+            case "update":
+                return await self._amend(message, step.state)
             case _:
                 raise BecknError(
-                    Code.POL_UPDATE_NOT_ALLOWED, "an offer is cancelled and made again"
+                    Code.NET_NOT_IMPLEMENTED, f"{message.action} about a need is not offered"
                 )
 
     async def report(self, state: ContractState) -> Contract | None:
@@ -145,6 +147,30 @@ class Procurer:
         return sayings(Saying(ContractMessage(contract=contract)))
 
     async def _agree(self, message: Message) -> Reaction:
+        contract, holds = await self._offered(message)
+        if message.action == "init":
+            return sayings(Saying(ContractMessage(contract=contract)))
+        return Reaction((Saying(ContractMessage(contract=_active(contract))),), holds)
+
+    async def _amend(self, message: Message, state: ContractState) -> Reaction:
+        """Take other meters or another power into an offer whose need has not begun."""
+        if state.stage is not Stage.ACTIVE:
+            raise BecknError(Code.POL_UPDATE_NOT_ALLOWED, f"the contract is {state.stage}")
+        begins = need_of(state.contract).table.start
+        if await self._feeder.now() >= begins:
+            raise BecknError(Code.POL_UPDATE_NOT_ALLOWED, f"delivery began at {begins}")
+        if need_of(message.contract).resource.id != need_of(state.contract).resource.id:
+            raise BecknError(Code.BIZ_INVALID_UPDATE_TARGET, "the contract is about another need")
+        if read_bid(message.contract).seller != read_bid(state.contract).seller:
+            raise BecknError(Code.BIZ_UPDATE_INCONSISTENT, "another seller cannot take it over")
+        contract, holds = await self._offered(message)
+        said = Saying(ContractMessage(contract=_active(contract)))
+        if message.context.is_trial:
+            return sayings(said)
+        return Reaction((said,), holds, renews_holds=True)
+
+    async def _offered(self, message: Message) -> tuple[Contract, tuple[Hold, ...]]:
+        """Return the draft with what is offered, and what it holds."""
         said, bid = need_of(message.contract), read_bid(message.contract)
         need = await self._need(said.resource.id)
         if price_of(said) != price_of(need):
@@ -156,15 +182,12 @@ class Procurer:
             seller=bid.seller,
             meters=bid.meters,
         )
-        if message.action == "init":
-            return sayings(Saying(ContractMessage(contract=contract)))
-        active = in_state(contract, ContractCode.ACTIVE, CommitmentCode.ACTIVE)
         count = len(need.table.column(REQUESTED).values)
         holds = tuple(
             Hold(message.context.transaction_id, meter, need.table.start, count, bid.energy_kwh)
             for meter in bid.meters
         )
-        return Reaction((Saying(ContractMessage(contract=active)),), holds)
+        return contract, holds
 
     async def _need(self, resource_id: str) -> Need:
         for need in await self._feeder.needs():
@@ -366,6 +389,10 @@ def _telemetry(
     if not is_over:
         return Table.of(bid.table.start, baseline)
     return Table.of(bid.table.start, baseline, Column(USAGE, "KW", tuple(row[1] for row in rows)))
+
+
+def _active(contract: Contract) -> Contract:
+    return in_state(contract, ContractCode.ACTIVE, CommitmentCode.ACTIVE)
 
 
 def _grid(need: Need) -> list[HalfHour]:

@@ -42,10 +42,12 @@ class Reaction:
     Args:
         sayings: What it says.
         holds: What it promises by that.
+        renews_holds: Whether that is all that the contract holds from now on.
     """
 
     sayings: tuple[Saying, ...] = ()
     holds: tuple[Hold, ...] = ()
+    renews_holds: bool = False
 
 
 class Trader(Protocol):

@@ -16,7 +16,7 @@ from gridflex.beckn.answering import Answerer
 from gridflex.beckn.buying import Buyer
 from gridflex.beckn.entities import Contract
 from gridflex.beckn.errors import BecknError, Code, reading_attributes
-from gridflex.beckn.keeping import Store
+from gridflex.beckn.keeping import HeldError, Store
 from gridflex.beckn.messages import Message
 from gridflex.beckn.meters import (
     METERS_PER_PAGE,
@@ -40,6 +40,7 @@ from gridflex.beckn.reacting import Reaction, Saying
 from gridflex.beckn.selling import Seller
 from gridflex.beckn.states import ContractState, Side, Step
 from gridflex.beckn.verification import is_answer
+from gridflex.beckn.writing import peer_of
 from gridflex.errors import ContractError
 
 log = logging.getLogger(__name__)
@@ -203,6 +204,48 @@ async def _report(
     for page in pushed(state.contract, contract, size):
         payload = ContractMessage(contract=page)
         state = await participant.tell(state, "on_status", payload, now=now)
+    return True
+
+
+async def amend_all(
+    participant: Participant, answerer: Answerer, store: Store, *, now: datetime
+) -> Told:
+    """Ask for what has changed about answers to needs; one that cannot be read holds up no other.
+
+    Args:
+        participant: In whose name.
+        answerer: What there is to ask.
+        store: The contracts.
+        now: Wall time.
+    """
+    asked, failures = 0, {}
+    for state in await store.open_contracts(Side.BAP):
+        if not is_need(state.contract):
+            continue
+        try:
+            with reading_attributes():
+                asked += await _amend(participant, answerer, state, now)
+        except (ContractError, HeldError) as error:
+            log.warning("contract %s of %s: %s", state.transaction_id, state.peer_id, error)
+            failures[state.transaction_id] = str(error)
+    return Told(asked, failures)
+
+
+async def _amend(
+    participant: Participant, answerer: Answerer, state: ContractState, now: datetime
+) -> bool:
+    wanted = await answerer.amend(state)
+    if wanted is None:
+        return False
+    kind = KnownContractMessage if wanted.action == "status" else ContractMessage
+    await participant.start(
+        wanted.action,
+        kind(contract=wanted.contract),
+        peer=peer_of(state),
+        now=now,
+        transaction_id=state.transaction_id,
+        holds=wanted.holds,
+    )
     return True
 
 

@@ -140,13 +140,14 @@ class Author:
         parties = {"bpp_id": asked.bpp_id, "bpp_uri": asked.bpp_uri}
         if not is_published:
             parties |= {"bap_id": asked.bap_id, "bap_uri": asked.bap_uri}
+        more: dict[str, Any] = {**parties, "is_trial": asked.is_trial or None}
         context = self._context(
             action,
             payload,
             transaction_id=asked.transaction_id,
             message_id=asked.message_id,
             now=now,
-            more=parties,
+            more=more,
         )
         base = url or str(asked.bpp_uri if is_published else asked.bap_uri)
         return self._signed(

@@ -21,7 +21,7 @@ from gridflex.beckn.trading import report_all
 from tests.unit.beckn.feeder import NeedTrade
 from tests.unit.beckn.house import SIX_AM, TWO_AM, Trade
 from tests.unit.beckn.network import SELLER, both, buy, memory, network
-from tests.unit.beckn.wire import BAP, BPP, body, contract
+from tests.unit.beckn.wire import BAP, BPP, TRANSACTION, body, contract
 
 HUGE = 10**400
 
@@ -264,3 +264,52 @@ async def test_answered_needs_leave_room_for_blocks() -> None:
 
     bought = [one for one in (await trade.contracts())[0] if one is not asked]
     assert [one.stage for one in bought] == [Stage.ACTIVE]
+
+
+def dearer(said: Contract) -> Contract:
+    wire = said.to_wire()
+    wire["commitments"][0]["offer"]["offerAttributes"]["pricePerKwh"] = 9.99
+    return Contract.model_validate(wire)
+
+
+async def test_a_price_that_rises_with_the_confirmation_is_not_owed() -> None:
+    trade = Trade()
+    quote = trade.seller._contract
+
+    def hiked(*given: Any, is_final: bool) -> Contract:  # noqa: ANN401 - passed on
+        said = quote(*given, is_final=is_final)
+        return dearer(said) if is_final else said
+
+    trade.seller._contract = hiked  # type: ignore[assignment]
+    await trade.discover()
+
+    await trade.go_to(SIX_AM + 2)
+
+    (bought,), (sold,) = await trade.contracts()
+    assert (bought.stage, sold.stage) == (Stage.COMPLETE, Stage.COMPLETE)
+    assert settlement_fault(bought.contract) == "1498.5 GBP claimed, 22.50 GBP due"
+
+
+async def test_a_statement_about_other_commitments_changes_nothing() -> None:
+    trade = Trade()
+    await trade.discover()
+    _, (sold,) = await trade.contracts()
+    one = sold.contract.commitments[0]
+    two = sold.contract.model_copy(update={"commitments": [one, one]})
+    place = trade.net.places[BPP.url].participant
+
+    await place.tell(sold, "on_status", ContractMessage(contract=two), now=trade.net.now)
+    await trade.net.run(until=trade.net.now + timedelta(seconds=5))
+
+    (bought,), _ = await trade.contracts()
+    assert len(bought.contract.commitments) == 1
+    failures = memory(trade.net, BAP.url).failures.values()
+    assert any("BIZ_UPDATE_INCONSISTENT" in why for why in failures)
+
+
+@pytest.mark.parametrize("action", ["select", "confirm", "status", "on_confirm"])
+def test_only_updates_and_cancellations_can_be_tried(action: str) -> None:
+    with pytest.raises(BecknError, match="CTX_INVALID_FIELD") as refused:
+        parse(body(action, {"contract": contract(id=TRANSACTION)}, **{"try": True}))
+
+    assert refused.value.path == "$.context.try"
