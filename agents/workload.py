@@ -23,10 +23,10 @@ from gridflex.agents.meter import Meter
 from gridflex.agents.watching import Watch
 from gridflex.dispatch import Action, attempt_request, next_action
 from gridflex.errors import ContractError, GridFlexError, SourceError
-from gridflex.fleet import Site, speed_fraction
+from gridflex.fleet import Site, shaped_power_kw, speed_fraction
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import Shape
-from gridflex.lifecycle import Attempt, Job, Outcome, StopReason
+from gridflex.lifecycle import Attempt, Job, Outcome, PowerChange, StopReason
 from gridflex.planning.plan import PlannedRun
 from gridflex.together import together
 
@@ -196,6 +196,7 @@ class Workload:
                 at=_not_before(job, now),
                 shape=where.shape,
                 speed_fraction=self._speed_fraction(job, where),
+                power_change=self._power_change(job, where),
             )
             if attempt:
                 await self._submit(job, attempt)
@@ -208,6 +209,20 @@ class Workload:
         if where.shape is None:
             return 1.0
         return speed_fraction(job.flexibility, self._sites[where.site], where.shape)
+
+    def _power_change(self, job: Job, where: _Where) -> PowerChange | None:
+        """Return how much more or less a run may draw than the one before; None if as much."""
+        before = job.attempts[-1] if job.attempts else None
+        if before is None or before.site not in self._sites:
+            return None
+        shape = where.shape or Shape(job.flexibility.gpus)
+        from_kw = self._allowed_kw(job, before.site, job.shape_of(before))
+        to_kw = self._allowed_kw(job, where.site, shape)
+        return PowerChange(from_kw, to_kw) if from_kw != to_kw else None
+
+    def _allowed_kw(self, job: Job, site: str, shape: Shape) -> float:
+        cpus = job.request.entrypoint_cpus
+        return round(shaped_power_kw(job.flexibility, self._sites[site], shape, cpus=cpus), 3)
 
     async def _submit(self, job: Job, attempt: Attempt) -> None:
         cluster = cluster_at(attempt.site, self._clusters)

@@ -27,6 +27,9 @@ POWER_CAP_VARIABLE: Final = "GRIDFLEX_POWER_CAP_FRACTION"
 STOP_GRACE_VARIABLE: Final = "RAY_JOB_STOP_WAIT_TIME_S"
 """Ray reads the grace between SIGTERM and SIGKILL from the job's own environment."""
 
+CAP_CHANGED: Final = "cap changed"
+"""Kind of the event that says a run may draw another power than the one before."""
+
 LEAST_REMAINING: Final = timedelta(minutes=1)
 """What a job that has outrun its declared duration is still taken to need."""
 
@@ -100,6 +103,19 @@ class JobRequest:
             dict(self.resources),
         ]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class PowerChange:
+    """A run may draw another power than the run before it: other GPUs, or another limit.
+
+    Args:
+        from_kw: What the run before was allowed, at the meter.
+        to_kw: What this one is.
+    """
+
+    from_kw: float
+    to_kw: float
 
 
 @dataclass(frozen=True, slots=True)

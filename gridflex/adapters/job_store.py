@@ -8,6 +8,7 @@ can be repeated after a crash.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -31,11 +32,13 @@ from gridflex.adapters.tables import AttemptRow, EnergyRow, JobEventRow, JobRow
 from gridflex.forecasting.past_runs import PastRun
 from gridflex.jobs import FINAL_STATES, Flexibility, JobId, JobState, Shape
 from gridflex.lifecycle import (
+    CAP_CHANGED,
     Attempt,
     AttemptState,
     Job,
     JobRequest,
     Outcome,
+    PowerChange,
     StopReason,
     state_after,
 )
@@ -208,6 +211,7 @@ class JobStore:
         at: datetime,
         shape: Shape | None = None,
         speed_fraction: float = 1.0,
+        power_change: PowerChange | None = None,
     ) -> Attempt | None:
         """Store the intent to run the job at ``site``, before anything is sent there.
 
@@ -217,6 +221,7 @@ class JobStore:
             at: GridFlex time.
             shape: GPUs and power limit; None is the job's own GPUs at full power.
             speed_fraction: Its expected speed as a share of that in its own shape.
+            power_change: How much more or less than the run before it may draw, if at all.
 
         Returns:
             The new attempt, or None if the job has ended, is to stop, or already has a live one.
@@ -253,6 +258,9 @@ class JobStore:
             if shape:
                 detail |= {"gpus": shape.gpus, "power_cap_fraction": shape.power_cap_fraction}
             await _record(connection, job_id, at, "decided", detail)
+            if power_change:
+                changed = {"attempt": number, **asdict(power_change)}
+                await _record(connection, job_id, at, CAP_CHANGED, changed)
         return attempt
 
     async def attempt_submitted(self, job_id: JobId, number: int, *, at: datetime) -> None:

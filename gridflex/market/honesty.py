@@ -14,6 +14,7 @@ from typing import Any
 
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import EventType
+from gridflex.lifecycle import CAP_CHANGED
 from gridflex.market.artefacts import ExpectedVolumes
 from gridflex.market.commitments import Committed, is_commitment, read_commitment
 from gridflex.market.drafts import read_draft
@@ -126,6 +127,23 @@ def _caps(facts: Facts, activations: Sequence[datetime], limits: HonestyLimits) 
         "no raised caps",
         (no_raised_caps(changes, activation=at, limits=limits) for at in activations),
     )
+
+
+def cap_changes_of(entries: Iterable[Mapping[str, Any]]) -> list[CapChange] | None:
+    """Return the changes of power caps among what happened to jobs; None if nothing is logged."""
+    logged = [one for one in entries if one["event_type"] == EventType.JOB_CHANGED]
+    if not logged:
+        return None
+    return [
+        CapChange(
+            at=datetime.fromisoformat(one["body"]["at"]),
+            job=one["subject"].removeprefix("job:"),
+            from_kw=float(one["body"]["detail"]["from_kw"]),
+            to_kw=float(one["body"]["detail"]["to_kw"]),
+        )
+        for one in logged
+        if one["body"]["kind"] == CAP_CHANGED
+    ]
 
 
 def _committed(facts: Facts) -> Iterable[tuple[HalfHour, tuple[int, datetime, Committed]]]:

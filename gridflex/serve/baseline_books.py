@@ -19,7 +19,7 @@ from gridflex.market.baseline import Event as Activation
 from gridflex.market.baseline_report import baseline_json
 from gridflex.market.baseline_rules import RULES, Rule, Trigger
 from gridflex.market.baseline_same_day import PJM_SAME_DAY_3_2, same_day_baseline
-from gridflex.market.honesty import Facts
+from gridflex.market.honesty import Facts, cap_changes_of
 from gridflex.market.meters import MeterHistory
 from gridflex.market.records import event_days_of, readings_of, registry_of
 from gridflex.market.registry import Msid, Registry, UnitId, pair_key
@@ -30,6 +30,9 @@ from gridflex.serve.clock import Clock
 
 LOOK_BACK: Final = timedelta(days=120)
 """Of readings: the longest look-back of a rule, and as long again to judge it by."""
+
+PLANS_BEFORE: Final = 48
+"""Half-hours before the first day from which the log of power caps is read."""
 
 YEARS_AROUND: Final = timedelta(days=4 * 365)
 
@@ -75,7 +78,7 @@ class HonestyIn(BaseModel, extra="forbid"):
         unit: Which unit.
         first: First settlement day.
         last: Last settlement day.
-        cap_changes: The log of power caps; None where there is none.
+        cap_changes: The log of power caps; None takes the ledger's.
     """
 
     unit: str
@@ -158,7 +161,7 @@ class BaselineBooks:
         )  # fmt: skip
         now = self.clock.now()
         metered = dict(_summed(histories, now))
-        changes = sent.cap_changes
+        given = sent.cap_changes
         sites = {registry.site_of(one.pair).name: registry.site_of(one.pair) for one in pairs}
         return Facts(
             unit=UnitId(sent.unit),
@@ -166,10 +169,19 @@ class BaselineBooks:
             metered=metered,
             connection_mw=sum((Decimal(str(one.connection_mw)) for one in sites.values()), ZERO),
             history=[net for at, net in metered.items() if at < first],
-            cap_changes=None
-            if changes is None
-            else [CapChange(one.at, one.job, one.from_kw, one.to_kw) for one in changes],
+            cap_changes=await self._caps(first)
+            if given is None
+            else [CapChange(one.at, one.job, one.from_kw, one.to_kw) for one in given],
         )
+
+    async def _caps(self, first: HalfHour) -> list[CapChange] | None:
+        """Return the ledger's changes of power caps, from a day before ``first`` on."""
+        plans = await self.ledger.find(
+            EventType.PLAN_COMMITTED, first=first + -PLANS_BEFORE, limit=1
+        )
+        since = plans[0].index if plans else 0
+        found = await self.ledger.find(EventType.JOB_CHANGED, since=since)
+        return cap_changes_of(one.event for one in found)
 
     async def _registry(self) -> Registry:
         known = await self.ledger.find(EventType.SITE_REGISTERED, EventType.CONSENT_RECORDED)

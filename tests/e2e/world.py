@@ -222,12 +222,16 @@ class World:
         return found
 
     async def plan(
-        self, runs: Mapping[str, list[tuple[datetime, int]]], *, site: str = "london"
+        self,
+        runs: Mapping[str, list[tuple[datetime, int]]],
+        *,
+        site: str = "london",
+        gpus: int = 2,
     ) -> int:
         """Commit a plan by hand from this half-hour on: start and half-hours of each run."""
         planned = {
             JobId(name): tuple(
-                PlannedRun(JobId(name), site, HalfHour.containing(start), half_hours, 2)
+                PlannedRun(JobId(name), site, HalfHour.containing(start), half_hours, gpus)
                 for start, half_hours in of_job
             )
             for name, of_job in runs.items()

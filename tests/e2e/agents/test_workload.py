@@ -12,7 +12,7 @@ from gridflex.adapters.job_store import JobStore
 from gridflex.agents.cleaning import Cleaner
 from gridflex.dispatch import attempt_request
 from gridflex.jobs import JobId, JobState, Tier
-from gridflex.lifecycle import AttemptState, JobRequest, Outcome
+from gridflex.lifecycle import CAP_CHANGED, AttemptState, JobRequest, Outcome
 from gridflex.settings import ClockSettings
 from tests.e2e.world import ASK_AGAIN, FLEXIBLE, HOUR, MINUTE, NOON, TRAIN, World
 
@@ -83,6 +83,28 @@ async def test_a_run_on_other_gpus_is_started_metered_and_remembered_as_such(
     assert attempt.speed_fraction == pytest.approx(0.5**0.87)
     energy = await world.jobs.energy(["job-1"])
     assert [row.energy_kwh for row in energy] == pytest.approx([2.75, 2.75])  # 5 kW, PUE 1.1
+
+
+async def test_a_run_that_may_draw_more_than_the_one_before_says_so(world: World) -> None:
+    elastic = replace(FLEXIBLE, gpus=4, min_gpus=2, max_gpus=4, power_kw=10.0)
+    await world.submit(flexibility=elastic)
+    await world.plan({"job-1": [(NOON, 2), (NOON + 2 * HOUR, 4)]})  # on two GPUs
+    await world.tick()
+    world.london.run("job-1")
+    world.pass_time(MINUTE)
+    await world.tick()
+    world.pass_time(59 * MINUTE)
+    await world.tick()
+    await world.tick()
+    await world.plan({"job-1": [(NOON + 2 * HOUR, 4)]}, gpus=4)
+    world.pass_time(HOUR)
+
+    await world.tick()
+
+    events = await world.jobs.events(JobId("job-1"))
+    assert [one.detail for one in events if one.kind == CAP_CHANGED] == [
+        {"attempt": 2, "from_kw": 5.5, "to_kw": 11.0}  # PUE 1.1
+    ]
 
 
 async def test_the_cluster_is_asked_for_what_was_submitted(world: World) -> None:

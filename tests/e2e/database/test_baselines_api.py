@@ -10,7 +10,8 @@ import yaml
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gridflex.halfhour import HalfHour
-from gridflex.ledger.event import EventType
+from gridflex.ledger.event import Event, EventType, instant
+from gridflex.lifecycle import CAP_CHANGED
 from gridflex.market.attribution import Contribution
 from gridflex.market.book import SettlementBook, write_book
 from gridflex.market.commitments import Committed, commitment_event
@@ -198,6 +199,20 @@ async def test_the_honesty_tests_judge_what_is_in_the_ledger(served: Served) -> 
     assert found["explained"]["verdict"] == "passed"  # 1 MWh less, as the plan says
     assert found["plausible"]["verdict"] == "failed"  # 1 MWh above all of history
     assert found["no raised caps"]["verdict"] == "inconclusive"
+    raised = Event(
+        id="job-event:1",
+        event_type=EventType.JOB_CHANGED,
+        body={
+            "kind": CAP_CHANGED,
+            "at": instant(at.start - timedelta(hours=1)),
+            "detail": {"attempt": 2, "from_kw": "2.5", "to_kw": "4.0"},
+        },
+        subject="job:train-7",
+    )
+    await served.ledger.append([raised], now=datetime(2026, 7, 1, 21, tzinfo=UTC))
+    logged = {one["test"]: one for one in await post(served, "/baselines/honesty", asked)}
+    assert logged["no raised caps"]["verdict"] == "failed"
+    assert "train-7 2.5 to 4 kW" in logged["no raised caps"]["detail"]
     refused = await served.http.post("/baselines/honesty", json=asked | {"unit": "V__CGRID009"})
     assert refused.status_code == 400
 
