@@ -124,7 +124,7 @@ class WorkloadActor(AgentShell):
     """`Workload` behind Ray. Builds the core and ticks it; decides nothing."""
 
     def __init__(self, settings_yaml: str) -> None:
-        wanted = frozenset({"job", "stop", "plan"})
+        wanted = frozenset({"job", "stop", "plan", "curtailment"})
         super().__init__(settings_yaml, _AgentLoop(WORKLOAD, settings_yaml, _workload_tick, wanted))
 
 
@@ -145,7 +145,7 @@ class OrchestratorActor(AgentShell):
     """`Orchestrator` behind Ray. Builds the core and ticks it; decides nothing."""
 
     def __init__(self, settings_yaml: str) -> None:
-        wanted = frozenset({"job", "stop", "ended", "forecast", "hold"})
+        wanted = frozenset({"job", "stop", "ended", "forecast", "hold", "curtailment"})
         super().__init__(
             settings_yaml, _AgentLoop(ORCHESTRATOR, settings_yaml, _orchestrator_tick, wanted)
         )
@@ -277,6 +277,7 @@ async def _workload_tick(ports: Ports) -> Tick:
     core = Workload(
         jobs=ports.jobs,
         plans=ports.plans,
+        curtailments=ports.curtailments,
         clusters=ports.clusters,
         sites=await ports.sites(),
         packages=ports.packages,

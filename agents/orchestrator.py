@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
+from gridflex.adapters.curtailment_store import CurtailmentStore
 from gridflex.adapters.job_store import JobStore
 from gridflex.adapters.plan_store import PlanStore, StoredPlan
 from gridflex.adapters.ray_gpus import Gpus
@@ -106,6 +107,7 @@ class Orchestrator:
     Args:
         jobs: Where jobs are kept.
         plans: Where plans are kept.
+        curtailments: Orders to free power.
         grid: What price and intensity to expect.
         clusters: Each site's cluster, by site name.
         sites: The sites, the default one first.
@@ -120,6 +122,7 @@ class Orchestrator:
         *,
         jobs: JobStore,
         plans: PlanStore,
+        curtailments: CurtailmentStore,
         grid: Grid,
         clusters: Mapping[str, Capacity],
         sites: Sequence[Site],
@@ -130,6 +133,7 @@ class Orchestrator:
     ) -> None:
         self._jobs = jobs
         self._plans = plans
+        self._curtailments = curtailments
         self._grid = grid
         self._clusters = clusters
         self._sites = tuple(sites)
@@ -193,6 +197,7 @@ class Orchestrator:
             start=start,
             sites=states,
             running_now=in_force.runs,
+            curtailments=await self._curtailments.active(now),
             settings=self._settings,
         )
         return Position(problem, tuple(jobs), standing, unreachable)

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gridflex.adapters.agent_store import AgentStore
 from gridflex.adapters.clock import Clock
+from gridflex.adapters.curtailment_store import CurtailmentStore
 from gridflex.adapters.database import connect, ensure_database
 from gridflex.adapters.doubt_store import DoubtStore
 from gridflex.adapters.forecast_history import ForecastHistory
@@ -47,6 +48,7 @@ class Ports:
         clock: GridFlex time.
         jobs: Jobs and attempts.
         plans: Plans.
+        curtailments: Orders to free power.
         agents: Signs of life.
         grid: Prices and intensity, polled and known.
         models: Trained forecasters.
@@ -65,6 +67,7 @@ class Ports:
     clock: Clock
     jobs: JobStore
     plans: PlanStore
+    curtailments: CurtailmentStore
     agents: AgentStore
     grid: Grid
     models: ModelStore
@@ -161,6 +164,7 @@ def build_ports(settings: Settings, *, pool_size: int = 5) -> Ports:
         clock=Clock(settings.clock),
         jobs=JobStore(engine),
         plans=PlanStore(engine),
+        curtailments=CurtailmentStore(engine),
         agents=AgentStore(engine),
         grid=Grid(
             grid_feeds(settings.grid, regions=regions, archive=store).feeds,

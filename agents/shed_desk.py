@@ -1,7 +1,8 @@
 """The shed order, kept warm: what a request for power is answered from without a plan.
 
 The order is read anew every few seconds; a request is answered from memory, so neither the
-planner nor a slow database stands between a grid event and its answer.
+planner nor a slow database stands between a grid event and its answer. An order that is to be
+carried out is kept first; whoever starts jobs and whoever plans them follows it from there.
 """
 
 from __future__ import annotations
@@ -15,13 +16,16 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from gridflex import units
+from gridflex.adapters.curtailment_store import CurtailmentStore
 from gridflex.adapters.job_store import JobStore
 from gridflex.agents.grid import Grid
-from gridflex.errors import ContractError, GridFlexError, StaleDataError
+from gridflex.curtailment import CurtailedJob, Curtailment, CurtailmentRequest, held_until
+from gridflex.errors import ContractError, GridFlexError, InfeasibleError, StaleDataError
 from gridflex.fleet import Site
 from gridflex.halfhour import HalfHour
+from gridflex.jobs import JobId
 from gridflex.planning.running import running_work
-from gridflex.planning.shed import Shedding, ShedOrder
+from gridflex.planning.shed import RunningWork, Shedding, ShedOrder
 
 log = logging.getLogger(__name__)
 
@@ -45,23 +49,29 @@ class WarmOrder:
     """One reading of what runs.
 
     Args:
+        work: What runs, without what stands still already.
         order: What could be shed.
         read_at: GridFlex time of the reading.
-        running_kw: Dynamic power of all that runs.
         price_gbp_per_kwh: What lost energy is taken to cost.
     """
 
+    work: tuple[RunningWork, ...]
     order: ShedOrder
     read_at: datetime
-    running_kw: float
     price_gbp_per_kwh: float
+
+    @property
+    def running_kw(self) -> float:
+        """Dynamic power of all that runs."""
+        return sum(one.power_kw for one in self.work)
 
 
 class ShedDesk:
-    """Answers what could be shed.
+    """Answers what could be shed, and gives the order.
 
     Args:
         jobs: Where jobs are kept.
+        curtailments: Where orders are kept.
         grid: What price to expect.
         sites: Asked once for the sites.
         now: GridFlex time.
@@ -72,12 +82,14 @@ class ShedDesk:
         self,
         *,
         jobs: JobStore,
+        curtailments: CurtailmentStore,
         grid: Grid,
         sites: Callable[[], Awaitable[Sequence[Site]]],
         now: Callable[[], datetime],
         restart: timedelta,
     ) -> None:
         self._jobs = jobs
+        self._curtailments = curtailments
         self._grid = grid
         self._ask_sites = sites
         self._now = now
@@ -104,14 +116,15 @@ class ShedDesk:
         now = self._now()
         if not self._sites:
             self._sites = {site.name: site for site in await self._ask_sites()}
-        jobs = await self._jobs.live_jobs()
+        held = held_until(await self._curtailments.active(now))
+        jobs = [job for job in await self._jobs.live_jobs() if job.id not in held]
         per_kwh = await self._price_gbp_per_kwh(now)
         work = running_work(jobs, sites=self._sites, now=now, restart=self._restart)
         self._read_at_s = time.monotonic()
         self._warm = WarmOrder(
+            work=work,
             order=ShedOrder(work, price_gbp_per_kwh=per_kwh),
             read_at=now,
-            running_kw=sum(one.power_kw for one in work),
             price_gbp_per_kwh=per_kwh,
         )
         return self._warm
@@ -134,9 +147,87 @@ class ShedDesk:
         warm = self._warm or await self.renew()
         if time.monotonic() - self._read_at_s > STALE_AFTER_S:
             warm = await self._renewed_or(warm)
+        self._require_site(site)
+        return warm.order.free(kw, within=within, hold=hold, now=self._now(), site=site), warm
+
+    async def carry_out(
+        self, order_id: str, request: CurtailmentRequest
+    ) -> tuple[Curtailment, bool]:
+        """Give the order to pause the cheapest jobs that free the power, as far as there are any.
+
+        Args:
+            order_id: Its id; an order that was given before under it is returned as it was.
+            request: What is asked for.
+
+        Returns:
+            The order, and whether it is new.
+
+        Raises:
+            SourceError: The database does not answer; whether the order was given is unknown
+                until it is given again under the same id.
+            ContractError: There is no such site, or the id has another order.
+            InfeasibleError: No job can give up power and be on time.
+        """
+        warm = await self.renew()
+        self._require_site(request.site)
+
+        def choose(standing: Sequence[Curtailment]) -> Curtailment:
+            return self._order(order_id, request, warm, without=frozenset(held_until(standing)))
+
+        placed = await self._curtailments.place(order_id, request, choose, now=warm.read_at)
+        await self._renewed_or(warm)  # without those that give now
+        return placed
+
+    def _order(
+        self,
+        order_id: str,
+        request: CurtailmentRequest,
+        warm: WarmOrder,
+        *,
+        without: frozenset[JobId],
+    ) -> Curtailment:
+        found = warm.order.free(
+            request.kw,
+            within=request.within,
+            hold=request.hold,
+            now=warm.read_at,
+            site=request.site,
+            without=without,
+        )
+        if not found.cuts:
+            raise InfeasibleError(
+                f"no job that runs can give up power within {request.within} for {request.hold} "
+                "and still be on time"
+            )
+        back_by = {one.job_id: one.until for one in found.rebound}
+        gone = without | {cut.job_id for cut in found.cuts}
+        return Curtailment(
+            id=order_id,
+            request=request,
+            placed_at=warm.read_at,
+            jobs=tuple(
+                CurtailedJob(
+                    job_id=cut.job_id,
+                    site=cut.site,
+                    freed_kw=cut.freed_kw,
+                    lost_kwh=cut.lost_kwh,
+                    cost_gbp=cut.cost_gbp,
+                    acts_in=cut.acts_in,
+                    back_by=back_by[cut.job_id],
+                )
+                for cut in found.cuts
+            ),
+            limits_kw={
+                site: sum(
+                    one.power_kw for one in warm.work if one.site == site and one.job_id not in gone
+                )
+                for site in ([request.site] if request.site else self._sites)
+            },
+        )
+
+    def _require_site(self, site: str | None) -> None:
         if site is not None and site not in self._sites:
             raise ContractError(f"site: {site!r} is not one of {', '.join(self._sites)}")
-        return warm.order.free(kw, within=within, hold=hold, now=self._now(), site=site), warm
 
     async def _price_gbp_per_kwh(self, now: datetime) -> float:
         start = HalfHour.containing(now)

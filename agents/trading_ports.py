@@ -72,6 +72,7 @@ async def build_planner(ports: Ports) -> Orchestrator:
     return Orchestrator(
         jobs=ports.jobs,
         plans=ports.plans,
+        curtailments=ports.curtailments,
         grid=ports.grid,
         clusters=ports.clusters,
         sites=await ports.sites(),

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
+from gridflex.adapters.curtailment_store import CurtailmentStore
 from gridflex.adapters.job_store import JobStore
 from gridflex.adapters.packages import PackageStore
 from gridflex.adapters.plan_store import PlanStore
@@ -79,6 +80,7 @@ class Workload:
     Args:
         jobs: Where jobs are kept.
         plans: What should run when.
+        curtailments: Orders to free power.
         clusters: Job API of each site, by site name.
         sites: The domain's view of each site; the first is the default.
         packages: Uploaded packages.
@@ -94,6 +96,7 @@ class Workload:
         *,
         jobs: JobStore,
         plans: PlanStore,
+        curtailments: CurtailmentStore,
         clusters: Mapping[str, Cluster],
         sites: Sequence[Site],
         packages: PackageStore,
@@ -105,6 +108,7 @@ class Workload:
     ) -> None:
         self._jobs = jobs
         self._plans = plans
+        self._curtailments = curtailments
         self._clusters = clusters
         self._sites = {site.name: site for site in sites}
         self._packages = packages
@@ -146,7 +150,8 @@ class Workload:
         )
 
     async def _act(self, jobs: Sequence[Job], turn: _Turn) -> None:
-        orders = await self._plans.orders(HalfHour.containing(turn.now))
+        planned = await self._plans.orders(HalfHour.containing(turn.now))
+        orders = planned.under(await self._curtailments.active(turn.now))
         todo: list[tuple[Job, Action, _Where]] = []
         for job in jobs:
             action = next_action(

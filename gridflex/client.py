@@ -67,9 +67,16 @@ class Client:
         """
         return self._ask("GET", path, params=params)
 
-    def post(self, path: str, body: object) -> Any:  # noqa: ANN401 - JSON
-        """Send JSON to ``path`` and return what it answers; raises as `get` does."""
-        return self._ask("POST", path, json=body)
+    def post(self, path: str, body: object, *, key: str | None = None) -> Any:  # noqa: ANN401 - JSON
+        """Send JSON to ``path`` and return what it answers; raises as `get` does.
+
+        Args:
+            path: Where.
+            body: What.
+            key: Idempotency key, under which the same may be sent again.
+        """
+        headers = {"Idempotency-Key": key} if key else {}
+        return self._ask("POST", path, json=body, headers=headers)
 
     def post_text(self, path: str, text: str, *, kind: str) -> Any:  # noqa: ANN401 - JSON
         """Send text of a media type to ``path`` and return what it answers; raises as `get`."""

@@ -6,12 +6,13 @@ wants and how late it is decide the rest.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
+from gridflex.curtailment import Curtailment, closed_since, held_until
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import PREFIX, JobId, Shape
 from gridflex.lifecycle import (
@@ -53,11 +54,15 @@ class Orders:
         made_at: When the plan was made; None if there is none.
         runs: For every job the plan knows, its run in the half-hour, if any.
         plan: All its runs, past ones included.
+        curtailed: Jobs that stand still, whatever the plan says.
+        closed: Sites where nothing begins, as the plan was made before an order to free power.
     """
 
     made_at: datetime | None
     runs: Mapping[JobId, PlannedRun | None]
     plan: Mapping[JobId, tuple[PlannedRun, ...]] = field(default_factory=dict)
+    curtailed: frozenset[JobId] = frozenset()
+    closed: frozenset[str] = frozenset()
 
     def know_of(self, job_id: JobId, attempt: Attempt) -> bool:
         """Return whether the plan knew that the attempt would run: ordered it, or came later."""
@@ -65,16 +70,32 @@ class Orders:
         is_ordered = any(run.covers(began) for run in self.plan.get(job_id, ()))
         return is_ordered or (self.made_at is not None and self.made_at > attempt.decided_at)
 
+    def start(self, job_id: JobId) -> bool:
+        """Return whether the job is to begin now."""
+        run = self.runs.get(job_id)
+        return run is not None and job_id not in self.curtailed and run.site not in self.closed
+
+    def under(self, curtailments: Sequence[Curtailment]) -> Orders:
+        """Return what is left of the orders of a plan while power is to be freed."""
+        closed = {
+            site
+            for site, since in closed_since(curtailments).items()
+            if self.made_at is None or self.made_at < since
+        }
+        return replace(
+            self, curtailed=frozenset(held_until(curtailments)), closed=frozenset(closed)
+        )
+
 
 def next_action(
     job: Job, orders: Orders, *, now: datetime, restart: timedelta, ask_again_after: timedelta
 ) -> Action | None:
     """Return what the job needs now, or None.
 
-    Only a plan that knew of a run can end it, and a job that would have to start again at once
-    is not paused. A run at another site, on other GPUs or under another power limit than ordered
-    is paused, to start again as ordered. A run that still waits in its cluster's queue can be
-    pulled back, whether its job may be paused or not.
+    Only a plan that knew of a run can end it, or an order to free power; a job that would have to
+    start again at once is not paused. A run at another site, on other GPUs or under another power
+    limit than ordered is paused, to start again as ordered. A run that still waits in its cluster's
+    queue can be pulled back, whether its job may be paused or not.
 
     Args:
         job: The job with its attempts.
@@ -86,7 +107,7 @@ def next_action(
     run = orders.runs.get(job.id)
     attempt = job.live_attempt
     if attempt is None:
-        wanted = run is not None or job.must_start(now, restart=restart)
+        wanted = orders.start(job.id) or job.must_start(now, restart=restart)
         return Action.START if wanted and not job.stop_requested_at else None
     if job.stop_requested_at:
         ask = _may_ask(attempt, StopReason.STOP, now, again_after=ask_again_after)
@@ -98,9 +119,8 @@ def next_action(
         ask = _may_ask(attempt, reason, now, again_after=ask_again_after)
         return Action(reason.value) if ask else None
     is_wrong = job.id in orders.runs and not (run and _runs_as_ordered(job, attempt, run))
-    if is_wrong and orders.know_of(job.id, attempt) and _may_pause(job, now, restart=restart):
-        return Action.PAUSE
-    return None
+    is_over = job.id in orders.curtailed or (is_wrong and orders.know_of(job.id, attempt))
+    return Action.PAUSE if is_over and _may_pause(job, now, restart=restart) else None
 
 
 def attempt_request(job: Job, attempt: Attempt, *, checkpoint_root: str) -> JobRequest:

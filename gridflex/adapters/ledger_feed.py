@@ -14,6 +14,7 @@ from typing import Any, Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from gridflex.adapters import curtailment_store
 from gridflex.adapters.database import source_errors
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.canonical import canonical_json, digest, without_fractions
@@ -25,7 +26,9 @@ IDS_BEHIND: Final = 10_000
 SECONDS_BEHIND: Final = 7 * 86_400
 """How far back readings are looked for again: they may arrive late."""
 
-OVERRIDES: Final = frozenset({"stop requested", "deleted"})
+OVERRIDES: Final = frozenset(
+    {"stop requested", "deleted", curtailment_store.BEGUN, curtailment_store.ENDED}
+)
 """What a person did to a job against the plan."""
 
 HEADLINES: Final = ("cost_gbp", "carbon_kg", "energy_kwh", "lower_bound_gbp", "gap_fraction")

@@ -165,6 +165,25 @@ class PlanFrontRow(SQLModel, table=True):
     front: Json = Field(sa_column=json_object())
 
 
+class CurtailmentRow(SQLModel, table=True):
+    """One order to free power, kept for good; it can only be ended."""
+
+    __tablename__ = "curtailment"
+
+    id: str = Field(primary_key=True)
+    placed_at: datetime = Field(sa_column=instant())
+    until: datetime = Field(sa_column=instant())
+    request: Json = Field(sa_column=json_object())
+    jobs: list[Json] = Field(sa_column=json_object())
+    limits_kw: Json = Field(sa_column=json_object())
+    ended_at: datetime | None = Field(default=None, sa_column=instant(nullable=True))
+    recorded_wall: datetime | None = Field(
+        default=None, sa_column=instant(server_default=func.now())
+    )
+
+    __table_args__ = (Index("curtailment_by_end", "until"),)
+
+
 class ForecastRow(SQLModel, table=True):
     """One issued forecast, ours or a provider's, append-only."""
 

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from gridflex.cli.shedding import plan_shed, plan_shed_end, plan_shed_orders
 from gridflex.client import Client
 from gridflex.errors import ContractError
 
@@ -19,6 +20,10 @@ out = Console()
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Url = Annotated[str | None, typer.Option("--url", help="Where GridFlex answers.")]
 PlanId = Annotated[str, typer.Option("--plan", help="Number of a plan; the newest if left out.")]
+
+plan_app.command("shed")(plan_shed)
+plan_app.command("shed-orders")(plan_shed_orders)
+plan_app.command("shed-end")(plan_shed_end)
 
 FIGURES = (
     ("cost_gbp", "cost", "GBP"),
@@ -121,45 +126,6 @@ def plan_what_if(  # noqa: PLR0917 - options, not arguments
     out.print(_figures(answer["result"], against=answer["unchanged"], name="as it is"))
     moved = ", ".join(answer["moved_jobs"]) or "none"
     out.print(f"jobs that would move: {moved}", highlight=False)
-
-
-@plan_app.command("shed")
-def plan_shed(  # noqa: PLR0917 - options, not arguments
-    kw: Annotated[float, typer.Option(help="Power to free, kW.", min=0.001)],
-    within: Annotated[str, typer.Option(help="How soon, ISO 8601.")] = "PT30S",
-    hold: Annotated[str, typer.Option("--for", help="How long, ISO 8601.")] = "PT1H",
-    site: Annotated[str | None, typer.Option(help="Where; anywhere if left out.")] = None,
-    url: Url = None,
-    as_json: AsJson = False,  # noqa: FBT002 - a flag
-) -> None:
-    """Say which running jobs would give up power first; nothing is changed."""
-    query: dict[str, str | float] = {"kw": kw, "within": within, "hold": hold}
-    with Client(url) as client:
-        found = client.get("/v1/plans/shed", **query, **({"site": site} if site else {}))
-    if as_json:
-        out.print_json(json.dumps(found))
-        return
-    table = Table("job", "site", "action", "frees kW", "lost kWh", "GBP", "back to work by")
-    until = {back["job_id"]: back["until"] for back in found["rebound"]}
-    for cut in found["cuts"]:
-        table.add_row(
-            cut["job_id"],
-            cut["site"],
-            cut["action"],
-            f"{cut['freed_kw']:.2f}",
-            f"{cut['lost_kwh']:.2f}",
-            f"{cut['cost_gbp']:.2f}",
-            _minute(until[cut["job_id"]]),
-        )
-    out.print(table)
-    enough = "" if found["is_enough"] else " [red](no more without a late job)[/red]"
-    back_kwh = sum(back["extra_kwh"] for back in found["rebound"])
-    out.print(
-        f"{found['freed_kw']:.2f} of {kw:g} kW{enough} for {found['cost_gbp']:.2f} GBP; "
-        f"{back_kwh:.2f} kWh come back after it; {found['running_kw']:.2f} kW ran at "
-        f"{_minute(found['read_at'])}, modelled",
-        highlight=False,
-    )
 
 
 def _heading(shown: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from gridflex.curtailment import Curtailment, held_until, limits_at
 from gridflex.fleet import Site, dynamic_power_kw, gpu_counts, shaped_power_kw, speed_fraction
 from gridflex.forecasting.forecaster import standard_deviation
 from gridflex.halfhour import HALF_HOUR, HalfHour, half_hours_needed
@@ -67,6 +68,7 @@ def assemble(
     sites: Sequence[SiteState],
     running_now: Mapping[JobId, PlannedRun | None],
     settings: PlannerSettings,
+    curtailments: Sequence[Curtailment] = (),
 ) -> PlanningProblem:
     """Return the planning problem from ``start`` on.
 
@@ -77,9 +79,14 @@ def assemble(
         sites: Sites in the order of the settings; the first is the default.
         running_now: Each job's run in the current half-hour by the plan in force.
         settings: Weights and overheads.
+        curtailments: Orders to free power that are in force.
     """
     maker = _DemandMaker(
-        now=now, start=start, sites=[state.site for state in sites], settings=settings
+        now=now,
+        start=start,
+        sites=[state.site for state in sites],
+        settings=settings,
+        held_until=held_until(curtailments),
     )
     demands = tuple(
         maker.demand(job, running_now.get(job.id)) for job in jobs if not job.stop_requested_at
@@ -87,19 +94,28 @@ def assemble(
     return PlanningProblem(
         start=start,
         jobs=demands,
-        sites=tuple(_outlook(state) for state in sites),
+        sites=tuple(
+            _outlook(state, limit_kw=_limit_kw(curtailments, state, start=start)) for state in sites
+        ),
         carbon_price_gbp_per_tco2=settings.carbon_price_gbp_per_tco2,
     )
 
 
 class _DemandMaker:
     def __init__(
-        self, *, now: datetime, start: HalfHour, sites: Sequence[Site], settings: PlannerSettings
+        self,
+        *,
+        now: datetime,
+        start: HalfHour,
+        sites: Sequence[Site],
+        settings: PlannerSettings,
+        held_until: Mapping[JobId, datetime],
     ) -> None:
         self._now = now
         self._start = start
         self._sites = {site.name: site for site in sites}
         self._settings = settings
+        self._held_until = held_until
         self._restart = timedelta(seconds=settings.restart_s)
 
     def demand(self, job: Job, ordered: PlannedRun | None) -> JobDemand:
@@ -108,14 +124,16 @@ class _DemandMaker:
         shape = self._running_shape(job, ordered) if running_at else Shape(flexibility.gpus)
         remaining, safe = self._remaining_at_start(job, running_at=running_at, shape=shape)
         is_nearly_done = running_at is not None and remaining <= LEAST_REMAINING
+        work = max(1, half_hours_needed(remaining))
+        deadline = self._deadline(
+            job, remaining, margin=safe - remaining, is_running=running_at is not None
+        )
         demand = JobDemand(
             id=job.id,
             tier=flexibility.tier,
-            release=0,
-            deadline=self._deadline(
-                job, remaining, margin=safe - remaining, is_running=running_at is not None
-            ),
-            work=max(1, half_hours_needed(remaining)),
+            release=0 if running_at else self._release(job, latest=deadline - work),
+            deadline=deadline,
+            work=work,
             gpus=flexibility.gpus,
             power_kw={
                 name: dynamic_power_kw(
@@ -153,6 +171,11 @@ class _DemandMaker:
             running_shape=running if demand.running_at and running != own else None,
         )
 
+    def _release(self, job: Job, *, latest: int) -> int:
+        """Return the first half-hour after an order under which the job stands still."""
+        until = self._held_until.get(job.id, self._start.start)
+        return max(0, min(_first_after(self._start, until), latest))
+
     def _running_shape(self, job: Job, ordered: PlannedRun | None) -> Shape:
         if job.live_attempt:
             return job.shape_of(job.live_attempt)
@@ -170,11 +193,14 @@ class _DemandMaker:
         return site if site in self._sites else None
 
     def _place(self, job: Job, ordered: PlannedRun | None) -> str | None:
+        is_late = job.must_start(self._now, restart=self._restart)
+        if job.id in self._held_until and not is_late:
+            return None
         if job.live_attempt:
             return job.live_attempt.site if job.live_attempt.stop_reason is None else None
         if ordered:
             return ordered.site
-        if job.must_start(self._now, restart=self._restart):
+        if is_late:
             return self._allowed(job, None)[0]
         return None
 
@@ -235,12 +261,31 @@ def spread(quantiles: NDArray[np.float64]) -> NDArray[np.float64] | None:
     return None if np.isnan(told).all() else np.nan_to_num(told, nan=0.0)
 
 
-def _outlook(state: SiteState) -> SiteOutlook:
+def _first_after(start: HalfHour, moment: datetime) -> int:
+    """Return the first half-hour, counted from ``start``, that begins at ``moment`` or later."""
+    return -((start.start - moment) // HALF_HOUR)
+
+
+def _limit_kw(
+    curtailments: Sequence[Curtailment], state: SiteState, *, start: HalfHour
+) -> NDArray[np.float64] | None:
+    limits = limits_at(curtailments, state.site.name)
+    if not limits:
+        return None
+    found = np.full(state.other_gpus.shape, np.inf)
+    for until, kw in limits:
+        during = slice(0, max(_first_after(start, until), 0))
+        found[during] = np.minimum(found[during], kw)
+    return found
+
+
+def _outlook(state: SiteState, *, limit_kw: NDArray[np.float64] | None) -> SiteOutlook:
     return SiteOutlook(
         site=state.site,
         price_gbp_per_mwh=state.price_gbp_per_mwh,
         intensity_gco2_per_kwh=state.intensity_gco2_per_kwh,
         free_gpus=np.maximum(state.site.gpus - state.other_gpus, 0.0),
+        limit_kw=limit_kw,
         cap_gco2_per_kwh=state.site.intensity_cap_gco2_per_kwh,
         price_sd_gbp_per_mwh=state.price_sd_gbp_per_mwh,
         intensity_sd_gco2_per_kwh=state.intensity_sd_gco2_per_kwh,

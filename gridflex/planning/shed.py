@@ -181,6 +181,7 @@ class ShedOrder:
         hold: timedelta,
         now: datetime,
         site: str | None = None,
+        without: frozenset[JobId] = frozenset(),
     ) -> Shedding:
         """Return the cheapest cuts that free ``kw`` and keep every job on time.
 
@@ -190,6 +191,7 @@ class ShedOrder:
             hold: How long.
             now: When the event begins.
             site: Where; None for anywhere.
+            without: Jobs that have given already.
         """
         hours = units.hours(hold)
         lost_kwh = self._lost_kwh + self._wasted_kw * hours
@@ -198,6 +200,10 @@ class ShedOrder:
         usable &= hours * self._slowdown + self._again_h <= self._slack_h
         if site is not None:
             usable &= self._site == site
+        if without:
+            usable &= np.array(
+                [self._work[job].job_id not in without for job, _ in self._moves], dtype=np.bool_
+            )
         chosen = self._chosen(kw, cost, np.flatnonzero(usable))
         cuts = tuple(self._cut(move, float(lost_kwh[move]), float(cost[move])) for move in chosen)
         freed = sum(cut.freed_kw for cut in cuts)

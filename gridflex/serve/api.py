@@ -42,6 +42,7 @@ def create_api(ports: Ports) -> FastAPI:
     release = version("gridflex")
     desk = ShedDesk(
         jobs=ports.jobs,
+        curtailments=ports.curtailments,
         grid=ports.grid,
         sites=ports.sites,
         now=ports.clock.now,
@@ -67,7 +68,7 @@ def create_api(ports: Ports) -> FastAPI:
     v1 = APIRouter(prefix="/v1", dependencies=[Depends(bearer)])
     v1.include_router(create_agents_router(ports))
     v1.include_router(create_jobs_router(ports))
-    v1.include_router(create_shed_router(desk))
+    v1.include_router(create_shed_router(desk, ports))
     v1.include_router(create_plans_router(ports.plans))
     v1.include_router(
         create_market_router(

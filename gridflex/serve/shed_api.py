@@ -1,15 +1,33 @@
-"""``/v1/plans/shed``: what to pause or cap when the grid asks for power at once."""
+"""``/v1/plans/shed``: what to pause when the grid asks for power at once, and the order to."""
 
 from __future__ import annotations
 
+import uuid
+from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Annotated
+from http import HTTPStatus
+from typing import Annotated, Final, Self
 
-from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict
+from fastapi import APIRouter, Header, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
 
+from gridflex.agents.ports import Ports
 from gridflex.agents.shed_desk import ShedDesk
+from gridflex.curtailment import Curtailment, CurtailmentRequest
+from gridflex.jobs import JobState
 from gridflex.planning.shed import Action
+from gridflex.serve.problems import ProblemError
+
+LARGEST_PAGE: Final = 500
+
+OrderId = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern=r"^[A-Za-z0-9._-]{1,64}$",
+        description="The order's id; sent again with the same order, nothing more is shed.",
+    ),
+]
 
 
 class _View(BaseModel):
@@ -64,8 +82,103 @@ class SheddingView(BaseModel):
     price_gbp_per_kwh: float
 
 
-def create_shed_router(desk: ShedDesk) -> APIRouter:
-    """Return the route; it goes before those of ``/v1/plans``, to which ``shed`` is a number."""
+class OrderBody(BaseModel):
+    """What to free; see `gridflex.curtailment.CurtailmentRequest`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kw: float = Field(gt=0, le=1e6)
+    within: timedelta = timedelta(seconds=30)
+    hold: timedelta = timedelta(hours=1)
+    site: str | None = None
+    reason: str = Field(default="", max_length=500)
+
+    def request(self) -> CurtailmentRequest:
+        """Return it as the domain knows it."""
+        return CurtailmentRequest(**self.model_dump())
+
+
+class OrderedJobView(_View):
+    """What one job gives; see `gridflex.curtailment.CurtailedJob`.
+
+    Attributes:
+        state: Where the job is now.
+        stands_still: Whether it is on no cluster now.
+    """
+
+    job_id: str
+    site: str
+    freed_kw: float
+    lost_kwh: float
+    cost_gbp: float
+    acts_in: timedelta
+    back_by: datetime
+    state: JobState
+    stands_still: bool
+
+
+class OrderView(BaseModel):
+    """An order to free power that is carried out; powers are modelled.
+
+    Attributes:
+        id: Of the order.
+        placed_at: GridFlex time.
+        until: When it is over; its jobs run again from the next half-hour on, as planned.
+        ended_at: When somebody ended it before its time.
+        is_active: Whether it is being followed.
+        asked_kw: What was asked for.
+        freed_kw: Sum of what its jobs give.
+        is_enough: Whether that is all of it.
+        cost_gbp: Sum of what they cost.
+        reason: Why, in the words of who gave it.
+        limits_kw: Dynamic power that jobs may draw meanwhile, by site.
+    """
+
+    id: str
+    placed_at: datetime
+    until: datetime
+    ended_at: datetime | None
+    is_active: bool
+    asked_kw: float
+    freed_kw: float
+    is_enough: bool
+    cost_gbp: float
+    reason: str
+    limits_kw: dict[str, float]
+
+    @classmethod
+    def of(cls, order: Curtailment, *, now: datetime, **more: object) -> Self:
+        """Return the view of an order at ``now``."""
+        names = set(OrderView.model_fields) - {"is_active", "asked_kw", "reason"}
+        return cls(
+            **{name: getattr(order, name) for name in names},
+            is_active=order.is_active(now),
+            asked_kw=order.request.kw,
+            reason=order.request.reason,
+            **more,
+        )
+
+
+class OrderDetailView(OrderView):
+    """An order with its jobs as they are now.
+
+    Attributes:
+        freed_now_kw: What those give that stand still now.
+        jobs: The cheapest first.
+    """
+
+    freed_now_kw: float
+    jobs: list[OrderedJobView]
+
+
+class OrdersView(BaseModel):
+    """Orders, the newest first."""
+
+    orders: list[OrderView]
+
+
+def create_shed_router(desk: ShedDesk, ports: Ports) -> APIRouter:
+    """Return the routes; they go before those of ``/v1/plans``, to which ``shed`` is a number."""
     api = APIRouter(prefix="/plans", tags=["plans"])
 
     @api.get("/shed")
@@ -92,4 +205,50 @@ def create_shed_router(desk: ShedDesk) -> APIRouter:
             price_gbp_per_kwh=warm.price_gbp_per_kwh,
         )
 
+    @api.post("/shed", status_code=HTTPStatus.CREATED)
+    async def carry_out(
+        body: OrderBody, response: Response, order_id: OrderId = None
+    ) -> OrderDetailView:
+        order, is_new = await desk.carry_out(order_id or uuid.uuid4().hex, body.request())
+        if not is_new:
+            response.status_code = HTTPStatus.OK
+        return await _detail(order, ports)
+
+    @api.get("/shed/orders")
+    async def orders(limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE)] = 50) -> OrdersView:
+        now = ports.clock.now()
+        found = await ports.curtailments.newest(limit=limit)
+        return OrdersView(orders=[OrderView.of(order, now=now) for order in found])
+
+    @api.get("/shed/orders/{order_id}")
+    async def order(order_id: str) -> OrderDetailView:
+        return await _detail(_known(await ports.curtailments.get(order_id), order_id), ports)
+
+    @api.post("/shed/orders/{order_id}/end")
+    async def end(order_id: str) -> OrderDetailView:
+        ended = await ports.curtailments.end(order_id, at=ports.clock.now())
+        return await _detail(_known(ended, order_id), ports)
+
     return api
+
+
+def _known(order: Curtailment | None, order_id: str) -> Curtailment:
+    if order is None:
+        raise ProblemError(HTTPStatus.NOT_FOUND, f"there is no order {order_id!r}")
+    return order
+
+
+async def _detail(order: Curtailment, ports: Ports) -> OrderDetailView:
+    """Return an order with where its jobs are; one that its owner deleted has ended."""
+    jobs = []
+    for one in order.jobs:
+        job = await ports.jobs.get(one.job_id)
+        jobs.append(
+            OrderedJobView(
+                **asdict(one),
+                state=job.state if job else JobState.STOPPED,
+                stands_still=job is None or job.live_attempt is None,
+            )
+        )
+    freed_now = sum(one.freed_kw for one in jobs if one.stands_still)
+    return OrderDetailView.of(order, now=ports.clock.now(), jobs=jobs, freed_now_kw=freed_now)

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gridflex.adapters.agent_store import AgentStore
 from gridflex.adapters.clock import Clock
+from gridflex.adapters.curtailment_store import CurtailmentStore
 from gridflex.adapters.doubt_store import DoubtStore
 from gridflex.adapters.forecast_history import ForecastHistory
 from gridflex.adapters.grid_store import GridStore
@@ -120,6 +121,7 @@ class World:
     def __post_init__(self) -> None:
         self.jobs = JobStore(self.engine)
         self.plans = PlanStore(self.engine)
+        self.curtailments = CurtailmentStore(self.engine)
         self.grid_store = GridStore(self.engine)
         self.packages = PackageStore(f"file://{self.folder}/packages")
         self.clusters: dict[str, RayJobs] = {
@@ -148,6 +150,7 @@ class World:
             clock=self.clock,
             jobs=self.jobs,
             plans=self.plans,
+            curtailments=self.curtailments,
             agents=AgentStore(self.engine),
             grid=self.grid(),
             models=ModelStore(self.engine, url=self.settings.model_url),
@@ -169,6 +172,7 @@ class World:
         values: dict[str, Any] = {
             "jobs": self.jobs,
             "plans": self.plans,
+            "curtailments": self.curtailments,
             "clusters": self.clusters,
             "sites": self.sites,
             "packages": self.packages,
@@ -185,6 +189,7 @@ class World:
         values: dict[str, Any] = {
             "jobs": self.jobs,
             "plans": self.plans,
+            "curtailments": self.curtailments,
             "grid": self.grid(),
             "clusters": self.clusters,
             "sites": self.sites,

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from gridflex import cli
 from gridflex.adapters import database
-from gridflex.cli import plan, root, submitting
+from gridflex.cli import plan, root, shedding, submitting
 from gridflex.client import Client
 from gridflex.errors import ContractError, GridFlexError, InfeasibleError, SourceError
 from gridflex.running import check
@@ -52,6 +52,29 @@ PLAN = {
         }
     ],
 }
+ORDER = {
+    "id": "low",
+    "placed_at": "2026-07-01T12:15:00Z",
+    "until": "2026-07-01T13:15:00Z",
+    "is_active": True,
+    "asked_kw": 15.0,
+    "freed_kw": 11.0,
+    "freed_now_kw": 0.0,
+    "is_enough": False,
+    "cost_gbp": 0.25,
+    "reason": "low frequency",
+    "jobs": [
+        {
+            "job_id": "job-1",
+            "site": "london",
+            "state": "running",
+            "freed_kw": 11.0,
+            "lost_kwh": 2.5,
+            "cost_gbp": 0.25,
+            "back_by": "2026-07-01T20:00:00Z",
+        }
+    ],
+}
 
 
 @pytest.fixture
@@ -67,6 +90,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[httpx.Request]:
             "unchanged": FIGURES,
             "moved_jobs": ["job-1"],
         },
+        "/v1/plans/shed": ORDER,
+        "/v1/plans/shed/orders": {"orders": [ORDER]},
+        "/v1/plans/shed/orders/low": ORDER,
+        "/v1/plans/shed/orders/low/end": {**ORDER, "is_active": False},
     }
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -76,7 +103,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[httpx.Request]:
         return httpx.Response(404, json={"detail": "job [/x] does not exist"})
 
     client = partial(Client, transport=httpx.MockTransport(answer))
-    for module in (root, plan):
+    for module in (root, plan, shedding):
         monkeypatch.setattr(module, "Client", client)
     return seen
 
@@ -122,6 +149,41 @@ def test_a_what_if_asks_for_what_was_given(asked: list[httpx.Request]) -> None:
     }
     assert "jobs that would move: job-1" in shown
     assert "+1.50" in shown
+
+
+def test_an_order_to_shed_is_given_under_an_id_of_its_own(asked: list[httpx.Request]) -> None:
+    given = ("--kw", "15", "--within", "PT1M", "--for", "PT1H", "--site", "london")
+    shown = run("plan", "shed", *given, "--carry-out", "--reason", "low frequency")
+    run("plan", "shed", *given, "--carry-out", "--order", "low")
+
+    assert json.loads(asked[0].content) == {
+        "kw": 15.0,
+        "within": "PT1M",
+        "hold": "PT1H",
+        "site": "london",
+        "reason": "low frequency",
+    }
+    first, second = (request.headers["Idempotency-Key"] for request in asked)
+    assert (len(first), second) == (32, "low")
+    for part in ("job-1", "running", "order low is in force", "11.00 of 15 kW", "no more without"):
+        assert part in shown
+
+
+def test_orders_to_shed_are_shown_and_ended(asked: list[httpx.Request]) -> None:
+    assert "low frequency" in run("plan", "shed-orders")
+    assert "order low is in force, until 2026-07-01 13:15Z" in run("plan", "shed-orders", "low")
+    assert "order low is over" in run("plan", "shed-end", "low")
+    assert [request.method for request in asked] == ["GET", "GET", "POST"]
+
+
+def test_an_order_whose_answer_was_lost_can_be_given_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(request: httpx.Request) -> httpx.Response:
+        raise httpx.ReadTimeout("lost", request=request)
+
+    monkeypatch.setattr(shedding, "Client", partial(Client, transport=httpx.MockTransport(lost)))
+
+    with pytest.raises(SourceError, match=r"give it again with --order [0-9a-f]{32}"):
+        run("plan", "shed", "--kw", "15", "--carry-out")
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,7 @@ async def work(ports: Ports) -> None:
     workload = Workload(
         jobs=ports.jobs,
         plans=ports.plans,
+        curtailments=ports.curtailments,
         clusters=ports.clusters,
         sites=await ports.sites(),
         packages=ports.packages,

@@ -151,3 +151,11 @@ def test_enough_is_freed_whenever_it_can_be_and_nothing_is_cut_in_vain(
     for cut in found.cuts:
         if found.is_enough:
             assert found.freed_kw - cut.freed_kw < kw
+
+
+def test_a_job_that_gave_already_gives_no_more() -> None:
+    found = shed(work("a"), work("b"), kw=10, without=frozenset({JobId("a")}))
+
+    assert names(found) == ["b"]
+    assert shed(work("a"), kw=10, without=frozenset({JobId("a")})).cuts == ()
+    assert shed(kw=10, without=frozenset({JobId("a")})).cuts == ()

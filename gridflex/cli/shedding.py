@@ -1,0 +1,146 @@
+"""``gridflex plan shed``: free power at once, and the orders that do."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gridflex.client import Client
+from gridflex.errors import SourceError
+
+out = Console()
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Url = Annotated[str | None, typer.Option("--url", help="Where GridFlex answers.")]
+
+
+def plan_shed(  # noqa: PLR0917 - options, not arguments
+    kw: Annotated[float, typer.Option(help="Power to free, kW.", min=0.001)],
+    within: Annotated[str, typer.Option(help="How soon, ISO 8601.")] = "PT30S",
+    hold: Annotated[str, typer.Option("--for", help="How long, ISO 8601.")] = "PT1H",
+    site: Annotated[str | None, typer.Option(help="Where; anywhere if left out.")] = None,
+    carry_out: Annotated[  # noqa: FBT002 - a flag
+        bool, typer.Option("--carry-out", help="Pause those jobs now; without it, only say which.")
+    ] = False,
+    reason: Annotated[str, typer.Option(help="Why, for the record.")] = "",
+    order: Annotated[
+        str | None, typer.Option(help="Id of the order; the same again sheds nothing more.")
+    ] = None,
+    url: Url = None,
+    as_json: AsJson = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Say which running jobs would give up power first, or pause them."""
+    query: dict[str, str | float] = {"kw": kw, "within": within, "hold": hold}
+    where = {"site": site} if site else {}
+    if carry_out:
+        _carry_out({**query, **where, "reason": reason}, order=order, url=url, as_json=as_json)
+        return
+    with Client(url) as client:
+        found = client.get("/v1/plans/shed", **query, **where)
+    if as_json:
+        out.print_json(json.dumps(found))
+        return
+    table = Table("job", "site", "action", "frees kW", "lost kWh", "GBP", "back to work by")
+    until = {back["job_id"]: back["until"] for back in found["rebound"]}
+    for cut in found["cuts"]:
+        table.add_row(
+            cut["job_id"], cut["site"], cut["action"], *_figures(cut), _minute(until[cut["job_id"]])
+        )
+    out.print(table)
+    back_kwh = sum(back["extra_kwh"] for back in found["rebound"])
+    out.print(
+        f"{found['freed_kw']:.2f} of {kw:g} kW{_enough(found)} for {found['cost_gbp']:.2f} GBP; "
+        f"{back_kwh:.2f} kWh come back after it; {found['running_kw']:.2f} kW ran at "
+        f"{_minute(found['read_at'])}, modelled",
+        highlight=False,
+    )
+
+
+def plan_shed_orders(
+    order: Annotated[str | None, typer.Argument(help="Id of one; the last 50 if left out.")] = None,
+    url: Url = None,
+    as_json: AsJson = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Show the orders that were carried out."""
+    with Client(url) as client:
+        found = client.get(f"/v1/plans/shed/orders/{order}" if order else "/v1/plans/shed/orders")
+    if as_json:
+        out.print_json(json.dumps(found))
+    elif order:
+        _show(found)
+    else:
+        table = Table("order", "placed (UTC)", "until", "kW", "of", "in force", "reason")
+        for one in found["orders"]:
+            table.add_row(
+                one["id"],
+                _minute(one["placed_at"]),
+                _minute(one["until"]),
+                f"{one['freed_kw']:.2f}",
+                f"{one['asked_kw']:g}",
+                "yes" if one["is_active"] else "no",
+                one["reason"],
+            )
+        out.print(table)
+
+
+def plan_shed_end(
+    order: Annotated[str, typer.Argument(help="Id of the order.")],
+    url: Url = None,
+    as_json: AsJson = False,  # noqa: FBT002 - a flag
+) -> None:
+    """End an order before its time; its jobs run again as planned."""
+    with Client(url) as client:
+        found = client.post(f"/v1/plans/shed/orders/{order}/end", {})
+    if as_json:
+        out.print_json(json.dumps(found))
+    else:
+        _show(found)
+
+
+def _carry_out(body: dict[str, Any], *, order: str | None, url: str | None, as_json: bool) -> None:
+    key = order or uuid.uuid4().hex
+    with Client(url) as client:
+        try:
+            found = client.post("/v1/plans/shed", body, key=key)
+        except SourceError as error:
+            raise SourceError(
+                f"{error}. Whether the order was given is not known: give it again with "
+                f"--order {key}, which sheds nothing twice"
+            ) from error
+    if as_json:
+        out.print_json(json.dumps(found))
+    else:
+        _show(found)
+
+
+def _show(found: dict[str, Any]) -> None:
+    table = Table("job", "site", "state", "frees kW", "lost kWh", "GBP", "back to work by")
+    for one in found["jobs"]:
+        table.add_row(
+            one["job_id"], one["site"], one["state"], *_figures(one), _minute(one["back_by"])
+        )
+    out.print(table)
+    said = "in force" if found["is_active"] else "over"
+    out.print(
+        f"order {found['id']} is {said}, until {_minute(found['until'])}: {found['freed_kw']:.2f} "
+        f"of {found['asked_kw']:g} kW{_enough(found)}, {found['freed_now_kw']:.2f} kW now, for "
+        f"{found['cost_gbp']:.2f} GBP; modelled",
+        highlight=False,
+    )
+
+
+def _figures(cut: dict[str, Any]) -> tuple[str, str, str]:
+    return f"{cut['freed_kw']:.2f}", f"{cut['lost_kwh']:.2f}", f"{cut['cost_gbp']:.2f}"
+
+
+def _enough(found: dict[str, Any]) -> str:
+    return "" if found["is_enough"] else " [red](no more without a late job)[/red]"
+
+
+def _minute(instant: str) -> str:
+    return instant[:16].replace("T", " ") + "Z"
