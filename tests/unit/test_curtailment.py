@@ -128,7 +128,9 @@ def test_a_request_that_means_nothing_is_refused(changes: dict[str, object], mes
             id="it is being paused",
         ),
         pytest.param(job(), orders(), Action.START, id="its time has come"),
-        pytest.param(job(), orders(order()), None, id="it stands still although planned"),
+        pytest.param(
+            job(), orders(order(), made_at_minute=12), None, id="it stands still although planned"
+        ),
         pytest.param(
             job(), orders(order(jobs=()), made_at_minute=5), None, id="the plan knows no order"
         ),

@@ -279,7 +279,8 @@ async def test_an_order_is_read_back_as_it_was_given(
     assert found.request.hold == timedelta(hours=1)
     assert (found.placed_at, found.until) == (NOON + 15 * MINUTE, NOON + 15 * MINUTE + HOUR)
     (one,) = found.jobs
-    assert (one.job_id, one.site, one.freed_kw) == ("job-1", "london", pytest.approx(11.0))
+    assert (one.job_id, one.site) == (JobId("job-1"), "london")
+    assert one.freed_kw == pytest.approx(11.0)
     assert one.acts_in == timedelta(seconds=30)
     # 4 min of work since the last checkpoint and 1 min to start are done again
     assert one.lost_kwh == pytest.approx(11.0 * 5 / 60)
