@@ -27,7 +27,7 @@ from gridflex.beckn.registry import Registry
 from gridflex.beckn.selling import Seller
 from gridflex.beckn.signing import SigningKey
 from gridflex.beckn.states import Patience
-from gridflex.beckn.trading import Desk, Told, amend_all, report_all
+from gridflex.beckn.trading import Desk, Told, amend_all, chase_all, report_all
 from gridflex.beckn.verification import Local
 from gridflex.beckn.writing import Author, Peer
 from gridflex.errors import StaleDataError
@@ -176,7 +176,8 @@ class Trading:
                 now=wall,
                 meters_per_page=self._settings.meters_per_page,
             )
-        self._failures = {**told.failures, **await self._amend(wall)}
+        chased = await chase_all(self._participant, self._store, half_hour=half_hour, now=wall)
+        self._failures = {**told.failures, **chased.failures, **await self._amend(wall)}
         return told.contracts
 
     async def _amend(self, wall: datetime) -> Mapping[str, str]:

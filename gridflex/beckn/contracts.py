@@ -84,10 +84,35 @@ def advance(state: ContractState, message: Message, *, now: datetime, patience: 
     Raises:
         BecknError: It is about something else, or it is not possible in this stage.
     """
-    _require_same(state, message)
+    require_same(state, message)
     if message.context.direction is Direction.REQUEST:
         return _request(state, message, now=now, patience=patience)
     return _callback(state, message, now=now)
+
+
+def require_same(state: ContractState, message: Message) -> None:
+    """Refuse what is said by somebody who is no party to a contract, or about another one.
+
+    Raises:
+        BecknError: It is one of both.
+    """
+    context = message.context
+    peer = context.bpp_id if state.side is Side.BAP else context.bap_id
+    if peer != state.peer_id:
+        raise BecknError(
+            Code.AUT_UNAUTHORIZED_ACTION,
+            f"{peer} is not a party to transaction {state.transaction_id}",
+        )
+    if state.stage.is_final or not isinstance(message.payload, ContractMessage):
+        return
+    contract = message.contract
+    is_callback = context.direction is Direction.CALLBACK
+    if is_callback and state.contract_id and contract.id not in {None, state.contract_id}:
+        raise BecknError(
+            Code.BIZ_UPDATE_INCONSISTENT,
+            f"contract {contract.id} in a transaction that is about {state.contract_id}",
+            path="$.message.contract.id",
+        )
 
 
 def lapse(state: ContractState, *, now: datetime) -> Step | None:
@@ -144,12 +169,6 @@ def _callback(state: ContractState, message: Message, *, now: datetime) -> Step:
     said, contract = _declared(message), message.contract
     if state.stage.is_final:
         return _after_the_end(state, message, said)
-    if state.contract_id and contract.id and contract.id != state.contract_id:
-        raise BecknError(
-            Code.BIZ_UPDATE_INCONSISTENT,
-            f"contract {contract.id} in a transaction that is about {state.contract_id}",
-            path="$.message.contract.id",
-        )
     if _is_behind(state, message) and said is not ContractCode.CANCELLED:
         return Step(state, _with_performance(_answered(state, message), contract), is_stale=True)
     if said is ContractCode.CANCELLED or (said is ContractCode.DRAFT and message.error):
@@ -324,16 +343,6 @@ def _awaited(message: Message, now: datetime, patience: Patience) -> Awaiting:
 
 def _is_ours(state: ContractState, message: Message) -> bool:
     return (state.side is Side.BAP) == (message.context.direction is Direction.REQUEST)
-
-
-def _require_same(state: ContractState, message: Message) -> None:
-    context = message.context
-    peer = context.bpp_id if state.side is Side.BAP else context.bap_id
-    if peer != state.peer_id:
-        raise BecknError(
-            Code.AUT_UNAUTHORIZED_ACTION,
-            f"{peer} is not a party to transaction {state.transaction_id}",
-        )
 
 
 def _impossible(state: ContractState, action: str) -> BecknError:

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Final
 
 from gridflex.beckn.acknowledging import Acknowledgement
-from gridflex.beckn.contracts import advance, give_up, lapse, open_contract
+from gridflex.beckn.contracts import advance, give_up, lapse, open_contract, require_same
 from gridflex.beckn.entities import Wire
 from gridflex.beckn.errors import BecknError, Code, reading_attributes
 from gridflex.beckn.keeping import Arrived, Decision, HeldError, Hold, Outgoing, Store
@@ -142,6 +142,10 @@ class Participant:
             Decision(states=(step.state,), outgoing=said, freed=_freed(step.state))
         )
         await self._note_end(step.state)
+
+    async def abandon(self, state: ContractState, *, reason: str, now: datetime) -> None:
+        """End a contract about which its peer keeps silent; there is nobody to tell."""
+        await self._keep_end(give_up(state, reason=reason), now)
 
     async def _take_up(self, arrived: Arrived, now: datetime) -> None:
         """Decide about a message and keep that; what cannot be decided is refused, then set aside.
@@ -334,6 +338,8 @@ def screen_contract(message: Message, background: Background, now: datetime) -> 
     """
     action = message.action
     if is_answer(message.context):
+        if background.state is not None:
+            require_same(background.state, message)
         return
     if action in SERVICE_ACTIONS:
         raise BecknError(Code.CTX_ACTION_MISMATCH, f"{action} is for the network's services")

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from gridflex.beckn.answering import Answerer
 from gridflex.beckn.buying import Buyer
@@ -27,7 +27,7 @@ from gridflex.beckn.meters import (
     wanted_cursor,
     without_performance,
 )
-from gridflex.beckn.needs import is_need
+from gridflex.beckn.needs import is_need, read_bid
 from gridflex.beckn.participant import Participant
 from gridflex.beckn.payloads import (
     CatalogsMessage,
@@ -37,13 +37,20 @@ from gridflex.beckn.payloads import (
 )
 from gridflex.beckn.procuring import Procurer
 from gridflex.beckn.reacting import Reaction, Saying
+from gridflex.beckn.reporting import SETTLE_AFTER, relevant
 from gridflex.beckn.selling import Seller
-from gridflex.beckn.states import ContractState, Side, Step
+from gridflex.beckn.states import ContractState, Side, Stage, Step
 from gridflex.beckn.verification import is_answer
 from gridflex.beckn.writing import peer_of
 from gridflex.errors import ContractError
+from gridflex.halfhour import HalfHour
 
 log = logging.getLogger(__name__)
+
+CHASE_AFTER: Final = SETTLE_AFTER + 3
+"""Half-hours after the last one of a contract before its peer is asked where its settlement is."""
+
+GIVE_UP_AFTER: Final = 7 * 48
 
 
 class Party(Protocol):
@@ -229,6 +236,53 @@ async def amend_all(
             log.warning("contract %s of %s: %s", state.transaction_id, state.peer_id, error)
             failures[state.transaction_id] = str(error)
     return Told(asked, failures)
+
+
+async def chase_all(
+    participant: Participant, store: Store, *, half_hour: HalfHour, now: datetime
+) -> Told:
+    """Ask what became of contracts that should be settled; end those that nobody ever settles.
+
+    Args:
+        participant: In whose name.
+        store: The contracts.
+        half_hour: The running one.
+        now: Wall time.
+    """
+    asked, failures = 0, {}
+    for state in await store.open_contracts(Side.BAP):
+        if state.stage is not Stage.ACTIVE or state.awaiting is not None:
+            continue
+        try:
+            with reading_attributes():
+                late = _ends(state.contract).until(half_hour)
+                if late >= GIVE_UP_AFTER:
+                    reason = f"not settled {late // 2} h after it was over"
+                    await participant.abandon(state, reason=reason, now=now)
+                elif late >= CHASE_AFTER:
+                    await _ask_status(participant, state, now)
+                asked += late >= CHASE_AFTER
+        except ContractError as error:
+            log.warning("contract %s of %s: %s", state.transaction_id, state.peer_id, error)
+            failures[state.transaction_id] = str(error)
+    return Told(asked, failures)
+
+
+def _ends(contract: Contract) -> HalfHour:
+    """Return the first half-hour after the delivery of a contract."""
+    if is_need(contract):
+        return read_bid(contract).table.end
+    return max(one for commitment in contract.commitments for one in relevant(commitment)) + 1
+
+
+async def _ask_status(participant: Participant, state: ContractState, now: datetime) -> None:
+    await participant.start(
+        "status",
+        KnownContractMessage(contract=without_performance(state.contract)),
+        peer=peer_of(state),
+        now=now,
+        transaction_id=state.transaction_id,
+    )
 
 
 async def _amend(

@@ -17,11 +17,12 @@ from gridflex.beckn.payloads import ContractMessage
 from gridflex.beckn.schemas import deg
 from gridflex.beckn.states import ContractState, Side, Stage
 from gridflex.beckn.tables import LONGEST, read_table
-from gridflex.beckn.trading import report_all
+from gridflex.beckn.trading import CHASE_AFTER, GIVE_UP_AFTER, Told, chase_all, report_all
+from gridflex.halfhour import HalfHour
 from tests.unit.beckn.feeder import NeedTrade
 from tests.unit.beckn.house import SIX_AM, TWO_AM, Trade
 from tests.unit.beckn.network import SELLER, both, buy, memory, network
-from tests.unit.beckn.wire import BAP, BPP, TRANSACTION, body, contract
+from tests.unit.beckn.wire import BAP, BAP_KEY, BPP, TRANSACTION, body, contract
 
 HUGE = 10**400
 
@@ -313,3 +314,70 @@ def test_only_updates_and_cancellations_can_be_tried(action: str) -> None:
         parse(body(action, {"contract": contract(id=TRANSACTION)}, **{"try": True}))
 
     assert refused.value.path == "$.context.try"
+
+
+async def test_a_stranger_who_speaks_about_a_contract_is_told_off_at_once() -> None:
+    trade = Trade()
+    await trade.discover()
+    (bought,), (sold,) = await trade.contracts()
+    raw = body(
+        "on_status",
+        {"contract": sold.contract.to_wire()},
+        transactionId=bought.transaction_id,
+        bppId=BAP.subscriber_id,
+        bppUri=BAP.url,
+    )
+
+    answered = await trade.net.post(
+        f"{BAP.url}/on_status", raw, authorization=str(BAP_KEY.sign(raw, now=trade.net.now))
+    )
+
+    assert (answered.status, b"AUT_UNAUTHORIZED_ACTION" in answered.body) == (403, True)
+
+
+async def test_another_contract_in_the_same_transaction_is_refused_at_once() -> None:
+    trade = Trade()
+    await trade.discover()
+    _, (sold,) = await trade.contracts()
+    other = sold.contract.model_copy(update={"id": TRANSACTION})
+    author = trade.net.places[BPP.url].participant._author
+    said = author.report(sold, "on_status", ContractMessage(contract=other), now=trade.net.now)
+
+    answered = await trade.net.post(said.url, said.message.raw, authorization=str(said.header))
+
+    assert (answered.status, b"BIZ_UPDATE_INCONSISTENT" in answered.body) == (400, True)
+
+
+async def chase(trade: Trade, half_hour: HalfHour) -> Told:
+    place = trade.net.places[BAP.url]
+    trade.net.now = half_hour.start
+    told = await chase_all(place.participant, place.store, half_hour=half_hour, now=trade.net.now)
+    await trade.net.run(until=trade.net.now + timedelta(minutes=6))
+    return told
+
+
+async def test_a_seller_that_never_settles_blocks_no_place_for_ever() -> None:
+    trade = Trade(lambda action, _attempt: "lose" if action == "on_status" else None)
+    await trade.discover()
+
+    told = [await chase(trade, SIX_AM + late) for late in (0, CHASE_AFTER, GIVE_UP_AFTER)]
+
+    assert [one.contracts for one in told] == [0, 1, 1]
+    (bought,), _ = await trade.contracts()
+    assert bought.stage is Stage.CANCELLED
+    assert bought.reason == "not settled 168 h after it was over"
+    said = [one.message.action for one in memory(trade.net, BAP.url).sent]
+    assert said.count("status") == 1
+
+
+async def test_a_settlement_that_was_lost_is_asked_for() -> None:
+    trade = Trade()
+    await trade.discover()
+    trade.net.mischief = lambda action, _attempt: "lose" if action == "on_status" else None
+    await trade.go_to(SIX_AM + 3)
+    trade.net.mischief = lambda _action, _attempt: None
+
+    await chase(trade, SIX_AM + CHASE_AFTER)
+
+    (bought,), (sold,) = await trade.contracts()
+    assert (bought.stage, sold.stage) == (Stage.COMPLETE, Stage.COMPLETE)
