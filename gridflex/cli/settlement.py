@@ -95,7 +95,7 @@ def invoice(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a month's invoice and credit note as HTML, JSON and CSV."""
+    """Write a month's invoice and credit note as PDF, HTML, JSON and CSV."""
     billed = parse_month(month)
     known_on = _day(on) if on else billed.end
     inputs = _read(book)
@@ -132,11 +132,14 @@ def invoice(
 
 def _write_documents(folder: Path, documents: Iterable[Document], *, month: str) -> list[Path]:
     made = list(documents)
+    from gridflex.market.invoice_pdf import document_pdf  # noqa: PLC0415 - loads fonts
+
     contents = {
         f"{one.number}{suffix}": body
         for one in made
         for suffix, body in (
             (".html", document_html(one).encode()),
+            (".pdf", document_pdf(one)),
             (".json", document_json(one)),
         )
     }

@@ -12,8 +12,9 @@ from html import escape
 from io import StringIO
 from typing import Final
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
+from gridflex.errors import ContractError
 from gridflex.ledger.canonical import canonical_json
 from gridflex.market.invoice import Document, DocumentKind, Party
 from gridflex.market.page import facts_list, page
@@ -31,6 +32,22 @@ _TITLES: Final = {DocumentKind.INVOICE: "Invoice", DocumentKind.CREDIT_NOTE: "Cr
 def document_json(document: Document) -> bytes:
     """Return a document as canonical JSON; amounts are strings."""
     return canonical_json(_DOCUMENT.dump_python(document, mode="json"))
+
+
+def read_document(payload: bytes) -> Document:
+    """Return a document that `document_json` wrote.
+
+    Raises:
+        ContractError: It is not valid; the message names each wrong value.
+    """
+    try:
+        return _DOCUMENT.validate_json(payload)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, item['loc'])) or 'document'}: {item['msg']}"
+            for item in error.errors()[:5]
+        )
+        raise ContractError(f"document: {problems}") from error
 
 
 def documents_csv(documents: Iterable[Document]) -> str:
@@ -54,10 +71,10 @@ def documents_csv(documents: Iterable[Document]) -> str:
 
 def document_html(document: Document) -> str:
     """Return a document as a page that needs nothing else."""
-    title = f"{_TITLES[document.kind]} {document.number}"
+    title = title_of(document)
     return page(
         title,
-        f"<header><div><h1>{escape(title)}</h1>{_facts(document)}</div>",
+        f"<header><div><h1>{escape(title)}</h1>{facts_list(facts_of(document))}</div>",
         f"{_party(document.seller)}</header>",
         f"<h2>To</h2>{_party(document.customer)}",
         _lines(document),
@@ -66,14 +83,35 @@ def document_html(document: Document) -> str:
     )
 
 
-def _facts(document: Document) -> str:
+def title_of(document: Document) -> str:
+    """Return what a document is called."""
+    return f"{_TITLES[document.kind]} {document.number}"
+
+
+def facts_of(document: Document) -> list[tuple[str, str]]:
+    """Return what a document says of itself, by name."""
     facts = [
         ("Date and tax point", document.issued_on.isoformat()),
         ("Billing month", str(document.month)),
     ]
     if document.corrects:
         facts.append(("Corrects", ", ".join(document.corrects)))
-    return facts_list(facts)
+    return facts
+
+
+def totals_of(document: Document) -> list[tuple[str, Decimal]]:
+    """Return the sums below a document's lines, GBP, by name."""
+    is_credit = document.kind is DocumentKind.CREDIT_NOTE
+    return [
+        ("Net", document.net_gbp),
+        (f"VAT {document.vat_fraction:.0%}", document.vat_gbp),
+        ("To credit" if is_credit else "To pay", document.gross_gbp),
+    ]
+
+
+def in_pounds(amount: Decimal) -> str:
+    """Return an amount in GBP as it is printed."""
+    return f"{amount:,.2f}"
 
 
 def _party(party: Party) -> str:
@@ -86,20 +124,12 @@ def _party(party: Party) -> str:
 def _lines(document: Document) -> str:
     rows = "".join(
         f"<tr><td>{escape(line.description)}<br><small>{escape(line.basis)}</small></td>"
-        f'<td class="money">{_money(line.amount_gbp)}</td></tr>'
+        f'<td class="money">{in_pounds(line.amount_gbp)}</td></tr>'
         for line in document.lines
     )
-    totals = (
-        ("Net", document.net_gbp),
-        (f"VAT {document.vat_fraction:.0%}", document.vat_gbp),
-        (
-            "To credit" if document.kind is DocumentKind.CREDIT_NOTE else "To pay",
-            document.gross_gbp,
-        ),
-    )
     foot = "".join(
-        f'<tr><td>{escape(name)}</td><td class="money">{_money(amount)}</td></tr>'
-        for name, amount in totals
+        f'<tr><td>{escape(name)}</td><td class="money">{in_pounds(amount)}</td></tr>'
+        for name, amount in totals_of(document)
     )
     return (
         '<h2>Lines</h2><div class="wide"><table><thead><tr><th scope="col">For</th>'
@@ -112,9 +142,9 @@ def _show_back(document: Document) -> str:
     if not document.show_back:
         return ""
     rows = "".join(
-        f'<tr><td>{escape(row.team)}</td><td class="money">{_money(row.net_gbp)}</td>'
-        f'<td class="money">{_money(row.commission_gbp)}</td>'
-        f'<td class="money">{_money(row.kept_gbp)}</td></tr>'
+        f'<tr><td>{escape(row.team)}</td><td class="money">{in_pounds(row.net_gbp)}</td>'
+        f'<td class="money">{in_pounds(row.commission_gbp)}</td>'
+        f'<td class="money">{in_pounds(row.kept_gbp)}</td></tr>'
         for row in document.show_back
     )
     return (
@@ -133,10 +163,6 @@ def _evidence(document: Document) -> str:
         "<p><small>Rests on the settlement statement with SHA-256 "
         f"{escape(document.evidence_sha256)}</small></p>"
     )
-
-
-def _money(amount: Decimal) -> str:
-    return f"{amount:,.2f}"
 
 
 def _safe(cell: object) -> str:

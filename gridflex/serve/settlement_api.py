@@ -22,6 +22,7 @@ from gridflex.adapters.receipt_store import ReceiptStore
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId
+from gridflex.ledger.canonical import digest
 from gridflex.ledger.event import Event, EventType
 from gridflex.market.book import (
     DayTotal,
@@ -31,7 +32,8 @@ from gridflex.market.book import (
     write_book,
     write_statement,
 )
-from gridflex.market.invoice_files import document_json
+from gridflex.market.invoice_files import document_json, read_document
+from gridflex.market.invoice_pdf import document_pdf
 from gridflex.market.meter_files import ReadingsIn, read_csv
 from gridflex.market.meters import MeterHistory, Reading
 from gridflex.market.monthly import BillingContract, monthly_bill, parse_month
@@ -282,6 +284,25 @@ def _add_invoices(api: APIRouter, ledger: LedgerStore, clock: Clock) -> None:
         )
         await _record(ledger, [invoice_event(one) for one in made.documents], clock.now())
         return [json.loads(document_json(one)) for one in made.documents]
+
+    @api.post("/invoices.pdf", response_class=Response)
+    async def printed(request: Request) -> Response:
+        """Print an invoice or credit note, sent as it was answered when it was issued."""
+        document = read_document(await request.body())
+        issued = await _entries(
+            ledger, EventType.INVOICE_ISSUED, subject=f"invoice:{document.number}"
+        )
+        known = {one["body"]["document_sha256"] for one in issued}
+        if digest(document_json(document)) not in known:
+            raise ContractError(
+                f"{document.kind} {document.number} was not issued with this content"
+            )
+        name = f'inline; filename="{document.number}.pdf"'
+        return Response(
+            document_pdf(document),
+            media_type="application/pdf",
+            headers={"Content-Disposition": name},
+        )
 
     @api.get("/invoices")
     async def invoices() -> list[dict[str, Any]]:

@@ -121,6 +121,22 @@ async def test_a_month_is_billed_from_the_ledger_and_the_invoice_recorded(served
     assert "Slough" not in json.dumps(kept)
 
 
+async def test_an_issued_invoice_is_printed_and_no_other(served: Served) -> None:
+    await served.http.post("/books", content=write_book(SettlementBook((EXAMPLE,))))
+    sent = {"contract": CONTRACT, "month": "2026-07", "known_on": "2026-09-01"}
+    (invoice,) = (await served.http.post("/invoices", json=sent)).json()
+
+    printed = await served.http.post("/invoices.pdf", json=invoice)
+    altered = await served.http.post("/invoices.pdf", json=invoice | {"gross_gbp": "1.00"})
+    unknown = await served.http.post("/invoices.pdf", json=invoice | {"number": "GF-2026-99999"})
+
+    assert printed.headers["content-type"] == "application/pdf"
+    assert printed.content.startswith(b"%PDF-")
+    assert invoice["number"] in printed.headers["content-disposition"]
+    assert (altered.status_code, unknown.status_code) == (400, 400)
+    assert "was not issued with this content" in altered.json()["detail"]
+
+
 async def test_a_number_stands_for_one_invoice(served: Served) -> None:
     await served.http.post("/books", content=write_book(SettlementBook((EXAMPLE,))))
     sent = {"contract": CONTRACT, "month": "2026-07", "known_on": "2026-09-01"}

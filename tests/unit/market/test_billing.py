@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
-from io import StringIO
+from io import BytesIO, StringIO
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pypdf import PdfReader
 
 from gridflex.errors import ContractError
 from gridflex.market.attribution import Shares
@@ -26,7 +27,13 @@ from gridflex.market.billing import (
     subscription_gbp,
 )
 from gridflex.market.invoice import BillingRun, Document, DocumentKind, Party, documents, show_back
-from gridflex.market.invoice_files import document_html, document_json, documents_csv
+from gridflex.market.invoice_files import (
+    document_html,
+    document_json,
+    documents_csv,
+    read_document,
+)
+from gridflex.market.invoice_pdf import document_pdf
 from gridflex.market.runs import DayCash, Run
 from gridflex.market.volumes import Rounding
 
@@ -232,6 +239,42 @@ def test_the_page_shows_amounts_and_escapes_names() -> None:
     assert "ab" * 32 in page
     assert "<script" not in page
     assert page == document_html(document())
+
+
+def test_the_pdf_says_what_the_page_says() -> None:
+    risky = replace(document(), customer=Party("Zażółć & Söhne — Ελλάδα", ("Łódź",)))
+
+    payload = document_pdf(risky)
+
+    reader = PdfReader(BytesIO(payload))
+    words = " ".join("".join(page.extract_text() for page in reader.pages).split())
+    for said in (
+        f"Invoice {risky.number}",
+        "Zażółć & Söhne — Ελλάδα Łódź",
+        "GridFlex Ltd",
+        "To pay 2,490.72",
+        "=vision 378.00 75.60 302.40",
+        "ab" * 32,
+    ):
+        assert said in words
+    assert reader.metadata is not None
+    assert reader.metadata.title == f"Invoice {risky.number}"
+    assert payload == document_pdf(risky)
+
+
+def test_a_long_pdf_goes_on_on_the_next_page_with_its_heading() -> None:
+    many = replace(document(), show_back=document().show_back * 90)
+
+    pages = [page.extract_text() for page in PdfReader(BytesIO(document_pdf(many))).pages]
+
+    assert len(pages) > 1
+    assert all("Kept GBP" in page for page in pages[:2])
+
+
+def test_a_document_is_read_back_as_it_was() -> None:
+    assert read_document(document_json(document())) == document()
+    with pytest.raises(ContractError, match="document: number: Field required"):
+        read_document(b"{}")
 
 
 def test_the_csv_adds_up_and_credit_notes_are_negative() -> None:

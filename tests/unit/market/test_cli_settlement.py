@@ -97,6 +97,7 @@ def test_invoice_writes_the_documents_of_a_month(files: Path) -> None:
         "2026-07.csv",
         "GF-2026-00008.html",
         "GF-2026-00008.json",
+        "GF-2026-00008.pdf",
     ]
     body = json.loads((files / "bills" / "GF-2026-00008.json").read_bytes())
     assert [(row["team"], row["net_gbp"]) for row in body["show_back"]] == [
@@ -212,7 +213,8 @@ def test_wrong_input_is_named(
 
 def test_the_contract_in_the_documentation_is_valid() -> None:
     page = (ROOT / "docs" / "settlement.md").read_text()
-    block = page.split("```yaml\n")[1].split("```")[0]
+    blocks = [part.split("```")[0] for part in page.split("```yaml\n")[1:]]
+    (block,) = [one for one in blocks if one.startswith("seller:")]
 
     contract = read_contract(block)
 

@@ -24,6 +24,8 @@ from gridflex.market.registry import BaselineIndicator
 from gridflex.market.trading import Trading
 from gridflex.sandbox.market import Mishap
 from gridflex.sandbox.market_folder import FolderMarket, Quotation
+from gridflex.settings import Settings
+from tests.shared import ROOT
 from tests.unit.market.days import CALENDAR
 from tests.unit.market.memory import MemoryLedger
 from tests.unit.market.test_desk import ACTIVE, CHANNELS, EARLY, MINUTE, OTHER, SIX, UNIT, agents
@@ -198,6 +200,17 @@ def command(tmp_path: Path, *words: str) -> Sequence[dict[str, object]]:
         raise result.exception
     assert result.exit_code == 0, result.output
     return [json.loads(line) for line in result.output.splitlines()]
+
+
+def test_the_settings_in_the_documentation_are_valid() -> None:
+    page = (ROOT / "docs" / "settlement.md").read_text()
+    blocks = [part.split("```")[0] for part in page.split("```yaml\n")[1:]]
+    (block,) = [one for one in blocks if one.startswith("energy:")]
+
+    shown = Settings(**yaml.safe_load(block) | {"sites": [{"name": "london"}]})
+
+    assert shown.energy.unit == UNIT
+    assert shown.energy_path == Path("/srv/gridflex/energy")
 
 
 async def test_the_command_answers_a_folder(tmp_path: Path) -> None:
