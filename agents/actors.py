@@ -31,6 +31,7 @@ from gridflex.agents.cleaning import Cleaner, Retention
 from gridflex.agents.energy import EnergySeller
 from gridflex.agents.energy_ports import build_seller
 from gridflex.agents.loop import Next, Tick, run_forever
+from gridflex.agents.own_cluster import OwnCluster
 from gridflex.agents.ports import Ports, build_ports
 from gridflex.agents.roles import (
     BOOKS,
@@ -302,7 +303,7 @@ async def _workload_tick(ports: Ports) -> Tick:
 async def _grid_tick(ports: Ports) -> Tick:
     own = ports.own_forecasts()
     doubts = ports.learnt_doubts()
-    retraining = ports.retraining()
+    retraining = ports.retraining(OwnCluster())
     retention = Retention(
         "raw responses",
         GridStore(ports.engine).forget_responses,

@@ -29,7 +29,7 @@ from gridflex.adapters.receipt_store import ReceiptStore
 from gridflex.agents.doubts import LearntDoubts, StoredDoubts
 from gridflex.agents.forecasting import OwnForecasts, own_leads
 from gridflex.agents.grid import Grid
-from gridflex.agents.retraining import Retraining
+from gridflex.agents.retraining import Cluster, Retraining
 from gridflex.errors import SourceError
 from gridflex.fleet import Site
 from gridflex.settings import Settings, SiteSettings, write_settings
@@ -104,11 +104,11 @@ class Ports:
         """Return what learns how far forecasts are off."""
         return LearntDoubts(archive=self.archive, store=self.doubts)
 
-    def retraining(self) -> Retraining:
-        """Return what trains our forecasters again on the default site."""
+    def retraining(self, cluster: Cluster) -> Retraining:
+        """Return what trains our forecasters again on a cluster that has this machine's paths."""
         return Retraining(
             models=self.models,
-            cluster=self.clusters[self.settings.sites[0].name],
+            cluster=cluster,
             settings=self.settings.forecast,
             config=lambda: str(write_settings(self.settings)),
         )

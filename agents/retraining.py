@@ -1,8 +1,10 @@
-"""Trains forecasters again now and then, as a Ray job on the default site's cluster.
+"""Trains forecasters again now and then, as a Ray job on the cluster on which the agents run.
 
-The job is the command that a person would type, with this machine's paths: that cluster must
-reach them. One that ends without a model is named. Its name follows from the time at which it was
-due, so that an agent that starts anew asks for the same job, and the cluster refuses it twice.
+The job is the command that a person would type, with this machine's paths. Agents live on the head
+node, where Ray starts a job's command as well, so both have the same. It names no flexibility, asks
+for no GPU, and ends up in no plan: to GridFlex it is one of the jobs that pass it by. One that ends
+without a model is named. Its name follows from the time at which it was due, so that an agent that
+starts anew asks for the same job, and the cluster refuses it twice.
 """
 
 from __future__ import annotations
@@ -122,11 +124,20 @@ class Retraining:
         return not known or now - known[0].training.trained_at >= every
 
     def _request(self, target: str) -> JobRequest:
-        command = [GRIDFLEX, "train", "forecaster", "--target", target]
-        samples = ["--samples", str(self._settings.retrain_samples), "--json"]
+        wanted = self._settings
+        options = {
+            "--target": target,
+            "--samples": str(wanted.retrain_samples),
+            "--days": str(wanted.retrain_days),
+            "--stretches": str(wanted.retrain_stretches),
+            **({"--models": ",".join(wanted.retrain_models)} if wanted.retrain_models else {}),
+        }
+        told = [word for option in options.items() for word in option]
+        without = [] if wanted.retrain_gpu else ["--no-gpu"]
+        hidden = {} if wanted.retrain_gpu else {"CUDA_VISIBLE_DEVICES": ""}
         return JobRequest(
-            shlex.join([*command, *samples]),
-            runtime_env={"env_vars": {CONFIG_VARIABLE: self._config()}},
+            shlex.join([GRIDFLEX, "train", "forecaster", *told, *without, "--json"]),
+            runtime_env={"env_vars": {CONFIG_VARIABLE: self._config(), **hidden}},
         )
 
 

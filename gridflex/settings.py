@@ -169,16 +169,24 @@ class ForecastSettings(BaseModel, extra="forbid", frozen=True):
             ``first`` uses ours wherever there is one, ``last`` only where no provider speaks.
         skill_days: Over how many days the issued forecasts are compared.
         retrain_every: After which GridFlex time a target is trained again, as a Ray job on the
-            default site; None never does.
+            cluster of the agents; None never does.
         retrain: What is trained again then.
-        retrain_samples: Settings to try for each kind of forecaster then.
+        retrain_models: Kinds of forecasters to try then; none named tries all.
+        retrain_samples: Settings to try for each.
+        retrain_days: Length of the part of the past that is held back, and of each stretch before.
+        retrain_stretches: Stretches on which settings are chosen.
+        retrain_gpu: Whether training may take a GPU, which jobs may be waiting for.
     """
 
     rank: Literal["measured", "first", "last"] = "measured"
     skill_days: int = Field(default=14, ge=1, le=90)
     retrain_every: timedelta | None = Field(default=None, ge=timedelta(hours=1))
     retrain: tuple[Literal["carbon", "price"], ...] = ("carbon", "price")
+    retrain_models: tuple[str, ...] = ()
     retrain_samples: int = Field(default=4, ge=1)
+    retrain_days: int = Field(default=28, ge=1)
+    retrain_stretches: int = Field(default=3, ge=1)
+    retrain_gpu: bool = False
 
 
 class HttpSettings(BaseModel, extra="forbid", frozen=True):

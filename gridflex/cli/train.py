@@ -77,6 +77,9 @@ def forecaster(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the last training that was interrupted.")
     ] = False,
+    gpu: Annotated[
+        bool, typer.Option(help="Use a GPU where there is one and a kind is faster with it.")
+    ] = True,
     promote: Annotated[
         bool, typer.Option(help="Let the winner take the champion's place if it beats it.")
     ] = True,
@@ -100,6 +103,7 @@ def forecaster(
             days=days, stretches=stretches, recorded=recorded,
             since=since.replace(tzinfo=UTC) if since else None,
             until=until.replace(tzinfo=UTC) if until else Clock(settings.clock).now(),
+            gpu=gpu,
         )  # fmt: skip
     with _Bars(is_shown=not as_json) as bars:
         answer = training.train(

@@ -90,6 +90,7 @@ class Request(BaseModel, frozen=True):
         recorded: Whether recorded series are learnt from, rather than the archive.
         since: First half-hour that is learnt from; None for the first there is.
         until: First half-hour that is not used.
+        gpu: Whether a GPU may be used where there is one.
     """
 
     target: Target
@@ -102,6 +103,7 @@ class Request(BaseModel, frozen=True):
     recorded: bool
     since: datetime | None
     until: datetime
+    gpu: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +277,7 @@ def _hold_on_history(settings: Settings, request: Request, course: _Course) -> _
             resume=course.resume,
             reigning=course.reigning,
             progress=course.progress,
+            may_use_gpu=request.gpu,
         )
     return _Held(outcome, history.start, end, learnt.origin)
 

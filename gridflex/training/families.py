@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any, Final
 
@@ -79,13 +79,18 @@ def trainable() -> tuple[str, ...]:
     return tuple(name for name in FAMILIES if name in models.KINDS and name not in others)
 
 
-def family(name: str) -> Family:
+def family(name: str, *, may_use_gpu: bool = True) -> Family:
     """Return the family of that name.
+
+    Args:
+        name: Of the family.
+        may_use_gpu: Whether it may take a GPU if that makes it faster.
 
     Raises:
         ContractError: There is none.
     """
     try:
-        return FAMILIES[name]
+        found = FAMILIES[name]
     except KeyError:
         raise ContractError(f"model {name!r} is not one of {', '.join(sorted(FAMILIES))}") from None
+    return found if may_use_gpu else replace(found, uses_gpu=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -163,6 +164,7 @@ def hold(
     resume: bool,
     reigning: Reigning | None,
     progress: Progress,
+    may_use_gpu: bool = True,
 ) -> Outcome:
     """Search, compare and fit; Ray must be connected.
 
@@ -176,11 +178,13 @@ def hold(
         resume: Go on with what an interrupted tournament left there.
         reigning: The champion; None if there is none.
         progress: Is told how far it is.
+        may_use_gpu: Whether fits may take a GPU where there is one.
 
     Raises:
         ContractError: No family could be fitted.
     """
-    families = [family(name) for name in names]
+    make = partial(family, may_use_gpu=may_use_gpu)
+    families = [make(name) for name in names]
     shared = ray.put(history)
     found: dict[str, Found] = {}
     failed: list[Row] = []
@@ -200,7 +204,7 @@ def hold(
             failed.append(Row(one.name, note=str(error)))
     if not found:
         raise ContractError("; ".join(row.note for row in failed))
-    rows = _compared(shared, plan.held_back, found, reigning, progress)
+    rows = _compared(shared, plan.held_back, found, reigning, progress=progress, make=make)
     ranked = sorted((row for row in rows if row.figures), key=lambda row: row.figures["pinball"])
     failed += [row for row in rows if not row.figures]
     winner = next((row for row in ranked if row.name in found), None)
@@ -209,7 +213,7 @@ def hold(
     is_better, reason = verdict(winner, ranked, reigning)
     progress.begin(f"{winner.name}: fit on everything", 1)
     end = plan.held_back.end
-    state: bytes = ray.get(_on_ray(_fitted, family(winner.name), winner.settings, shared, end))
+    state: bytes = ray.get(_on_ray(_fitted, make(winner.name), winner.settings, shared, end))
     progress.advance()
     return Outcome((*ranked, *failed), winner, state, is_better, reason)
 
@@ -253,18 +257,20 @@ def _compared(
     held_back: Stretch,
     found: Mapping[str, Found],
     reigning: Reigning | None,
+    *,
     progress: Progress,
+    make: Callable[[str], Family],
 ) -> list[Row]:
     entries = [
         Row(name, found[name].settings if name in found else {}, note=_note(found.get(name)))
         for name in dict.fromkeys((*found, *BASELINES))
     ]
     contests = {
-        _on_ray(_contest, family(entry.name), entry, history, held_back): entry for entry in entries
+        _on_ray(_contest, make(entry.name), entry, history, held_back): entry for entry in entries
     }
     if reigning is not None:
         entry = Row(CHAMPION, reigning.model.training.settings)
-        contests[_reigning_contest(history, held_back, reigning)] = entry
+        contests[_reigning_contest(history, held_back, reigning, make)] = entry
     progress.begin("comparison", len(contests))
     waiting, rows = list(contests), []
     while waiting:
@@ -298,14 +304,17 @@ def _on_ray(run: Callable[..., Any], one: Family, *args: Any) -> ray.ObjectRef[A
 
 
 def _reigning_contest(
-    history: ray.ObjectRef[History], held_back: Stretch, reigning: Reigning
+    history: ray.ObjectRef[History],
+    held_back: Stretch,
+    reigning: Reigning,
+    make: Callable[[str], Family],
 ) -> ray.ObjectRef[Any]:
     """Let the champion forecast as it is, or as it was made if it has seen the answers."""
     training = reigning.model.training
     if training.window_end > held_back.start:
         again = f"{reigning.model.name}, fitted again: it has seen part of what was held back"
         entry = Row(CHAMPION, training.settings, note=again)
-        return _on_ray(_contest, family(training.model), entry, history, held_back)
+        return _on_ray(_contest, make(training.model), entry, history, held_back)
     reference: ray.ObjectRef[Any] = (
         ray.remote(_defence).options(num_cpus=1).remote(reigning, history, held_back)
     )

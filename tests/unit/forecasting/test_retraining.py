@@ -68,7 +68,24 @@ async def test_what_was_never_trained_is_trained_as_a_person_would() -> None:
     ((ray_id, request),) = fakes.jobs.items()
     assert ray_id == "gridflex-train-carbon-20260627T0000"
     assert request.entrypoint.endswith(
-        "/gridflex train forecaster --target carbon --samples 2 --json"
+        "/gridflex train forecaster --target carbon --samples 2 --days 28 --stretches 3"
+        " --no-gpu --json"
+    )
+    assert request.runtime_env == {
+        "env_vars": {"GRIDFLEX_CONFIG": "/state/settings.yaml", "CUDA_VISIBLE_DEVICES": ""}
+    }
+    assert request.metadata == {}
+
+
+async def test_what_the_settings_say_of_a_training_is_asked_for() -> None:
+    fakes = Fakes()
+    chosen = {"retrain_models": ("lightgbm", "prophet"), "retrain_days": 7, "retrain_gpu": True}
+
+    await retraining(fakes, **chosen, retrain_stretches=2).tick(NOON)
+
+    (request,) = fakes.jobs.values()
+    assert request.entrypoint.endswith(
+        "--samples 4 --days 7 --stretches 2 --models lightgbm,prophet --json"
     )
     assert request.runtime_env == {"env_vars": {"GRIDFLEX_CONFIG": "/state/settings.yaml"}}
 
