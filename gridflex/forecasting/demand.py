@@ -28,8 +28,16 @@ from gridflex.forecasting.history import Array, Indices, Knowledge
 LEAST_DAYS: Final = 8
 """A week, and a day to see what comes of it."""
 
-LEADS: Final = (0, 1, 3, 7, 15, 23, 31, 47, 55, 63, 71, 79, 87, 95, 191)
-"""Half-hours ahead that are learned; 7 is 4 h and 47 is 24 h after the newest value."""
+LEADS: Final = (
+    *(0, 1, 3, 7, 15, 23, 31),
+    *(47, 55, 63, 71, 79, 87, 95),
+    *(143, 151, 159, 167, 175, 183, 191),
+)
+"""Half-hours ahead that are learned; 7 is 4 h and 47 is 24 h after the newest value. The second and
+the fourth day are learned whole, and so is how each time of day follows from any other."""
+
+_SECOND_DAY, _FOURTH_DAY = 95, 191
+"""The last half-hours of these days."""
 
 _SHORT_LEAD: Final = 31
 _CAUTION_DAYS: Final = {True: 60.0, False: 20.0}
@@ -179,10 +187,24 @@ class Demand:
         return np.full(len(given), lead), errors * self._usual, given.spread * self._usual
 
     def _change(self, seen: View) -> Array:
-        """Return what the members expect for consecutive leads, between those they learned."""
+        """Return what the members expect for consecutive leads, between those they learned.
+
+        From the third day on those count that look ahead to the same time of day: of the second
+        day, and more and more of the fourth.
+        """
         features = seen.values / self._usual
-        learned = sorted(self._members)
         leads = np.arange(len(features))
+        second = np.where(leads > _SECOND_DAY, _SECOND_DAY + 1 - DAY + leads % DAY, leads)
+        expected = self._expected(second, features)
+        if _FOURTH_DAY not in self._members:
+            return expected
+        fourth = np.where(leads > _SECOND_DAY, _FOURTH_DAY + 1 - DAY + leads % DAY, leads)
+        share = np.clip((leads - _SECOND_DAY) / (_FOURTH_DAY - _SECOND_DAY), 0.0, 1.0)
+        return np.asarray((1 - share) * expected + share * self._expected(fourth, features))
+
+    def _expected(self, leads: Indices, features: Array) -> Array:
+        """Return what the members of these leads expect of those features, row by row."""
+        learned = sorted(self._members)
         total = np.zeros(leads.size)
         for place, lead in enumerate(learned):
             weight = _nearness(leads, learned, place)

@@ -180,3 +180,18 @@ def test_a_daily_rhythm_is_still_there_on_the_second_day() -> None:
     told = backtest(model, history, rolling_origins(fit, START + 38 * DAY - 1, step=7))
 
     assert told.by_lead()["24-48h"].mae < 10  # the afternoons rise by 40
+
+
+def test_a_daily_rhythm_is_still_there_a_week_ahead() -> None:
+    history = rhythmic_site(44)
+    fit = START + 34 * DAY
+    model = Demand()
+    model.fit(history.known_at(fit))
+
+    told = backtest(
+        model, history, rolling_origins(fit, START + 35 * DAY, step=7), half_hours=9 * DAY
+    )
+
+    assert told.by_lead()["2-4d"].mae < 10  # the afternoons rise by 40
+    assert told.by_lead()["4-9d"].mae < 10
+    assert told.by_lead()["4-9d"].coverage_fraction[90] > 0.7
