@@ -3,7 +3,7 @@
 Times are CPU seconds of one core, medians: the planner waits for nothing, so that is what it takes
 on an idle machine, whatever else runs on this one. Peers get the same kind of seconds.
 
-    python bench/planner.py [replanning huge fronts arriving published gaia captured]
+    python bench/planner.py [replanning huge memory fronts arriving published gaia captured]
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -127,6 +128,29 @@ def huge() -> list[Figure]:
     return [Figure("replan_100k_s", took, "s", "< 30", {}, note)]
 
 
+def memory() -> list[Figure]:
+    """Return what a plan takes beside its problem, for every job, with few and many of them."""
+    kib = {}
+    for jobs in (2_000, 10_000, 50_000):
+        problem = instance(jobs, 336)
+        tracemalloc.start()
+        planned(problem, budget_s=28.0)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        kib[jobs] = peak / 1024 / jobs
+    most = max(kib)
+    return [
+        Figure(
+            "memory_kib_per_job",
+            kib[most],
+            "KiB",
+            None,
+            {f"of {jobs:,} jobs": each for jobs, each in kib.items() if jobs < most},
+            f"peak of NumPy and Python, {most:,} jobs x 336 half-hours; linear: no more per job",
+        )
+    ]
+
+
 def fronts() -> list[Figure]:
     """Return how much of the exact front ours dominates, and vanilla NSGA-II's in equal time."""
     exact_shares, ratios = [], []
@@ -224,6 +248,7 @@ def gaia() -> list[Figure]:
 SECTIONS: dict[str, Callable[[], list[Figure]]] = {
     "replanning": replanning,
     "huge": huge,
+    "memory": memory,
     "fronts": fronts,
     "arriving": arriving,
     "published": published,
