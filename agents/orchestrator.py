@@ -10,9 +10,12 @@ import asyncio
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from gridflex.adapters.curtailment_store import CurtailmentStore
 from gridflex.adapters.job_store import JobStore
@@ -21,10 +24,11 @@ from gridflex.adapters.ray_gpus import Gpus
 from gridflex.agents.grid import Grid
 from gridflex.agents.other_load import OtherLoad
 from gridflex.beckn.keeping import Hold
-from gridflex.errors import SourceError
+from gridflex.errors import ContractError, SourceError
 from gridflex.fleet import Site
 from gridflex.halfhour import HalfHour
 from gridflex.lifecycle import Job
+from gridflex.market.delivered_cost import DeliveredSeries
 from gridflex.planning.assemble import SiteState, assemble, horizon, spread
 from gridflex.planning.front import make_front
 from gridflex.planning.front_record import front_record
@@ -39,6 +43,10 @@ from gridflex.settings import PlannerSettings
 from gridflex.signals import NATIONAL
 
 log = logging.getLogger(__name__)
+
+COMMODITY: Final = "commodity"
+DELIVERED: Final = "delivered"
+"""At what plans count energy: the wholesale price alone, or the cost at the meter."""
 
 ARRIVAL: Final = "job"
 """The reason of a tick that nothing but newly arrived jobs called for."""
@@ -76,6 +84,16 @@ class OrchestratorReport:
     unreachable: Mapping[str, str]
 
 
+class Tariffs(Protocol):
+    """Delivered prices; see `gridflex.adapters.tariff_files.TariffFiles`."""
+
+    def delivered(
+        self, site: str, *, start: HalfHour, wholesale_gbp_per_mwh: NDArray[np.float64]
+    ) -> DeliveredSeries | None:
+        """Return what energy costs at a site's meter; None for a site without a tariff."""
+        ...
+
+
 class Promises(Protocol):
     """What was promised to others; see `gridflex.adapters.beckn_store.BecknStore`."""
 
@@ -92,13 +110,16 @@ class Position:
         problem: From the next half-hour on, without what was promised.
         jobs: Open jobs.
         standing: The last plan that was committed.
-        unreachable: Why each site's use could not be read.
+        unreachable: Why each site's use, or its tariff, could not be read.
+        price_basis: Per site, whether energy is counted at its ``delivered`` cost or as
+            ``commodity``.
     """
 
     problem: PlanningProblem
     jobs: tuple[Job, ...]
     standing: StoredPlan | None
     unreachable: Mapping[str, str]
+    price_basis: Mapping[str, str] = field(default_factory=dict)
 
 
 class Orchestrator:
@@ -114,6 +135,7 @@ class Orchestrator:
         settings: Weights and limits.
         other_load: How many GPUs to leave to work that GridFlex does not steer.
         promises: Jobs that contracts have fixed; None if nothing is sold.
+        tariffs: Delivered prices; None counts energy at its wholesale price everywhere.
         report_lag: How long a cluster may go on reporting the GPUs of a run that has ended.
     """
 
@@ -129,6 +151,7 @@ class Orchestrator:
         settings: PlannerSettings,
         other_load: OtherLoad,
         promises: Promises | None = None,
+        tariffs: Tariffs | None = None,
         report_lag: timedelta = REPORT_LAG,
     ) -> None:
         self._jobs = jobs
@@ -140,6 +163,7 @@ class Orchestrator:
         self._settings = settings
         self._other_load = other_load
         self._promises = promises
+        self._tariffs = tariffs
         self._report_lag = report_lag
 
     async def tick(self, now: datetime, *, reason: str) -> OrchestratorReport:
@@ -163,7 +187,8 @@ class Orchestrator:
         problem = await asyncio.to_thread(self._weighed, position.problem, promised, left)
         is_arrival = reason == ARRIVAL
         plan = await asyncio.to_thread(self._planned, problem, left, is_arrival=is_arrival)
-        plan_id = await self._commit(problem, plan, standing, now=now, reason=reason)
+        result = result_record(plan) | {"price_basis": dict(position.price_basis)}
+        plan_id = await self._commit(problem, plan, standing, result, now=now, reason=reason)
         if plan_id is not None and self._settings.front_budget_s and not is_arrival:
             front = await asyncio.to_thread(self._front, problem, plan)
             await self._plans.save_front(plan_id, front)
@@ -191,6 +216,7 @@ class Orchestrator:
         standing = await self._plans.newest()
         in_force = await self._plans.orders(start - 1)
         states, unreachable = await self._states(jobs, now=now, start=start)
+        states, wholesale = self._at_the_meter(states, start=start, unreachable=unreachable)
         problem = assemble(
             jobs,
             now=now,
@@ -200,7 +226,10 @@ class Orchestrator:
             curtailments=await self._curtailments.active(now),
             settings=self._settings,
         )
-        return Position(problem, tuple(jobs), standing, unreachable)
+        basis = {
+            one.site.name: COMMODITY if one.site.name in wholesale else DELIVERED for one in states
+        }
+        return Position(problem, tuple(jobs), standing, unreachable, basis)
 
     def _weighed(
         self,
@@ -255,6 +284,36 @@ class Orchestrator:
             )
         return states, unreachable
 
+    def _at_the_meter(
+        self, states: Sequence[SiteState], *, start: HalfHour, unreachable: dict[str, str]
+    ) -> tuple[list[SiteState], frozenset[str]]:
+        """Return the sites at what energy costs there, and those that stay at wholesale prices.
+
+        A tariff that cannot be used is told in ``unreachable`` and stops no plan.
+        """
+        priced, wholesale = [], set()
+        for state in states:
+            name, series = state.site.name, None
+            try:
+                if self._tariffs is not None:
+                    series = self._tariffs.delivered(
+                        name, start=start, wholesale_gbp_per_mwh=state.price_gbp_per_mwh
+                    )
+            except (SourceError, ContractError) as error:
+                unreachable[f"tariff of {name}"] = str(error)
+            if series is None:
+                wholesale.add(name)
+                priced.append(state)
+                continue
+            doubt = state.price_sd_gbp_per_mwh
+            at_meter = replace(
+                state,
+                price_gbp_per_mwh=series.gbp_per_mwh,
+                price_sd_gbp_per_mwh=None if doubt is None else doubt * series.per_wholesale,
+            )
+            priced.append(at_meter)
+        return priced, frozenset(wholesale)
+
     async def _other_gpus(self, site: Site, jobs: Sequence[Job], *, since: datetime) -> int:
         used = (await self._clusters[site.name].gpus()).used or 0
         ended = await self._jobs.ended_since(since)
@@ -266,6 +325,7 @@ class Orchestrator:
         problem: PlanningProblem,
         plan: Plan,
         standing: StoredPlan | None,
+        result: dict[str, Any],
         *,
         now: datetime,
         reason: str,
@@ -278,7 +338,7 @@ class Orchestrator:
             made_at=now,
             start=problem.start,
             reason=reason,
-            result=result_record(plan),
+            result=result,
             inputs=problem_record(problem),
         )
 

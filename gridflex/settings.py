@@ -58,6 +58,8 @@ class SiteSettings(BaseModel, extra="forbid", frozen=True):
         power_caps: Power limits that jobs here may be started under, as shares of a GPU's
             uncapped draw; each run is told its own in ``GRIDFLEX_POWER_CAP_FRACTION`` and has to
             keep it. None where nobody sets power limits.
+        tariff: Tariff file of the site (docs/settlement.md); plans then count energy at what it
+            costs delivered, with losses, networks and levies. None counts the wholesale price.
     """
 
     name: str = Field(default="local", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
@@ -71,6 +73,7 @@ class SiteSettings(BaseModel, extra="forbid", frozen=True):
     marginal_pue: float = Field(default=1.1, ge=1)
     intensity_cap_gco2_per_kwh: float = Field(default=200.0, gt=0)
     power_caps: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
+    tariff: Path | None = None
 
     @field_validator("gpu_type")
     @classmethod

@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from gridflex.adapters.tariff_files import TariffFiles
 from gridflex.agents import orchestrator
 from gridflex.agents.other_load import OBSERVED
 from gridflex.errors import StaleDataError
@@ -21,6 +23,7 @@ from gridflex.planning.record import problem_from_record
 from gridflex.planning.standing import LATER
 from gridflex.signals import Kind, Origin, Series, Signal
 from tests.e2e.world import FLEXIBLE, HOUR, MINUTE, NOON, ONE_SERVER, World
+from tests.unit.market.test_tariff import tariff_text
 
 NOON_HALF_HOUR = HalfHour.containing(NOON)
 HALF_HOUR = timedelta(minutes=30)
@@ -66,6 +69,43 @@ async def test_a_plan_decides_from_the_next_half_hour_on_and_keeps_what_it_was_m
     problem = problem_from_record(await world.plans.inputs(plan.id) or {})
     assert [demand.id for demand in problem.jobs] == ["job-1"]
     assert problem.sites[0].price_gbp_per_mwh[:9].tolist() == VALLEY[1:10]
+
+
+async def test_a_tariff_moves_a_job_out_of_the_red_band(world: World, tmp_path: Path) -> None:
+    path = tmp_path / "london.yaml"
+    path.write_text(tariff_text())
+    await world.forecast(price=[90.0] * 8 + [10.0] * 12 + [80.0] * 28, intensity=FLAT)
+    await world.submit(flexibility=CONTIGUOUS)
+
+    tariffs = TariffFiles({"london": path})
+    report = await world.orchestrator(tariffs=tariffs).tick(world.clock.moment, reason="job")
+
+    assert report.unreachable == {}
+    (run,) = await planned(world)
+    # 16:00 to 19:00 in London costs 60 GBP/MWh more: 15:00 to 18:00 UTC in July
+    assert "2026-07-01T18:00Z" <= run[0] <= "2026-07-01T19:30Z"  # cheap from 16:00 to 22:00
+    plan = await world.plans.newest()
+    assert plan is not None
+    assert plan.result["price_basis"] == {"london": "delivered", "slough": "commodity"}
+    problem = problem_from_record(await world.plans.inputs(plan.id) or {})
+    there = {site.site.name: site.price_gbp_per_mwh for site in problem.sites}
+    assert there["london"][0] == pytest.approx(there["slough"][0] * 1.0504 + 75.365 + 6)  # amber
+
+
+async def test_a_tariff_that_cannot_be_used_is_told_and_stops_no_plan(
+    world: World, tmp_path: Path
+) -> None:
+    await world.forecast(price=VALLEY, intensity=FLAT)
+    await world.submit(flexibility=CONTIGUOUS)
+
+    tariffs = TariffFiles({"london": tmp_path / "none.yaml"})
+    report = await world.orchestrator(tariffs=tariffs).tick(world.clock.moment, reason="job")
+
+    assert report.is_new
+    assert "cannot be read" in report.unreachable["tariff of london"]
+    plan = await world.plans.newest()
+    assert plan is not None
+    assert plan.result["price_basis"]["london"] == "commodity"
 
 
 async def test_nothing_new_is_not_committed_again(world: World) -> None:

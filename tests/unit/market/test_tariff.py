@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
-from gridflex.errors import ContractError
+from gridflex.adapters.tariff_files import TariffFiles
+from gridflex.errors import ContractError, SourceError
 from gridflex.halfhour import HalfHour, periods_in
+from gridflex.market.delivered_cost import DeliveredPrices
 from gridflex.market.tariff import FIXED, LEVIES, fixed_cost_gbp, read_tariff, unit_cost
 from tests.shared import ROOT
 
@@ -157,3 +162,37 @@ def test_the_tariff_in_the_documentation_is_valid_but_for_its_sources() -> None:
 
     late = HalfHour(datetime(2026, 7, 1, 16, tzinfo=UTC))
     assert unit_cost(tariff, half_hour=late, wholesale_gbp_per_mwh=Decimal(0)).duos_band == "red"
+
+
+def test_prices_of_a_plan_are_those_of_the_tariff() -> None:
+    start = at("2026-11-24T16:30Z")
+    prices = DeliveredPrices(read_tariff(tariff_text()))
+
+    for _ in range(2):
+        made = prices.of(start, np.array([100.0, -20.0, 100.0, 100.0, 100.0, 100.0]))
+
+        # red and capacity until 19:00: 100 x 1.0504 + 75.365 + 60 + 100; then amber at 6
+        assert made.gbp_per_mwh == pytest.approx(
+            [340.405, 214.357, 340.405, 340.405, 340.405, 186.405]
+        )
+        assert made.per_wholesale == pytest.approx([1.0504] * 6)
+
+
+def test_a_tariff_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
+    path = tmp_path / "london.yaml"
+    files = TariffFiles({"london": path})
+
+    def price(site: str = "london") -> float | None:
+        found = files.delivered(
+            site, start=at("2026-11-24T17:00Z"), wholesale_gbp_per_mwh=np.array([100.0])
+        )
+        return None if found is None else float(found.gbp_per_mwh[0])
+
+    assert price("york") is None
+    with pytest.raises(SourceError, match="cannot be read"):
+        price()
+    path.write_text(tariff_text())
+    assert price() == pytest.approx(340.405)
+    path.write_text(tariff_text(lambda one: one.update(capacity_market_gbp_per_mwh="50.00")))
+    os.utime(path, ns=(1, 1))
+    assert price() == pytest.approx(290.405)
