@@ -23,6 +23,7 @@ from gridflex.beckn.needs import NEED_TYPE
 from gridflex.beckn.offers import OFFER_TYPE, catalog_of
 from gridflex.beckn.participant import Participant
 from gridflex.beckn.payloads import PublishDirective, PublishMessage
+from gridflex.beckn.referring import Library
 from gridflex.beckn.registry import Registry
 from gridflex.beckn.selling import Seller
 from gridflex.beckn.signing import SigningKey
@@ -77,6 +78,7 @@ class Trading:
         house: Plans and meters.
         market: The grid's outlook.
         transport: How messages get out.
+        library: How lists that lie with peers are fetched.
         registry: Where peers are looked up.
     """
 
@@ -89,6 +91,7 @@ class Trading:
         house: PlanHouse,
         market: GridMarket,
         transport: Transport,
+        library: Library,
         registry: Registry,
     ) -> None:
         name = str(settings.subscriber_id)
@@ -122,7 +125,11 @@ class Trading:
             egress_url=settings.egress_url,
         )
         self._participant = Participant(
-            author, store=store, trader=self._desk, patience=patience_of(settings)
+            author,
+            store=store,
+            trader=self._desk,
+            patience=patience_of(settings),
+            library=library,
         )
         self._courier = Courier(
             store=store,

@@ -110,6 +110,7 @@ def build_trading(ports: Ports, *, planner: Planner) -> Trading:
         house=build_house(ports, planner=planner),
         market=GridMarket(ports.grid, now=ports.clock.now, region=region),
         transport=client,
+        library=client,
         registry=registry_of(settings, client),
     )
 

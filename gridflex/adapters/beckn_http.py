@@ -88,6 +88,13 @@ class BecknClient:
         status, content, _ = await self._ask("GET", url)
         return status, content
 
+    async def fetch(self, uri: str, *, most_bytes: int) -> bytes:
+        """See `gridflex.beckn.referring.Library.fetch`."""
+        status, content, _ = await self._ask("GET", uri, most_bytes=most_bytes)
+        if status != HTTPStatus.OK:
+            raise SourceError(f"beckn: {uri}: HTTP {status}")
+        return content
+
     async def put(
         self, url: str, values: Mapping[str, object], *, token: str | None = None
     ) -> tuple[int, bytes]:
@@ -115,13 +122,14 @@ class BecknClient:
         *,
         body: bytes | None = None,
         headers: dict[str, str] | None = None,
+        most_bytes: int = LARGEST_ANSWER,
     ) -> tuple[int, bytes, httpx.Headers]:
         with http_errors(f"beckn: {url}"):
             async with (
                 asyncio.timeout(self._timeout_s),
                 self._client.stream(method, url, content=body, headers=headers) as answer,
             ):
-                return answer.status_code, await _bounded(answer), answer.headers
+                return answer.status_code, await _bounded(answer, most_bytes), answer.headers
 
 
 @dataclass(slots=True)
@@ -235,11 +243,11 @@ def read_registry(path: Path) -> StaticRegistry:
         raise ContractError(f"{path}: not a list of registry answers: {error!r}") from error
 
 
-async def _bounded(answer: httpx.Response) -> bytes:
+async def _bounded(answer: httpx.Response, most_bytes: int) -> bytes:
     parts, size = [], 0
     async for part in answer.aiter_bytes():
         size += len(part)
-        if size > LARGEST_ANSWER:
-            raise SourceError(f"beckn: {answer.url}: the answer is above {LARGEST_ANSWER} bytes")
+        if size > most_bytes:
+            raise SourceError(f"beckn: {answer.url}: the answer is above {most_bytes} bytes")
         parts.append(part)
     return b"".join(parts)

@@ -90,17 +90,27 @@ def read_object(body: bytes) -> dict[str, Any]:
             Code.SCH_SCHEMA_VALIDATION_FAILED,
             f"the body has {len(body)} bytes, at most {LARGEST_BODY} are read",
         )
+    values = read_json(body)
+    if not isinstance(values, dict):
+        refuse(Code.SCH_INVALID_JSON, f"the body must be an object, got {type(values).__name__}")
+    return _without_remarks(values) if b'"_' in body else values
+
+
+def read_json(body: bytes) -> Any:  # noqa: ANN401 - any JSON value
+    """Return the JSON value in ``body``.
+
+    Raises:
+        BecknError: It is not JSON, or holds what no database keeps.
+    """
     try:
         values = pydantic_core.from_json(body, allow_inf_nan=False, cache_strings="keys")
     except ValueError as error:
         raise BecknError(Code.SCH_INVALID_JSON, f"the body is not JSON: {error}") from error
-    if not isinstance(values, dict):
-        refuse(Code.SCH_INVALID_JSON, f"the body must be an object, got {type(values).__name__}")
     if b"\\u0000" in body:
         refuse(Code.SCH_INVALID_FORMAT, "the character U+0000 is not allowed in any text")
     if not _is_finite(values):
         refuse(Code.SCH_INVALID_FORMAT, "a number is too large to be kept, such as 1e999")
-    return _without_remarks(values) if b'"_' in body else values
+    return values
 
 
 def parse_context(values: Mapping[str, Any]) -> Context:
@@ -183,7 +193,7 @@ def error_of(body: ErrorBody) -> BecknError:
     return BecknError(Code.BIZ_GENERIC_ERROR, body.message, cause=body.code)
 
 
-def _is_finite(values: dict[str, Any]) -> bool:
+def _is_finite(values: Any) -> bool:  # noqa: ANN401 - any JSON value
     """Return whether every number is one; what is too large has been read as infinite."""
     written = pydantic_core.to_json(values, inf_nan_mode="constants")
     if b"Infinity" not in written:

@@ -156,8 +156,11 @@ def assembled(performances: Iterable[Performance]) -> list[Performance]:
 
 
 def is_whole(performances: Iterable[Performance]) -> bool:
-    """Return whether no page is missing."""
-    return not any(_gaps([page_info(one) for one in pages]) for pages in _collections(performances))
+    """Return whether no page is missing, and no list lies elsewhere."""
+    all_pages = _collections(performances)
+    if any(_is_elsewhere(one) for pages in all_pages for one in pages):
+        return False
+    return not any(_gaps([page_info(one) for one in pages]) for pages in all_pages)
 
 
 def merged(first: Iterable[Performance], second: Iterable[Performance]) -> list[Performance]:
@@ -279,6 +282,10 @@ def _gaps(infos: Sequence[Page | None]) -> bool:
 def _key(performance: Performance) -> tuple[str | None, int | None]:
     info = page_info(performance)
     return performance.id, info.sequence if info else None
+
+
+def _is_elsewhere(performance: Performance) -> bool:
+    return "metersRef" in (performance.performance_attributes or {})
 
 
 def _is_paged(performance: Performance) -> bool:

@@ -22,6 +22,7 @@ from gridflex.beckn.messages import Message
 from gridflex.beckn.payloads import ContractMessage
 from gridflex.beckn.phrasing import as_cancelled, as_named
 from gridflex.beckn.reacting import Reaction, Saying, Trader
+from gridflex.beckn.referring import Library, with_lists
 from gridflex.beckn.states import ContractState, Patience, Side, Step
 from gridflex.beckn.verification import Background, is_answer
 from gridflex.beckn.writing import Author, Peer, peer_of
@@ -43,6 +44,7 @@ class Participant:
         store: What is kept.
         trader: Who decides.
         patience: How long it waits.
+        library: How lists that lie elsewhere are fetched; None leaves them there.
     """
 
     def __init__(
@@ -52,11 +54,13 @@ class Participant:
         store: Store,
         trader: Trader,
         patience: Patience | None = None,
+        library: Library | None = None,
     ) -> None:
         self._author = author
         self._store = store
         self._trader = trader
         self._patience = patience or Patience()
+        self._library = library
 
     async def start(
         self,
@@ -165,6 +169,8 @@ class Participant:
         message = arrived.incoming.message
         side = Side.BAP if is_answer(message.context) else Side.BPP
         with reading_attributes():
+            if self._library is not None:
+                message = await with_lists(message, self._library)
             step = await self._step_of(message, side, now)
             reaction = await self._trader.react(message, step, now=now)
             return self._compose(arrived, step, reaction, side=side, now=now)

@@ -115,6 +115,7 @@ class Node:
             store=self.store,
             trader=MoodyTrader(trader(self.store), self.mood),
             patience=Patience(answer=ttl, draft=6 * ttl),
+            library=self._client,
         )
         self._courier = Courier(
             store=self.store,
