@@ -131,10 +131,14 @@ def baseline(
         trigger: What the market knows about the unit in the event.
 
     Raises:
-        ContractError: The rule has no selection for such a day, or the event is of another day.
+        ContractError: The rule has no selection for such a day, the event is of another day, or
+            the load of ``day`` has not one value for each of its 46, 48 or 50 periods.
     """
     if event is not None and event.day != day:
         raise ContractError(f"an event of {event.day} has no place in the baseline of {day}")
+    given = history.load.get(day)
+    if given is not None and len(given) != periods_in(day):
+        raise ContractError(f"{day} has {periods_in(day)} periods, got {len(given)} values")
     return _Computation(rule, history, event).result(day, trigger)
 
 

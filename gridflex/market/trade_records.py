@@ -98,6 +98,8 @@ def trade_event(trade: Trade) -> Event:
         "price_gbp_per_mwh": str(trade.price_gbp_per_mwh),
         "reference": trade.reference,
     }
+    if trade.contract is not None:
+        body["contract"] = trade.contract
     return Event(
         id=f"trade:{trade.id}",
         event_type=EventType.CONTRACT_MESSAGE,
@@ -119,6 +121,7 @@ def trades_of(entries: Iterable[Json]) -> Iterator[Trade]:
                 half_hours=body["half_hours"],
                 mw=Decimal(body["mw"]),
                 price_gbp_per_mwh=Decimal(body["price_gbp_per_mwh"]),
+                contract=body.get("contract"),
                 reference=body.get("reference"),
             )
 

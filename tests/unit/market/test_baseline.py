@@ -25,6 +25,7 @@ from gridflex.market.baseline_rules import (
     NYISO_CBL,
     PJM_HIGH_4_OF_5,
     PJM_MATCH_DAY,
+    RULES,
     Adjustment,
     AdjustmentKind,
     Order,
@@ -212,6 +213,41 @@ def test_a_long_or_short_day_takes_history_by_the_clock(day: date, skipped: set[
         assert [int(value or 0) for value in result.unadjusted[:4]] == [0, 1, 4, 5]
     else:
         assert [int(value or 0) for value in result.unadjusted[:8]] == [0, 1, 2, 3, 2, 3, 4, 5]
+
+
+WITHOUT_WEEKENDS = {KEPCO_MID_6_OF_10.name}
+
+
+@pytest.mark.parametrize("day", [date(2026, 3, 29), date(2026, 10, 25)], ids=["46", "50"])
+@pytest.mark.parametrize("rule", RULES.values(), ids=list(RULES))
+def test_every_rule_has_a_value_for_each_half_hour_of_a_clock_change_day(
+    rule: Rule, day: date
+) -> None:
+    load: dict[date, list[Decimal | None]] = {
+        one: [Decimal(period) for period in range(periods_in(one))]
+        for one in days_back(day, *range(1, 121))
+    }
+    load[day] = [Decimal(7)] * periods_in(day)
+    if rule.name in WITHOUT_WEEKENDS:
+        with pytest.raises(ContractError, match="no selection for non-working"):
+            baseline(rule, day=day, history=history(load))
+        return
+
+    result = baseline(rule, day=day, history=history(load), event=event(day, 36))
+
+    assert result.is_defined
+    by_the_clock = [0, 1, 4, 5] if periods_in(day) == 46 else [0, 1, 2, 3, 2, 3, 4, 5]
+    assert [int(value or 0) for value in result.unadjusted[: len(by_the_clock)]] == by_the_clock
+    assert [int(value or 0) for value in result.unadjusted[-2:]] == [46, 47]
+    assert len(result.values) == periods_in(day)
+
+
+@pytest.mark.parametrize("day", [date(2026, 3, 29), WEDNESDAY, date(2026, 10, 25)])
+def test_readings_that_are_not_those_of_the_day_are_refused(day: date) -> None:
+    load = {day: [Decimal(1)] * (periods_in(day) + 2)}
+
+    with pytest.raises(ContractError, match=f"has {periods_in(day)} periods, got"):
+        baseline(BL01, day=day, history=history(load))
 
 
 def test_what_the_market_knows_decides_which_baseline_counts(

@@ -107,7 +107,16 @@ def test_an_answer_is_read_back_as_it_was(answer: Receipt | Feedback) -> None:
     assert read_answer(logged(answer_event(answer, file_sha256=FILE))) == answer
 
 
-TRADE = Trade("T1", "BUYER", SIX, 2, Decimal(8), Decimal("140.50"), reference=f"{UNIT}:{SIX}")
+TRADE = Trade(
+    "T1",
+    "BUYER",
+    SIX,
+    2,
+    Decimal(8),
+    Decimal("140.50"),
+    contract="flex-7",
+    reference=f"{UNIT}:{SIX}",
+)
 
 
 def test_a_trade_is_read_back_and_other_contract_messages_are_passed_over() -> None:
