@@ -14,21 +14,18 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from gridflex.adapters.curtailment_store import CurtailmentStore
 from gridflex.adapters.job_store import JobStore
 from gridflex.adapters.plan_store import PlanStore, StoredPlan
 from gridflex.adapters.ray_gpus import Gpus
 from gridflex.agents.grid import Grid
 from gridflex.agents.other_load import OtherLoad
+from gridflex.agents.site_prices import SitePrices, Tariffs
 from gridflex.beckn.keeping import Hold
-from gridflex.errors import ContractError, SourceError
+from gridflex.errors import SourceError
 from gridflex.fleet import Site
 from gridflex.halfhour import HalfHour
 from gridflex.lifecycle import Job
-from gridflex.market.delivered_cost import DeliveredSeries
 from gridflex.planning.assemble import SiteState, assemble, horizon, spread
 from gridflex.planning.front import make_front
 from gridflex.planning.front_record import front_record
@@ -43,10 +40,6 @@ from gridflex.settings import PlannerSettings
 from gridflex.signals import NATIONAL
 
 log = logging.getLogger(__name__)
-
-COMMODITY: Final = "commodity"
-DELIVERED: Final = "delivered"
-"""At what plans count energy: the wholesale price alone, or the cost at the meter."""
 
 ARRIVAL: Final = "job"
 """The reason of a tick that nothing but newly arrived jobs called for."""
@@ -82,16 +75,6 @@ class OrchestratorReport:
     late: tuple[str, ...]
     gap_fraction: float
     unreachable: Mapping[str, str]
-
-
-class Tariffs(Protocol):
-    """Delivered prices; see `gridflex.adapters.tariff_files.TariffFiles`."""
-
-    def delivered(
-        self, site: str, *, start: HalfHour, wholesale_gbp_per_mwh: NDArray[np.float64]
-    ) -> DeliveredSeries | None:
-        """Return what energy costs at a site's meter; None for a site without a tariff."""
-        ...
 
 
 class Promises(Protocol):
@@ -163,7 +146,7 @@ class Orchestrator:
         self._settings = settings
         self._other_load = other_load
         self._promises = promises
-        self._tariffs = tariffs
+        self._prices = SitePrices(tariffs)
         self._report_lag = report_lag
 
     async def tick(self, now: datetime, *, reason: str) -> OrchestratorReport:
@@ -215,8 +198,7 @@ class Orchestrator:
         jobs = await self._jobs.open_jobs()
         standing = await self._plans.newest()
         in_force = await self._plans.orders(start - 1)
-        states, unreachable = await self._states(jobs, now=now, start=start)
-        states, wholesale = self._at_the_meter(states, start=start, unreachable=unreachable)
+        states, unreachable, basis = await self._states(jobs, now=now, start=start)
         problem = assemble(
             jobs,
             now=now,
@@ -226,9 +208,6 @@ class Orchestrator:
             curtailments=await self._curtailments.active(now),
             settings=self._settings,
         )
-        basis = {
-            one.site.name: COMMODITY if one.site.name in wholesale else DELIVERED for one in states
-        }
         return Position(problem, tuple(jobs), standing, unreachable, basis)
 
     def _weighed(
@@ -256,9 +235,11 @@ class Orchestrator:
 
     async def _states(
         self, jobs: Sequence[Job], *, now: datetime, start: HalfHour
-    ) -> tuple[list[SiteState], dict[str, str]]:
+    ) -> tuple[list[SiteState], dict[str, str], dict[str, str]]:
+        """Return the sites, why something of them could not be read, and their price bases."""
         half_hours = horizon(jobs, start=start, least=self._settings.horizon_half_hours)
         unreachable: dict[str, str] = {}
+        basis: dict[str, str] = {}
         states = []
         for site in self._sites:
             intensity, price = await self._grid.outlook(
@@ -272,47 +253,22 @@ class Orchestrator:
             other = await self._other_load.room(
                 site.name, busy=busy, now=now, start=start, half_hours=half_hours
             )
+            cost = await self._prices.at(site.name, start=start, wholesale_gbp_per_mwh=price.values)
+            basis[site.name] = cost.basis
+            if cost.failure is not None:
+                unreachable[f"tariff of {site.name}"] = cost.failure
+            doubt = spread(price.quantiles)
             states.append(
                 SiteState(
                     site,
-                    price.values,
+                    cost.gbp_per_mwh,
                     intensity.values,
                     other,
-                    price_sd_gbp_per_mwh=spread(price.quantiles),
+                    price_sd_gbp_per_mwh=None if doubt is None else doubt * cost.per_wholesale,
                     intensity_sd_gco2_per_kwh=spread(intensity.quantiles),
                 )
             )
-        return states, unreachable
-
-    def _at_the_meter(
-        self, states: Sequence[SiteState], *, start: HalfHour, unreachable: dict[str, str]
-    ) -> tuple[list[SiteState], frozenset[str]]:
-        """Return the sites at what energy costs there, and those that stay at wholesale prices.
-
-        A tariff that cannot be used is told in ``unreachable`` and stops no plan.
-        """
-        priced, wholesale = [], set()
-        for state in states:
-            name, series = state.site.name, None
-            try:
-                if self._tariffs is not None:
-                    series = self._tariffs.delivered(
-                        name, start=start, wholesale_gbp_per_mwh=state.price_gbp_per_mwh
-                    )
-            except (SourceError, ContractError) as error:
-                unreachable[f"tariff of {name}"] = str(error)
-            if series is None:
-                wholesale.add(name)
-                priced.append(state)
-                continue
-            doubt = state.price_sd_gbp_per_mwh
-            at_meter = replace(
-                state,
-                price_gbp_per_mwh=series.gbp_per_mwh,
-                price_sd_gbp_per_mwh=None if doubt is None else doubt * series.per_wholesale,
-            )
-            priced.append(at_meter)
-        return priced, frozenset(wholesale)
+        return states, unreachable, basis
 
     async def _other_gpus(self, site: Site, jobs: Sequence[Job], *, since: datetime) -> int:
         used = (await self._clusters[site.name].gpus()).used or 0

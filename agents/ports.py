@@ -26,6 +26,7 @@ from gridflex.adapters.plan_store import PlanStore
 from gridflex.adapters.rank_store import RankStore
 from gridflex.adapters.ray_jobs import RayJobs
 from gridflex.adapters.receipt_store import ReceiptStore
+from gridflex.adapters.tariff_files import TariffFiles
 from gridflex.agents.doubts import LearntDoubts, StoredDoubts
 from gridflex.agents.forecasting import OwnForecasts, own_leads
 from gridflex.agents.grid import Grid
@@ -111,6 +112,13 @@ class Ports:
             cluster=cluster,
             settings=self.settings.forecast,
             config=lambda: str(write_settings(self.settings)),
+        )
+
+    @property
+    def tariffs(self) -> TariffFiles:
+        """Delivered prices of the sites that have a tariff."""
+        return TariffFiles(
+            {site.name: site.tariff for site in self.settings.sites if site.tariff is not None}
         )
 
     @property

@@ -10,15 +10,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from gridflex import units
 from gridflex.adapters.curtailment_store import CurtailmentStore
 from gridflex.adapters.job_store import JobStore
 from gridflex.agents.grid import Grid
+from gridflex.agents.site_prices import SitePrices, Tariffs
 from gridflex.curtailment import CurtailedJob, Curtailment, CurtailmentRequest, held_until
 from gridflex.errors import ContractError, GridFlexError, InfeasibleError, StaleDataError
 from gridflex.fleet import Site
@@ -37,8 +41,8 @@ STALE_AFTER_S: Final = 30.0
 
 PATIENCE_S: Final = 1.0
 
-ASSUMED_GBP_PER_KWH: Final = 0.1
-"""What lost work is taken to cost while nothing is known about the price: near GB wholesale."""
+ASSUMED_GBP_PER_MWH: Final = 100.0
+"""What energy is taken to cost while nothing is known about the price: near GB wholesale."""
 
 PRICED_OVER: Final = 48
 """Half-hours ahead whose mean price is what lost work costs to do again."""
@@ -52,13 +56,13 @@ class WarmOrder:
         work: What runs, without what stands still already.
         order: What could be shed.
         read_at: GridFlex time of the reading.
-        price_gbp_per_kwh: What lost energy is taken to cost.
+        price_gbp_per_kwh: What lost energy is taken to cost, by site.
     """
 
     work: tuple[RunningWork, ...]
     order: ShedOrder
     read_at: datetime
-    price_gbp_per_kwh: float
+    price_gbp_per_kwh: Mapping[str, float]
 
     @property
     def running_kw(self) -> float:
@@ -76,6 +80,7 @@ class ShedDesk:
         sites: Asked once for the sites.
         now: GridFlex time.
         restart: What a start takes before work goes on.
+        tariffs: Delivered prices; None counts energy at its wholesale price everywhere.
     """
 
     def __init__(
@@ -87,6 +92,7 @@ class ShedDesk:
         sites: Callable[[], Awaitable[Sequence[Site]]],
         now: Callable[[], datetime],
         restart: timedelta,
+        tariffs: Tariffs | None = None,
     ) -> None:
         self._jobs = jobs
         self._curtailments = curtailments
@@ -94,6 +100,7 @@ class ShedDesk:
         self._ask_sites = sites
         self._now = now
         self._restart = restart
+        self._prices = SitePrices(tariffs)
         self._sites: dict[str, Site] = {}
         self._warm: WarmOrder | None = None
         self._read_at_s = -STALE_AFTER_S
@@ -118,7 +125,7 @@ class ShedDesk:
             self._sites = {site.name: site for site in await self._ask_sites()}
         held = held_until(await self._curtailments.active(now))
         jobs = [job for job in await self._jobs.live_jobs() if job.id not in held]
-        per_kwh = await self._price_gbp_per_kwh(now)
+        per_kwh = await self._prices_gbp_per_kwh(now)
         work = running_work(jobs, sites=self._sites, now=now, restart=self._restart)
         self._read_at_s = time.monotonic()
         self._warm = WarmOrder(
@@ -229,13 +236,22 @@ class ShedDesk:
         if site is not None and site not in self._sites:
             raise ContractError(f"site: {site!r} is not one of {', '.join(self._sites)}")
 
-    async def _price_gbp_per_kwh(self, now: datetime) -> float:
+    async def _prices_gbp_per_kwh(self, now: datetime) -> dict[str, float]:
+        """Return what lost work costs at each site; of a tariff that cannot be used, plans tell."""
         start = HalfHour.containing(now)
+        wholesale = await self._wholesale(now, start)
+        found = {}
+        for site in self._sites:
+            cost = await self._prices.at(site, start=start, wholesale_gbp_per_mwh=wholesale)
+            found[site] = float(cost.gbp_per_mwh.mean()) / units.KWH_PER_MWH
+        return found
+
+    async def _wholesale(self, now: datetime, start: HalfHour) -> NDArray[np.float64]:
         try:
             _, price = await self._grid.outlook(now, start=start, half_hours=PRICED_OVER)
         except StaleDataError:
-            return ASSUMED_GBP_PER_KWH
-        return float(price.values.mean()) / units.KWH_PER_MWH
+            return np.full(PRICED_OVER, ASSUMED_GBP_PER_MWH)
+        return price.values
 
     async def _renewed_or(self, last: WarmOrder) -> WarmOrder:
         try:

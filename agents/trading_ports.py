@@ -11,7 +11,6 @@ from gridflex.adapters.beckn_store import BecknStore
 from gridflex.adapters.grid_store import GridStore
 from gridflex.adapters.position_book import PositionBook
 from gridflex.adapters.reserving_store import ReservingStore
-from gridflex.adapters.tariff_files import TariffFiles
 from gridflex.agents.energy import traded_site
 from gridflex.agents.energy_ports import YEARS_AROUND, energy_terms
 from gridflex.agents.orchestrator import REPORT_LAG, Orchestrator
@@ -82,9 +81,7 @@ async def build_planner(ports: Ports) -> Orchestrator:
             GridStore(ports.engine), level=ports.settings.planner.other_load_level
         ),
         promises=BecknStore(ports.engine),
-        tariffs=TariffFiles(
-            {site.name: site.tariff for site in ports.settings.sites if site.tariff is not None}
-        ),
+        tariffs=ports.tariffs,
         report_lag=REPORT_LAG * ports.clock.speed,
     )
 

@@ -7,7 +7,7 @@ since its last checkpoint, and each owner is paid the premium for the energy not
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -142,12 +142,13 @@ class ShedOrder:
 
     Args:
         work: Running jobs.
-        price_gbp_per_kwh: What lost energy costs to use again.
+        price_gbp_per_kwh: What lost energy costs to use again, by site.
     """
 
-    def __init__(self, work: Sequence[RunningWork], *, price_gbp_per_kwh: float) -> None:
+    def __init__(
+        self, work: Sequence[RunningWork], *, price_gbp_per_kwh: Mapping[str, float]
+    ) -> None:
         self._work = tuple(work)
-        self._price = price_gbp_per_kwh
         pauses = [(i, Action.PAUSE) for i, one in enumerate(self._work) if one.is_pausable]
         caps = [(i, Action.CAP) for i, one in enumerate(self._work) if one.capped_kw is not None]
         self._moves = [*pauses, *caps]
@@ -172,6 +173,7 @@ class ShedOrder:
             dtype=float,
         )
         self._site = np.array([one.site for one in jobs], dtype=np.str_)
+        self._price = np.array([price_gbp_per_kwh[one.site] for one in jobs], dtype=float)
 
     def free(
         self,

@@ -47,6 +47,7 @@ def create_api(ports: Ports) -> FastAPI:
         sites=ports.sites,
         now=ports.clock.now,
         restart=ports.restart,
+        tariffs=ports.tariffs,
     )
 
     @contextlib.asynccontextmanager

@@ -68,7 +68,7 @@ class SheddingView(BaseModel):
         rebound: What comes back when the hold is over.
         read_at: GridFlex time at which what runs was read.
         running_kw: Dynamic power of all that ran then.
-        price_gbp_per_kwh: What lost energy is taken to cost.
+        price_gbp_per_kwh: What lost energy is taken to cost, by site.
     """
 
     asked_kw: float
@@ -79,7 +79,7 @@ class SheddingView(BaseModel):
     rebound: list[ReboundView]
     read_at: datetime
     running_kw: float
-    price_gbp_per_kwh: float
+    price_gbp_per_kwh: dict[str, float]
 
 
 class OrderBody(BaseModel):
@@ -202,7 +202,7 @@ def create_shed_router(desk: ShedDesk, ports: Ports) -> APIRouter:
             rebound=[ReboundView.model_validate(back) for back in found.rebound],
             read_at=warm.read_at,
             running_kw=warm.running_kw,
-            price_gbp_per_kwh=warm.price_gbp_per_kwh,
+            price_gbp_per_kwh=dict(warm.price_gbp_per_kwh),
         )
 
     @api.post("/shed", status_code=HTTPStatus.CREATED)

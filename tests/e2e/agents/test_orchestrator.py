@@ -12,6 +12,7 @@ import pytest
 from gridflex.adapters.tariff_files import TariffFiles
 from gridflex.agents import orchestrator
 from gridflex.agents.other_load import OBSERVED
+from gridflex.agents.shed_desk import PRICED_OVER, ShedDesk
 from gridflex.errors import StaleDataError
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import Flexibility, JobId, JobState, Tier
@@ -90,6 +91,36 @@ async def test_a_tariff_moves_a_job_out_of_the_red_band(world: World, tmp_path: 
     problem = problem_from_record(await world.plans.inputs(plan.id) or {})
     there = {site.site.name: site.price_gbp_per_mwh for site in problem.sites}
     assert there["london"][0] == pytest.approx(there["slough"][0] * 1.0504 + 75.365 + 6)  # amber
+
+
+async def test_the_shed_order_counts_energy_at_what_plans_count_it(
+    world: World, tmp_path: Path
+) -> None:
+    path = tmp_path / "london.yaml"
+    path.write_text(tariff_text())
+    await world.forecast(price=VALLEY, intensity=FLAT)
+    tariffs = TariffFiles({"london": path})
+    desk = ShedDesk(
+        jobs=world.jobs,
+        curtailments=world.curtailments,
+        grid=world.grid(),
+        sites=world.ports().sites,
+        now=lambda: world.clock.moment,
+        restart=MINUTE,
+        tariffs=tariffs,
+    )
+
+    prices = (await desk.renew()).price_gbp_per_kwh
+
+    wholesale = np.array(VALLEY)
+    delivered = tariffs.delivered(
+        "london", start=NOON_HALF_HOUR, wholesale_gbp_per_mwh=wholesale[:PRICED_OVER]
+    )
+    assert delivered is not None
+    assert prices == {
+        "london": pytest.approx(delivered.gbp_per_mwh.mean() / 1000),
+        "slough": pytest.approx(wholesale.mean() / 1000),
+    }
 
 
 async def test_a_tariff_that_cannot_be_used_is_told_and_stops_no_plan(

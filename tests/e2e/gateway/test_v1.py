@@ -168,7 +168,8 @@ async def test_what_to_shed_is_answered_although_no_price_is_known(
 
     found = await get(http, "/v1/plans/shed?kw=5&within=PT1M&hold=PT2H")
 
-    assert (found["is_enough"], found["price_gbp_per_kwh"]) == (True, 0.1)
+    assert found["is_enough"]
+    assert set(found["price_gbp_per_kwh"].values()) == {0.1}
 
 
 @ONE_SERVER

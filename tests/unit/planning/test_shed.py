@@ -14,6 +14,7 @@ from gridflex.planning.shed import Action, RunningWork, Shedding, ShedOrder
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
+PRICES = {"london": 0.1, "slough": 0.1}
 
 
 def work(name: str, **changes: Any) -> RunningWork:  # noqa: ANN401 - any field
@@ -31,7 +32,7 @@ def work(name: str, **changes: Any) -> RunningWork:  # noqa: ANN401 - any field
 
 def shed(*jobs: RunningWork, kw: float, hold: timedelta = HOUR, **how: Any) -> Shedding:  # noqa: ANN401
     how = {"within": 30 * timedelta(seconds=1), "now": NOON, **how}
-    return ShedOrder(jobs, price_gbp_per_kwh=0.1).free(kw, hold=hold, **how)
+    return ShedOrder(jobs, price_gbp_per_kwh=PRICES).free(kw, hold=hold, **how)
 
 
 def names(found: Shedding) -> list[str]:
@@ -44,6 +45,16 @@ def test_the_newest_checkpoint_goes_first() -> None:
     assert names(found) == ["new"]
     assert found.cost_gbp == pytest.approx(10 * 0.1 * 0.1)
     assert found.is_enough
+
+
+def test_work_goes_first_where_energy_is_cheap_to_use_again() -> None:
+    jobs = (work("dear"), work("cheap", site="slough"))
+    order = ShedOrder(jobs, price_gbp_per_kwh={"london": 0.3, "slough": 0.1})
+
+    found = order.free(10, within=MINUTE, hold=HOUR, now=NOON)
+
+    assert names(found) == ["cheap"]
+    assert found.cost_gbp == pytest.approx(10 * 0.1 * 0.1)
 
 
 def test_the_lower_premium_goes_first() -> None:

@@ -1,0 +1,82 @@
+"""What energy costs at each site: delivered where it has a tariff, else the wholesale price."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridflex.errors import ContractError, SourceError
+from gridflex.halfhour import HalfHour
+from gridflex.market.delivered_cost import DeliveredSeries
+
+COMMODITY: Final = "commodity"
+DELIVERED: Final = "delivered"
+"""At what energy is counted: the wholesale price alone, or the cost at the meter."""
+
+
+class Tariffs(Protocol):
+    """Delivered prices; see `gridflex.adapters.tariff_files.TariffFiles`."""
+
+    def delivered(
+        self, site: str, *, start: HalfHour, wholesale_gbp_per_mwh: NDArray[np.float64]
+    ) -> DeliveredSeries | None:
+        """Return what energy costs at a site's meter; None for a site without a tariff."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SitePrice:
+    """What energy costs at one site.
+
+    Args:
+        gbp_per_mwh: Shape ``(T,)``.
+        per_wholesale: Shape ``(T,)``, by how much each rises with the wholesale price.
+        basis: `DELIVERED` or `COMMODITY`.
+        failure: Why its tariff could not be used, if so.
+    """
+
+    gbp_per_mwh: NDArray[np.float64]
+    per_wholesale: NDArray[np.float64]
+    basis: str
+    failure: str | None = None
+
+
+class SitePrices:
+    """Prices of the sites, the same for whoever plans and whoever sheds.
+
+    Args:
+        tariffs: Delivered prices; None counts energy at its wholesale price everywhere.
+    """
+
+    def __init__(self, tariffs: Tariffs | None) -> None:
+        self._tariffs = tariffs
+
+    async def at(
+        self, site: str, *, start: HalfHour, wholesale_gbp_per_mwh: NDArray[np.float64]
+    ) -> SitePrice:
+        """Return what energy costs at a site; a tariff that cannot be used stops nobody.
+
+        Args:
+            site: Its name.
+            start: First half-hour.
+            wholesale_gbp_per_mwh: Shape ``(T,)``.
+        """
+        series, failure = None, None
+        try:
+            if self._tariffs is not None:
+                series = await asyncio.to_thread(
+                    self._tariffs.delivered,
+                    site,
+                    start=start,
+                    wholesale_gbp_per_mwh=wholesale_gbp_per_mwh,
+                )
+        except (SourceError, ContractError) as error:
+            failure = str(error)
+        if series is None:
+            ones = np.ones_like(wholesale_gbp_per_mwh)
+            return SitePrice(wholesale_gbp_per_mwh, ones, COMMODITY, failure)
+        return SitePrice(series.gbp_per_mwh, series.per_wholesale, DELIVERED)
