@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from gridflex.beckn.errors import BecknError, Code
 from gridflex.beckn.messages import Message
 from gridflex.beckn.receiving import Inbox, Incoming
 from gridflex.beckn.signing import SignatureHeader
@@ -112,7 +113,7 @@ class Hold:
     energy_kwh: float
 
 
-class HeldError(Exception):
+class HeldError(BecknError):
     """Something that was to be held is held by another contract.
 
     Args:
@@ -120,8 +121,11 @@ class HeldError(Exception):
     """
 
     def __init__(self, thing: str) -> None:
-        super().__init__(f"{thing} is promised to another contract")
+        super().__init__(Code.BIZ_QUANTITY_UNAVAILABLE, f"{thing} is promised to another contract")
         self.thing = thing
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (HeldError, (self.thing,))
 
 
 @dataclass(frozen=True, slots=True)

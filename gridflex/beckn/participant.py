@@ -17,7 +17,7 @@ from gridflex.beckn.acknowledging import Acknowledgement
 from gridflex.beckn.contracts import advance, give_up, lapse, open_contract, require_same
 from gridflex.beckn.entities import Wire
 from gridflex.beckn.errors import BecknError, Code, reading_attributes
-from gridflex.beckn.keeping import Arrived, Decision, HeldError, Hold, Outgoing, Store
+from gridflex.beckn.keeping import Arrived, Decision, Hold, Outgoing, Store
 from gridflex.beckn.messages import Message
 from gridflex.beckn.payloads import ContractMessage
 from gridflex.beckn.phrasing import as_cancelled, as_named
@@ -159,7 +159,7 @@ class Participant:
         try:
             decision = await self._decide(arrived, now)
             await self._store.decide(decision)
-        except (HeldError, ContractError) as error:
+        except ContractError as error:
             log.debug("%s is refused", arrived.incoming.message.action, exc_info=True)
             decision = await self._refuse(arrived, _refused(error), now)
         for state in decision.states:
@@ -365,13 +365,10 @@ def _if_possible(write: Callable[[], Outgoing]) -> tuple[Outgoing, ...]:
         return ()
 
 
-def _refused(error: HeldError | ContractError) -> BecknError:
+def _refused(error: ContractError) -> BecknError:
     if isinstance(error, BecknError):
         return error
-    is_held = isinstance(error, HeldError)
-    return BecknError(
-        Code.BIZ_QUANTITY_UNAVAILABLE if is_held else Code.BIZ_GENERIC_ERROR, str(error)
-    )
+    return BecknError(Code.BIZ_GENERIC_ERROR, str(error))
 
 
 def _is_about_contract(message: Message) -> bool:

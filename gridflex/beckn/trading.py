@@ -16,7 +16,7 @@ from gridflex.beckn.answering import Answerer
 from gridflex.beckn.buying import Buyer
 from gridflex.beckn.entities import Contract
 from gridflex.beckn.errors import BecknError, Code, reading_attributes
-from gridflex.beckn.keeping import HeldError, Store
+from gridflex.beckn.keeping import Store
 from gridflex.beckn.messages import Message
 from gridflex.beckn.meters import (
     METERS_PER_PAGE,
@@ -232,7 +232,7 @@ async def amend_all(
         try:
             with reading_attributes():
                 asked += await _amend(participant, answerer, state, now)
-        except (ContractError, HeldError) as error:
+        except ContractError as error:
             log.warning("contract %s of %s: %s", state.transaction_id, state.peer_id, error)
             failures[state.transaction_id] = str(error)
     return Told(asked, failures)
