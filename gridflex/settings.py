@@ -197,7 +197,7 @@ class HttpSettings(BaseModel, extra="forbid", frozen=True):
 
     Attributes:
         host: Address to bind.
-        port: Port of the gateway, the API and the dashboard.
+        port: Port of the gateway and the API.
         auth: ``token`` as Ray itself does, ``disabled`` for none; None follows
             ``RAY_AUTH_MODE``, which Ray 2.60 takes as ``token`` when unset.
         token: The token to ask for; None takes Ray's own.
