@@ -236,18 +236,6 @@ class Trader:
             reference=held.reservation.contract,
         )
 
-    async def _held_by_others(self, half_hour: HalfHour) -> Decimal:
-        """Return the less import that other contracts have been promised, MWh."""
-        own = self._reservation(half_hour, Decimal(0))
-        held = (await self._energy.held(own.meter, half_hour)).held
-        promised = [
-            one.reservation.mwh
-            for one in held
-            if one.reservation.direction is own.direction
-            and one.reservation.contract != own.contract
-        ]
-        return sum(promised, Decimal(0))
-
     def _reservation(self, half_hour: HalfHour, mwh: Decimal) -> Reservation:
         return Reservation(
             meter=self._site.pair.import_msid,
@@ -262,7 +250,8 @@ class Trader:
         self, half_hour: HalfHour, committed: Committed, prices: Prices, now: datetime
     ) -> Trade | None:
         reduction = (committed.expected - committed.planned).mwh
-        others = await self._held_by_others(half_hour)
+        own = self._reservation(half_hour, Decimal(0))
+        others = (await self._energy.held(own.meter, half_hour)).others_mwh(own)
         free = max(reduction - others, Decimal(0))
         outlook = Outlook((free,), prices.system_gbp_per_mwh, prices.sale_gbp_per_mwh)
         sale = decide_sale(outlook, self._policy, rounding=self._rounding)

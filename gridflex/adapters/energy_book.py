@@ -46,13 +46,14 @@ class EnergyBook:
         self._ledger = ledger
 
     async def reserve(
-        self, wanted: Reservation, *, flexible_mwh: Decimal, now: datetime
+        self, wanted: Reservation, *, flexible_mwh: Decimal | None, now: datetime
     ) -> Held | Refused:
         """Reserve energy, or return what the same contract holds already.
 
         Args:
             wanted: What to promise.
-            flexible_mwh: What the meter pair can deliver in the half-hour.
+            flexible_mwh: What the meter pair can deliver in the half-hour; None where it is not
+                known and what is promised comes on top of what others hold.
             now: GridFlex time.
 
         Raises:

@@ -32,7 +32,8 @@ class ReservingStore(BecknStore):
     """Reserves the energy of what is promised before it is promised, and gives it back.
 
     Energy is reserved first: a process that dies in between leaves a reservation that the same
-    decision finds again, and never a promise without one.
+    decision finds again, and never a promise without one. What a shifted run frees or takes comes
+    on top of what others hold of its meter; how much the meter can deliver in all is not known.
 
     Args:
         engine: See `BecknStore`.
@@ -80,10 +81,8 @@ class ReservingStore(BecknStore):
         made: list[Held] = []
         for wanted in await self._wanted(hold):
             book = await self._energy.held(wanted.meter, wanted.half_hour)
-            others = [one.reservation for one in book.held]
-            flexible = sum((one.mwh for one in others if _is_beside(one, wanted)), wanted.mwh)
             is_new = book.of(wanted) is None
-            held = await self._energy.reserve(wanted, flexible_mwh=flexible, now=self._now())
+            held = await self._energy.reserve(wanted, flexible_mwh=None, now=self._now())
             if isinstance(held, Refused):
                 log.info("%s cannot run at %s: %s", hold.thing, hold.start, held.reason)
                 await self._give_back(made, "not promised after all")
@@ -126,11 +125,6 @@ class ReservingStore(BecknStore):
     async def _give_back(self, held: list[Held], reason: str) -> None:
         for one in held:
             await self._energy.release(one, reason=reason, now=self._now())
-
-
-def _is_beside(one: Reservation, wanted: Reservation) -> bool:
-    """Return whether ``one`` holds energy that comes on top of what is wanted."""
-    return one.direction is wanted.direction and one.contract != wanted.contract
 
 
 def _name(transaction_id: str) -> str:

@@ -1,7 +1,8 @@
 """The same energy is sold once: one product per meter pair, half-hour and direction.
 
-Every reservation states the pair's flexible energy in that half-hour; what all products hold
-together never exceeds it, and products that exclude each other never share a half-hour.
+A reservation states the pair's flexible energy in that half-hour, and what all products hold
+together never exceeds it; or it comes on top of what others hold, where its energy is its own by
+construction. Products that exclude each other never share a half-hour.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ class ExclusivityLedger:
         return flexible_mwh - sum((one.mwh for one in self.held(meter, half_hour, direction)), ZERO)
 
     def reserve(
-        self, reservations: Iterable[Reservation], *, flexible_mwh: Decimal
+        self, reservations: Iterable[Reservation], *, flexible_mwh: Decimal | None
     ) -> ExclusivityLedger:
         """Return the ledger with all of ``reservations``, or refuse all of them.
 
@@ -106,7 +107,8 @@ class ExclusivityLedger:
 
         Args:
             reservations: What to promise.
-            flexible_mwh: What each pair can deliver in each of the half-hours.
+            flexible_mwh: What each pair can deliver in each of the half-hours; None where it is
+                not known and what is promised comes on top of what others hold.
 
         Raises:
             ContractError: Energy would be sold twice, products exclude each other, or the pair
@@ -125,7 +127,7 @@ class ExclusivityLedger:
             tuple(one for one in self.reservations if one.contract != contract)
         )
 
-    def _check(self, new: Reservation, flexible_mwh: Decimal) -> None:
+    def _check(self, new: Reservation, flexible_mwh: Decimal | None) -> None:
         where = f"meter {new.meter} {new.half_hour}"
         if new.mwh <= 0:
             raise ContractError(f"{where}: {new.mwh} MWh to reserve must be above 0")
@@ -137,6 +139,8 @@ class ExclusivityLedger:
                 raise ContractError(
                     f"{where}: promised to {one.product}, which excludes {new.product}"
                 )
+        if flexible_mwh is None:
+            return
         free = self.free_mwh(new.meter, new.half_hour, new.direction, flexible_mwh=flexible_mwh)
         if new.mwh > free:
             raise ContractError(

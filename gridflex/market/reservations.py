@@ -18,6 +18,7 @@ from gridflex.ledger.canonical import canonical_json, digest
 from gridflex.ledger.event import Event, EventType
 from gridflex.market.exclusivity import Direction, ExclusivityLedger, Product, Reservation
 from gridflex.market.records import Json
+from gridflex.market.volumes import ZERO
 
 RESERVATIONS: Final = (EventType.ENERGY_RESERVED, EventType.ENERGY_RELEASED)
 
@@ -53,9 +54,21 @@ class Holdings:
         """Return what the same contract holds of the same energy, however much it is."""
         return next((one for one in self.held if _key(one.reservation) == _key(wanted)), None)
 
+    def others_mwh(self, wanted: Reservation) -> Decimal:
+        """Return what other contracts hold in the direction of ``wanted``, MWh."""
+        others = (one.reservation for one in self.held)
+        return sum(
+            (
+                one.mwh
+                for one in others
+                if one.direction is wanted.direction and one.contract != wanted.contract
+            ),
+            ZERO,
+        )
+
 
 def reservation_event(
-    one: Reservation, *, flexible_mwh: Decimal, released: int | None = None
+    one: Reservation, *, flexible_mwh: Decimal | None, released: int | None = None
 ) -> Event:
     """Return a reservation as it is recorded; the same one again is the same event.
 
@@ -63,7 +76,8 @@ def reservation_event(
 
     Args:
         one: What is promised.
-        flexible_mwh: What the meter pair can deliver in the half-hour.
+        flexible_mwh: What the meter pair can deliver in the half-hour; None where it is not known
+            and what is promised comes on top of what others hold.
         released: Index of the last release of the pair in the half-hour, if any.
     """
     body = {
@@ -72,7 +86,7 @@ def reservation_event(
         "product": one.product.value,
         "mwh": str(one.mwh),
         "contract": one.contract,
-        "flexible_mwh": str(flexible_mwh),
+        "flexible_mwh": None if flexible_mwh is None else str(flexible_mwh),
     }
     after = [] if released is None else [released]
     name = digest(canonical_json([body, str(one.half_hour), *after]))[:32]
@@ -121,7 +135,9 @@ def holdings(entries: Iterable[tuple[int, Json]]) -> Holdings:
 def _with(held: tuple[Held, ...], index: int, entry: Json) -> tuple[Held, ...]:
     """Return what holds with one more reservation; one that is held already changes nothing."""
     one, book = _read(entry), ExclusivityLedger(tuple(other.reservation for other in held))
-    if book.reserve([one], flexible_mwh=Decimal(entry["body"]["flexible_mwh"])) == book:
+    flexible = entry["body"]["flexible_mwh"]
+    most = None if flexible is None else Decimal(flexible)
+    if book.reserve([one], flexible_mwh=most) == book:
         return held
     return (*held, Held(index, one))
 

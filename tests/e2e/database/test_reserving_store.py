@@ -13,6 +13,7 @@ from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.adapters.reserving_store import ReservingStore
 from gridflex.beckn.keeping import Decision, HeldError, Hold
 from gridflex.halfhour import HalfHour
+from gridflex.ledger.event import EventType
 from gridflex.market.exclusivity import Direction, Product, Reservation
 from tests.e2e.database.test_trader import JOB, SITE, SIX, TRADED, Market
 
@@ -76,6 +77,19 @@ async def test_energy_that_a_contract_moved_is_not_sold_to_the_market_too(desk: 
     assert not await desk.reserve(NOON + 7, "0.5", of="1.0")
     assert await desk.reserve(NOON + 7, "0.5", of="1.5")
     assert not await desk.reserve(NOON + -1, "0.1", of="5.0")  # promised more import
+
+
+async def test_a_contract_records_no_figure_of_what_its_meter_could_deliver(desk: Desk) -> None:
+    assert await desk.reserve(NOON + 7, "0.5", of="1.0")
+
+    assert await desk.store.decide(Decision(holds=(MOVED,)))
+
+    found = await desk.ledger.find(EventType.ENERGY_RESERVED, first=NOON + 7, last=NOON + 7)
+    assert [one.event["body"]["flexible_mwh"] for one in found] == ["1.0", None]
+    assert await desk.held(NOON + 7) == [
+        (Product.P415, Direction.DOWN, Decimal("0.5")),
+        (Product.BECKN, Direction.DOWN, Decimal("1.0000")),
+    ]
 
 
 async def test_a_half_hour_that_the_market_bought_takes_no_more_load(desk: Desk) -> None:

@@ -77,6 +77,25 @@ def test_one_that_is_recorded_twice_at_once_is_held_and_released_once() -> None:
     assert not after(*twice, release_event(held, reason="not taken")).held
 
 
+def test_energy_that_comes_on_top_is_held_whatever_others_hold_and_states_no_figure() -> None:
+    moved = wanted("0.7", Product.BECKN, "C2")
+    on_top = reservation_event(moved, flexible_mwh=None)
+
+    found = after(reserved("0.8"), on_top, reserved("0.1", contract="C3"))
+
+    assert on_top.body["flexible_mwh"] is None
+    assert [one.reservation.contract for one in found.held] == ["C1", "C2"]
+    (why,) = found.refused.values()
+    assert "0.1 MWh for p415, -0.5 of 1.0 MWh are free" in why
+    assert found.others_mwh(moved) == Decimal("0.8")
+
+
+def test_energy_that_comes_on_top_of_a_product_that_excludes_it_is_refused() -> None:
+    on_top = reservation_event(wanted("0.1", Product.BECKN, "C2"), flexible_mwh=None)
+
+    assert "which excludes beckn" in after(reserved("0.1", Product.DFS), on_top).refused[on_top.id]
+
+
 def test_a_contract_finds_what_it_holds_already_whatever_it_wants_now() -> None:
     found = after(reserved("0.8"))
 
