@@ -27,11 +27,28 @@ POWER_CAP_VARIABLE: Final = "GRIDFLEX_POWER_CAP_FRACTION"
 STOP_GRACE_VARIABLE: Final = "RAY_JOB_STOP_WAIT_TIME_S"
 """Ray reads the grace between SIGTERM and SIGKILL from the job's own environment."""
 
-CAP_CHANGED: Final = "cap changed"
-"""Kind of the event that says a run may draw another power than the one before."""
-
 LEAST_REMAINING: Final = timedelta(minutes=1)
 """What a job that has outrun its declared duration is still taken to need."""
+
+
+class JobEventKind(StrEnum):
+    """What happened to a job; ``cap changed`` if a run may draw another power than the last."""
+
+    SUBMITTED = "submitted"
+    DECIDED = "decided"
+    CAP_CHANGED = "cap changed"
+    DISPATCHED = "dispatched"
+    STARTED = "started"
+    STOP_ASKED = "stop asked"
+    ENDED = "ended"
+    STATE = "state"
+    STOP_REQUESTED = "stop requested"
+    DELETED = "deleted"
+    CURTAILED = "curtailed"
+    CURTAILMENT_ENDED = "curtailment ended"
+
+
+CAP_CHANGED: Final = JobEventKind.CAP_CHANGED
 
 
 class AttemptState(StrEnum):

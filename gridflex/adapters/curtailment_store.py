@@ -19,10 +19,7 @@ from gridflex.adapters.database import single_statements, source_errors
 from gridflex.adapters.tables import CurtailmentRow, JobEventRow
 from gridflex.curtailment import CurtailedJob, Curtailment, CurtailmentRequest
 from gridflex.errors import ContractError
-
-BEGUN: Final = "curtailed"
-ENDED: Final = "curtailment ended"
-"""Kinds of the events of jobs."""
+from gridflex.lifecycle import JobEventKind
 
 _REQUEST: Final = TypeAdapter(CurtailmentRequest)
 _JOBS: Final = TypeAdapter(tuple[CurtailedJob, ...])
@@ -69,7 +66,7 @@ class CurtailmentStore:
                 return known[0], False
             order = choose(await _read(connection, _active(now)))
             await connection.execute(insert(CurtailmentRow).values(**_row(order)))
-            await _note(connection, order, BEGUN, at=order.placed_at)
+            await _note(connection, order, JobEventKind.CURTAILED, at=order.placed_at)
         return order, True
 
     async def active(self, now: datetime) -> list[Curtailment]:
@@ -102,7 +99,7 @@ class CurtailmentStore:
             found = await _read(connection, _ALL.where(is_it))
             if found and found[0].is_active(at):
                 await connection.execute(update(CurtailmentRow).where(is_it).values(ended_at=at))
-                await _note(connection, found[0], ENDED, at=at)
+                await _note(connection, found[0], JobEventKind.CURTAILMENT_ENDED, at=at)
         return await self.get(order_id)
 
 
@@ -121,7 +118,7 @@ async def _read(connection: AsyncConnection, statement: Select[Any]) -> list[Cur
 
 
 async def _note(
-    connection: AsyncConnection, order: Curtailment, kind: str, *, at: datetime
+    connection: AsyncConnection, order: Curtailment, kind: JobEventKind, *, at: datetime
 ) -> None:
     rows = [
         {

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gridflex.adapters.batching import Batched, arrays, unnest
 from gridflex.adapters.database import single_statements, source_errors
+from gridflex.lifecycle import JobEventKind
 
 _NEW: Final = {
     "id": "text",
@@ -24,7 +25,7 @@ _ADD: Final = text(f"""
         ON CONFLICT DO NOTHING RETURNING id, submitted_at
     )
     INSERT INTO job_event (job_id, at, kind, detail)
-    SELECT id, submitted_at, 'submitted', '{{}}' FROM new RETURNING job_id
+    SELECT id, submitted_at, '{JobEventKind.SUBMITTED}', '{{}}' FROM new RETURNING job_id
 """)  # noqa: S608 - names and types of our own
 """One statement, so one transaction and one round trip: jobs and the events that say so."""
 

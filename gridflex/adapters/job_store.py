@@ -32,10 +32,10 @@ from gridflex.adapters.tables import AttemptRow, EnergyRow, JobEventRow, JobRow
 from gridflex.forecasting.past_runs import PastRun
 from gridflex.jobs import FINAL_STATES, Flexibility, JobId, JobState, Shape
 from gridflex.lifecycle import (
-    CAP_CHANGED,
     Attempt,
     AttemptState,
     Job,
+    JobEventKind,
     JobRequest,
     Outcome,
     PowerChange,
@@ -182,7 +182,7 @@ class JobStore:
                 return job
             if job.stop_requested_at is None:
                 await _update(connection, job_id, stop_requested_at=at)
-                await _record(connection, job_id, at, "stop requested")
+                await _record(connection, job_id, at, JobEventKind.STOP_REQUESTED)
             if job.live_attempt is None:
                 await _move(
                     connection, job, JobState.STOPPED, at=at, message="stopped by its owner"
@@ -200,7 +200,7 @@ class JobStore:
             if job is None or not job.state.is_final:
                 return False
             await _update(connection, job_id, deleted_at=at)
-            await _record(connection, job_id, at, "deleted")
+            await _record(connection, job_id, at, JobEventKind.DELETED)
         return True
 
     async def decide_attempt(
@@ -257,10 +257,10 @@ class JobStore:
             detail: dict[str, Any] = {"attempt": number, "site": site}
             if shape:
                 detail |= {"gpus": shape.gpus, "power_cap_fraction": shape.power_cap_fraction}
-            await _record(connection, job_id, at, "decided", detail)
+            await _record(connection, job_id, at, JobEventKind.DECIDED, detail)
             if power_change:
                 changed = {"attempt": number, **asdict(power_change)}
-                await _record(connection, job_id, at, CAP_CHANGED, changed)
+                await _record(connection, job_id, at, JobEventKind.CAP_CHANGED, changed)
         return attempt
 
     async def attempt_submitted(self, job_id: JobId, number: int, *, at: datetime) -> None:
@@ -269,7 +269,7 @@ class JobStore:
             await _locked(connection, job_id)
             statement = _this(job_id, number).where(col(AttemptRow.state) == AttemptState.DECIDED)
             if (await connection.execute(statement.values(state=AttemptState.SUBMITTED))).rowcount:
-                await _record(connection, job_id, at, "dispatched", {"attempt": number})
+                await _record(connection, job_id, at, JobEventKind.DISPATCHED, {"attempt": number})
 
     async def attempt_started(
         self, job_id: JobId, number: int, *, at: datetime, driver: Mapping[str, Any]
@@ -286,7 +286,7 @@ class JobStore:
             await connection.execute(
                 _this(job_id, number).values(state=state, started_at=at, driver=dict(driver))
             )
-            await _record(connection, job_id, at, "started", {"attempt": number})
+            await _record(connection, job_id, at, JobEventKind.STARTED, {"attempt": number})
             await _move(connection, job, JobState.RUNNING, at=at)
 
     async def attempt_stopping(
@@ -302,7 +302,7 @@ class JobStore:
             await connection.execute(_this(job_id, number).values(**changes))
             if attempt.stop_reason is not reason:
                 detail = {"attempt": number, "reason": reason}
-                await _record(connection, job_id, at, "stop asked", detail)
+                await _record(connection, job_id, at, JobEventKind.STOP_ASKED, detail)
 
     async def attempt_ended(
         self,
@@ -338,7 +338,9 @@ class JobStore:
                     driver=dict(driver),
                 )
             )
-            await _record(connection, job_id, at, "ended", {"attempt": number, "outcome": outcome})
+            await _record(
+                connection, job_id, at, JobEventKind.ENDED, {"attempt": number, "outcome": outcome}
+            )
             await _move(
                 connection,
                 job,
@@ -425,7 +427,7 @@ async def _move(
     ended_at = at if state in FINAL_STATES else None
     await _update(connection, job.id, state=state, ended_at=ended_at, message=message)
     if state is not job.state:
-        await _record(connection, job.id, at, "state", {"from": job.state, "to": state})
+        await _record(connection, job.id, at, JobEventKind.STATE, {"from": job.state, "to": state})
 
 
 async def _update(connection: AsyncConnection, job_id: JobId, **changes: object) -> None:
@@ -436,7 +438,7 @@ async def _record(
     connection: AsyncConnection,
     job_id: JobId,
     at: datetime,
-    kind: str,
+    kind: JobEventKind,
     detail: Mapping[str, Any] | None = None,
 ) -> None:
     row = {"job_id": job_id, "at": at, "kind": kind, "detail": dict(detail or {})}

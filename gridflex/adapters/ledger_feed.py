@@ -14,11 +14,11 @@ from typing import Any, Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gridflex.adapters import curtailment_store
 from gridflex.adapters.database import source_errors
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.canonical import canonical_json, digest, without_fractions
 from gridflex.ledger.event import Event, EventType, instant
+from gridflex.lifecycle import JobEventKind
 
 IDS_BEHIND: Final = 10_000
 """How many ids are looked at again: a row may be committed after one with a higher id."""
@@ -27,7 +27,12 @@ SECONDS_BEHIND: Final = 7 * 86_400
 """How far back readings are looked for again: they may arrive late."""
 
 OVERRIDES: Final = frozenset(
-    {"stop requested", "deleted", curtailment_store.BEGUN, curtailment_store.ENDED}
+    {
+        JobEventKind.STOP_REQUESTED,
+        JobEventKind.DELETED,
+        JobEventKind.CURTAILED,
+        JobEventKind.CURTAILMENT_ENDED,
+    }
 )
 """What a person did to a job against the plan."""
 
@@ -115,7 +120,7 @@ def _energy(row: Row) -> Event:
 
 def _job_event(row: Row) -> Event:
     body = {"kind": row["kind"], "at": instant(row["at"]), "detail": row["detail"]}
-    if row["kind"] == "submitted":
+    if row["kind"] == JobEventKind.SUBMITTED:
         body |= {
             "flexibility": row["flexibility"],
             "request_sha256": digest(canonical_json(row["request"])),
