@@ -10,27 +10,24 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
-from typing import Final, Protocol
+from datetime import date, datetime
+from typing import Protocol
 
 from gridflex.adapters.position_book import PositionBook, TrackedPosition, raised
 from gridflex.agents.traded import Prices, Sold, TradedSite
 from gridflex.agents.trader import LEAD, Trader
 from gridflex.errors import ContractError, StaleDataError
 from gridflex.halfhour import HalfHour
-from gridflex.market.alarms import Alarm, AlarmLimits
+from gridflex.market.alarms import AHEAD, WATCHED, Alarm, AlarmLimits
 from gridflex.market.artefacts import ArtefactKind
 from gridflex.market.deadlines import deadline
 from gridflex.market.orders import OrderPendingError
 from gridflex.market.position import Status
-from gridflex.market.registry import BaselineIndicator, MsidPair, Registry, UnitId
+from gridflex.market.registry import MsidPair, Registry, UnitId
 from gridflex.market.volumes import ImportMWh
 from gridflex.market.working_days import WorkingCalendar, end_of_day
 
 log = logging.getLogger(__name__)
-
-WATCHED: Final = timedelta(days=7)
-"""How long a traded half-hour is watched: its last message is due a working day later."""
 
 
 class Quotes(Protocol):
@@ -157,7 +154,7 @@ class EnergySeller:
         return EnergyReport(sold=made, degraded=degraded)
 
     async def _watched(self, now: datetime) -> list[TrackedPosition]:
-        first, last = HalfHour.containing(now - WATCHED), HalfHour.containing(now) + LEAD
+        first, last = HalfHour.containing(now - WATCHED), HalfHour.containing(now) + AHEAD
         found = await self._book.positions(first=first, last=last)
         return [one for one in found if one.position.unit == self._terms.unit]
 
@@ -203,21 +200,18 @@ def traded_site(registry: Registry, terms: EnergyTerms, day: date) -> TradedSite
     """Return the site that is traded on a settlement day.
 
     Raises:
-        ContractError: The unit is not registered, or has not exactly one boundary pair with a
-            submitted baseline on that day.
+        ContractError: The unit is not registered, or has not exactly one pair with a submitted
+            baseline on that day, at a boundary.
     """
     unit = registry.unit(terms.unit)
-    pairs = [
-        one.pair
-        for one in registry.tradable(terms.unit, day=day)
-        if one.indicator is BaselineIndicator.SUBMITTED and isinstance(one.pair, MsidPair)
-    ]
-    if len(pairs) != 1:
+    pairs = [one.pair for one in registry.submitted(terms.unit, day=day)]
+    pair = pairs[0] if len(pairs) == 1 else None
+    if not isinstance(pair, MsidPair):
+        at_boundary = sum(isinstance(one, MsidPair) for one in pairs)
         raise ContractError(
-            f"unit {terms.unit} has {len(pairs)} boundary pairs with a submitted baseline on "
-            f"{day}; it is traded with exactly one"
+            f"unit {terms.unit} has {len(pairs)} pairs with a submitted baseline on {day}, "
+            f"{at_boundary} of them at a boundary; it is traded with exactly one, at a boundary"
         )
-    (pair,) = pairs
     site = registry.site_of(pair)
     return TradedSite(
         account=unit.party,

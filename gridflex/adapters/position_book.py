@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -26,7 +26,7 @@ from gridflex.market.drafts import Key
 from gridflex.market.meters import MeterHistory, Reading
 from gridflex.market.position import Metered, Position, Settled, Status, advance
 from gridflex.market.records import readings_of, registry_of, settlement_inputs
-from gridflex.market.registry import Allocation, BaselineIndicator, Msid, Registry, UnitId, pair_key
+from gridflex.market.registry import Allocation, Msid, Registry, UnitId, pair_key
 from gridflex.market.restoring import TRADED, ordering_unit, restore
 from gridflex.market.trade_records import trades_of
 from gridflex.market.volumes import ImportMWh, Rounding
@@ -115,7 +115,10 @@ class PositionBook:
         await self._follow()
         registry = await self.registry()
         wanted = [one for one in self._desk.positions if first <= one.half_hour <= last]
-        pairs = {_key(one): _submitted(registry, *_key(one)) for one in wanted}
+        pairs = {
+            _key(one): registry.submitted(one.unit, day=one.half_hour.settlement[0])
+            for one in wanted
+        }
         meters = {Msid(pair_key(one.pair)) for some in pairs.values() for one in some}
         readings = {meter: await self._history(meter, first, last) for meter in sorted(meters)}
         return [self._tracked(one, pairs[_key(one)], readings, registry) for one in wanted]
@@ -123,7 +126,7 @@ class PositionBook:
     def _tracked(
         self,
         position: Position,
-        pairs: list[Allocation],
+        pairs: Sequence[Allocation],
         readings: Mapping[Msid, MeterHistory],
         registry: Registry,
     ) -> TrackedPosition:
@@ -207,12 +210,3 @@ def _is_unsold(one: TrackedPosition, kind: ArtefactKind) -> bool:
 def _newest(history: MeterHistory, half_hour: HalfHour) -> Reading | None:
     versions = history.versions.get(half_hour, ())
     return versions[-1] if versions else None
-
-
-def _submitted(registry: Registry, unit: UnitId, half_hour: HalfHour) -> list[Allocation]:
-    day = half_hour.settlement[0]
-    return [
-        one
-        for one in registry.tradable(unit, day=day)
-        if one.indicator is BaselineIndicator.SUBMITTED
-    ]

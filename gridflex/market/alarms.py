@@ -19,6 +19,12 @@ from gridflex.market.position import Position, Status, Track
 from gridflex.market.registry import UnitId
 from gridflex.market.working_days import WorkingCalendar
 
+WATCHED: Final = timedelta(days=7)
+"""For how long a half-hour may raise an alarm: delivered volumes are due a working day later."""
+
+AHEAD: Final = 96
+"""Half-hours ahead that may raise one."""
+
 
 class Urgency(StrEnum):
     """How pressing a deadline is."""

@@ -315,6 +315,14 @@ class Registry:
             if allocation.indicator is not BaselineIndicator.INACTIVE
         )
 
+    def submitted(self, unit_id: UnitId, *, day: date) -> tuple[Allocation, ...]:
+        """Return the allocations whose baseline is submitted on ``day``, of whatever meters."""
+        return tuple(
+            allocation
+            for allocation in self.in_unit(unit_id, day=day)
+            if allocation.indicator is BaselineIndicator.SUBMITTED
+        )
+
     def _check(self, allocation: Allocation) -> None:
         key = pair_key(allocation.pair)
         site, unit = self.site_of(allocation.pair), self.unit(allocation.unit)

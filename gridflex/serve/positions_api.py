@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.adapters.position_book import PositionBook, TrackedPosition, raised
 from gridflex.halfhour import HalfHour
-from gridflex.market.alarms import Urgency
+from gridflex.market.alarms import AHEAD, WATCHED, Urgency
 from gridflex.market.artefacts import ArtefactKind
 from gridflex.market.deadlines import deadline
 from gridflex.market.position import Stage, Status
@@ -21,12 +21,6 @@ from gridflex.market.working_days import WorkingCalendar, england_and_wales, hal
 from gridflex.serve.clock import Clock
 
 YEARS_AROUND: Final = timedelta(days=4 * 365)
-
-WATCHED: Final = timedelta(days=7)
-"""For how long a half-hour may raise an alarm: delivered volumes are due a working day later."""
-
-AHEAD: Final = 96
-"""Half-hours ahead that may raise one."""
 
 First = Annotated[date, Query(description="First settlement day.")]
 Last = Annotated[date, Query(description="Last settlement day.")]

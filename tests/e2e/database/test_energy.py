@@ -159,7 +159,7 @@ async def test_a_unit_that_is_not_registered_is_not_traded(system: System) -> No
     without_pairs = await system.tick()
 
     assert "is not registered" in nowhere.degraded["registry"]
-    assert "has 0 boundary pairs with a submitted baseline" in without_pairs.degraded["registry"]
+    assert "has 0 pairs with a submitted baseline" in without_pairs.degraded["registry"]
     assert list((system.root / "outbox").iterdir()) == []
 
 

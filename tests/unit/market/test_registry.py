@@ -8,6 +8,7 @@ from datetime import date
 
 import pytest
 
+from gridflex.agents.energy import EnergyTerms, traded_site
 from gridflex.errors import ContractError
 from gridflex.market.registry import (
     Allocation,
@@ -154,3 +155,31 @@ def test_a_validity_that_ends_before_it_starts_is_refused() -> None:
 def test_an_allocation_does_not_outlive_its_unit() -> None:
     with pytest.raises(ContractError, match="not registered on all its days"):
         registry(unit_days=Validity(date(2026, 1, 1), date(2026, 12, 31)))
+
+
+def test_every_pair_with_a_submitted_baseline_is_found_on_its_days() -> None:
+    asset = AmsidPair(PAIR, Msid("9900000000001"))
+    beside = replace(ALLOCATION, pair=asset, type=AllocationType.ASSET)
+    site = replace(SITE, pairs=(PAIR, asset))
+    baselined = replace(ALLOCATION, indicator=BaselineIndicator.BASELINED, methodology="BL01")
+
+    both = registry(sites=[site], allocations=[ALLOCATION, beside])
+
+    assert both.submitted(UNIT, day=date(2026, 7, 1)) == (ALLOCATION, beside)
+    assert both.submitted(UNIT, day=date(2026, 6, 30)) == ()
+    assert registry(allocations=[baselined]).submitted(UNIT, day=date(2026, 7, 1)) == ()
+
+
+def test_a_unit_is_traded_with_exactly_one_pair_as_its_delivery_is_claimed() -> None:
+    asset = AmsidPair(PAIR, Msid("9900000000001"))
+    beside = replace(ALLOCATION, pair=asset, type=AllocationType.ASSET)
+    site = replace(SITE, pairs=(PAIR, asset))
+    terms = EnergyTerms(UNIT, "local", "ECVNAA0001")
+    day = date(2026, 7, 1)
+
+    assert traded_site(registry(), terms, day).pair == PAIR
+    both = registry(sites=[site], allocations=[ALLOCATION, beside])
+    with pytest.raises(ContractError, match=r"2 pairs with a submitted baseline .* 1 of them"):
+        traded_site(both, terms, day)
+    with pytest.raises(ContractError, match=r"1 pairs with a submitted baseline .* 0 of them"):
+        traded_site(registry(sites=[site], allocations=[beside]), terms, day)
