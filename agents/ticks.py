@@ -1,0 +1,175 @@
+"""What each agent does when its loop wakes it: cores built over real ports, and their pace."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Final
+
+from gridflex.adapters.grid_store import GridStore
+from gridflex.adapters.ledger_feed import LedgerFeed
+from gridflex.adapters.receipt_store import ReceiptStore
+from gridflex.adapters.timestamps import TimestampAuthority
+from gridflex.agents.bookkeeper import Bookkeeper
+from gridflex.agents.cleaning import Cleaner, Retention
+from gridflex.agents.energy import EnergySeller
+from gridflex.agents.energy_ports import build_seller
+from gridflex.agents.loop import Next, Tick
+from gridflex.agents.own_cluster import OwnCluster
+from gridflex.agents.ports import Ports
+from gridflex.agents.roles import (
+    BOOKS_EVERY_S,
+    ENERGY_EVERY_S,
+    TRADING_EVERY_S,
+)
+from gridflex.agents.trading import Trading
+from gridflex.agents.trading_ports import build_planner, build_trading
+from gridflex.agents.workload import Workload
+from gridflex.halfhour import HalfHour
+from gridflex.planning.warm_up import warm_up
+
+POLLS_PER_HALF_HOUR: Final = 10
+SLOWEST_POLL_S: Final = 2.0
+FASTEST_POLL_S: Final = 0.5
+"""Wall time between two looks at the clusters; changes in the database wake the agent earlier."""
+
+ASK_AGAIN_S: Final = 20.0
+"""Wall time after which a stop that had no effect is asked for again."""
+
+IDLE_S: Final = 86_400.0
+
+
+async def workload_tick(ports: Ports) -> Tick:
+    """Return the tick that starts and follows runs, and removes packages that nobody needs."""
+    speed = ports.clock.speed
+    core = Workload(
+        jobs=ports.jobs,
+        plans=ports.plans,
+        curtailments=ports.curtailments,
+        clusters=ports.clusters,
+        sites=await ports.sites(),
+        packages=ports.packages,
+        restart=ports.restart,
+        ask_again_after=timedelta(seconds=ASK_AGAIN_S * speed),
+        checkpoint_root=ports.settings.checkpoint_root,
+        clock=ports.clock.now,
+        gridflex_time=ports.clock.at,
+    )
+    cleaner = Cleaner(jobs=ports.jobs, packages=ports.packages)
+    half_hour_s = ports.clock.wall_s(1800)
+    poll_s = min(SLOWEST_POLL_S, max(FASTEST_POLL_S, half_hour_s / POLLS_PER_HALF_HOUR))
+
+    async def tick(now: datetime, _reasons: frozenset[str]) -> Next:
+        report = await core.tick(now)
+        await cleaner.tick(ports.clock.wall_now())
+        return Next(min(poll_s * speed, _to_next_half_hour_s(now)), asdict(report))
+
+    return tick
+
+
+async def grid_tick(ports: Ports) -> Tick:
+    """Return the tick that polls the grid, forecasts it, and trains forecasters again."""
+    own = ports.own_forecasts()
+    doubts = ports.learnt_doubts()
+    retraining = ports.retraining(OwnCluster())
+    retention = Retention(
+        "raw responses",
+        GridStore(ports.engine).forget_responses,
+        kept_days=ports.settings.retention.raw_responses_days,
+    )
+
+    async def tick(now: datetime, _reasons: frozenset[str]) -> Next:
+        report = await ports.grid.tick(now)
+        ours = await own.tick(now)
+        await doubts.tick(now)
+        await retention.tick(now)
+        degraded = {feed.name: feed.reason for feed in report.degraded}
+        degraded |= await retraining.tick(now)
+        degraded |= {f"own {name}": one.degraded for name, one in ours.items() if one.degraded}
+        shown = {"saved": report.saved, "degraded": degraded}
+        return Next(
+            ports.settings.grid.poll_s,
+            {**shown, "own": {signal.value: one.source for signal, one in ours.items()}},
+        )
+
+    return tick
+
+
+async def books_tick(ports: Ports) -> Tick:
+    """Return the tick that keeps the ledger and writes receipts."""
+    ledger = ports.signing_ledger()
+    core = Bookkeeper(
+        ledger=ledger,
+        feed=LedgerFeed(ports.engine),
+        receipts=ReceiptStore(ports.engine, ledger=ledger),
+        jobs=ports.jobs,
+        outturns=GridStore(ports.engine),
+        sites=await ports.sites(),
+        restart=ports.restart,
+        stamper=TimestampAuthority(url) if (url := ports.settings.ledger.timestamp_url) else None,
+    )
+
+    async def tick(now: datetime, _reasons: frozenset[str]) -> Next:
+        report = await core.tick(now)
+        return Next(min(BOOKS_EVERY_S, _to_next_half_hour_s(now)), asdict(report))
+
+    return tick
+
+
+async def trading_tick(ports: Ports) -> Tick:
+    """Return the tick that trades over Beckn; an idle one where nobody does."""
+    if ports.settings.market.subscriber_id is None:
+        return _idle
+    planner = await build_planner(ports)
+    desk: list[Trading] = []
+
+    async def tick(now: datetime, _reasons: frozenset[str]) -> Next:
+        if not desk:
+            desk.append(build_trading(ports, planner=planner))
+        report = await desk[0].tick(now, wall=ports.clock.wall_now())
+        return Next(TRADING_EVERY_S * ports.clock.speed, asdict(report))
+
+    return tick
+
+
+async def energy_tick(ports: Ports) -> Tick:
+    """Return the tick that sells energy; an idle one where no unit is named."""
+    if ports.settings.energy.unit is None:
+        return _idle
+    seller: list[EnergySeller] = []
+
+    async def tick(now: datetime, _reasons: frozenset[str]) -> Next:
+        if not seller:
+            seller.append(await build_seller(ports))
+        report = await seller[0].tick(now)
+        return Next(min(ENERGY_EVERY_S, _to_next_half_hour_s(now)), asdict(report))
+
+    return tick
+
+
+async def _idle(_now: datetime, _reasons: frozenset[str]) -> Next:
+    return Next(IDLE_S)
+
+
+async def orchestrator_tick(ports: Ports) -> Tick:
+    """Return the tick that plans."""
+    core = await build_planner(ports)
+    await asyncio.to_thread(warm_up)
+    retention = Retention(
+        "inputs of plans",
+        ports.plans.forget_inputs,
+        kept_days=ports.settings.retention.plan_inputs_days,
+    )
+
+    async def tick(now: datetime, reasons: frozenset[str]) -> Next:
+        await retention.tick(now)
+        report = await core.tick(now, reason=", ".join(sorted(reasons)) or "tick")
+        due_s = min(ports.settings.planner.replan_s, _to_next_half_hour_s(now))
+        return Next(due_s, asdict(report))
+
+    return tick
+
+
+def _to_next_half_hour_s(now: datetime) -> float:
+    return (HalfHour.containing(now).end - now).total_seconds()
