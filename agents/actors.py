@@ -42,7 +42,8 @@ from gridflex.agents.ticks import (
     workload_tick,
 )
 from gridflex.errors import SourceError
-from gridflex.settings import Settings, dump_settings, parse_settings
+from gridflex.settings import Settings
+from gridflex.settings_files import dump_settings, parse_settings
 
 log = logging.getLogger(__name__)
 

@@ -33,7 +33,8 @@ from gridflex.agents.grid import Grid
 from gridflex.agents.retraining import Cluster, Retraining
 from gridflex.errors import SourceError
 from gridflex.fleet import Site
-from gridflex.settings import Settings, SiteSettings, write_settings
+from gridflex.settings import Settings, SiteSettings
+from gridflex.settings_files import write_settings
 
 GPU_QUESTION_RETRIES = 30
 

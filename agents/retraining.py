@@ -21,7 +21,8 @@ from gridflex.adapters.ray_jobs import RayJob
 from gridflex.errors import GridFlexError, SourceError
 from gridflex.forecasting.lineage import TrainedModel
 from gridflex.lifecycle import JobRequest
-from gridflex.settings import CONFIG_VARIABLE, ForecastSettings
+from gridflex.settings import ForecastSettings
+from gridflex.settings_files import CONFIG_VARIABLE
 from gridflex.signals import Signal
 
 log = logging.getLogger(__name__)

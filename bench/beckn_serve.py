@@ -29,7 +29,8 @@ from gridflex.beckn.signing import SigningKey
 from gridflex.beckn.verification import Local
 from gridflex.running import launch, processes
 from gridflex.serve.app import ApplicationArgs, build_beckn
-from gridflex.settings import Settings, load_settings, write_settings
+from gridflex.settings import Settings
+from gridflex.settings_files import load_settings, write_settings
 
 NETWORK = "gridflex.example/bench"
 BUYER = Local("buyer.example", "http://127.0.0.1:9/beckn")

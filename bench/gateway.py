@@ -35,7 +35,8 @@ from gridflex.adapters import database
 from gridflex.adapters.ray_auth import MODE_VARIABLE, TOKEN_VARIABLE, token_headers
 from gridflex.running import launch, processes
 from gridflex.running.up import with_sandbox
-from gridflex.settings import Settings, load_settings
+from gridflex.settings import Settings
+from gridflex.settings_files import load_settings
 
 WARM_UP_S = 3.0
 STATUS_EVERY_S = 0.05

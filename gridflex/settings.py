@@ -1,26 +1,21 @@
 """All that can be configured, in one model: ``gridflex.yaml`` < ``GRIDFLEX_*`` < flags.
 
-Built once in an entry point and passed down; nothing else reads files or the environment.
-Nested values use two underscores in the environment: ``GRIDFLEX_PLANNER__BUDGET_S=5``.
+Built once in an entry point and passed down; nothing but `gridflex.settings_files` reads files or
+the environment. Nested values use two underscores there: ``GRIDFLEX_PLANNER__BUDGET_S=5``.
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Literal
 
-import yaml
 from pydantic import (
     AwareDatetime,
     BaseModel,
     Field,
     SecretStr,
-    ValidationError,
     field_validator,
     model_validator,
 )
@@ -28,17 +23,9 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    SettingsError,
 )
 
-from gridflex.errors import ContractError
 from gridflex.fleet import GPU_TYPES, Site
-
-CONFIG_VARIABLE: Final = "GRIDFLEX_CONFIG"
-SETTINGS_FILE: Final = "settings.yaml"
-"""In the state folder, the settings in force, for every process of the head node."""
-
-DEFAULT_CONFIG: Final = Path("gridflex.yaml")
 
 
 class SiteSettings(BaseModel, extra="forbid", frozen=True):
@@ -453,113 +440,6 @@ class Settings(BaseSettings):
     def checkpoint_root(self) -> str:
         """Where jobs keep their checkpoints."""
         return self.checkpoint_dir or str(self.state_path / "checkpoints")
-
-
-def load_settings(path: Path | None = None, *, flags: Mapping[str, Any] | None = None) -> Settings:
-    """Return the settings of the file, the environment and the command line.
-
-    Args:
-        path: The YAML file; None takes ``GRIDFLEX_CONFIG``, else ``gridflex.yaml`` if present.
-        flags: What the command line says, nested as in the file; it wins over both others.
-
-    Raises:
-        ContractError: The file is absent or not YAML, or a value is not valid; the message
-            names each wrong key.
-    """
-    named = path or (Path(os.environ[CONFIG_VARIABLE]) if CONFIG_VARIABLE in os.environ else None)
-    chosen = named or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
-    values = _read(chosen) if chosen else {}
-    try:
-        settings = Settings(**values)
-        if not flags:
-            return settings
-        return _Exact(**_merged(settings.model_dump(exclude_unset=True), flags))
-    except ValidationError as error:
-        problems = "; ".join(_problem(item) for item in error.errors())
-        raise ContractError(f"{chosen or 'settings'}: {problems}") from error
-    except SettingsError as error:
-        raise ContractError(f"environment: {error}: {error.__cause__}") from error
-
-
-def dump_settings(settings: Settings) -> str:
-    """Return the settings as YAML for `parse_settings` or `load_settings`; secrets in clear."""
-    values = settings.model_dump(mode="json", exclude_none=True)
-    _reveal(values, settings)
-    return yaml.safe_dump(values, sort_keys=False)
-
-
-def write_settings(settings: Settings) -> Path:
-    """Write the settings in force where every process of this machine can read them."""
-    settings.state_path.mkdir(parents=True, exist_ok=True)
-    path = settings.state_path / SETTINGS_FILE
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as new:  # mode 600
-        new.write(dump_settings(settings))
-    Path(new.name).replace(path)
-    return path
-
-
-def parse_settings(text: str) -> Settings:
-    """Return the settings that `dump_settings` wrote, whatever the environment says."""
-    return _Exact(**yaml.safe_load(text))
-
-
-class _Exact(Settings):
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic's
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (init_settings,)
-
-
-def _problem(item: Mapping[str, Any]) -> str:
-    key = ".".join(map(str, item["loc"])) or "settings"
-    value = item["input"]
-    is_secret = any(word in key for word in ("token", "database", "credential"))
-    is_shown = isinstance(value, str | int | float) and not is_secret
-    return f"{key}: {item['msg']}" + (f", got {value!r}" if is_shown else "")
-
-
-def _merged(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        under = merged.get(key)
-        if isinstance(value, Mapping) and isinstance(under, dict):
-            merged[key] = _merged(under, value)
-        else:
-            merged[key] = value
-    return merged
-
-
-def _reveal(values: dict[str, Any], settings: Settings) -> None:
-    if settings.database_url:
-        values["database_url"] = settings.database_url.get_secret_value()
-    if settings.http.token:
-        values["http"]["token"] = settings.http.token.get_secret_value()
-    if settings.market.registration_token:
-        token = settings.market.registration_token.get_secret_value()
-        values["market"]["registration_token"] = token
-    if settings.energy.credential:
-        values["energy"]["credential"] = settings.energy.credential.get_secret_value()
-    for shown, site in zip(values["sites"], settings.sites, strict=True):
-        if site.ray_token:
-            shown["ray_token"] = site.ray_token.get_secret_value()
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text()) or {}
-    except OSError as error:
-        raise ContractError(f"{path}: cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ContractError(f"{path}: not valid YAML: {error}") from error
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise ContractError(f"{path}: must map the names of settings to values, got {values!r:.60}")
-    return values
 
 
 def gridflex_time(clock: ClockSettings, wall: datetime) -> datetime:

@@ -20,7 +20,8 @@ from gridflex.adapters.grid_store import GridStore
 from gridflex.errors import SourceError
 from gridflex.halfhour import HalfHour
 from gridflex.running.check import in_force
-from gridflex.settings import Settings, load_settings
+from gridflex.settings import Settings
+from gridflex.settings_files import load_settings
 from gridflex.signals import Signal
 
 PART_DAYS: Final = 14

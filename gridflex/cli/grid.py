@@ -28,7 +28,8 @@ from gridflex.sandbox.grid.simulated import simulate_world
 from gridflex.sandbox.grid.vintages import VERSION, carbon_errors
 from gridflex.sandbox.grid.world import World
 from gridflex.serve.forecasts_api import MOST_DAYS, Scored
-from gridflex.settings import ClockSettings, load_settings
+from gridflex.settings import ClockSettings
+from gridflex.settings_files import load_settings
 from gridflex.signals import NATIONAL, Origin
 
 SHARED_VARIABLE: Final = "GRIDFLEX_SHARED"

@@ -29,7 +29,7 @@ from gridflex.market.audit import trace
 from gridflex.market.receipt_page import receipt_html
 from gridflex.market.receipts import IssuedReceipt
 from gridflex.market.records import replay
-from gridflex.settings import load_settings
+from gridflex.settings_files import load_settings
 
 out = Console()
 

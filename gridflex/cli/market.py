@@ -27,7 +27,8 @@ from gridflex.errors import ContractError
 from gridflex.sandbox.beckn.behaviour import Behaviour
 from gridflex.sandbox.beckn.network import SandboxNetwork
 from gridflex.sandbox.beckn.parts import Part
-from gridflex.settings import Settings, load_settings
+from gridflex.settings import Settings
+from gridflex.settings_files import load_settings
 
 market_app = typer.Typer(no_args_is_help=True, help="Flexibility offered, sold and bought.")
 keys_app = typer.Typer(no_args_is_help=True, help="Keys that sign our messages.")

@@ -29,7 +29,8 @@ from gridflex.cli.settlement import settlement_app
 from gridflex.cli.train import train_app
 from gridflex.client import Client
 from gridflex.errors import ContractError, GridFlexError, InfeasibleError, SourceError
-from gridflex.settings import Settings, load_settings
+from gridflex.settings import Settings
+from gridflex.settings_files import load_settings
 
 EXIT_CODES: Final = ((InfeasibleError, 5), (ContractError, 4), (SourceError, 3), (GridFlexError, 1))
 

@@ -20,7 +20,8 @@ from gridflex.market.registry import UnitId
 from gridflex.market.working_days import england_and_wales
 from gridflex.sandbox.market import Mishap, SimulatedAgents
 from gridflex.sandbox.market_folder import FolderMarket, Quotation, Round
-from gridflex.settings import Settings, load_settings
+from gridflex.settings import Settings
+from gridflex.settings_files import load_settings
 
 WELL: Final = "none"
 YEARS_AROUND: Final = timedelta(days=4 * 365)

@@ -32,7 +32,8 @@ from gridflex.lifecycle import JobRequest
 from gridflex.planning.warm_up import warm_up
 from gridflex.running import launch, processes
 from gridflex.sandbox.grid.app import ELEXON_PATH, OCTOPUS_PATH
-from gridflex.settings import Settings, parse_settings
+from gridflex.settings import Settings
+from gridflex.settings_files import parse_settings
 
 LEAD_S: Final = 15.0
 LEAD_PER_START: Final = 6.0

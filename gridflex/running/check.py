@@ -27,7 +27,8 @@ from gridflex.errors import GridFlexError, SourceError
 from gridflex.forecasting import models
 from gridflex.market.working_days import england_and_wales
 from gridflex.running.launch import load_run
-from gridflex.settings import SETTINGS_FILE, Settings, SiteSettings, parse_settings
+from gridflex.settings import Settings, SiteSettings
+from gridflex.settings_files import SETTINGS_FILE, parse_settings
 from gridflex.signals import Signal
 
 _LIBRARY_ERRORS = (OSError, ValueError, ImportError)

@@ -27,7 +27,8 @@ from gridflex.errors import ContractError, SourceError
 from gridflex.running import processes
 from gridflex.running.processes import Leader
 from gridflex.sandbox.grid.app import CONTROL_PATH
-from gridflex.settings import Settings, write_settings
+from gridflex.settings import Settings
+from gridflex.settings_files import write_settings
 
 HA_PROXY_VARIABLE: Final = "RAY_SERVE_ENABLE_HA_PROXY"
 GRIDFLEX: Final = str(Path(sys.executable).with_name("gridflex"))

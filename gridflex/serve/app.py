@@ -22,7 +22,7 @@ from gridflex.agents.roles import ON_HEAD
 from gridflex.agents.trading_ports import build_receiver
 from gridflex.serve.api import create_api
 from gridflex.serve.beckn_api import create_beckn_api, create_closed_api
-from gridflex.settings import dump_settings, load_settings, parse_settings
+from gridflex.settings_files import dump_settings, load_settings, parse_settings
 
 DATABASE_CONNECTIONS: Final = 10
 BECKN_CONNECTIONS: Final = 16

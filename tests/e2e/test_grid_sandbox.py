@@ -31,7 +31,8 @@ from gridflex.agents.grid import Grid
 from gridflex.cli import app as command_line
 from gridflex.halfhour import HalfHour
 from gridflex.serve.grid_api import create_grid_router
-from gridflex.settings import ClockSettings, GridSettings, Settings, write_settings
+from gridflex.settings import ClockSettings, GridSettings, Settings
+from gridflex.settings_files import write_settings
 from gridflex.signals import Origin, Rung
 
 ORIGIN = datetime(2026, 1, 15, 17, 10, tzinfo=UTC)

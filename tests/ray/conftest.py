@@ -18,7 +18,8 @@ from gridflex.adapters import database
 from gridflex.adapters.ray_auth import MODE_VARIABLE, TOKEN_VARIABLE
 from gridflex.running import launch, processes
 from gridflex.running.up import with_sandbox
-from gridflex.settings import Settings, load_settings, write_settings
+from gridflex.settings import Settings
+from gridflex.settings_files import load_settings, write_settings
 
 ROOT = Path(__file__).parents[2]
 SPEED = 180.0

@@ -26,7 +26,8 @@ from gridflex.forecasting.archive import INPUTS
 from gridflex.forecasting.lineage import TrainedModel
 from gridflex.halfhour import HalfHour
 from gridflex.running import launch, processes
-from gridflex.settings import Settings, dump_settings, load_settings
+from gridflex.settings import Settings
+from gridflex.settings_files import dump_settings, load_settings
 from gridflex.signals import Kind, Origin, Series, Signal
 
 START = HalfHour(datetime(2024, 3, 4, tzinfo=UTC))

@@ -12,7 +12,7 @@ import psutil
 
 from gridflex.adapters.ray_auth import find_token, token_headers
 from gridflex.running import processes
-from gridflex.settings import dump_settings
+from gridflex.settings_files import dump_settings
 from tests.ray.conftest import Deployed
 
 RAY = str(Path(sys.executable).with_name("ray"))
@@ -116,7 +116,7 @@ def test_agents_are_replaced_only_where_the_settings_have_changed(deployed: Depl
         from gridflex.agents.actors import deploy_agents, ensure_agents
         from gridflex.errors import SourceError
         from gridflex.agents.roles import GRID, NAMESPACE, ORCHESTRATOR, WORKLOAD
-        from gridflex.settings import parse_settings
+        from gridflex.settings_files import parse_settings
 
         ray.init(address=sys.argv[1], namespace=NAMESPACE, log_to_driver=False)
         names = (WORKLOAD, GRID, ORCHESTRATOR)

@@ -22,7 +22,8 @@ from gridflex.forecasting import models
 from gridflex.forecasting.archive import INPUTS
 from gridflex.forecasting.history import Array
 from gridflex.forecasting.lineage import Standing
-from gridflex.settings import Settings, load_settings, write_settings
+from gridflex.settings import Settings
+from gridflex.settings_files import load_settings, write_settings
 from gridflex.signals import Kind, Origin, Series, Signal
 from gridflex.training import families
 from gridflex.training.durations import hold_on_runs

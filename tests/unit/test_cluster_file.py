@@ -11,7 +11,7 @@ import yaml
 from jsonschema import ValidationError
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from gridflex.settings import load_settings
+from gridflex.settings_files import load_settings
 
 ROOT = Path(__file__).parents[2]
 

@@ -37,7 +37,7 @@ CLOCK = {"datetime.now", "datetime.utcnow", "datetime.today", "date.today"}
 CLOCK |= {"time.time", "time.time_ns", "time.monotonic", "time.perf_counter"}
 ENVIRONMENT = {"os.environ", "os.getenv"}
 READERS = {
-    "gridflex/settings.py": "settings come from the environment",
+    "gridflex/settings_files.py": "settings come from the environment",
     "gridflex/planning/budget.py": "a plan stops when its thinking time is spent",
 }
 

@@ -8,15 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from gridflex.errors import ContractError
-from gridflex.settings import (
-    ClockSettings,
-    Settings,
-    SiteSettings,
-    dump_settings,
-    gridflex_time,
-    load_settings,
-    parse_settings,
-)
+from gridflex.settings import ClockSettings, Settings, SiteSettings, gridflex_time
+from gridflex.settings_files import dump_settings, load_settings, parse_settings
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 FILE = """

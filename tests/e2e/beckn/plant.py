@@ -32,7 +32,8 @@ from gridflex.jobs import Flexibility, JobId, Tier
 from gridflex.lifecycle import JobRequest
 from gridflex.planning.warm_up import warm_up
 from gridflex.serve.beckn_api import create_beckn_api
-from gridflex.settings import ClockSettings, Settings, dump_settings, parse_settings
+from gridflex.settings import ClockSettings, Settings
+from gridflex.settings_files import dump_settings, parse_settings
 from gridflex.signals import Kind, Origin, Series, Signal
 
 TURN_S = 0.2

@@ -19,7 +19,7 @@ from gridflex.forecasting.baselines import Climatology, Persistence
 from gridflex.forecasting.lineage import Act, Decision, TrainedModel, Training
 from gridflex.halfhour import HalfHour
 from gridflex.serve.api import create_api
-from gridflex.settings import write_settings
+from gridflex.settings_files import write_settings
 from gridflex.signals import Kind, Origin, Rung, Series, Signal
 from tests.e2e.world import HOUR, NOON, ONE_SERVER, World
 
