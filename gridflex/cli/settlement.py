@@ -132,7 +132,7 @@ def invoice(
 
 def _write_documents(folder: Path, documents: Iterable[Document], *, month: str) -> list[Path]:
     made = list(documents)
-    from gridflex.market.invoice_pdf import document_pdf  # noqa: PLC0415 - loads fonts
+    from gridflex.adapters.invoice_pdf import document_pdf  # noqa: PLC0415 - loads fonts
 
     contents = {
         f"{one.number}{suffix}": body

@@ -33,7 +33,6 @@ from gridflex.market.book import (
     write_statement,
 )
 from gridflex.market.invoice_files import document_json, read_document
-from gridflex.market.invoice_pdf import document_pdf
 from gridflex.market.meter_files import ReadingsIn, read_csv
 from gridflex.market.meters import MeterHistory, Reading
 from gridflex.market.monthly import BillingContract, monthly_bill, parse_month
@@ -297,6 +296,8 @@ def _add_invoices(api: APIRouter, ledger: LedgerStore, clock: Clock) -> None:
             raise ContractError(
                 f"{document.kind} {document.number} was not issued with this content"
             )
+        from gridflex.adapters.invoice_pdf import document_pdf  # noqa: PLC0415 - loads fonts
+
         name = f'inline; filename="{document.number}.pdf"'
         return Response(
             document_pdf(document),

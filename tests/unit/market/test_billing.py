@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pypdf import PdfReader
 
+from gridflex.adapters.invoice_pdf import document_pdf
 from gridflex.errors import ContractError
 from gridflex.market.attribution import Shares
 from gridflex.market.billing import (
@@ -33,7 +34,6 @@ from gridflex.market.invoice_files import (
     documents_csv,
     read_document,
 )
-from gridflex.market.invoice_pdf import document_pdf
 from gridflex.market.runs import DayCash, Run
 from gridflex.market.volumes import Rounding
 
