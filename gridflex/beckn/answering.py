@@ -12,8 +12,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from gridflex.beckn.asking import Asker, Order, peer_in, unwanted
-from gridflex.beckn.curtailing import settlement_fault
+from gridflex.beckn.asking import Ask, Asker, peer_in, unwanted
+from gridflex.beckn.demand_flex import need_settlement_fault
 from gridflex.beckn.entities import Catalog, Contract
 from gridflex.beckn.keeping import Hold, Store
 from gridflex.beckn.meters import block_of, meter_of, without_performance
@@ -137,7 +137,7 @@ class Answerer(Asker):
         )
         self._house = house
 
-    async def _orders(self, catalogs: Sequence[Catalog], taken: set[str]) -> list[Order]:
+    async def _asks(self, catalogs: Sequence[Catalog], taken: set[str]) -> list[Ask]:
         needs = [
             (peer_in(catalog), need)
             for catalog in catalogs
@@ -148,7 +148,7 @@ class Answerer(Asker):
             return []
         standing = await self._house.standing()
         left = list(standing.slack.blocks())
-        chosen: list[Order] = []
+        chosen: list[Ask] = []
         for peer, need in needs:
             answer = best_answer(need, standing, only=left)
             if answer is None or need.resource.id in taken:
@@ -162,7 +162,7 @@ class Answerer(Asker):
         return await (self._offer(step) if following == "init" else self._confirm(step))
 
     def _settlement_fault(self, contract: Contract) -> str | None:
-        return settlement_fault(contract)
+        return need_settlement_fault(contract)
 
     async def amend(self, state: ContractState) -> Amendment | None:
         """Return what is to be asked about an agreed answer before its need begins, if anything.

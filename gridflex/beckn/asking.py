@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 NEXT: Final = {"on_select": "init", "on_init": "confirm"}
 
-Order = tuple[Peer, Contract]
+Ask = tuple[Peer, Contract]
 """Of whom something is asked, and the draft that asks it."""
 
 
@@ -68,7 +68,7 @@ class Asker(ABC):
             return _leave(step, error.reason)
 
     @abstractmethod
-    async def _orders(self, catalogs: Sequence[Catalog], taken: set[str]) -> list[Order]:
+    async def _asks(self, catalogs: Sequence[Catalog], taken: set[str]) -> list[Ask]:
         """Return what to ask for, the best first.
 
         Args:
@@ -112,7 +112,7 @@ class Asker(ABC):
             one for one in catalogs if one.bpp_id and one.bpp_uri and one.bpp_id != self._id
         ]
         room = max(0, self._most - len(open_ones))
-        orders = await self._orders(of_others, taken) if room and of_others else []
+        orders = await self._asks(of_others, taken) if room and of_others else []
         return sayings(
             *(
                 Saying(ContractMessage(contract=contract), "select", is_new=True, peer=peer)

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from gridflex import units
-from gridflex.beckn.asking import Asker, Order, peer_in, unwanted
+from gridflex.beckn.asking import Ask, Asker, peer_in, unwanted
 from gridflex.beckn.entities import Catalog, Contract
 from gridflex.beckn.errors import BecknError, Code, reading_attributes
 from gridflex.beckn.keeping import Store
@@ -143,9 +143,9 @@ class Buyer(Asker):
         self._market = market
         self._policy = policy
 
-    async def _orders(self, catalogs: Sequence[Catalog], taken: set[str]) -> list[Order]:
+    async def _asks(self, catalogs: Sequence[Catalog], taken: set[str]) -> list[Ask]:
         outlook = await self._market.outlook()
-        chosen: list[Order] = []
+        chosen: list[Ask] = []
         for catalog in catalogs:
             peer = peer_in(catalog)
             for listed in listed_in(catalog):
@@ -177,7 +177,7 @@ class Buyer(Asker):
             raise unwanted(f"{price} GBP/kWh is above {self._policy.most_premium_gbp_per_kwh}")
 
     def _settlement_fault(self, contract: Contract) -> str | None:
-        return settlement_fault(contract)
+        return block_settlement_fault(contract)
 
 
 def listed_in(catalog: Catalog) -> list[Listed]:
@@ -199,7 +199,7 @@ def listed_in(catalog: Catalog) -> list[Listed]:
     return found
 
 
-def settlement_fault(contract: Contract) -> str | None:
+def block_settlement_fault(contract: Contract) -> str | None:
     """Return how a seller's settlement differs from what its own telemetry gives, if it does."""
     try:
         with reading_attributes():

@@ -49,7 +49,7 @@ SELLER: Final = "seller"
 ROLES: Final = (BUYER, SELLER)
 LONGEST_METER: Final = 512
 RULE_PATH: Final = "data.deg.contracts.demand_flex"
-"""Names the settlement rule of `gridflex.beckn.curtailing` in a contract's policy."""
+"""Names the settlement rule of `gridflex.beckn.demand_flex` in a contract's policy."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final, Protocol
 
-from gridflex.beckn import curtailing
+from gridflex.beckn import demand_flex
 from gridflex.beckn.entities import (
     Catalog,
     CommitmentCode,
@@ -133,7 +133,7 @@ class Procurer:
         told = await self._told(state)
         bid = read_bid(told)
         if bid.table.end + SETTLE_AFTER <= await self._feeder.now():
-            return curtailing.settled(told)
+            return demand_flex.settled(told)
         known = {
             (one.id, one.status and one.status.code) for one in state.contract.performance or ()
         }

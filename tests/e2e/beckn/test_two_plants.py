@@ -22,8 +22,8 @@ from gridflex.adapters.beckn_keys import BecknKeys
 from gridflex.adapters.beckn_log import BecknLog, due_to_us_gbp
 from gridflex.adapters.beckn_registration import register, registration_of, require_known
 from gridflex.adapters.database import connect
-from gridflex.beckn import curtailing
-from gridflex.beckn.buying import settlement_fault
+from gridflex.beckn import demand_flex
+from gridflex.beckn.buying import block_settlement_fault
 from gridflex.beckn.reporting import due_gbp
 from gridflex.beckn.states import ContractState, Side, Stage
 from gridflex.sandbox.beckn.behaviour import Behaviour
@@ -220,7 +220,7 @@ def test_from_catalogue_to_settlement_and_the_job_really_moves(plants: Plants) -
 
     (bought,), (sold,) = buyer.contracts(), seller.contracts()
     assert bought.contract == sold.contract
-    assert settlement_fault(bought.contract) is None
+    assert block_settlement_fault(bought.contract) is None
     ((metered_kwh,),) = seller.rows(
         "SELECT sum(energy_kwh) FROM energy WHERE start >= '2026-07-02T02:00Z' "
         "AND start < '2026-07-02T06:00Z'"
@@ -362,7 +362,7 @@ def test_a_utility_that_wants_less_load_gets_it_and_pays(
 
     assert sold.side is Side.BAP
     assert due_to_us_gbp(sold) == Decimal("45.0")  # 37.5 kW less for 2 h at 0.60
-    assert curtailing.settlement_fault(sold.contract) is None
+    assert demand_flex.need_settlement_fault(sold.contract) is None
     planned = seller.rows("SELECT start FROM plan_run ORDER BY plan_id")
     assert planned[0][0].hour == 21
     ((started,),) = seller.rows(started_at)

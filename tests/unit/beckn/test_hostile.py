@@ -8,7 +8,7 @@ import pytest
 
 from gridflex.adapters.beckn_log import figures_of
 from gridflex.beckn.acknowledging import read_acknowledgement
-from gridflex.beckn.buying import BuyingPolicy, listed_in, settlement_fault
+from gridflex.beckn.buying import BuyingPolicy, block_settlement_fault, listed_in
 from gridflex.beckn.entities import Catalog, Contract
 from gridflex.beckn.errors import BecknError
 from gridflex.beckn.messages import LARGEST_BODY, parse
@@ -192,7 +192,7 @@ async def test_a_settlement_that_cannot_be_read_still_ends_the_contract() -> Non
     await trade.go_to(SIX_AM + 2)
     (bought,), _ = await trade.contracts()
 
-    fault = settlement_fault(with_attributes(bought, revenueFlows=7).contract)
+    fault = block_settlement_fault(with_attributes(bought, revenueFlows=7).contract)
 
     assert "malformed attributes" in str(fault)
 
@@ -288,7 +288,7 @@ async def test_a_price_that_rises_with_the_confirmation_is_not_owed() -> None:
 
     (bought,), (sold,) = await trade.contracts()
     assert (bought.stage, sold.stage) == (Stage.COMPLETE, Stage.COMPLETE)
-    assert settlement_fault(bought.contract) == "1498.5 GBP claimed, 22.50 GBP due"
+    assert block_settlement_fault(bought.contract) == "1498.5 GBP claimed, 22.50 GBP due"
 
 
 async def test_a_statement_about_other_commitments_changes_nothing() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from gridflex.adapters.beckn_log import due_to_us_gbp, energy_kwh, is_seller
 from gridflex.beckn.answering import _require_same, best_answer
-from gridflex.beckn.curtailing import due, rows_of, settlement_fault
+from gridflex.beckn.demand_flex import due, need_settlement_fault, rows_of
 from gridflex.beckn.entities import Offer
 from gridflex.beckn.errors import BecknError
 from gridflex.beckn.messages import Message, parse
@@ -67,7 +67,7 @@ def test_the_published_settlement_is_ours_to_the_penny() -> None:
     contract = official("on-status-response-settled").contract
 
     assert due(rows_of(contract)) == Decimal("436.25")
-    assert settlement_fault(contract) is None
+    assert need_settlement_fault(contract) is None
 
 
 @pytest.mark.parametrize("malformed", MALFORMED)
@@ -177,7 +177,7 @@ async def test_what_was_delivered_is_paid() -> None:
     assert (asked.stage, sold.stage) == (Stage.COMPLETE, Stage.COMPLETE)
     assert due_gbp(asked.contract) == Decimal("45.0")  # 37.5 kW for 2 h at 0.60
     assert (due_to_us_gbp(asked), due_to_us_gbp(sold)) == (Decimal("45.0"), Decimal("-45.0"))
-    assert settlement_fault(asked.contract) is None
+    assert need_settlement_fault(asked.contract) is None
     assert await trade.house.store.holds() == []
 
 
@@ -200,7 +200,9 @@ async def test_a_buyer_who_pays_less_than_its_meters_say_is_found_out() -> None:
     flows = [{"role": "seller", "value": 1.0}]
     attributes = {**(asked.contract.contract_attributes or {}), "revenueFlows": flows}
 
-    fault = settlement_fault(asked.contract.model_copy(update={"contract_attributes": attributes}))
+    fault = need_settlement_fault(
+        asked.contract.model_copy(update={"contract_attributes": attributes})
+    )
 
     assert fault == "1.0 claimed, 45.00 due"
 
@@ -306,7 +308,7 @@ async def test_many_meters_come_in_pages_and_missing_pages_are_asked_for(lost: i
     (asked,), (sold,) = await trade.contracts()
     assert (asked.stage, sold.stage) == (Stage.COMPLETE, Stage.COMPLETE)
     assert due_gbp(asked.contract) == Decimal("225.0")
-    assert settlement_fault(asked.contract) is None
+    assert need_settlement_fault(asked.contract) is None
     pages = Counter(one.id for one in asked.contract.performance or ())
     assert pages == {"performance-baselines": 3, "performance-actuals": 3}
     assert (trade.net.attempts["status"] > 0) is (lost is not None)

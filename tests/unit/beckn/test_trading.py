@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gridflex.beckn.buying import BuyingPolicy, settlement_fault
+from gridflex.beckn.buying import BuyingPolicy, block_settlement_fault
 from gridflex.beckn.entities import Catalog, Contract, ContractCode, Offer, Resource
 from gridflex.beckn.keeping import Hold
 from gridflex.beckn.messages import Message
@@ -102,7 +102,7 @@ async def test_completion_settles_to_the_penny_on_both_sides() -> None:
     (bought,), (sold,) = await trade.contracts()
     assert (bought.stage, sold.stage) == (Stage.COMPLETE, Stage.COMPLETE)
     assert due_gbp(bought.contract) == Decimal("22.5")
-    assert settlement_fault(bought.contract) is None
+    assert block_settlement_fault(bought.contract) is None
     attributes = (bought.contract.settlements or [])[0].settlement_attributes or {}
     assert attributes["shiftedKwh"] == 150.0
     assert attributes["savedKgCO2"] == 24.0
@@ -123,7 +123,7 @@ async def test_a_job_that_did_not_run_earns_nothing() -> None:
 
     (bought,), _ = await trade.contracts()
     assert due_gbp(bought.contract) == 0
-    assert settlement_fault(bought.contract) is None
+    assert block_settlement_fault(bought.contract) is None
 
 
 async def test_a_seller_who_claims_more_than_its_meters_say_is_found_out() -> None:
@@ -134,7 +134,9 @@ async def test_a_seller_who_claims_more_than_its_meters_say_is_found_out() -> No
     flows = [{"role": "seller", "value": 99.0}]
     attributes = {**(bought.contract.contract_attributes or {}), "revenueFlows": flows}
 
-    fault = settlement_fault(bought.contract.model_copy(update={"contract_attributes": attributes}))
+    fault = block_settlement_fault(
+        bought.contract.model_copy(update={"contract_attributes": attributes})
+    )
 
     assert fault == "99.0 GBP claimed, 22.50 GBP due"
 

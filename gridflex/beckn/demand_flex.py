@@ -110,7 +110,7 @@ def settled(contract: Contract) -> Contract:
     return closed(contract, flows=flows, figures=figures)
 
 
-def settlement_fault(contract: Contract) -> str | None:
+def need_settlement_fault(contract: Contract) -> str | None:
     """Return how a buyer's settlement differs from what its own telemetry gives, if it does."""
     try:
         with reading_attributes():
