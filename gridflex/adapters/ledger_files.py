@@ -6,11 +6,11 @@ checkpoint there covers.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from gridflex.adapters.ledger_store import LedgerStore
+from gridflex.adapters.whole_files import write_whole
 from gridflex.errors import ContractError, SourceError
 from gridflex.ledger.tiles import SignedCheckpoint, StaticExport, StaticFile
 
@@ -57,9 +57,4 @@ def _write(path: Path, content: bytes, *, is_fixed: bool) -> None:
             raise ContractError(f"{path}: another ledger was exported here")
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    write_whole(path, content)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from gridflex.adapters.whole_files import write_whole
 from gridflex.errors import ContractError, SourceError
 from gridflex.market.desk import OutgoingFile
 
@@ -34,14 +35,12 @@ class MarketFolder:
             ContractError: Another file has that name: its number was given out twice.
         """
         target = self._outbox / file.name
-        part = target.with_suffix(".part")
         try:
             if target.exists():
                 if target.read_bytes() != file.payload:
                     raise ContractError(f"{target}: another file has this number")
                 return
-            part.write_bytes(file.payload)
-            part.replace(target)
+            write_whole(target, file.payload)
         except OSError as error:
             raise SourceError(f"{target}: cannot be written: {error.strerror}") from error
 

@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
+from gridflex.adapters.whole_files import write_whole
 from gridflex.errors import ContractError, SourceError
 from gridflex.halfhour import HalfHour
 from gridflex.market.orders import Order, OrderPendingError, read_answer, write_order
@@ -60,7 +61,7 @@ class FolderExchange:
             if answered.exists():
                 return read_answer(answered.read_bytes(), order)
             if not placed.exists() and self._now() < order.good_until:
-                _write(placed, write_order(order))
+                write_whole(placed, write_order(order))
             elif placed.exists() and placed.read_bytes() != write_order(order):
                 raise ContractError(f"{placed}: another order has this name")
         except OSError as error:
@@ -68,10 +69,3 @@ class FolderExchange:
         if self._now() < order.good_until + LATE_ANSWERS and placed.exists():
             raise OrderPendingError(f"order {reference} has no answer yet")
         return None
-
-
-def _write(path: Path, payload: bytes) -> None:
-    """Write a file whole or not at all."""
-    part = path.with_suffix(".part")
-    part.write_bytes(payload)
-    part.replace(path)

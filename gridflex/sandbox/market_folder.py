@@ -14,6 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
+from gridflex.adapters.whole_files import write_whole
 from gridflex.halfhour import HalfHour
 from gridflex.market.idd import read_header
 from gridflex.market.idd_items import FileError
@@ -113,7 +114,7 @@ class FolderMarket:
             order = read_order(path.read_bytes())
             trade = self._sell(order) if now < order.good_until else None
             reason = "" if trade else "not taken: too late, too much or below the limit"
-            _write(answered, write_answer(order, trade, reason=reason))
+            write_whole(answered, write_answer(order, trade, reason=reason))
             yield order.reference, trade.id if trade else None
 
     def _sell(self, order: Order) -> Trade | None:
@@ -130,7 +131,7 @@ class FolderMarket:
     def _answer(self, payload: bytes) -> None:
         self._sent += 1
         name = f"{self._sent:012d}-{read_header(payload).file_type}"
-        _write(self._root / "inbox" / name, payload)
+        write_whole(self._root / "inbox" / name, payload)
 
     def _resume(self) -> None:
         """Take the kept files again, each at the time it was made, and answer none of them."""
@@ -165,9 +166,3 @@ def _made_at(payload: bytes) -> datetime:
 
 def _waiting(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix != ".part")
-
-
-def _write(path: Path, payload: bytes) -> None:
-    part = path.with_name(f"{path.name}.part")
-    part.write_bytes(payload)
-    part.replace(path)
