@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from gridflex.cli.options import AsJson, Url
 from gridflex.client import Client
 from gridflex.errors import ContractError, SourceError
 
@@ -26,8 +27,6 @@ Event = Annotated[
     str | None, typer.Option(help="First half-hour of the activation, such as 2026-07-01T16:00Z.")
 ]
 HalfHours = Annotated[int, typer.Option(min=1, max=50, help="How long the activation lasts.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Url = Annotated[str | None, typer.Option("--url", help="Where GridFlex answers.")]
 
 PATH = "/v1/settlement/baselines"
 

@@ -18,6 +18,7 @@ from rich.progress import track
 from rich.table import Table
 
 from gridflex.adapters.clock import Clock
+from gridflex.cli.options import AsJson, Url
 from gridflex.client import Client
 from gridflex.errors import ContractError, SourceError
 from gridflex.halfhour import HalfHour
@@ -44,8 +45,6 @@ sandbox_app = typer.Typer(no_args_is_help=True, help="Stand-ins for outside serv
 
 out = Console()
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Url = Annotated[str | None, typer.Option("--url", help="Where GridFlex answers.")]
 Region = Annotated[
     str, typer.Option(help="GB, an outward postcode such as RG10, or region-13; of the intensity.")
 ]

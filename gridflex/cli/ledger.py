@@ -16,6 +16,7 @@ from gridflex.adapters.database import connect, ensure_database
 from gridflex.adapters.ledger_files import export_ledger
 from gridflex.adapters.ledger_key import LedgerKey
 from gridflex.adapters.ledger_store import LedgerStore
+from gridflex.cli.options import AsJson, Url
 from gridflex.client import Client
 from gridflex.errors import SourceError
 from gridflex.ledger.canonical import canonical_json, digest
@@ -33,11 +34,9 @@ from gridflex.settings_files import load_settings
 
 out = Console()
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Config = Annotated[
     Path | None, typer.Option("--config", help="YAML file; else GRIDFLEX_CONFIG or gridflex.yaml.")
 ]
-Url = Annotated[str | None, typer.Option("--url", help="Where GridFlex answers.")]
 
 
 def verify(

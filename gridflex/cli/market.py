@@ -22,6 +22,7 @@ from gridflex.adapters.beckn_registration import (
 )
 from gridflex.adapters.clock import Clock
 from gridflex.beckn.registry import format_record
+from gridflex.cli.options import AsJson, Url
 from gridflex.client import Client
 from gridflex.errors import ContractError
 from gridflex.sandbox.beckn.behaviour import Behaviour
@@ -39,11 +40,9 @@ out = Console()
 Config = Annotated[
     Path | None, typer.Option("--config", help="YAML file; else GRIDFLEX_CONFIG or gridflex.yaml.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 KeyName = Annotated[
     str | None, typer.Argument(help="Unique key id; by default the key that signs.")
 ]
-Url = Annotated[str | None, typer.Option("--url", help="Where GridFlex answers.")]
 Limit = Annotated[int, typer.Option(min=1, max=500, help="At most so many, the newest first.")]
 
 

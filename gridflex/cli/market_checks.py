@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from gridflex.cli.options import AsJson, Url
 from gridflex.client import Client
 from gridflex.errors import ContractError, SourceError
 from gridflex.halfhour import HalfHour
@@ -30,8 +31,6 @@ from gridflex.market.volumes import Rounding
 
 out = Console()
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Url = Annotated[str | None, typer.Option("--url", help="Where GridFlex answers.")]
 Day = Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Settlement day.")]
 
 

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from gridflex.cli.options import AsJson, Url
 from gridflex.cli.shedding import plan_shed, plan_shed_end, plan_shed_orders
 from gridflex.client import Client
 from gridflex.errors import ContractError
@@ -17,8 +18,6 @@ plan_app = typer.Typer(no_args_is_help=True, help="The plan in force, and what i
 
 out = Console()
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Url = Annotated[str | None, typer.Option("--url", help="Where GridFlex answers.")]
 PlanId = Annotated[str, typer.Option("--plan", help="Number of a plan; the newest if left out.")]
 
 plan_app.command("shed")(plan_shed)

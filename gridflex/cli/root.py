@@ -23,6 +23,7 @@ from gridflex.cli.backtest import backtest
 from gridflex.cli.demo import demo
 from gridflex.cli.grid import grid_app, sandbox_app
 from gridflex.cli.market import market_app, sandbox_beckn
+from gridflex.cli.options import AsJson, Url
 from gridflex.cli.plan import plan_app
 from gridflex.cli.sandbox_market import sandbox_market
 from gridflex.cli.settlement import settlement_app
@@ -55,8 +56,6 @@ err = Console(stderr=True)
 Config = Annotated[
     Path | None, typer.Option("--config", help="YAML file; else GRIDFLEX_CONFIG or gridflex.yaml.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Url = Annotated[str | None, typer.Option("--url", help="Where GridFlex answers.")]
 
 
 def main() -> None:

@@ -10,13 +10,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from gridflex.cli.options import AsJson, Url
 from gridflex.client import Client
 from gridflex.errors import SourceError
 
 out = Console()
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Url = Annotated[str | None, typer.Option("--url", help="Where GridFlex answers.")]
 
 
 def plan_shed(  # noqa: PLR0917 - options, not arguments

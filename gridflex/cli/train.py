@@ -22,6 +22,7 @@ from rich.table import Table
 
 from gridflex.adapters.clock import Clock
 from gridflex.cli import training
+from gridflex.cli.options import AsJson
 from gridflex.cli.training import (
     SHARED_VARIABLE,
     Request,
@@ -39,7 +40,6 @@ from gridflex.settings_files import load_settings
 train_app = typer.Typer(no_args_is_help=True, help="Trained forecasters, and which of them count.")
 out = Console()
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Config = Annotated[
     Path | None, typer.Option("--config", help="YAML file; else GRIDFLEX_CONFIG or gridflex.yaml.")
 ]
