@@ -4,6 +4,7 @@ PYTHON ?= python3.11
 VENV := .venv
 STAMP := $(VENV)/.installed
 TORCH := torch==2.13.0
+BESIDE := tests/unit tests/e2e/database tests/e2e/agents
 
 # A Ray job's entrypoint is a shell line such as `python train.py`: it has to find this Python.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -27,12 +28,12 @@ test: $(STAMP) ## The whole test suite; ARGS="tests/unit -x" for a part of it
 ifdef ARGS
 	pytest --durations=15 $(ARGS)
 else
-# The tests of whole systems mostly wait: those without one run beside them, and are shown after.
-	@mkdir -p build; nice pytest --durations=15 -p no:cacheprovider tests/unit > build/unit-tests.txt 2>&1 & \
-	unit=$$!; trap 'kill $$unit 2>/dev/null; exit 130' INT TERM; \
-	echo "pytest --ignore tests/unit   (tests/unit runs beside it)"; \
-	pytest --durations=15 --ignore tests/unit tests; systems=$$?; \
-	wait $$unit; units=$$?; cat build/unit-tests.txt; exit $$((systems | units))
+# The tests of whole systems mostly wait: the others run beside them, and are shown after.
+	@mkdir -p build; nice pytest --durations=15 -p no:cacheprovider $(BESIDE) > build/tests-beside.txt 2>&1 & \
+	beside=$$!; trap 'kill $$beside 2>/dev/null; exit 130' INT TERM; \
+	echo "pytest $(BESIDE:%=--ignore=%) tests   (what is ignored runs beside it)"; \
+	pytest --durations=15 $(BESIDE:%=--ignore=%) tests; systems=$$?; \
+	wait $$beside; others=$$?; cat build/tests-beside.txt; exit $$((systems | others))
 endif
 
 demo: $(STAMP) ## One accelerated day of real Ray jobs on the grid, compared with "run now"
