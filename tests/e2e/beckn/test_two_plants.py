@@ -337,7 +337,7 @@ def test_no_misbehaviour_of_a_seller_buys_twice_or_leaves_anything_open(
 def test_a_utility_that_wants_less_load_gets_it_and_pays(
     embedded_server: str, tmp_path: Path
 ) -> None:
-    begins = datetime.now(UTC) + timedelta(seconds=30)
+    begins = datetime.now(UTC) + timedelta(seconds=45)
     clock = ClockSettings(origin=EVENING, origin_wall=begins, speed=SPEED)
     with SandboxNetwork(
         parts=frozenset({Part.UTILITY}), ttl_s=6, every_s=1, clock=clock, wanted_hours=(22, 23)
