@@ -157,6 +157,21 @@ class PlanStore:
                 await connection.execute(insert(PlanRunRow), rows)
         return plan_id
 
+    async def listed(self, *, limit: int, before: int | None = None) -> Sequence[RowMapping]:
+        """Return id, time, start and reason of plans, the newest first.
+
+        Args:
+            limit: How many.
+            before: Only plans older than this one.
+        """
+        columns = (PlanRow.id, PlanRow.made_at, PlanRow.start, PlanRow.reason)
+        statement = select(*(col(column) for column in columns))
+        if before is not None:
+            statement = statement.where(col(PlanRow.id) < before)
+        statement = statement.order_by(col(PlanRow.id).desc()).limit(limit)
+        async with source_errors("reading plans"), self._single.connect() as connection:
+            return (await connection.execute(statement)).mappings().all()
+
     async def newest(self) -> StoredPlan | None:
         """Return the last plan that was committed."""
         return await self._one(None)

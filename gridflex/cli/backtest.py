@@ -94,7 +94,9 @@ def backtest(
     ] = None,
     slack_h: Annotated[
         float,
-        typer.Option(help="Hours beyond the run time until the deadline, where none is given."),
+        typer.Option(
+            min=0, help="Hours beyond the run time until the deadline, where none is given."
+        ),
     ] = 24.0,
     forecast: Annotated[str, typer.Option(help="perfect, profile or yesterday.")] = "profile",
     carbon_price: Annotated[float, typer.Option(help="GBP per tonne of CO2.")] = 80.0,

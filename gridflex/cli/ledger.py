@@ -30,6 +30,7 @@ from gridflex.market.audit import trace
 from gridflex.market.receipt_page import receipt_html
 from gridflex.market.receipts import IssuedReceipt
 from gridflex.market.records import replay
+from gridflex.running.check import in_force
 from gridflex.settings_files import load_settings
 
 out = Console()
@@ -162,7 +163,7 @@ def write(path: Path, body: bytes) -> None:
 
 
 async def _rotate(config: Path | None) -> tuple[int, str]:
-    settings = load_settings(config)
+    settings = in_force(load_settings(config))
     key = LedgerKey(settings.ledger_key_path, origin=settings.ledger.origin)
     engine = connect(ensure_database(settings))
     try:
@@ -176,7 +177,7 @@ async def _rotate(config: Path | None) -> tuple[int, str]:
 
 
 async def _export(folder: Path, config: Path | None) -> SignedCheckpoint:
-    engine = connect(ensure_database(load_settings(config)))
+    engine = connect(ensure_database(in_force(load_settings(config))))
     try:
         return await export_ledger(LedgerStore(engine), folder)
     finally:

@@ -25,6 +25,7 @@ from gridflex.beckn.registry import format_record
 from gridflex.cli.options import AsJson, Url
 from gridflex.client import Client
 from gridflex.errors import ContractError
+from gridflex.running.check import in_force
 from gridflex.sandbox.beckn.behaviour import Behaviour
 from gridflex.sandbox.beckn.network import SandboxNetwork
 from gridflex.sandbox.beckn.parts import Part
@@ -111,7 +112,7 @@ def keys_new(
     as_json: AsJson = False,
 ) -> None:
     """Make a key, readable by its owner only, and print the record for the registry."""
-    settings = load_settings(config)
+    settings = in_force(load_settings(config))
     entry = _keys(settings).new(name)
     record = format_record(
         entry.key_id,
@@ -134,14 +135,14 @@ def keys_use(
     name: Annotated[str, typer.Argument(help="Unique key id.")], config: Config = None
 ) -> None:
     """Let a key sign; GridFlex reads it when it starts."""
-    _keys(load_settings(config)).use(name)
+    _keys(in_force(load_settings(config))).use(name)
     out.print(f"{name} signs after the next start", highlight=False)
 
 
 @keys_app.command("register")
 def keys_register(name: KeyName = None, *, config: Config = None, as_json: AsJson = False) -> None:
     """Put a key into the registry, then look it up as a peer does."""
-    settings = load_settings(config)
+    settings = in_force(load_settings(config))
     registration = _registration(settings, name)
 
     async def put() -> None:
@@ -155,14 +156,14 @@ def keys_register(name: KeyName = None, *, config: Config = None, as_json: AsJso
 @keys_app.command("check")
 def keys_check(name: KeyName = None, *, config: Config = None, as_json: AsJson = False) -> None:
     """Look a key up in the registry as a peer does, and say what is wrong."""
-    settings = load_settings(config)
+    settings = in_force(load_settings(config))
     _check(settings, _registration(settings, name), as_json=as_json)
 
 
 @keys_app.command("list")
 def keys_list(*, config: Config = None, as_json: AsJson = False) -> None:
     """Show our keys without their secrets."""
-    entries = _keys(load_settings(config)).all()
+    entries = _keys(in_force(load_settings(config))).all()
     if as_json:
         rows = [
             {
@@ -210,7 +211,7 @@ def sandbox_beckn(
         port=port,
         behaviours={Part.UTILITY: utility, Part.AGGREGATOR: aggregator},
         parts=frozenset(Part) - frozenset(without or ()),
-        clock=load_settings(config).clock,
+        clock=in_force(load_settings(config)).clock,
         ttl_s=ttl,
         every_s=every,
     )

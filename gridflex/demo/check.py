@@ -158,7 +158,17 @@ def _late(results: Iterable[JobResult]) -> Iterable[str]:
     for result in results:
         if result.was_late and not result.was_late_now:
             ended_at, deadline = result.job.ended_at, result.job.flexibility.deadline
-            yield f"{result.job.id} ended at {ended_at:%H:%M}, its deadline was {deadline:%H:%M}"
+            yield (
+                f"{result.job.id} ended at {ended_at:%H:%M}, its deadline was {deadline:%H:%M}; "
+                + ", ".join(_starts(result.job))
+            )
+
+
+def _starts(job: Job) -> Iterable[str]:
+    """Say when each attempt was wanted and ran: where these are far apart, Ray was kept waiting."""
+    for attempt in job.attempts:
+        ran = f"{attempt.started_at:%H:%M}" if attempt.started_at else "never"
+        yield f"attempt {attempt.number} decided {attempt.decided_at:%H:%M}, ran {ran}"
 
 
 def _slow(starts_s: Mapping[JobId, float], *, within_s: float) -> Iterable[str]:

@@ -33,6 +33,9 @@ runs the next is beyond all of them, on one side or the other, with a chance of 
 LEAST_RUNS: Final = 3
 """A kind with fewer runs is not named as what a run time rests on, if another has as many."""
 
+LEAST_OTHERS: Final = 20
+"""With fewer runs of other commands, those tell nothing of a command that never ran."""
+
 UNKNOWN: Final = (0.25, 0.5, 2.0, 4.0)
 """What runs that nothing is known of may take, as a multiple of the median of those known."""
 
@@ -60,10 +63,12 @@ class Kind:
     Args:
         basis: What, in words.
         key: Its value.
+        is_of_command: Whether they run the same thing.
     """
 
     basis: str
     key: Hashable = ()
+    is_of_command: bool = False
 
 
 ALL: Final = Kind("all jobs")
@@ -80,9 +85,9 @@ def kinds_of(*, entrypoint: str, team: str | None, gpus: int) -> tuple[Kind, ...
         ALL,
         Kind("as many GPUs", gpus),
         *of_team,
-        Kind("the same command but for numbers", (shape,)),
-        Kind("the same command", entrypoint),
-        Kind("the same command, team and GPUs", (entrypoint, team, gpus)),
+        Kind("the same command but for numbers", (shape,), is_of_command=True),
+        Kind("the same command", entrypoint, is_of_command=True),
+        Kind("the same command, team and GPUs", (entrypoint, team, gpus), is_of_command=True),
     )
 
 
@@ -112,13 +117,22 @@ class RunTimes:
             runs.append(max(run_s, SHORTEST_S))
 
     def of(self, kinds: Sequence[Kind]) -> RunTime | None:
-        """Return the run time of a job of these kinds; None where nothing ever ran."""
-        found = self._mixture(kinds)
+        """Return the run time of a job of these kinds.
+
+        None where neither its command has run nor `LEAST_OTHERS` jobs of whatever command.
+        """
+        found = self._mixture(kinds) if self._tells(kinds) else None
         if found is None or len(self._ranks) < LEAST_RANKS:
             return found
         levels = np.minimum(np.quantile(self._ranks, RUN_TIME_LEVELS), HIGHEST_RANK)
         calibrated = tuple(found.quantile(level).total_seconds() for level in levels.tolist())
         return replace(found, quantiles_s=calibrated)
+
+    def _tells(self, kinds: Sequence[Kind]) -> bool:
+        return any(
+            len(self._seconds.get(kind, ())) >= (1 if kind.is_of_command else LEAST_OTHERS)
+            for kind in kinds
+        )
 
     def _mixture(self, kinds: Sequence[Kind]) -> RunTime | None:
         chain = self._chain(kinds)

@@ -94,6 +94,22 @@ class PlanView(BaseModel):
     jobs: list[PlannedJob]
 
 
+class PlanLine(BaseModel):
+    """A committed plan in a list.
+
+    Attributes:
+        id: Counts up.
+        made_at: GridFlex time.
+        start: First half-hour it decides.
+        reason: What called for it.
+    """
+
+    id: int
+    made_at: datetime
+    start: datetime
+    reason: str
+
+
 class WhatIf(BaseModel, extra="forbid"):
     """What to assume differently.
 
@@ -176,6 +192,14 @@ class FrontView(BaseModel):
 def create_plans_router(plans: PlanStore) -> APIRouter:
     """Return the routes below ``/v1/plans``."""
     api = APIRouter(prefix="/plans", tags=["plans"])
+
+    @api.get("")
+    async def index(
+        limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+        before: Annotated[int | None, Query(ge=1, description="Older than this plan.")] = None,
+    ) -> list[PlanLine]:
+        """Return the plans that were committed, the newest first."""
+        return [PlanLine(**row) for row in await plans.listed(limit=limit, before=before)]
 
     @api.get("/{plan_id}")
     async def show(plan_id: str) -> PlanView:

@@ -206,6 +206,9 @@ async def test_a_plan_is_shown_beside_running_everything_at_once(
 
     assert newest == await get(http, f"/v1/plans/{plan_id}")
     assert (newest["id"], newest["reason"]) == (plan_id, "job")
+    listed = {name: newest[name] for name in ("id", "made_at", "start", "reason")}
+    assert await get(http, "/v1/plans") == [listed]
+    assert await get(http, f"/v1/plans?before={plan_id}") == []
     assert newest["start"] == "2026-07-01T12:30:00Z"
     (job,) = newest["jobs"]
     assert (job["id"], [run["half_hours"] for run in job["runs"]]) == ("job-1", [5])

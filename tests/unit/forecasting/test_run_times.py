@@ -23,6 +23,14 @@ def test_nothing_is_said_before_anything_has_run() -> None:
     assert RunTimes().of(TRAIN) is None
 
 
+def test_a_run_of_another_command_tells_nothing() -> None:
+    times = RunTimes()
+    times.note(kinds_of(entrypoint="python a.py", team=None, gpus=1), 4.0)
+
+    assert times.of(kinds_of(entrypoint="python b.py", team=None, gpus=1)) is None
+    assert times.of(kinds_of(entrypoint="python a.py", team=None, gpus=8)) is not None
+
+
 def test_one_run_is_a_guess_with_wide_bounds() -> None:
     found = learned((TRAIN, 600.0)).of(TRAIN)
 
@@ -33,16 +41,16 @@ def test_one_run_is_a_guess_with_wide_bounds() -> None:
 
 
 def test_the_closest_kind_with_evidence_is_named() -> None:
-    times = learned(*[(TRAIN, 600.0)] * 5)
+    times = learned(*[(TRAIN, 600.0)] * 20)
 
     same, similar, stranger = (times.of(kinds) for kinds in (TRAIN, OTHER_SEED, STRANGER))
 
     assert same is not None
-    assert (same.basis, same.runs) == ("the same command, team and GPUs", 5)
+    assert (same.basis, same.runs) == ("the same command, team and GPUs", 20)
     assert similar is not None
-    assert (similar.basis, similar.runs) == ("the same command but for numbers", 5)
+    assert (similar.basis, similar.runs) == ("the same command but for numbers", 20)
     assert stranger is not None
-    assert (stranger.basis, stranger.runs) == ("all jobs", 5)
+    assert (stranger.basis, stranger.runs) == ("all jobs", 20)
 
 
 def test_a_command_with_many_runs_is_told_from_itself() -> None:
