@@ -101,8 +101,10 @@ def test_a_job_that_was_paused_and_finished_breaks_nothing() -> None:
         (
             {"result": replace(RESULT, was_late=True)},
             "no job is late that could have been on time",
-            "a ended at 14:30, its deadline was 16:00; attempt 1 decided 12:00, ran 12:05, "
-            "attempt 2 decided 13:30, ran 13:35",
+            (
+                "a ended at 14:30, its deadline was 16:00; attempt 1 decided 12:00, ran 12:05, "
+                "attempt 2 decided 13:30, ran 13:35"
+            ),
         ),
     ],
 )
