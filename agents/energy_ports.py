@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from decimal import Decimal
-from typing import Final
 
 from gridflex.adapters.grid_store import GridStore
 from gridflex.adapters.market_files import MarketFolder
@@ -23,10 +21,8 @@ from gridflex.market.registry import UnitId
 from gridflex.market.selling import SalePolicy
 from gridflex.market.trading import Trading
 from gridflex.market.volumes import HOURS_PER_HALF_HOUR
-from gridflex.market.working_days import WorkingCalendar, england_and_wales
+from gridflex.market.working_days import WorkingCalendar, calendar_around
 from gridflex.settings import Settings
-
-YEARS_AROUND: Final = timedelta(days=4 * 365)
 
 
 async def build_seller(ports: Ports) -> EnergySeller:
@@ -38,7 +34,7 @@ async def build_seller(ports: Ports) -> EnergySeller:
     """
     terms = energy_terms(ports.settings)
     today = ports.clock.now().date()
-    calendar = england_and_wales(today - YEARS_AROUND, today + YEARS_AROUND)
+    calendar = calendar_around(today)
     run_now = RunNow(await ports.sites(), restart=ports.restart)
     return EnergySeller(
         terms,

@@ -12,7 +12,7 @@ from gridflex.adapters.grid_store import GridStore
 from gridflex.adapters.position_book import PositionBook
 from gridflex.adapters.reserving_store import ReservingStore
 from gridflex.agents.energy import traded_site
-from gridflex.agents.energy_ports import YEARS_AROUND, energy_terms
+from gridflex.agents.energy_ports import energy_terms
 from gridflex.agents.orchestrator import REPORT_LAG, Orchestrator
 from gridflex.agents.other_load import OtherLoad
 from gridflex.agents.ports import Ports
@@ -25,7 +25,7 @@ from gridflex.beckn.signing import SigningKey
 from gridflex.beckn.verification import Local, TrustPolicy
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
-from gridflex.market.working_days import england_and_wales
+from gridflex.market.working_days import calendar_around
 from gridflex.settings import MarketSettings
 from gridflex.signals import NATIONAL
 
@@ -147,7 +147,7 @@ def _store(ports: Ports) -> BecknStore:
         return BecknStore(ports.engine)
     terms = energy_terms(ports.settings)
     today = ports.clock.now().date()
-    calendar = england_and_wales(today - YEARS_AROUND, today + YEARS_AROUND)
+    calendar = calendar_around(today)
     book = PositionBook(ports.ledger, calendar=calendar)
 
     async def meter_of(site: str, half_hour: HalfHour) -> str | None:

@@ -20,6 +20,7 @@ GATE_CLOSURE_LEAD: Final = timedelta(hours=1)
 """Balancing and Settlement Code, Annex X-1: one hour before the Settlement Period."""
 
 DAY: Final = timedelta(days=1)
+YEARS_AROUND: Final = 4 * 365 * DAY
 _SATURDAY: Final = 5
 _ORDINARY_DAY: Final = 48
 
@@ -64,6 +65,11 @@ class WorkingCalendar:
             day += DAY
             left -= self.is_working(day)
         return day
+
+
+def calendar_around(day: date) -> WorkingCalendar:
+    """Return the calendar of England and Wales for four years before and after a day."""
+    return england_and_wales(day - YEARS_AROUND, day + YEARS_AROUND)
 
 
 def england_and_wales(first: date, last: date) -> WorkingCalendar:

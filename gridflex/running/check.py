@@ -21,11 +21,11 @@ from gridflex.adapters.position_book import PositionBook
 from gridflex.adapters.ray_auth import find_token, is_token_wanted
 from gridflex.adapters.ray_jobs import RayJobs
 from gridflex.agents.energy import traded_site
-from gridflex.agents.energy_ports import YEARS_AROUND, energy_terms
+from gridflex.agents.energy_ports import energy_terms
 from gridflex.agents.forecasting import SIGNALS
 from gridflex.errors import GridFlexError, SourceError
 from gridflex.forecasting import models
-from gridflex.market.working_days import england_and_wales
+from gridflex.market.working_days import calendar_around
 from gridflex.running.launch import load_run
 from gridflex.settings import Settings, SiteSettings
 from gridflex.settings_files import SETTINGS_FILE, parse_settings
@@ -118,7 +118,7 @@ async def _energy(settings: Settings) -> str:
         return "energy.unit is not set: no energy is sold"
     await asyncio.to_thread(MarketFolder, settings.energy_path)
     today = Clock(settings.clock).now().date()
-    calendar = england_and_wales(today - YEARS_AROUND, today + YEARS_AROUND)
+    calendar = calendar_around(today)
     engine = database.connect(await asyncio.to_thread(database.ensure_database, settings))
     try:
         registry = await PositionBook(LedgerStore(engine), calendar=calendar).registry()

@@ -25,7 +25,7 @@ from gridflex.market.records import event_days_of, readings_of, registry_of
 from gridflex.market.registry import Msid, Registry, UnitId, pair_key
 from gridflex.market.submitted import CapChange
 from gridflex.market.volumes import NO_IMPORT, ZERO, ImportMWh, Rounding
-from gridflex.market.working_days import england_and_wales, half_hours_of
+from gridflex.market.working_days import calendar_around, half_hours_of
 from gridflex.serve.clock import Clock
 
 LOOK_BACK: Final = timedelta(days=120)
@@ -33,8 +33,6 @@ LOOK_BACK: Final = timedelta(days=120)
 
 PLANS_BEFORE: Final = 48
 """Half-hours before the first day from which the log of power caps is read."""
-
-YEARS_AROUND: Final = timedelta(days=4 * 365)
 
 
 class ActivationIn(BaseModel, extra="forbid"):
@@ -102,7 +100,7 @@ class BaselineBooks:
         days = {at.settlement[0] for at in known.versions}
         return History(
             load={one: known.load_mwh(one, known_at=now) for one in days},
-            calendar=england_and_wales(day - YEARS_AROUND, day + YEARS_AROUND),
+            calendar=calendar_around(day),
             event_days=event_days_of((one.event for one in declared), meter=meter),
         )
 
@@ -186,7 +184,7 @@ class BaselineBooks:
     async def _registry(self) -> Registry:
         known = await self.ledger.find(EventType.SITE_REGISTERED, EventType.CONSENT_RECORDED)
         today = self.clock.now().date()
-        calendar = england_and_wales(today - YEARS_AROUND, today + YEARS_AROUND)
+        calendar = calendar_around(today)
         return registry_of((one.event for one in known), calendar=calendar)
 
     async def _readings(self, meter: Msid, start: date, end: date) -> MeterHistory:

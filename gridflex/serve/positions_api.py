@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, Final
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
@@ -17,10 +17,8 @@ from gridflex.market.artefacts import ArtefactKind
 from gridflex.market.deadlines import deadline
 from gridflex.market.position import Stage, Status
 from gridflex.market.volumes import ZERO
-from gridflex.market.working_days import WorkingCalendar, england_and_wales, half_hours_of
+from gridflex.market.working_days import WorkingCalendar, calendar_around, half_hours_of
 from gridflex.serve.clock import Clock
-
-YEARS_AROUND: Final = timedelta(days=4 * 365)
 
 First = Annotated[date, Query(description="First settlement day.")]
 Last = Annotated[date, Query(description="Last settlement day.")]
@@ -128,7 +126,7 @@ def create_positions_router(ledger: LedgerStore, clock: Clock) -> APIRouter:
     """Return the paths of positions, alarms and claims of delivery."""
     api = APIRouter()
     today = clock.now().date()
-    calendar = england_and_wales(today - YEARS_AROUND, today + YEARS_AROUND)
+    calendar = calendar_around(today)
     book = PositionBook(ledger, calendar=calendar)
 
     @api.get("/positions")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -52,7 +52,7 @@ from gridflex.market.registry import Msid
 from gridflex.market.runs import DayCash, Run, TrueUp, payment_day, true_ups
 from gridflex.market.show_back import newest_shares
 from gridflex.market.volumes import Rounding
-from gridflex.market.working_days import WorkingCalendar, england_and_wales, half_hours_of
+from gridflex.market.working_days import calendar_around, half_hours_of
 from gridflex.serve.baselines_api import create_baselines_router
 from gridflex.serve.clock import Clock
 from gridflex.serve.ledger_api import create_ledger_router
@@ -60,7 +60,6 @@ from gridflex.serve.market_checks_api import create_market_checks_router
 from gridflex.serve.positions_api import create_positions_router
 from gridflex.serve.problems import ProblemError
 
-YEARS_AROUND = timedelta(days=4 * 365)
 """Allocations lie within these of today, and runs pay within these of their day."""
 
 Day = Annotated[date | None, Query(description="Settlement day.")]
@@ -174,7 +173,7 @@ def _add_sites_and_meters(api: APIRouter, ledger: LedgerStore, clock: Clock) -> 
         known = await _entries(ledger, EventType.SITE_REGISTERED, EventType.CONSENT_RECORDED)
         now = clock.now()
         coming = [{"event_type": one.event_type, "body": one.body} for one in events]
-        registry_of([*known, *coming], calendar=_calendar(now.date()))
+        registry_of([*known, *coming], calendar=calendar_around(now.date()))
         return await _record(ledger, events, now)
 
     @api.get("/registry")
@@ -238,7 +237,7 @@ def _add_settlements(api: APIRouter, ledger: LedgerStore, clock: Clock) -> None:
     async def differences(account: str) -> list[TrueUp]:
         """What each paying run changed against the one before, by the usual payment days."""
         outcome = settle_book(await _book(ledger, None))
-        calendar = _calendar(clock.now().date())
+        calendar = calendar_around(clock.now().date())
         return true_ups(
             DayCash(
                 account=one.account,
@@ -278,7 +277,7 @@ def _add_invoices(api: APIRouter, ledger: LedgerStore, clock: Clock) -> None:
             contract=sent.contract,
             month=month,
             known_on=known_on,
-            calendar=_calendar(known_on),
+            calendar=calendar_around(known_on),
             rounding=Rounding(),
         )
         await _record(ledger, [invoice_event(one) for one in made.documents], clock.now())
@@ -360,7 +359,3 @@ def _reading(history: MeterHistory, half_hour: HalfHour, *, now: datetime) -> Re
         is_substituted=found.is_substituted if found else None,
         versions=len(history.versions.get(half_hour, ())),
     )
-
-
-def _calendar(day: date) -> WorkingCalendar:
-    return england_and_wales(day - YEARS_AROUND, day + YEARS_AROUND)
