@@ -21,8 +21,8 @@ Checked in a ledger folder (C2SP tlog-tiles, RFC 6962):
 Checked in a receipt: 6. its entry is in the tree of its checkpoint; 7. the checkpoint is signed;
 8. its details are those its entry names, its totals follow from its half-hours, to the last digit,
 and what it earned from the settlements it names. With the ledger folder also: 9. the entries it
-rests on are those it names, and its settlements earned what it says. A later receipt that followed
-it is named.
+rests on are those it names, and its settlements earned and reduced what it says, by its job and by
+all. A later receipt that followed it is named, and so is a later run of a settlement it rests on.
 
 NOT checked: that what was recorded is true (a meter can lie before it is logged); that everything
 was recorded; that another copy shown to somebody else is the same (compare checkpoints, or ask for

@@ -112,4 +112,8 @@ def summary(found: dict[str, Any]) -> str:
             f"  note: receipt {old} was followed by entry {new}, which counts"
             for old, new in one["superseded"].items()
         ]
+        lines += [
+            f"  note: settlement {old}, on which a receipt rests, was replaced by entry {new}"
+            for old, new in one["replaced"].items()
+        ]
     return "\n".join(lines)

@@ -39,6 +39,8 @@ class Report:
         event_types: How many entries of each type.
         after_gate: Indexes of market messages recorded at or after their gate closure.
         superseded: Given receipts that a later one replaced, with the index of the newest.
+        replaced: Settlements under given receipts that another run replaced, with the index of
+            the one that counts.
         key: The key in force at the end.
     """
 
@@ -51,6 +53,7 @@ class Report:
     event_types: dict[str, int] = field(default_factory=dict)
     after_gate: list[int] = field(default_factory=list)
     superseded: dict[int, int] = field(default_factory=dict)
+    replaced: dict[int, int] = field(default_factory=dict)
     key: str = ""
 
 
@@ -111,6 +114,7 @@ class _LedgerCheck:
         for index, raw in enumerate(_entries(self._folder, self._size)):
             given.take(index, raw, self._take(index, raw))  # step 9
         self._report.superseded = given.finish()
+        self._report.replaced = given.replaced()
         self._compare_partial_tiles()
         self._report.key = ", ".join(map(str, self._trusted))
         return self._report

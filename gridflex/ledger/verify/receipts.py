@@ -12,6 +12,7 @@ from gridflex.ledger.verify.entries import canonical_json, parse_entry
 from gridflex.ledger.verify.merkle import leaf_hash, verify_inclusion
 from gridflex.ledger.verify.notes import Key, open_checkpoint
 from gridflex.ledger.verify.reading import VerificationError, bytes_of, parse_json, text_of
+from gridflex.ledger.verify.settled import GivenParts, Part, read_parts
 
 RECEIPT_SCHEMA: Final = "gridflex-receipt/1"
 EARNED_PLACES: Final = 6
@@ -27,14 +28,14 @@ class Receipt:
         index: Of its entry in the ledger.
         checkpoint: That covers it, as signed.
         evidence: Index and leaf hash of the entries it rests on.
-        settled: Index, half-hour and net in GBP of the settlements it says it has a part in.
+        settled: Parts that it says its job has in settlements.
     """
 
     subject: str
     index: int
     checkpoint: str
     evidence: tuple[tuple[int, str], ...]
-    settled: tuple[tuple[int, str, str], ...] = ()
+    settled: tuple[Part, ...] = ()
 
 
 def verify_receipt(raw: str | bytes, *, keys: Iterable[Key]) -> Receipt:
@@ -65,7 +66,8 @@ def verify_receipt(raw: str | bytes, *, keys: Iterable[Key]) -> Receipt:
         details = receipt["details"]
         _check_details(details, event["body"])  # step 8
         evidence = tuple((int(e["index"]), str(e["leaf_sha256"])) for e in details["evidence"])
-        settled = _settled(details.get("settled", []), {index for index, _ in evidence})
+        named = {index for index, _ in evidence}
+        settled = read_parts(details.get("settled", []), evidence=named)
     except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise VerificationError(f"the receipt is malformed: {error!r}") from error
     return Receipt(str(event["subject"]), index, receipt["checkpoint"], evidence, settled)
@@ -80,13 +82,11 @@ class GivenReceipts:
 
     def __init__(self, receipts: Sequence[Receipt]) -> None:
         self._evidence: dict[int, set[tuple[str, str]]] = {}
-        self._settled: dict[int, set[tuple[str, str]]] = {}
+        self._parts = GivenParts([(one.subject, part) for one in receipts for part in one.settled])
         self._newest = {one.index: one.index for one in receipts}
         for receipt in receipts:
             for index, leaf in receipt.evidence:
                 self._evidence.setdefault(index, set()).add((leaf, receipt.subject))
-            for index, start, net_gbp in receipt.settled:
-                self._settled.setdefault(index, set()).add((start, net_gbp))
 
     def take(self, index: int, raw: bytes, event: dict[str, Any]) -> None:
         """Check what receipts say about one entry.
@@ -97,8 +97,7 @@ class GivenReceipts:
         for leaf, subject in self._evidence.pop(index, ()):
             if leaf_hash(raw).hex() != leaf:
                 raise VerificationError(f"{subject} rests on another entry {index} than this")
-        for start, net_gbp in self._settled.pop(index, ()):
-            _check_settlement(index, event, start=start, net_gbp=net_gbp)
+        self._parts.take(index, event)
         before = event["prev_ref"]
         if event["event_type"] == "receipt.issued" and before in self._newest.values():
             self._newest |= {old: index for old, at in self._newest.items() if at == before}
@@ -114,14 +113,12 @@ class GivenReceipts:
             raise VerificationError(f"receipts rest on entries {missing}, which are missing")
         return {old: at for old, at in self._newest.items() if at != old}
 
+    def replaced(self) -> dict[int, int]:
+        """Return the settlements under receipts that no longer count, each with the one that does.
 
-def _check_settlement(index: int, event: dict[str, Any], *, start: str, net_gbp: str) -> None:
-    """Check that an entry is the settlement that a receipt takes a part of."""
-    about = (event["valid_time"] or "").replace(":00.000000Z", "Z")
-    if event["event_type"] != "settlement.run" or about != start:
-        raise VerificationError(f"entry {index} is no settlement of {start}")
-    if (settled := event["body"].get("net_gbp")) != net_gbp:
-        raise VerificationError(f"entry {index} settles {settled} GBP, a receipt says {net_gbp}")
+        Only known once all entries are taken.
+        """
+        return self._parts.replaced()
 
 
 def _check_details(details: Any, body: Any) -> None:  # noqa: ANN401 - parsed JSON
@@ -192,12 +189,3 @@ def earnings(settled: Sequence[Any]) -> Decimal:
                     f"{stated} GBP earned at {row['start']}, its share is {share:.6f}"
                 )
         return sum((Decimal(row["earned_gbp"]) for row in settled), Decimal(0))
-
-
-def _settled(rows: Sequence[Any], evidence: set[int]) -> tuple[tuple[int, str, str], ...]:
-    """Return the settlements that rows name; each is among the evidence, and named once."""
-    found = tuple((int(row["entry"]), str(row["start"]), str(row["net_gbp"])) for row in rows)
-    named = {index for index, _, _ in found}
-    if len(named) < len(found) or not named <= evidence:
-        raise VerificationError("a settlement is counted twice or is not among the evidence")
-    return found

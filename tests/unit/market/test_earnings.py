@@ -20,6 +20,7 @@ from gridflex.ledger.verify.folder import verify_ledger
 from gridflex.ledger.verify.merkle import leaf_hash
 from gridflex.ledger.verify.reading import VerificationError
 from gridflex.ledger.verify.receipts import verify_receipt
+from gridflex.ledger.verify.settled import PAYING_RUNS
 from gridflex.market.attribution import Contribution
 from gridflex.market.earnings import (
     Settlement,
@@ -208,7 +209,9 @@ def test_it_verifies_with_its_settlements_and_what_follows_is_named(
     checked = [verify_receipt(json.dumps(one.as_json()), keys=KEYS) for one in books.receipts]
     report = verify_ledger(books.ledger.write(tmp_path), keys=KEYS, receipts=checked)
 
-    assert checked[1].settled == ((1, "2026-07-01T06:00Z", str(books.settlements[0].net_gbp)),)
+    (part,) = checked[1].settled
+    assert (part.entry, part.start, part.run) == (1, "2026-07-01T06:00Z", "SF")
+    assert (part.reduction_mwh, part.all_reductions_mwh) == ("0.6", "1.5")
     assert report.superseded == {0: 2}
 
 
@@ -225,12 +228,22 @@ def test_the_command_says_which_receipt_counts(
     assert "receipt 0 was followed by entry 2, which counts" in capsys.readouterr().out
 
 
-def forged(books: Books, *, stated: str | None = None, **row: str | int) -> str:
+def forged(
+    books: Books,
+    *,
+    stated: str | None = None,
+    again: str | None = None,
+    **row: str | int,
+) -> str:
     """A receipt with other settled rows, logged and signed by the owner of the ledger himself."""
     following = books.follow()
     assert following is not None
     details = json.loads(json.dumps(following.details))
     details["settled"][0] |= row
+    if again is not None:
+        details["settled"].append(details["settled"][0] | {"entry": again})
+        details["evidence"].append({"index": 0, "leaf_sha256": "00"})
+        stated = str(2 * Decimal(details["settled"][0]["earned_gbp"]))
     body = json.loads(json.dumps(following.entry["body"]))
     body["figures"]["earned_gbp"]["value"] = stated or details["settled"][0]["earned_gbp"]
     body["details_sha256"] = digest(canonical_json(details))
@@ -264,9 +277,19 @@ def test_a_settlement_that_is_not_among_the_evidence_is_detected(books: Books) -
     ("row", "problem"),
     [
         ({"net_gbp": "756", "earned_gbp": "302.4"}, "settles 378.00000* GBP, a receipt says 756"),
-        ({"start": "2026-07-01T06:30Z"}, "entry 1 is no settlement of 2026-07-01T06:30Z"),
+        ({"start": "2026-07-01T06:30Z"}, "entry 1 is no settlement of .* at 2026-07-01T06:30Z"),
+        ({"account": "OTHER"}, "entry 1 is no settlement of OTHER"),
+        ({"run": "R1"}, "entry 1 is run SF, a receipt says R1"),
+        (
+            {"reduction_mwh": "1.5", "earned_gbp": "378"},
+            r"train-7 reduced 0\.6 of 1\.5 MWh in entry 1, its receipt says 1\.5 of 1\.5",
+        ),
+        (
+            {"all_reductions_mwh": "0.6", "earned_gbp": "378"},
+            r"train-7 reduced 0\.6 of 1\.5 MWh in entry 1, its receipt says 0\.6 of 0\.6",
+        ),
     ],
-    ids=["another net", "another half-hour"],
+    ids=["another net", "another half-hour", "another account", "another run", "all", "alone"],
 )
 def test_a_settlement_that_earned_something_else_is_detected_in_the_ledger(
     books: Books, tmp_path: Path, row: dict[str, str], problem: str
@@ -277,6 +300,46 @@ def test_a_settlement_that_earned_something_else_is_detected_in_the_ledger(
 
     with pytest.raises(VerificationError, match=problem):
         verify_ledger(folder, keys=KEYS, receipts=[receipt])
+
+
+@pytest.mark.parametrize("run", [Run.SF, Run.R1])
+def test_a_receipt_on_a_settlement_that_a_later_one_replaced_is_told(
+    books: Books, tmp_path: Path, capsys: pytest.CaptureFixture[str], run: Run
+) -> None:
+    books.settle()
+    books.follow()
+    books.settle(replace(PERIOD, run=Run.II))
+    books.settle(replace(PERIOD, run=run, fees_gbp=Decimal(78)))
+    books.ledger.sign()
+    folder, file = books.ledger.write(tmp_path / "ledger"), tmp_path / "receipt.json"
+    file.write_text(json.dumps(books.receipts[-1].as_json()))
+
+    assert main([str(folder), str(file), "--key", str(SIGNER.key)]) == 0
+
+    assert "settlement 1, on which a receipt rests, was replaced by entry 4" in (
+        capsys.readouterr().out
+    )
+
+
+def test_a_settlement_for_information_pays_no_receipt(books: Books, tmp_path: Path) -> None:
+    books.settlements.append(replace(books.settle(replace(PERIOD, run=Run.II)), run=Run.SF))
+    receipt = verify_receipt(forged(books, run="II"), keys=KEYS)
+    folder = books.ledger.write(tmp_path)
+
+    with pytest.raises(VerificationError, match="entry 1 is run II"):
+        verify_ledger(folder, keys=KEYS, receipts=[receipt])
+
+
+@pytest.mark.parametrize("again", ["1", "0"], ids=["the entry", "the half-hour"])
+def test_a_settlement_that_is_counted_twice_is_detected(books: Books, again: str) -> None:
+    books.settle()
+
+    with pytest.raises(VerificationError, match="counted twice"):
+        verify_receipt(forged(books, again=again), keys=KEYS)
+
+
+def test_the_verifier_knows_the_runs_that_pay() -> None:
+    assert list(PAYING_RUNS) == [run.value for run in Run if run.pays]
 
 
 def test_the_page_shows_what_was_earned_and_from_what(books: Books) -> None:

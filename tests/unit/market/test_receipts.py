@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import Flexibility, JobId, JobState, Tier
+from gridflex.ledger.event import EventType
 from gridflex.ledger.verify.entries import parse_entry
 from gridflex.ledger.verify.folder import verify_ledger
 from gridflex.ledger.verify.merkle import leaf_hash
@@ -260,6 +261,18 @@ def test_totals_that_do_not_follow_are_detected_though_they_are_logged() -> None
     receipt = IssuedReceipt(0, parse_entry(made.entries[0]), draft.details, [], made.sign().note)
 
     with pytest.raises(VerificationError, match="saved_gbp is stated as 5"):
+        verify_receipt(json.dumps(receipt.as_json()), keys=KEYS)
+
+
+def test_an_entry_of_another_type_is_no_receipt_though_it_is_logged() -> None:
+    draft = draft_receipt(RECORD)
+    made = Ledger()
+    made.entries.append(
+        replace(draft.event, event_type=EventType.CORRECTION).entry(recorded_at=SIX)
+    )
+    receipt = IssuedReceipt(0, parse_entry(made.entries[0]), draft.details, [], made.sign().note)
+
+    with pytest.raises(VerificationError, match="entry 0 is correction, not a receipt"):
         verify_receipt(json.dumps(receipt.as_json()), keys=KEYS)
 
 
