@@ -109,7 +109,7 @@ class Cluster:
         start = (
             "import sys, ray; from gridflex.agents.actors import start_grid; "
             "from gridflex.agents.roles import NAMESPACE; "
-            "from gridflex.settings import parse_settings; "
+            "from gridflex.settings_files import parse_settings; "
             "ray.init(sys.argv[1], namespace=NAMESPACE, log_to_driver=False); "
             "ray.get(start_grid(parse_settings(sys.stdin.read())).ping.remote())"
         )
