@@ -147,7 +147,7 @@ class _LedgerCheck:
         report.event_types[kind] = report.event_types.get(kind, 0) + 1
         about = event["valid_time"]
         is_gated = kind in BEFORE_GATE and about is not None
-        if is_gated and instant_of(recorded) >= instant_of(about) - GATE:
+        if is_gated and instant_of(about) - instant_of(recorded) <= GATE:
             report.after_gate.append(index)
 
     def _compare_checkpoints(self) -> None:  # steps 3 and 4

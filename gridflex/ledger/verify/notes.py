@@ -21,6 +21,7 @@ ED25519: Final = 0x01
 COSIGNATURE: Final = 0x04
 SIGNATURES_MAX: Final = 64
 _SIGNATURE_LINE: Final = re.compile(r"— ([^\s+]+) ([A-Za-z0-9+/]+=*)")
+_NAME: Final = re.compile(r"[^\s+\ud800-\udfff]+")
 _COUNT: Final = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
@@ -75,7 +76,7 @@ def parse_key(text: str) -> Key:
     if len(raw) != 33 or raw[0] not in {ED25519, COSIGNATURE}:  # noqa: PLR2004 - type and key
         raise VerificationError(f"{text!r} is no verifier key; valid is name+id+base64")
     key = Key(parts[0], raw[0], raw[1:])
-    if not re.fullmatch(r"[^\s+]+", key.name) or key.key_id.hex() != parts[1]:
+    if not _NAME.fullmatch(key.name) or key.key_id.hex() != parts[1]:
         raise VerificationError(f"the name or id in verifier key {text!r} is not its own")
     return key
 

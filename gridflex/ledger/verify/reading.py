@@ -33,11 +33,15 @@ def read_text(path: Path) -> str:
 
 
 def parse_json(raw: str | bytes, *, what: str) -> Any:  # noqa: ANN401 - any JSON value
-    """Return the value that JSON without fractions says."""
+    """Return the value that JSON without fractions says; its text is whole Unicode."""
     try:
-        return _STRICT.decode(raw if isinstance(raw, str) else raw.decode())
+        text = (raw.encode() if isinstance(raw, str) else raw).decode()
+        value = _STRICT.decode(text)
+        if "\\u" in text:
+            _UNESCAPED.encode(value).encode()  # refuses half a surrogate pair
     except (ValueError, RecursionError) as error:
         raise VerificationError(f"{what} is not JSON: {error}") from error
+    return value
 
 
 def _no_fraction(text: str) -> NoReturn:
@@ -53,6 +57,8 @@ def _whole(text: str) -> int:
 _STRICT: Final = json.JSONDecoder(
     parse_float=_no_fraction, parse_int=_whole, parse_constant=_no_fraction
 )
+
+_UNESCAPED: Final = json.JSONEncoder(ensure_ascii=False)
 
 
 def text_of(value: Any, name: str) -> str:  # noqa: ANN401 - parsed JSON

@@ -119,3 +119,13 @@ def test_what_json_cannot_carry_is_refused(value: object) -> None:
 def test_an_entry_holds_no_fraction(value: object) -> None:
     with pytest.raises(VerificationError):
         entries.canonical_json(value)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b'{"a":"\\ud800"}', b'{"\\udfff":1}', b"\xff", b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}"],
+    ids=["half a surrogate pair", "half a pair in a key", "no text", "nested deeply"],
+)
+def test_hostile_bytes_are_a_finding(raw: bytes) -> None:
+    with pytest.raises(VerificationError, match="is not JSON"):
+        entries.parse_entry(raw)

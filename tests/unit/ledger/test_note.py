@@ -48,6 +48,11 @@ def test_a_key_is_written_as_it_was_read() -> None:
     assert parse_key(VKEY).key_id.hex() == "530d903a"
 
 
+def test_a_key_whose_name_is_no_text_is_refused() -> None:
+    with pytest.raises(VerificationError, match="not its own"):
+        parse_key(VKEY.replace("foo", "f\ud800"))
+
+
 @pytest.mark.parametrize(
     "changed",
     [

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import cryptography
@@ -260,6 +260,15 @@ def test_market_messages_recorded_after_gate_closure_are_named(tmp_path: Path) -
     report = verify_ledger(made.write(tmp_path), keys=KEYS)
 
     assert report.after_gate == [0, 1]  # the gate of 12:30 closed at 11:30, of 13:00 at 12:00
+
+
+def test_a_market_message_about_the_first_hour_there_is_is_named(tmp_path: Path) -> None:
+    first = event(
+        1, event_type=EventType.SEV_SUBMITTED, half_hour=HalfHour(datetime(1, 1, 1, tzinfo=UTC))
+    )
+    made = resigned([first.entry(recorded_at=NOON)])
+
+    assert verify_ledger(made.write(tmp_path), keys=KEYS).after_gate == [0]
 
 
 def test_a_witness_must_have_cosigned_the_newest_checkpoint(tmp_path: Path) -> None:
