@@ -15,6 +15,8 @@ from sqlmodel import col
 
 from gridflex.adapters.tables import LedgerCheckpointRow, LedgerEntryRow, LedgerTileRow
 from gridflex.errors import SourceError
+from gridflex.halfhour import HalfHour
+from gridflex.ledger.event import Event
 from gridflex.ledger.tiles import SignedCheckpoint
 from gridflex.ledger.tree import Node, TileId, node_hashes, tile_width, tiles_needed
 from gridflex.ledger.verify.merkle import TILE, RightEdge
@@ -23,6 +25,22 @@ LEDGER_LOCK: Final = 0x6C65_6467
 """Advisory lock key ("ledg") under which one process at a time appends or signs."""
 
 _HASH_BYTES: Final = 32
+Lineage = tuple[str, str | None, HalfHour | None, str]
+"""What several entries may be versions of: type, subject, half-hour and start of the id."""
+
+_NEWEST_VERSIONS: Final = """
+    SELECT DISTINCT ON (w.place) w.place, e.id, e.index, e.recorded_at, e.entry
+    FROM unnest(
+        CAST(:types AS text[]), CAST(:subjects AS text[]),
+        CAST(:half_hours AS timestamptz[]), CAST(:stems AS text[])
+    ) WITH ORDINALITY AS w (event_type, subject, half_hour, stem, place)
+    JOIN ledger_entry e ON e.event_type = w.event_type
+        AND coalesce(e.subject, '') = coalesce(w.subject, '')
+        AND coalesce(e.half_hour, '-infinity') = coalesce(w.half_hour, '-infinity')
+        AND starts_with(e.id, w.stem)
+    ORDER BY w.place, e.index DESC
+"""
+
 _COLUMNS: Final = {
     "index": "int8",
     "id": "text",
@@ -59,6 +77,31 @@ async def known_entries(connection: AsyncConnection, ids: Sequence[str]) -> dict
     columns = (col(row.id), col(row.index), col(row.recorded_at), col(row.entry))
     found = await connection.execute(select(*columns).where(col(row.id) == func.any(list(ids))))
     return {one["id"]: one for one in found.mappings()}
+
+
+async def newest_versions(
+    connection: AsyncConnection, events: Sequence[Event]
+) -> dict[Lineage, RowMapping]:
+    """Return the newest row of each thing that ``events`` are versions of, if there is one."""
+    wanted = list({one: None for event in events if (one := lineage(event))})
+    if not wanted:
+        return {}
+    types, subjects, half_hours, stems = zip(*wanted, strict=True)
+    values = {
+        "types": list(types),
+        "subjects": list(subjects),
+        "half_hours": [one.start if one else None for one in half_hours],
+        "stems": list(stems),
+    }
+    found = await connection.execute(text(_NEWEST_VERSIONS), values)
+    return {wanted[one["place"] - 1]: one for one in found.mappings()}
+
+
+def lineage(event: Event) -> Lineage | None:
+    """Return what ``event`` is a version of; None for what happens once."""
+    if event.stem is None:
+        return None
+    return event.event_type.value, event.subject, event.half_hour, event.stem
 
 
 async def copy_entries(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -2,15 +2,16 @@
 
 An append continues the Merkle tree from its right edge; entries, tiles and all are durable when
 it returns, or none of them is there. An event that is already in the ledger is not recorded
-twice, so that whoever crashed may simply append again.
+twice, so that whoever crashed may simply append again. Of something that has versions only the
+newest counts as being there: an older one that comes back is a new entry.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -22,12 +23,15 @@ from sqlmodel import col
 from gridflex.adapters.database import source_errors
 from gridflex.adapters.ledger_key import LedgerKey
 from gridflex.adapters.ledger_rows import (
+    Lineage,
     TileReader,
     copy_entries,
     known_entries,
     last_recorded,
     ledger_size,
+    lineage,
     newest_checkpoint,
+    newest_versions,
     read_edge,
     take_turn,
     tiles_of,
@@ -60,6 +64,8 @@ later than it says and never earlier. On a fast replay clock a second's wait is 
 
 READ_BATCH: Final = 16 * TILE
 TILES_KEPT: Final = 1_024
+
+Row = Mapping[str, Any] | RowMapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +122,9 @@ class LedgerStore:
                 edge = await self._edge_of(connection)
                 known = await known_entries(connection, [event.id for event in events])
                 recorded_at = _no_earlier(now, await last_recorded(connection))
-                rows, tiles, indexes = _grown(edge, events, known, recorded_at)
+                repeated = [one for one in events if one.id in known]
+                versions = await newest_versions(connection, repeated)
+                rows, tiles, indexes = _grown(edge, events, known, versions, recorded_at)
                 if rows:
                     await copy_entries(connection, rows)
                 if tiles:
@@ -283,14 +291,23 @@ def _entry() -> Select[int, bytes, bytes]:
 
 
 def _grown(
-    edge: RightEdge, events: Iterable[Event], known: dict[str, RowMapping], recorded_at: datetime
+    edge: RightEdge,
+    events: Iterable[Event],
+    known: Mapping[str, Row],
+    newest: Mapping[Lineage, Row],
+    recorded_at: datetime,
 ) -> tuple[list[dict[str, Any]], list[FullTile], list[int]]:
     """Grow the edge by the events that are new; return their rows, full tiles and all indexes."""
     rows: dict[str, dict[str, Any]] = {}
     tiles: list[FullTile] = []
     indexes: list[int] = []
-    for event in events:
+    versions = dict(newest)
+    for sent in events:
+        event, thing = sent, lineage(sent)
         held = known.get(event.id) or rows.get(event.id)
+        if held is not None and thing is not None:
+            event = _version(sent, versions[thing])
+            held = versions[thing] if event.id == versions[thing]["id"] else None
         if held is not None:
             if event.entry(recorded_at=held["recorded_at"]) != held["entry"]:
                 raise ContractError(
@@ -302,9 +319,20 @@ def _grown(
         entry = event.entry(recorded_at=recorded_at)
         leaf = leaf_hash(entry)
         indexes.append(edge.size)
-        rows[event.id] = _row(event, edge.size, recorded_at, entry, leaf)
+        row = rows[event.id] = _row(event, edge.size, recorded_at, entry, leaf)
+        if thing is not None:
+            versions[thing] = row
         tiles += edge.append(leaf)
     return list(rows.values()), tiles, indexes
+
+
+def _version(event: Event, newest: Row) -> Event:
+    """Return a version that came before: under the newest one's id if it is that, or anew."""
+    before = json.loads(newest["entry"])["prev_ref"]
+    same = replace(event, id=newest["id"], prev_ref=before)
+    if same.entry(recorded_at=newest["recorded_at"]) == newest["entry"]:
+        return same
+    return replace(event, id=f"{event.id}:{newest['index']}", prev_ref=newest["index"])
 
 
 def _row(

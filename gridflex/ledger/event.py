@@ -65,6 +65,9 @@ class Event:
         tenant: Whose ledger line it is.
         payload_sha256: Digest of what is kept elsewhere, with at least 128 bits of salt.
         prev_ref: Index of the earlier entry that this one corrects or answers.
+        stem: Start of its id that every version of the same thing has; of versions the later
+            entry counts, so that one which comes back after another is a new entry. None for
+            what happens once. Not part of the entry.
     """
 
     id: str
@@ -76,6 +79,7 @@ class Event:
     tenant: str = "gridflex"
     payload_sha256: str | None = None
     prev_ref: int | None = None
+    stem: str | None = None
 
     def entry(self, *, recorded_at: datetime) -> bytes:
         """Return the bytes of this event as recorded at an aware instant.

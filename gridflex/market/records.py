@@ -97,11 +97,13 @@ def registry_event(record: RegistryRecord) -> Event:
     fields = _RECORDS[kind].dump_python(record, mode="json")
     body = {"kind": kind, "record": without_fractions(fields)}
     is_consent = isinstance(record, Consent)
+    stem = f"{kind}:{name}:"
     return Event(
-        id=f"{kind}:{name}:{digest(canonical_json(body))[:16]}",
+        id=f"{stem}{digest(canonical_json(body))[:16]}",
         event_type=EventType.CONSENT_RECORDED if is_consent else EventType.SITE_REGISTERED,
         body=body,
         subject=f"{kind}:{name}",
+        stem=stem,
     )
 
 
@@ -150,8 +152,9 @@ def settlement_event(period: AccountPeriod, *, contributions: Iterable[Contribut
     part = SettlementBook((period,), tuple(contributions))
     statement = settle_book(part)
     (result,) = statement.results
+    stem = f"settlement:{period.account}:{period.half_hour}:{period.run}:"
     return Event(
-        id=f"settlement:{_settled_key(period)}:{statement.inputs_sha256[:16]}",
+        id=f"{stem}{statement.inputs_sha256[:16]}",
         event_type=EventType.SETTLEMENT_RUN,
         body={
             "inputs": json.loads(write_book(part)),
@@ -162,6 +165,7 @@ def settlement_event(period: AccountPeriod, *, contributions: Iterable[Contribut
         },
         subject=f"account:{period.account}",
         half_hour=period.half_hour,
+        stem=stem,
     )
 
 
@@ -245,10 +249,6 @@ def invoice_event(document: Document) -> Event:
 def settlement_inputs(entry: Json) -> SettlementBook:
     """Return the inputs of a settlement from its entry: one half-hour of one account and run."""
     return read_book(canonical_json(entry["body"]["inputs"]))
-
-
-def _settled_key(period: AccountPeriod) -> str:
-    return f"{period.account}:{period.half_hour}:{period.run}"
 
 
 def _order(key: tuple[str, HalfHour, Run]) -> tuple[str, HalfHour, int]:

@@ -38,6 +38,7 @@ def artefact_event(draft: Draft) -> Event:
         body=body,
         subject=_unit_subject(unit for unit, _ in draft.volumes),
         half_hour=min(half_hours, default=None),
+        stem=f"{draft.kind}:",
     )
 
 

@@ -65,6 +65,15 @@ async def test_what_is_there_already_keeps_its_place(store: LedgerStore) -> None
     assert await store.size() == 3
 
 
+async def test_only_the_newest_version_is_there_already(store: LedgerStore) -> None:
+    one, other = (
+        replace(event(i), subject="meter", half_hour=None, stem="meter:") for i in range(2)
+    )
+
+    assert await store.append([one, other, one, one], now=NOON) == [0, 1, 2, 2]
+    assert await store.append([one, other, other], now=NOON + MINUTE) == [2, 3, 3]
+
+
 async def test_an_id_stands_for_one_event(store: LedgerStore) -> None:
     await store.append([event(0)], now=NOON)
 

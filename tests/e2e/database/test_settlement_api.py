@@ -96,6 +96,29 @@ async def test_a_book_is_settled_recorded_and_read_back(served: Served) -> None:
     assert await served.get("/days", params={"day": "2026-07-02"}) == []
 
 
+async def test_an_earlier_value_that_comes_back_counts_again(served: Served) -> None:
+    dearer = replace(EXAMPLE, fees_gbp=Decimal(100))
+    sent = [write_book(SettlementBook((one,))) for one in (EXAMPLE, dearer, EXAMPLE, EXAMPLE)]
+
+    indexes = [(await served.http.post("/books", content=one)).json()["indexes"] for one in sent]
+
+    assert indexes == [[0], [1], [2], [2]]
+    (day,) = await served.get("/days")
+    assert Decimal(day["net_gbp"]) == 378
+    assert [one.event["prev_ref"] for one in await served.ledger.find()] == [None, None, 1]
+
+
+async def test_a_site_is_corrected_back_and_forth(served: Served) -> None:
+    indexes = []
+    for mw in ("5.5", "9.0", "5.5", "9.0", "9.0"):
+        record = {"kind": "site", "record": SITE | {"connection_mw": mw}}
+        answer = await served.http.post("/registry", json={"records": [record]})
+        indexes += answer.json()["indexes"]
+
+    assert indexes == [0, 1, 2, 3, 3]
+    assert (await served.get("/registry"))[-1]["record"]["connection_mw"] == "9.0"
+
+
 async def test_later_runs_are_shown_as_differences(served: Served) -> None:
     later = replace(EXAMPLE, run=Run.R1, fees_gbp=Decimal(8))
     await served.http.post("/books", content=write_book(SettlementBook((EXAMPLE, later))))
