@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import cryptography
@@ -16,6 +16,7 @@ from gridflex.ledger.note import Signer, cosign, rotation_body, sign_checkpoint
 from gridflex.ledger.standalone import standalone_verifier
 from gridflex.ledger.tiles import SignedCheckpoint, entry_bundle
 from gridflex.ledger.verify.command import main
+from gridflex.ledger.verify.entries import canonical_json, parse_entry
 from gridflex.ledger.verify.folder import parse_bundle, verify_ledger
 from gridflex.ledger.verify.notes import COSIGNATURE, Checkpoint
 from gridflex.ledger.verify.reading import VerificationError
@@ -263,10 +264,9 @@ def test_market_messages_recorded_after_gate_closure_are_named(tmp_path: Path) -
 
 
 def test_a_market_message_about_the_first_hour_there_is_is_named(tmp_path: Path) -> None:
-    first = event(
-        1, event_type=EventType.SEV_SUBMITTED, half_hour=HalfHour(datetime(1, 1, 1, tzinfo=UTC))
-    )
-    made = resigned([first.entry(recorded_at=NOON)])
+    noted = parse_entry(event(1, event_type=EventType.SEV_SUBMITTED).entry(recorded_at=NOON))
+    first = canonical_json(noted | {"valid_time": "0001-01-01T00:00:00.000000Z"})
+    made = resigned([first])
 
     assert verify_ledger(made.write(tmp_path), keys=KEYS).after_gate == [0]
 
