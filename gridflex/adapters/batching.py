@@ -45,7 +45,7 @@ class Batched(Generic[Q, A]):
         self._waiting: list[tuple[Q, asyncio.Future[A]]] = []
 
     async def ask(self, question: Q) -> A:
-        """Return the answer to one question.
+        """Return the answer to one question; one who gives up before it is asked takes it back.
 
         Raises:
             ContractError: This question cannot be asked.
@@ -53,9 +53,13 @@ class Batched(Generic[Q, A]):
         """
         mine: asyncio.Future[A] = asyncio.get_running_loop().create_future()
         self._waiting.append((question, mine))
-        async with self._turn:
-            while not mine.done():
-                await self._ask_some()
+        try:
+            async with self._turn:
+                while not mine.done():
+                    await self._ask_some()
+        finally:
+            if mine.cancel():  # it gave up
+                self._waiting = [one for one in self._waiting if not one[1].done()]
         return mine.result()
 
     async def _ask_some(self) -> None:
@@ -75,9 +79,15 @@ class Batched(Generic[Q, A]):
                 for one in batch:
                     await self._answer([one])
                 return
-            for _, future in batch:
-                future.set_exception(error)
-                future.exception()  # an asker that has gone away does not read it
+            _fail([future for _, future in batch], error)
         else:
             for (_, future), answer in answered:
-                future.set_result(answer)
+                if not future.cancelled():
+                    future.set_result(answer)
+
+
+def _fail(askers: Sequence[asyncio.Future[A]], error: Exception) -> None:
+    for future in askers:
+        if not future.cancelled():
+            future.set_exception(error)
+            future.exception()  # who goes away now does not read it

@@ -120,3 +120,60 @@ async def test_who_goes_away_takes_no_answer_with_it() -> None:
     ask.gate.set()
 
     assert await second == 4
+
+
+@pytest.mark.parametrize("number", [1, 2], ids=["while its own is on its way", "while it waits"])
+async def test_what_one_who_went_away_asked_is_not_asked_later(number: int) -> None:
+    ask = Doubling()
+    batched = Batched(ask)
+    asking = {}
+    for one in (1, 2, 3):
+        asking[one] = asyncio.create_task(batched.ask(one))
+        await asyncio.sleep(0)
+
+    asking.pop(number).cancel()
+    ask.gate.set()
+
+    assert await asyncio.gather(*asking.values()) == [2 * one for one in asking]
+    assert [len(asked) for asked in ask.asked if number in asked] == ([1] if number == 1 else [])
+
+
+@pytest.mark.parametrize("gone", [(3, 2), (2, 3), (2,)])
+async def test_what_was_on_its_way_for_one_who_went_away_is_asked_again_for_the_others(
+    gone: tuple[int, ...],
+) -> None:
+    ask = Doubling()
+    batched = Batched(ask)
+    asking = {number: asyncio.create_task(batched.ask(number)) for number in (1, 2, 3, 4)}
+    await asyncio.sleep(0)
+    ask.gate.set()
+    await asking.pop(1)
+    ask.gate.clear()
+    await asyncio.sleep(0)
+    assert ask.asked == [[1], [2, 3, 4]]
+
+    for number in gone:
+        asking.pop(number).cancel()
+        await asyncio.sleep(0)
+    ask.gate.set()
+
+    answers = await asyncio.wait_for(asyncio.gather(*asking.values()), 1)
+    assert answers == [2 * number for number in asking]
+    assert ask.asked[-1] == list(asking)
+
+
+async def test_an_answer_for_one_who_went_away_reaches_the_others() -> None:
+    ask = Doubling()
+    batched = Batched(ask)
+    asking = [asyncio.create_task(batched.ask(number)) for number in (1, 2, 3)]
+    await asyncio.sleep(0)
+    ask.gate.set()
+    await asking[0]
+    ask.gate.clear()
+    await asyncio.sleep(0)
+
+    asking[2].cancel()
+    await asyncio.sleep(0)
+    ask.gate.set()
+
+    assert await asyncio.wait_for(asking[1], 1) == 4
