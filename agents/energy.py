@@ -110,7 +110,6 @@ class EnergySeller:
 
         Raises:
             SourceError: The database or the folder cannot be used; the next tick goes on.
-            ContractError: What came in answers nothing that was sent, or breaks the format.
         """
         half_hour = HalfHour.containing(now) + LEAD
         try:
@@ -128,7 +127,9 @@ class EnergySeller:
             report,
             pending=tuple(map(str, trader.pending)),
             notified=tuple(map(str, notified)),
-            degraded=report.degraded | self._told(pressing),
+            degraded=report.degraded
+            | {f"refused/{name}": why for name, why in trader.refused.items()}
+            | self._told(pressing),
         )
 
     async def _trader_of(self, site: TradedSite, now: datetime) -> Trader:

@@ -119,6 +119,11 @@ class Trader:
         )
 
     @property
+    def refused(self) -> Mapping[str, str]:
+        """Why files that came in were set aside, by name."""
+        return self._trading.refused
+
+    @property
     def pending(self) -> tuple[HalfHour, ...]:
         """Half-hours whose order has no answer yet, in order of time."""
         return tuple(sorted(self._pending))

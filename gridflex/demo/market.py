@@ -32,7 +32,7 @@ from gridflex.agents.traded import Prices, Rules, TradedSite
 from gridflex.agents.trader import LEAD, Trader
 from gridflex.demo.market_report import MarketReport, earned_gbp, leave, settle_again
 from gridflex.demo.meter import boundary_readings, registration
-from gridflex.errors import GridFlexError, SourceError
+from gridflex.errors import ContractError, GridFlexError, SourceError
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId
 from gridflex.ledger.event import EventType
@@ -100,6 +100,14 @@ class SimulatedCentre:
         """Yield the answers."""
         while self._waiting:
             yield self._waiting.popleft()
+
+    def refuse(self, why: str) -> None:
+        """Raise: what this process answers can be read."""
+        raise ContractError(why)
+
+    def refused(self) -> dict[str, str]:
+        """Return that nothing was refused."""
+        return {}
 
 
 class DemoMarket:

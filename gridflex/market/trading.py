@@ -6,11 +6,13 @@ message that may not be sent is not recorded either.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
+from gridflex.errors import ContractError
 from gridflex.ledger.canonical import digest
 from gridflex.ledger.event import Event
 from gridflex.market.artefacts import Artefact
@@ -18,9 +20,12 @@ from gridflex.market.desk import OutgoingFile, TradingDesk
 from gridflex.market.drafts import Key
 from gridflex.market.feedback import Feedback
 from gridflex.market.idd import Receipt
+from gridflex.market.idd_items import FileError, Response
 from gridflex.market.registry import UnitId
 from gridflex.market.restoring import Recorded, Restored, restore
 from gridflex.market.trade_records import answer_event, artefact_event
+
+log = logging.getLogger(__name__)
 
 
 class Ledger(Protocol):
@@ -48,6 +53,14 @@ class Mailbox(Protocol):
 
     def collect(self) -> Iterator[bytes]:
         """Yield the files that came in, oldest first, each once."""
+        ...
+
+    def refuse(self, why: str) -> None:
+        """Set the file that was yielded last aside, with the reason."""
+        ...
+
+    def refused(self) -> Mapping[str, str]:
+        """Return why files were set aside, by name."""
         ...
 
 
@@ -107,16 +120,32 @@ class Trading:
     async def collect(self, *, now: datetime) -> list[Receipt | Feedback]:
         """Take the answers that came in, record them, and return them.
 
-        Raises:
-            ContractError: A file answers nothing that was sent, or breaks the format.
+        A file that answers nothing that was sent, or breaks the format, is set aside and holds
+        up no other; one of a flow that nobody here reads is passed over.
         """
         answers: list[Receipt | Feedback] = []
         for payload in self._mailbox.collect():
-            taken = self.desk.take(payload, now=now)
+            try:
+                taken = self.desk.take(payload, now=now)
+            except ContractError as error:
+                self._pass_over(error)
+                continue
             events = [answer_event(one, file_sha256=digest(payload)) for one in taken]
             await self._ledger.append(events, now=now)
             answers += taken
         return answers
+
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """Why files that came in were set aside, by name."""
+        return self._mailbox.refused()
+
+    def _pass_over(self, error: ContractError) -> None:
+        if isinstance(error, FileError) and error.response is Response.FILE_TYPE:
+            log.info("a file that came in is kept unread: %s", error)
+            return
+        log.warning("a file that came in is set aside: %s", error)
+        self._mailbox.refuse(str(error))
 
     def send_again(self, *, now: datetime) -> None:
         """Send again the files without an answer that can still make a difference."""

@@ -81,6 +81,12 @@ class Centre:
         while self._waiting:
             yield self._waiting.popleft()
 
+    def refuse(self, why: str) -> None:
+        raise AssertionError(why)
+
+    def refused(self) -> dict[str, str]:
+        return {}
+
 
 class Market:
     """A trader, its stores and its counterparties; 1 MW for four hours is planned for 12:00."""

@@ -98,6 +98,12 @@ class Post:
             yield self.waiting[0]
             self.waiting.popleft()
 
+    def refuse(self, why: str) -> None:
+        raise AssertionError(why)
+
+    def refused(self) -> dict[str, str]:
+        return {}
+
 
 class FusedPost:
     def __init__(self, post: Post, fuse: Fuse) -> None:
@@ -110,6 +116,12 @@ class FusedPost:
 
     def collect(self) -> Iterator[bytes]:
         return self._post.collect()
+
+    def refuse(self, why: str) -> None:
+        self._post.refuse(why)
+
+    def refused(self) -> dict[str, str]:
+        return self._post.refused()
 
 
 class World:

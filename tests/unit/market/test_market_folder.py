@@ -17,6 +17,7 @@ from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.market.artefacts import ArtefactKind, ContractNotice
 from gridflex.market.desk import TradingDesk
+from gridflex.market.idd import Header, write
 from gridflex.market.orders import OrderPendingError
 from gridflex.market.position import Position, Status
 from gridflex.market.reconciliation import Trade
@@ -226,3 +227,23 @@ async def test_the_command_answers_a_folder(tmp_path: Path) -> None:
 def test_a_mishap_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ContractError, match=r"ecvn=burn.*valid is KIND=WHAT"):
         command(tmp_path, "--mishap", "ecvn=burn")
+
+
+async def test_a_file_that_cannot_be_read_is_set_aside_and_holds_up_no_other(
+    tmp_path: Path,
+) -> None:
+    seller = Seller(tmp_path)
+    await seller.notify()
+    market(tmp_path).round(EARLY)
+    inbox = tmp_path / "inbox"
+    (inbox / "000000000000-junk").write_bytes(b"hello\xff")
+    (inbox / "000000000000-folder").mkdir()
+    report = Header("E0531001", EARLY, "EC", "ECVAA", "VT", "GRIDFLEX", 1)
+    (inbox / "000000000000-report").write_bytes(write(report, layouts=(), body=()))
+
+    assert await seller.status(ECVN) is Status.ACCEPTED
+
+    assert list(inbox.iterdir()) == []
+    assert "000000000000-report" in {one.name for one in (tmp_path / "read").iterdir()}
+    assert list(seller.trading.refused) == ["000000000000-folder", "000000000000-junk"]
+    assert "ASCII" in seller.trading.refused["000000000000-junk"]

@@ -77,6 +77,12 @@ class Centre:
         while self._waiting:
             yield self._waiting.popleft()
 
+    def refuse(self, why: str) -> None:
+        raise AssertionError(why)
+
+    def refused(self) -> dict[str, str]:
+        return {}
+
 
 class Served:
     """The paths over a ledger that somebody else writes to."""
