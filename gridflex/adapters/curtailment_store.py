@@ -49,7 +49,7 @@ class CurtailmentStore:
         Args:
             order_id: Its id.
             request: What is asked for.
-            choose: From the orders in force to the new one.
+            choose: From the orders that are not over to the new one.
             now: GridFlex time.
 
         Raises:
@@ -64,7 +64,7 @@ class CurtailmentStore:
                         f"order {order_id!r} was given before and asked for something else"
                     )
                 return known[0], False
-            order = choose(await _read(connection, _active(now)))
+            order = choose(await _read(connection, _standing(now)))
             await connection.execute(insert(CurtailmentRow).values(**_row(order)))
             await _note(connection, order, JobEventKind.CURTAILED, at=order.placed_at)
         return order, True
@@ -107,10 +107,13 @@ _ALL: Final[Select[Any]] = select(CurtailmentRow.__table__)  # type: ignore[attr
 
 
 def _active(now: datetime) -> Select[Any]:
+    return _standing(now).where(col(CurtailmentRow.placed_at) <= now)
+
+
+def _standing(now: datetime) -> Select[Any]:
+    """Select those that are not over, also what another gateway gave a moment after ``now``."""
     end = func.least(col(CurtailmentRow.until), col(CurtailmentRow.ended_at))
-    return _ALL.where(end > now, col(CurtailmentRow.placed_at) <= now).order_by(
-        col(CurtailmentRow.placed_at), col(CurtailmentRow.id)
-    )
+    return _ALL.where(end > now).order_by(col(CurtailmentRow.placed_at), col(CurtailmentRow.id))
 
 
 async def _read(connection: AsyncConnection, statement: Select[Any]) -> list[Curtailment]:

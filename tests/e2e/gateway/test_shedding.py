@@ -1,8 +1,9 @@
 """An order to free power over real PostgreSQL: paused, remembered, planned around, resumed."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -13,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gridflex.adapters.curtailment_store import CurtailmentStore
 from gridflex.adapters.database import psycopg_url
 from gridflex.adapters.ledger_feed import LedgerFeed
+from gridflex.curtailment import CurtailedJob, Curtailment, CurtailmentRequest
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId, JobState
 from gridflex.ledger.event import EventType
@@ -176,6 +178,27 @@ async def test_orders_given_at_once_take_different_jobs(
         "job-2",
         "job-3",
     }
+
+
+async def test_an_order_that_waited_for_its_turn_knows_what_was_given_meanwhile(
+    world: World,
+) -> None:
+    await running(world, "job-1")
+    request = CurtailmentRequest(kw=5, within=MINUTE, hold=HOUR)
+    known: dict[str, list[str]] = {}
+
+    async def place(name: str, at: datetime) -> None:
+        def choose(standing: Sequence[Curtailment]) -> Curtailment:
+            known[name] = [one.id for one in standing]
+            job = CurtailedJob(JobId("job-1"), "london", 11.0, 0, 0, MINUTE, at + HOUR)
+            return Curtailment(name, request, at, (job,), {"london": 0.0})
+
+        await world.curtailments.place(name, request, choose, now=at)
+
+    await place("overtook", NOON + timedelta(milliseconds=5))
+    await place("waited", NOON)
+
+    assert known == {"overtook": [], "waited": ["overtook"]}
 
 
 async def test_an_order_can_be_ended_before_its_time(world: World, http: httpx.AsyncClient) -> None:
