@@ -129,6 +129,7 @@ class EnergySeller:
             notified=tuple(map(str, notified)),
             degraded=report.degraded
             | {f"refused/{name}": why for name, why in trader.refused.items()}
+            | {f"order of {at}": why for at, why in trader.failed.items()}
             | self._told(pressing),
         )
 

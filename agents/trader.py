@@ -19,6 +19,7 @@ from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.adapters.plan_store import PlanStore
 from gridflex.agents.counterfactual import RunNow
 from gridflex.agents.traded import Exchange, Prices, Rules, Sold, TradedSite
+from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import EventType
 from gridflex.market.artefacts import (
@@ -108,6 +109,7 @@ class Trader:
         self._committed: dict[HalfHour, Committed] = {}
         self._trades: dict[HalfHour, Trade] = {}
         self._pending: set[HalfHour] = set()
+        self._failed: dict[HalfHour, str] = {}
 
     @property
     def sold(self) -> tuple[Sold, ...]:
@@ -127,6 +129,11 @@ class Trader:
     def pending(self) -> tuple[HalfHour, ...]:
         """Half-hours whose order has no answer yet, in order of time."""
         return tuple(sorted(self._pending))
+
+    @property
+    def failed(self) -> Mapping[HalfHour, str]:
+        """Why the exchange's answer for a half-hour cannot be used, until it is put right."""
+        return dict(self._failed)
 
     @property
     def committed(self) -> tuple[HalfHour, ...]:
@@ -220,6 +227,10 @@ class Trader:
         for half_hour in self.pending:
             if now < gate_closure(half_hour):
                 continue
+            if half_hour.start < now - LOOK_BACK:
+                self._pending.discard(half_hour)
+                self._failed.pop(half_hour, None)
+                continue
             wanted = self._reservation(half_hour, Decimal(0))
             held = (await self._energy.held(wanted.meter, half_hour)).of(wanted)
             with suppress(OrderPendingError):
@@ -231,15 +242,24 @@ class Trader:
                 self._pending.discard(half_hour)
 
     def _place(self, held: Held, half_hour: HalfHour) -> Trade | None:
-        """Place the order, under its name once, and return the sale; None if it was not taken."""
+        """Place the order, under its name once, and return the sale; None if it was not taken.
+
+        An answer that is not valid is none: whether the order was taken is not known.
+        """
         self._pending.add(half_hour)
-        return self._exchange.sell(
-            first=half_hour,
-            half_hours=1,
-            mw=held.reservation.mwh / HOURS_PER_HALF_HOUR,
-            limit_gbp_per_mwh=Decimal(0),
-            reference=held.reservation.contract,
-        )
+        try:
+            trade = self._exchange.sell(
+                first=half_hour,
+                half_hours=1,
+                mw=held.reservation.mwh / HOURS_PER_HALF_HOUR,
+                limit_gbp_per_mwh=Decimal(0),
+                reference=held.reservation.contract,
+            )
+        except ContractError as error:
+            self._failed[half_hour] = str(error)
+            raise OrderPendingError(f"order of {half_hour} has no valid answer") from error
+        self._failed.pop(half_hour, None)
+        return trade
 
     def _reservation(self, half_hour: HalfHour, mwh: Decimal) -> Reservation:
         return Reservation(

@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from gridflex.adapters.market_files import MarketFolder
+from gridflex.adapters.market_orders import FolderExchange
 from gridflex.agents.counterfactual import RunNow
 from gridflex.agents.traded import Exchange, Prices, TradedSite
 from gridflex.agents.trader import Trader
@@ -16,11 +19,15 @@ from gridflex.fleet import Site
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId
 from gridflex.lifecycle import Job
+from gridflex.market.desk import TradingDesk
+from gridflex.market.orders import OrderPendingError
 from gridflex.market.registry import UnitId
 from gridflex.market.selling import SalePolicy
+from gridflex.market.trading import Trading
 from gridflex.planning.plan import PlannedRun
+from tests.unit.market.days import CALENDAR
 from tests.unit.market.memory import MemoryLedger
-from tests.unit.market.test_desk import PAIR
+from tests.unit.market.test_desk import CHANNELS, PAIR
 from tests.unit.test_counterfactual import HELD, MINUTE, SITE, SIX
 
 TRADED = HalfHour(SIX) + 3
@@ -85,3 +92,45 @@ async def test_the_plan_uses_what_the_meter_will_say(
     granted: dict[str, Any], run: dict[str, Any], mwh: str
 ) -> None:
     assert await planned_mwh(granted, **run) == Decimal(mwh)
+
+
+class AllMoved(Trade):
+    """A plan that leaves the job's half-hours free."""
+
+    async def orders(self, _half_hour: HalfHour) -> Orders:
+        return Orders(SIX, {})
+
+
+def seller(root: Path) -> Trader:
+    granted = replace(HELD.flexibility, power_kw=4000.0, duration=240 * MINUTE)
+    job = replace(HELD, flexibility=granted)
+    one, ledger = cast("Any", AllMoved(job, ALL)), MemoryLedger()
+    desk = TradingDesk([], channels=CHANNELS, keys={"AUTH000001": "SECRET"}, calendar=CALENDAR)
+    return Trader(
+        TradedSite("GRIDFLEX", UnitId("V__CGRID001"), PAIR, "C", "SUPPLY", "AUTH000001"),
+        trading=Trading(desk, ledger=ledger, mailbox=MarketFolder(root)),
+        ledger=ledger,
+        exchange=FolderExchange(root, now=lambda: SIX),
+        jobs=one,
+        plans=one,
+        run_now=RunNow([SITE, VOLTA], restart=MINUTE),
+        policy=SalePolicy(sale_fraction=Decimal("0.8"), lot_mwh=Decimal("0.05")),
+    )
+
+
+async def test_an_invalid_answer_of_the_exchange_fails_its_own_half_hour(tmp_path: Path) -> None:
+    trader, later = seller(tmp_path), SIX + 30 * MINUTE
+    prices = {at: Prices(Decimal(140), (Decimal(100), Decimal(210))) for at in (TRADED, TRADED + 1)}
+    with pytest.raises(OrderPendingError):
+        await trader.tick(SIX, prices=prices)
+    (order,) = (tmp_path / "orders").iterdir()
+    (tmp_path / "trades" / order.name).write_text("{}")
+    with pytest.raises(OrderPendingError):
+        await trader.tick(SIX + MINUTE, prices=prices)
+
+    with pytest.raises(OrderPendingError, match=f"{TRADED + 1} has no answer yet"):
+        await trader.tick(later, prices=prices)
+
+    assert list(trader.failed) == [TRADED]
+    assert "reference: Field required" in trader.failed[TRADED]
+    assert trader.pending == (TRADED, TRADED + 1)
