@@ -4,7 +4,8 @@ GridFlexError
 ├── SourceError          an outside service failed; retry or degrade
 │   └── StaleDataError       it answered, but with data too old to act on
 ├── ContractError        data or messages break an agreed schema; never retry
-│   └── MetadataError        one metadata key of one job
+│   ├── MetadataError        one metadata key of one job
+│   └── ConflictError        somebody else was faster; decide again
 └── InfeasibleError      no schedule meets the job's own limits
 """
 
@@ -44,6 +45,10 @@ class MetadataError(ContractError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_metadata_error, (self.key, self.value, self.valid))
+
+
+class ConflictError(ContractError):
+    """Somebody else was faster: what was sent rests on what has changed since."""
 
 
 class InfeasibleError(GridFlexError):

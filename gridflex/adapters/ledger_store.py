@@ -42,7 +42,7 @@ from gridflex.adapters.tables import (
     LedgerTileRow,
     LedgerTimestampRow,
 )
-from gridflex.errors import ContractError
+from gridflex.errors import ConflictError, ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import Event, EventType
 from gridflex.ledger.note import Signer, rotation_body, sign_checkpoint
@@ -89,6 +89,12 @@ class Logged:
         return event
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    since: int
+    kinds: tuple[EventType, ...]
+
+
 class LedgerStore:
     """Appends to, signs and reads the ledger.
 
@@ -116,9 +122,33 @@ class LedgerStore:
             ContractError: An id is taken by another event, an event is no valid entry, or the
                 clock is behind the last recording time.
         """
+        return await self._append(events, now)
+
+    async def append_unless_changed(
+        self, events: Sequence[Event], *, now: datetime, since: int, kinds: Sequence[EventType]
+    ) -> list[int]:
+        """Record events that were decided on other entries, if no such entry came since.
+
+        Args:
+            events: See `append`.
+            now: GridFlex time, for all of them.
+            since: From which index on nothing was seen.
+            kinds: What they were decided on.
+
+        Raises:
+            ConflictError: Such an entry was recorded meanwhile; nothing of ``events`` is.
+            ContractError: See `append`.
+        """
+        return await self._append(events, now, _Seen(since, tuple(kinds)))
+
+    async def _append(
+        self, events: Sequence[Event], now: datetime, seen: _Seen | None = None
+    ) -> list[int]:
         async with self._turn, source_errors("appending to the ledger"):
             async with self._engine.begin() as connection:
                 await take_turn(connection)
+                if seen is not None:
+                    await _check_unchanged(connection, seen)
                 edge = await self._edge_of(connection)
                 known = await known_entries(connection, [event.id for event in events])
                 recorded_at = _no_earlier(now, await last_recorded(connection))
@@ -363,6 +393,14 @@ def _no_earlier(now: datetime, last: datetime | None) -> datetime:
     if last is not None and now < last - CLOCK_TOLERANCE:
         raise ContractError(f"the clock says {now}, but the last entry was recorded at {last}")
     return max(now, last) if last else now
+
+
+async def _check_unchanged(connection: AsyncConnection, seen: _Seen) -> None:
+    row = LedgerEntryRow
+    newer = (col(row.index) >= seen.since) & col(row.event_type).in_(seen.kinds)
+    index = await connection.scalar(select(col(row.index)).where(newer).limit(1))
+    if index is not None:
+        raise ConflictError(f"entry {index} was recorded meanwhile; nothing was, send it again")
 
 
 async def _check_extends(

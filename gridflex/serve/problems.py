@@ -17,6 +17,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from gridflex.errors import (
+    ConflictError,
     ContractError,
     GridFlexError,
     InfeasibleError,
@@ -30,6 +31,7 @@ UNFORESEEN: Final = "GridFlex has a fault of its own here; its log says which"
 
 _KINDS: Final = (
     (MetadataError, HTTPStatus.BAD_REQUEST, "metadata"),
+    (ConflictError, HTTPStatus.CONFLICT, "conflict"),
     (ContractError, HTTPStatus.BAD_REQUEST, "contract"),
     (InfeasibleError, HTTPStatus.UNPROCESSABLE_ENTITY, "infeasible"),
     (SourceError, HTTPStatus.SERVICE_UNAVAILABLE, "source"),

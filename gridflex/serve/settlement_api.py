@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
@@ -61,6 +61,9 @@ from gridflex.serve.positions_api import create_positions_router
 from gridflex.serve.problems import ProblemError
 
 """Allocations lie within these of today, and runs pay within these of their day."""
+
+REGISTERED: Final = (EventType.SITE_REGISTERED, EventType.CONSENT_RECORDED)
+"""What the registry is made of."""
 
 Day = Annotated[date | None, Query(description="Settlement day.")]
 
@@ -170,16 +173,19 @@ def _add_sites_and_meters(api: APIRouter, ledger: LedgerStore, clock: Clock) -> 
     async def register(sent: RecordsIn) -> Recorded:
         """Register sites, units, consents and allocations, all of them or none."""
         events = [registry_event(read_record(one.kind, one.record)) for one in sent.records]
-        known = await _entries(ledger, EventType.SITE_REGISTERED, EventType.CONSENT_RECORDED)
+        since = await ledger.size()
+        known = await _entries(ledger, *REGISTERED)
         now = clock.now()
         coming = [{"event_type": one.event_type, "body": one.body} for one in events]
         registry_of([*known, *coming], calendar=calendar_around(now.date()))
-        return await _record(ledger, events, now)
+        _refuse_nothing(events)
+        indexes = await ledger.append_unless_changed(events, now=now, since=since, kinds=REGISTERED)
+        return Recorded(indexes=indexes)
 
     @api.get("/registry")
     async def registry() -> list[RecordIn]:
         """Every record of the registry, every version, oldest first."""
-        known = await _entries(ledger, EventType.SITE_REGISTERED, EventType.CONSENT_RECORDED)
+        known = await _entries(ledger, *REGISTERED)
         return [RecordIn(**entry["body"]) for entry in known]
 
     @api.post("/readings")
@@ -328,9 +334,13 @@ def _add_receipts(api: APIRouter, receipts: ReceiptStore) -> None:
 
 
 async def _record(ledger: LedgerStore, events: Sequence[Event], now: datetime) -> Recorded:
+    _refuse_nothing(events)
+    return Recorded(indexes=await ledger.append(events, now=now))
+
+
+def _refuse_nothing(events: Sequence[Event]) -> None:
     if not events:
         raise ContractError("there is nothing to record")
-    return Recorded(indexes=await ledger.append(events, now=now))
 
 
 async def _entries(

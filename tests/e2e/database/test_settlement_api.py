@@ -1,5 +1,6 @@
 """``/v1/settlement`` over ASGI, on real PostgreSQL."""
 
+import asyncio
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -117,6 +118,44 @@ async def test_a_site_is_corrected_back_and_forth(served: Served) -> None:
 
     assert indexes == [0, 1, 2, 3, 3]
     assert (await served.get("/registry"))[-1]["record"]["connection_mw"] == "9.0"
+
+
+async def test_of_two_registrations_at_once_that_do_not_agree_one_is_refused(
+    served: Served,
+) -> None:
+    always = {"start": "2026-01-01", "until": None}
+    units = [
+        {"kind": "unit", "record": {"id": unit, "party": "GRIDFLEX", "validity": always}}
+        for unit in ("V__CGRID001", "V__CGRID002")
+    ]
+    signed = {"site": "london", "signed_on": "2026-01-01", "document_sha256": "0" * 64}
+    consent = {"kind": "consent", "record": signed | {"validity": always}}
+    records = [{"kind": "site", "record": SITE}, *units, consent]
+    await served.http.post("/registry", json={"records": records})
+
+    answers = await asyncio.gather(
+        served.http.post("/registry", json={"records": [allocated("V__CGRID001", "2026-07-01")]}),
+        served.http.post("/registry", json={"records": [allocated("V__CGRID002", "2026-07-02")]}),
+    )
+
+    assert sorted(one.status_code for one in answers) in ([200, 400], [200, 409])
+    assert len(await served.get("/registry")) == 5
+    assert (
+        await served.get("/positions", params={"first": "2026-07-01", "last": "2026-07-01"}) == []
+    )
+
+
+def allocated(unit: str, start: str) -> dict[str, Any]:
+    """The meter's allocation to a unit from a day on."""
+    record = {
+        "pair": {"import_msid": METER, "export_msid": None},
+        "unit": unit,
+        "type": "T",
+        "indicator": "S",
+        "registered_on": "2026-05-01",
+        "validity": {"start": start, "until": None},
+    }
+    return {"kind": "allocation", "record": record}
 
 
 async def test_later_runs_are_shown_as_differences(served: Served) -> None:
