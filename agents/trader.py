@@ -345,6 +345,9 @@ class Trader:
     ) -> list[int]:
         """Settle every traded half-hour, record it, and return the places in the ledger.
 
+        A sale counts as notified where a notice of it was accepted in words; one without an
+        answer does not, until the reports of the central systems say otherwise.
+
         Args:
             metered: Import of the site.
             evidence: What kind of meter says so.
@@ -389,7 +392,7 @@ class Trader:
                     trade=sold.trade.id,
                     mwh=sold.trade.mwh,
                     price_gbp_per_mwh=sold.trade.price_gbp_per_mwh,
-                    is_notified=position.sold_mwh > 0,
+                    is_notified=position.track(ArtefactKind.ECVN).stands,
                 )
             )
         return AccountPeriod(

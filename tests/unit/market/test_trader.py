@@ -12,22 +12,27 @@ import pytest
 from gridflex.adapters.market_files import MarketFolder
 from gridflex.adapters.market_orders import FolderExchange
 from gridflex.agents.counterfactual import RunNow
-from gridflex.agents.traded import Exchange, Prices, TradedSite
+from gridflex.agents.traded import Exchange, Prices, Rules, TradedSite
 from gridflex.agents.trader import Trader
 from gridflex.dispatch import Orders
 from gridflex.fleet import Site
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId
 from gridflex.lifecycle import Job
+from gridflex.market.compensation import MutualisedP415, ReferencePrice
 from gridflex.market.desk import TradingDesk
 from gridflex.market.orders import OrderPendingError
+from gridflex.market.records import book_of
 from gridflex.market.registry import UnitId
 from gridflex.market.selling import SalePolicy
 from gridflex.market.trading import Trading
+from gridflex.market.volumes import ImportMWh
 from gridflex.planning.plan import PlannedRun
+from gridflex.sandbox.market import SimulatedAgents, SimulatedExchange
+from gridflex.sandbox.market_folder import FolderMarket, Quotation
 from tests.unit.market.days import CALENDAR
 from tests.unit.market.memory import MemoryLedger
-from tests.unit.market.test_desk import CHANNELS, PAIR
+from tests.unit.market.test_desk import CHANNELS, PAIR, UNIT
 from tests.unit.test_counterfactual import HELD, MINUTE, SITE, SIX
 
 TRADED = HalfHour(SIX) + 3
@@ -101,16 +106,16 @@ class AllMoved(Trade):
         return Orders(SIX, {})
 
 
-def seller(root: Path) -> Trader:
+def seller(root: Path, ledger: MemoryLedger, exchange: Exchange) -> Trader:
     granted = replace(HELD.flexibility, power_kw=4000.0, duration=240 * MINUTE)
     job = replace(HELD, flexibility=granted)
-    one, ledger = cast("Any", AllMoved(job, ALL)), MemoryLedger()
+    one = cast("Any", AllMoved(job, ALL))
     desk = TradingDesk([], channels=CHANNELS, keys={"AUTH000001": "SECRET"}, calendar=CALENDAR)
     return Trader(
         TradedSite("GRIDFLEX", UnitId("V__CGRID001"), PAIR, "C", "SUPPLY", "AUTH000001"),
         trading=Trading(desk, ledger=ledger, mailbox=MarketFolder(root)),
         ledger=ledger,
-        exchange=FolderExchange(root, now=lambda: SIX),
+        exchange=exchange,
         jobs=one,
         plans=one,
         run_now=RunNow([SITE, VOLTA], restart=MINUTE),
@@ -119,7 +124,8 @@ def seller(root: Path) -> Trader:
 
 
 async def test_an_invalid_answer_of_the_exchange_fails_its_own_half_hour(tmp_path: Path) -> None:
-    trader, later = seller(tmp_path), SIX + 30 * MINUTE
+    exchange = FolderExchange(tmp_path, now=lambda: SIX)
+    trader, later = seller(tmp_path, MemoryLedger(), exchange), SIX + 30 * MINUTE
     prices = {at: Prices(Decimal(140), (Decimal(100), Decimal(210))) for at in (TRADED, TRADED + 1)}
     with pytest.raises(OrderPendingError):
         await trader.tick(SIX, prices=prices)
@@ -134,3 +140,34 @@ async def test_an_invalid_answer_of_the_exchange_fails_its_own_half_hour(tmp_pat
     assert list(trader.failed) == [TRADED]
     assert "reference: Field required" in trader.failed[TRADED]
     assert trader.pending == (TRADED, TRADED + 1)
+
+
+@pytest.mark.parametrize("is_accepted", [True, False])
+async def test_a_sale_is_notified_only_where_its_notice_was_accepted(
+    tmp_path: Path, is_accepted: bool
+) -> None:
+    exchange = SimulatedExchange({TRADED: Decimal(140)}, depth_mw=Decimal(10))
+    ledger = MemoryLedger()
+    trader = seller(tmp_path, ledger, exchange)
+    prices = {TRADED: Prices(Decimal(140), (Decimal(100), Decimal(210)))}
+    sold = await trader.tick(SIX, prices=prices)
+    assert sold is not None
+    assert sold.trade is not None
+    if is_accepted:
+        there = SimulatedAgents(
+            units=[UNIT], keys={"AUTH000001": "SECRET"}, meters=None, calendar=CALENDAR
+        )
+        FolderMarket(tmp_path, agents=there, quotation=Quotation(Decimal(140), {})).round(SIX)
+        await trader.tick(SIX + MINUTE, prices=prices)
+
+    await trader.settle(
+        {TRADED: ImportMWh(Decimal(0))},
+        system_price={TRADED: Decimal(210)},
+        contributions=[],
+        rules=Rules(MutualisedP415(), ReferencePrice(Decimal(90), is_official=False)),
+        now=SIX + 1200 * MINUTE,
+    )
+
+    book = book_of([one.event for one in ledger.logged])
+    ((trade,),) = [one.sold for one in book.periods]
+    assert trade.is_notified is is_accepted
