@@ -89,8 +89,7 @@ class MeterHistory:
     def of(cls, meter: Msid, readings: Iterable[Reading]) -> MeterHistory:
         """Return the history of ``meter`` out of readings in any order; repeats count once.
 
-        Raises:
-            ContractError: Two different readings of a half-hour arrived at the same instant.
+        Of two that arrived at the same instant the one that is given later counts.
         """
         versions: dict[HalfHour, list[Reading]] = {}
         for reading in sorted(
@@ -98,15 +97,8 @@ class MeterHistory:
             key=lambda reading: (reading.half_hour, reading.received_at),
         ):
             known = versions.setdefault(reading.half_hour, [])
-            if reading in known:
-                continue
-            if known and known[-1].received_at == reading.received_at:
-                raise ContractError(
-                    f"meter {meter} {reading.half_hour}: two readings received at "
-                    f"{reading.received_at:%Y-%m-%dT%H:%M:%SZ}, {known[-1].import_kwh} and "
-                    f"{reading.import_kwh} kWh import"
-                )
-            known.append(reading)
+            if reading not in known:
+                known.append(reading)
         return cls(meter, {half_hour: tuple(some) for half_hour, some in versions.items()})
 
     def at(self, half_hour: HalfHour, *, known_at: datetime) -> Reading | None:
@@ -130,6 +122,29 @@ class MeterHistory:
         """Return net import in MWh of each half-hour of a settlement day; None where missing."""
         readings = [self.at(half_hour, known_at=known_at) for half_hour in half_hours_of(day)]
         return tuple(reading.net.mwh if reading else None for reading in readings)
+
+
+def check_once(readings: Iterable[Reading]) -> tuple[Reading, ...]:
+    """Return readings that came in together, as they are.
+
+    Raises:
+        ContractError: Two of one meter and half-hour differ.
+    """
+    found: dict[tuple[Msid, HalfHour], Reading] = {}
+    sent = tuple(readings)
+    for one in sent:
+        first = found.setdefault((one.meter, one.half_hour), one)
+        if one != first:
+            raise ContractError(
+                f"meter {one.meter} {one.half_hour}: two readings differ, {_said(first)} and "
+                f"{_said(one)}; one reading of each half-hour is valid"
+            )
+    return sent
+
+
+def _said(one: Reading) -> str:
+    mark = " substituted" if one.is_substituted else ""
+    return f"{one.import_kwh} kWh import {one.export_kwh} kWh export {one.evidence}{mark}"
 
 
 def net_import(readings: Iterable[Reading]) -> ImportMWh:

@@ -34,7 +34,7 @@ from gridflex.market.book import (
 )
 from gridflex.market.invoice_files import document_json, read_document
 from gridflex.market.meter_files import ReadingsIn, read_csv
-from gridflex.market.meters import MeterHistory, Reading
+from gridflex.market.meters import MeterHistory, Reading, check_once
 from gridflex.market.monthly import BillingContract, monthly_bill, parse_month
 from gridflex.market.receipt_page import receipt_html
 from gridflex.market.records import (
@@ -192,13 +192,15 @@ def _add_sites_and_meters(api: APIRouter, ledger: LedgerStore, clock: Clock) -> 
     async def add_readings(sent: ReadingsIn) -> Recorded:
         """Take readings of one meter."""
         now = clock.now()
-        return await _record(ledger, [reading_event(one) for one in sent.received(now)], now)
+        return await _record(
+            ledger, [reading_event(one) for one in check_once(sent.received(now))], now
+        )
 
     @api.post("/readings.csv")
     async def add_csv(text: Annotated[str, Body(media_type="text/csv")]) -> Recorded:
         """Take readings as CSV, all of them or none."""
         now = clock.now()
-        events = [reading_event(one) for one in read_csv(text, received_at=now)]
+        events = [reading_event(one) for one in check_once(read_csv(text, received_at=now))]
         return await _record(ledger, events, now)
 
     @api.get("/readings/{meter}")

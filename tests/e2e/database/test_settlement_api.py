@@ -158,6 +158,23 @@ def allocated(unit: str, start: str) -> dict[str, Any]:
     return {"kind": "allocation", "record": record}
 
 
+async def test_two_readings_of_a_half_hour_in_one_upload_are_refused(served: Served) -> None:
+    at = "2026-07-01T12:00Z"
+    rows = [{"start_utc": at, "import_kwh": kwh} for kwh in ("100", "200")]
+
+    sent = await served.http.post("/readings", json={"meter": METER, "readings": rows})
+    uploaded = await served.http.post(
+        "/readings.csv",
+        content=f"meter,start_utc,import_kwh\n{METER},{at},100\n{METER},{at},200\n",
+        headers={"Content-Type": "text/csv"},
+    )
+
+    for answer in (sent, uploaded):
+        assert answer.status_code == 400
+        assert all(one in answer.json()["detail"] for one in (METER, at, "100 kWh", "200 kWh"))
+    assert await served.ledger.size() == 0
+
+
 async def test_later_runs_are_shown_as_differences(served: Served) -> None:
     later = replace(EXAMPLE, run=Run.R1, fees_gbp=Decimal(8))
     await served.http.post("/books", content=write_book(SettlementBook((EXAMPLE, later))))

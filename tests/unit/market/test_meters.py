@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour, periods_in
 from gridflex.market.meter_files import ReadingsIn, read_csv
-from gridflex.market.meters import Evidence, MeterHistory, Reading, net_import
+from gridflex.market.meters import Evidence, MeterHistory, Reading, check_once, net_import
 from gridflex.market.registry import Msid
 from gridflex.market.volumes import ImportMWh
 
@@ -53,6 +53,22 @@ def test_delivery_is_claimed_on_metered_values_only(one: Reading, *, counts: boo
     assert one.counts_as_delivery is counts
 
 
+def test_two_readings_of_one_half_hour_are_refused_together_and_repeats_are_not() -> None:
+    with pytest.raises(ContractError, match=rf"{METER} {NOON}: .* 500 kWh .* 510 kWh"):
+        check_once([reading(), reading(kwh="510")])
+
+    assert check_once([reading(), reading()]) == (reading(), reading())
+
+
+def test_a_later_correction_heals_two_readings_that_were_stored_together() -> None:
+    stored = [reading(), reading(kwh="510")]
+
+    healed = MeterHistory.of(METER, [*stored, reading(kwh="505", at=LATER)])
+
+    assert healed.at(NOON, known_at=LATER) == reading(kwh="505", at=LATER)
+    assert MeterHistory.of(METER, stored).at(NOON, known_at=LATER) == stored[-1]
+
+
 def test_a_later_version_replaces_an_earlier_one_from_when_it_arrived() -> None:
     history = MeterHistory.of(METER, [reading(kwh="510", at=LATER), reading(), reading()])
 
@@ -65,11 +81,6 @@ def test_a_later_version_replaces_an_earlier_one_from_when_it_arrived() -> None:
     assert (before.import_kwh, after.import_kwh) == (Decimal(500), Decimal(510))
     assert history.at(NOON, known_at=NEXT_DAY - timedelta(1)) is None
     assert len(history.versions[NOON]) == 2
-
-
-def test_two_values_at_one_instant_are_refused() -> None:
-    with pytest.raises(ContractError, match="500 and 501 kWh"):
-        MeterHistory.of(METER, [reading(), reading(kwh="501")])
 
 
 @pytest.mark.parametrize("day", [date(2026, 3, 29), date(2026, 7, 1), date(2026, 10, 25)])
