@@ -241,10 +241,16 @@ class Orchestrator:
         unreachable: dict[str, str] = {}
         basis: dict[str, str] = {}
         states = []
-        for site in self._sites:
-            intensity, price = await self._grid.outlook(
+        outlooks = {
+            site.name: await self._grid.outlook(
                 now, start=start, half_hours=half_hours, region=site.postcode or NATIONAL
             )
+            for site in self._sites
+        }
+        wholesale = {name: price.values for name, (_, price) in outlooks.items()}
+        costs = await self._prices.at(wholesale, start=start)
+        for site in self._sites:
+            intensity, price = outlooks[site.name]
             busy: int | None = None
             try:
                 busy = await self._other_gpus(site, jobs, since=now - self._report_lag)
@@ -253,7 +259,7 @@ class Orchestrator:
             other = await self._other_load.room(
                 site.name, busy=busy, now=now, start=start, half_hours=half_hours
             )
-            cost = await self._prices.at(site.name, start=start, wholesale_gbp_per_mwh=price.values)
+            cost = costs[site.name]
             basis[site.name] = cost.basis
             if cost.failure is not None:
                 unreachable[f"tariff of {site.name}"] = cost.failure

@@ -240,11 +240,10 @@ class ShedDesk:
         """Return what lost work costs at each site; of a tariff that cannot be used, plans tell."""
         start = HalfHour.containing(now)
         wholesale = await self._wholesale(now, start)
-        found = {}
-        for site in self._sites:
-            cost = await self._prices.at(site, start=start, wholesale_gbp_per_mwh=wholesale)
-            found[site] = float(cost.gbp_per_mwh.mean()) / units.KWH_PER_MWH
-        return found
+        costs = await self._prices.at(dict.fromkeys(self._sites, wholesale), start=start)
+        return {
+            site: float(cost.gbp_per_mwh.mean()) / units.KWH_PER_MWH for site, cost in costs.items()
+        }
 
     async def _wholesale(self, now: datetime, start: HalfHour) -> NDArray[np.float64]:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -56,27 +57,47 @@ class SitePrices:
         self._tariffs = tariffs
 
     async def at(
-        self, site: str, *, start: HalfHour, wholesale_gbp_per_mwh: NDArray[np.float64]
-    ) -> SitePrice:
-        """Return what energy costs at a site; a tariff that cannot be used stops nobody.
+        self, wholesale_gbp_per_mwh: Mapping[str, NDArray[np.float64]], *, start: HalfHour
+    ) -> dict[str, SitePrice]:
+        """Return what energy costs at each site; a tariff that cannot be used stops nobody.
+
+        Where one cannot be used, energy counts at its wholesale price at every site: beside the
+        delivered cost of the others its own site would look cheap and draw the jobs.
 
         Args:
-            site: Its name.
+            wholesale_gbp_per_mwh: Per site, shape ``(T,)``.
             start: First half-hour.
-            wholesale_gbp_per_mwh: Shape ``(T,)``.
         """
-        series, failure = None, None
+        found = {
+            site: await self._of(site, start=start, wholesale_gbp_per_mwh=wholesale)
+            for site, wholesale in wholesale_gbp_per_mwh.items()
+        }
+        if all(one.failure is None for one in found.values()):
+            return found
+        return {
+            site: _commodity(wholesale_gbp_per_mwh[site], one.failure)
+            for site, one in found.items()
+        }
+
+    async def _of(
+        self, site: str, *, start: HalfHour, wholesale_gbp_per_mwh: NDArray[np.float64]
+    ) -> SitePrice:
+        if self._tariffs is None:
+            return _commodity(wholesale_gbp_per_mwh)
         try:
-            if self._tariffs is not None:
-                series = await asyncio.to_thread(
-                    self._tariffs.delivered,
-                    site,
-                    start=start,
-                    wholesale_gbp_per_mwh=wholesale_gbp_per_mwh,
-                )
+            series = await asyncio.to_thread(
+                self._tariffs.delivered,
+                site,
+                start=start,
+                wholesale_gbp_per_mwh=wholesale_gbp_per_mwh,
+            )
         except (SourceError, ContractError) as error:
-            failure = str(error)
+            return _commodity(wholesale_gbp_per_mwh, str(error))
         if series is None:
-            ones = np.ones_like(wholesale_gbp_per_mwh)
-            return SitePrice(wholesale_gbp_per_mwh, ones, COMMODITY, failure)
+            return _commodity(wholesale_gbp_per_mwh)
         return SitePrice(series.gbp_per_mwh, series.per_wholesale, DELIVERED)
+
+
+def _commodity(wholesale_gbp_per_mwh: NDArray[np.float64], failure: str | None = None) -> SitePrice:
+    ones = np.ones_like(wholesale_gbp_per_mwh)
+    return SitePrice(wholesale_gbp_per_mwh, ones, COMMODITY, failure)
