@@ -175,15 +175,19 @@ def contributions_of(book: SettlementBook, half_hour: HalfHour) -> tuple[Contrib
 
 
 def book_of(entries: Iterable[Json]) -> SettlementBook:
-    """Return the settlement inputs that entries hold; of two versions the later one counts."""
+    """Return the settlement inputs that entries hold; of two versions the later one counts.
+
+    What jobs did in a half-hour is what the newest run of each account says.
+    """
     parts: dict[tuple[str, HalfHour, Run], SettlementBook] = {}
     for entry in entries:
         if entry["event_type"] == EventType.SETTLEMENT_RUN:
             part = settlement_inputs(entry)
             (period,) = part.periods
             parts[period.account, period.half_hour, period.run] = part
+    newest = {key[:2]: parts[key] for key in sorted(parts, key=_order)}
     jobs: dict[tuple[HalfHour, str, str | None], Contribution] = {}
-    for part in parts.values():
+    for part in newest.values():
         jobs |= {(one.half_hour, one.job, one.contract): one for one in part.contributions}
     return SettlementBook(
         periods=tuple(parts[key].periods[0] for key in sorted(parts, key=_order)),

@@ -51,6 +51,7 @@ from gridflex.market.registry import (
 )
 from gridflex.market.runs import Run
 from gridflex.market.settlement import AccountPeriod
+from gridflex.market.show_back import newest_shares
 from gridflex.market.trade_records import answer_event, artefact_event, trade_event
 from tests.shared import ROOT
 from tests.unit.market.days import CALENDAR
@@ -71,6 +72,11 @@ REGISTERED: tuple[RegistryRecord, ...] = (
         ASSET, UNIT, AllocationType.ASSET, BaselineIndicator.SUBMITTED, date(2025, 12, 1), SINCE
     ),
 )
+
+
+def did(job: str) -> list[Contribution]:
+    """All of the example's delivery by one job."""
+    return [Contribution(EXAMPLE.half_hour, job, "red", None, Decimal("2.8"))]
 
 
 def logged(*events: Event) -> list[dict[str, object]]:
@@ -250,3 +256,21 @@ def test_the_example_in_the_documentation_is_a_registry() -> None:
     registry = registry_of(logged(*events), calendar=CALENDAR)
     assert [one.name for one in registry.sites] == ["london"]
     assert len(registry.allocations) == 1
+
+
+def test_a_later_run_replaces_what_jobs_did_in_the_one_before() -> None:
+    runs = (Run.SF, "job-1"), (Run.II, "job-0"), (Run.R1, "job-2")
+    settled = [settlement_event(replace(EXAMPLE, run=r), contributions=did(j)) for r, j in runs]
+
+    shares = newest_shares(book_of(logged(*settled)), account=EXAMPLE.account, rounding=ROUNDING)
+
+    assert shares.by_job == {"job-2": Decimal(378)}
+
+
+def test_a_run_that_does_not_pay_is_no_net_to_share() -> None:
+    dearer = replace(EXAMPLE, fees_gbp=Decimal(8))
+    both = SettlementBook((dearer, replace(EXAMPLE, run=Run.II)), tuple(did("job-1")))
+    only = SettlementBook((replace(EXAMPLE, run=Run.II),), tuple(did("job-1")))
+
+    assert newest_shares(both, account=EXAMPLE.account, rounding=ROUNDING).total_gbp == 370
+    assert newest_shares(only, account=EXAMPLE.account, rounding=ROUNDING).total_gbp == 0
