@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date, time
 from decimal import Decimal
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
@@ -36,6 +36,9 @@ class Days(StrEnum):
 class Window(BaseModel, extra="forbid", frozen=True):
     """Hours of the clock in London, ``[start, end)``; an end of 00:00 is midnight.
 
+    A window that ends before it starts goes on after midnight; days and months are those of the
+    half-hour itself, as in published time bands.
+
     Attributes:
         days: Monday to Friday, Saturday and Sunday, or all.
         months: 1 to 12; empty for all.
@@ -44,9 +47,18 @@ class Window(BaseModel, extra="forbid", frozen=True):
     """
 
     days: Days = Days.ALL
-    months: tuple[int, ...] = ()
+    months: tuple[Annotated[int, Field(ge=1, le=12)], ...] = ()
     start: time = _MIDNIGHT
     end: time = _MIDNIGHT
+
+    @model_validator(mode="after")
+    def _holds_something(self) -> Window:
+        if self.start == self.end != _MIDNIGHT:
+            raise ValueError(
+                f"end: {self.end:%H:%M} is also the start, so the window holds nothing; valid is "
+                "another end, or 00:00 to 00:00 for the whole day"
+            )
+        return self
 
     def holds(self, half_hour: HalfHour) -> bool:
         """Return whether a half-hour begins inside."""
@@ -54,8 +66,11 @@ class Window(BaseModel, extra="forbid", frozen=True):
         is_weekend = local.weekday() >= _SATURDAY
         in_days = self.days is Days.ALL or is_weekend == (self.days is Days.WEEKENDS)
         in_months = not self.months or local.month in self.months
+        after_start = self.start <= local.time()
         before_end = self.end == _MIDNIGHT or local.time() < self.end
-        return in_days and in_months and self.start <= local.time() and before_end
+        wraps = _MIDNIGHT < self.end < self.start
+        in_hours = after_start or before_end if wraps else after_start and before_end
+        return in_days and in_months and in_hours
 
 
 class Band(BaseModel, extra="forbid", frozen=True):

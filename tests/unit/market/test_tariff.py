@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,15 @@ from gridflex.adapters.tariff_files import TariffFiles
 from gridflex.errors import ContractError, SourceError
 from gridflex.halfhour import HalfHour, periods_in
 from gridflex.market.delivered_cost import DeliveredPrices
-from gridflex.market.tariff import FIXED, LEVIES, fixed_cost_gbp, read_tariff, unit_cost
+from gridflex.market.tariff import (
+    FIXED,
+    LEVIES,
+    Days,
+    Window,
+    fixed_cost_gbp,
+    read_tariff,
+    unit_cost,
+)
 from tests.shared import ROOT
 
 SOURCE = {"document": "test", "url": "https://example.org/t", "sha256": "0" * 64}
@@ -93,6 +101,35 @@ def test_bands_follow_the_clock_in_london(when: str, band: str, peak: str) -> No
 
     assert cost.duos_band == band
     assert cost.components_gbp_per_mwh["capacity_market"] == Decimal(peak)
+
+
+@pytest.mark.parametrize(
+    ("when", "is_inside"),
+    [
+        pytest.param("2026-11-24T21:30Z", False, id="before"),
+        pytest.param("2026-11-24T22:00Z", True, id="in the evening"),
+        pytest.param("2026-11-25T06:30Z", True, id="in the morning"),
+        pytest.param("2026-11-25T07:00Z", False, id="after"),
+        pytest.param("2026-11-28T03:00Z", False, id="Saturday is no weekday"),
+    ],
+)
+def test_a_window_may_go_over_midnight(when: str, is_inside: bool) -> None:
+    night = Window(days=Days.WEEKDAYS, start=time(22), end=time(7))
+
+    assert night.holds(at(when)) is is_inside
+
+
+@pytest.mark.parametrize(
+    ("wrong", "valid"),
+    [
+        pytest.param({"months": [13]}, "less than or equal to 12", id="month 13"),
+        pytest.param({"months": [0]}, "greater than or equal to 1", id="month 0"),
+        pytest.param({"start": "07:00", "end": "07:00"}, "valid is another end", id="empty"),
+    ],
+)
+def test_a_window_that_never_holds_is_refused(wrong: dict[str, Any], valid: str) -> None:
+    with pytest.raises(ContractError, match=rf"capacity_market_windows.*{valid}"):
+        read_tariff(tariff_text(lambda version: version.update(capacity_market_windows=[wrong])))
 
 
 @pytest.mark.parametrize("day", [date(2026, 10, 25), date(2027, 3, 28)])
