@@ -2,7 +2,8 @@
 
 It decides and remembers but does nothing itself. Whoever drives it writes the draft to the
 ledger, hands the returned file to a mailbox and passes back what comes in; a file that gets no
-answer is offered again with the same bytes and number, as long as its gate is open.
+answer is offered again with the same bytes and number, as long as its gate is open or, for
+delivered volumes, until they are due.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from gridflex.market.artefacts import (
     ExpectedVolumes,
     artefact_file,
 )
+from gridflex.market.deadlines import deadline
 from gridflex.market.drafts import Draft, Key, draft_body
 from gridflex.market.feedback import Feedback, read_feedback
 from gridflex.market.idd import Receipt, file_name, read_header, read_receipt
@@ -366,9 +368,13 @@ class TradingDesk:
         self._positions[key] = advance(self._positions[key], event)
 
     def _is_too_late(self, draft: Draft, now: datetime) -> bool:
-        if draft.kind not in BEFORE_GATE:
-            return False
-        return any(now >= gate_closure(half_hour) for _, half_hour in draft.volumes)
+        return any(now >= self._last_call(draft.kind, at) for _, at in draft.volumes)
+
+    def _last_call(self, kind: ArtefactKind, half_hour: HalfHour) -> datetime:
+        """Return from when on a message may not be sent, or changes nothing any more."""
+        if kind in BEFORE_GATE:
+            return gate_closure(half_hour)
+        return deadline(kind, half_hour=half_hour, calendar=self._calendar)
 
 
 _KINDS: Final[dict[type, ArtefactKind]] = {

@@ -167,6 +167,20 @@ def test_a_file_that_was_taken_without_an_answer_is_recognised_by_its_number() -
     assert statuses(here, WMAN) == [Status.RECEIVED] * 2
 
 
+def test_delivered_volumes_are_offered_again_until_they_are_due() -> None:
+    here = desk()
+    file = do(here, agents({DVN: [Mishap.LOSE]}), DELIVERED, at=NEXT_DAY)
+    due = datetime(2026, 7, 2, 23, tzinfo=UTC)
+
+    assert here.send_again(now=due - MINUTE) == (file,)
+    assert here.send_again(now=due + 10 * MINUTE) == ()
+    (missed,) = (
+        one for one in here.alarms(now=due + 10 * MINUTE) if (one.kind, one.unit) == (DVN, UNIT)
+    )
+    assert missed.urgency is Urgency.MISSED
+    assert missed.problem.startswith("no answer since")
+
+
 def test_nothing_is_offered_again_once_its_gate_has_closed() -> None:
     here = desk()
     do(here, agents({WMAN: [Mishap.LOSE]}), ACTIVE)
