@@ -5,14 +5,14 @@ The same book, contract, month and day of knowledge always give the same documen
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
@@ -27,7 +27,7 @@ from gridflex.market.billing import (
     month_nets,
 )
 from gridflex.market.book import SettlementBook, Statement, settle_book, write_statement
-from gridflex.market.invoice import BillingRun, Document, Party, TeamRow, documents, show_back
+from gridflex.market.invoice import BillingRun, Document, Line, Party, TeamRow, documents, show_back
 from gridflex.market.runs import DayCash, Run, payment_day
 from gridflex.market.volumes import ZERO, Rounding
 from gridflex.market.working_days import WorkingCalendar
@@ -107,6 +107,18 @@ class BillingContract(BaseModel, extra="forbid", frozen=True):
     billed: tuple[Billed, ...] = ()
     next_number: int = Field(default=1, ge=1)
     settlement_calendar: tuple[CalendarRow, ...] = ()
+
+    @field_validator("billed")
+    @classmethod
+    def _one_row_a_month(cls, billed: tuple[Billed, ...]) -> tuple[Billed, ...]:
+        months = [one.settlement_month for one in billed]
+        twice = sorted({one for one in months if months.count(one) > 1})
+        if twice:
+            raise ValueError(
+                f"settlement_month {', '.join(twice)} is there twice; valid is one row of each "
+                "month, with the sum of its documents"
+            )
+        return billed
 
     def terms(self) -> CommissionTerms:
         """Return the commission terms."""
@@ -233,6 +245,39 @@ def monthly_bill(
         show_back=_teams(shares, sum((one.due_gbp for one in dues if one.month in months), ZERO)),
     )
     return MonthlyBill(documents(run, rounding=rounding), statement, shares)
+
+
+def charged_before(
+    bill: MonthlyBill, *, contract: BillingContract, issued: Iterable[Mapping[str, Any]]
+) -> str | None:
+    """Return the number of an earlier document for what a bill charges again; None without one.
+
+    Args:
+        bill: Its documents may be among those issued.
+        contract: States what was billed before.
+        issued: Bodies of `gridflex.market.records.invoice_event`; those without ``account`` are
+            of any.
+    """
+    known = {(one.settlement_month, number) for one in contract.billed for number in one.documents}
+    numbers = {one.number for one in bill.documents}
+    charged = {_charged(str(one.month), line) for one in bill.documents for line in one.lines}
+    for before in issued:
+        is_ours = before.get("account", contract.account) == contract.account
+        if not is_ours or before["number"] in numbers:
+            continue
+        for line in before["lines"]:
+            month, is_fee = (
+                line["settlement_month"] or before["month"],
+                not line["settlement_month"],
+            )
+            if (month, is_fee) in charged and (is_fee or (month, before["number"]) not in known):
+                return str(before["number"])
+    return None
+
+
+def _charged(month: str, line: Line) -> tuple[str, bool]:
+    """Return what a line charges: the month, and whether its fee or its commission."""
+    return line.settlement_month or month, not line.settlement_month
 
 
 def _teams(shares: Shares, commission_gbp: Decimal) -> tuple[TeamRow, ...]:

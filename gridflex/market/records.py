@@ -223,8 +223,13 @@ def replay(entries: Iterable[Json]) -> Iterator[Replay]:
             yield Replay(entry["id"], entry["body"]["outcome_sha256"], again)
 
 
-def invoice_event(document: Document) -> Event:
-    """Return an invoice or credit note: its figures, and the digest of the whole document."""
+def invoice_event(document: Document, *, account: str | None = None) -> Event:
+    """Return an invoice or credit note: its figures, and the digest of the whole document.
+
+    Args:
+        document: The invoice or credit note.
+        account: Whose revenue it charges for.
+    """
     payload = document_json(document)
     lines = [
         {"settlement_month": one.settlement_month, "amount_gbp": str(one.amount_gbp)}
@@ -245,6 +250,7 @@ def invoice_event(document: Document) -> Event:
             "corrects": list(document.corrects),
             "statement_sha256": document.evidence_sha256,
             "document_sha256": digest(payload),
+            **({"account": account} if account else {}),
         },
         subject=f"invoice:{document.number}",
     )

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.adapters.receipt_store import ReceiptStore
-from gridflex.errors import ContractError
+from gridflex.errors import ConflictError, ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId
 from gridflex.ledger.canonical import digest
@@ -35,7 +35,7 @@ from gridflex.market.book import (
 from gridflex.market.invoice_files import document_json, read_document
 from gridflex.market.meter_files import ReadingsIn, read_csv
 from gridflex.market.meters import MeterHistory, Reading, check_once
-from gridflex.market.monthly import BillingContract, monthly_bill, parse_month
+from gridflex.market.monthly import BillingContract, charged_before, monthly_bill, parse_month
 from gridflex.market.receipt_page import receipt_html
 from gridflex.market.records import (
     book_of,
@@ -280,6 +280,8 @@ def _add_invoices(api: APIRouter, ledger: LedgerStore, clock: Clock) -> None:
         """Bill a month from the settlements in the ledger, and record the documents."""
         month = parse_month(sent.month)
         known_on = sent.known_on or month.end
+        since = await ledger.size()
+        issued = await _entries(ledger, EventType.INVOICE_ISSUED)
         made = monthly_bill(
             await _book(ledger, None),
             contract=sent.contract,
@@ -288,7 +290,20 @@ def _add_invoices(api: APIRouter, ledger: LedgerStore, clock: Clock) -> None:
             calendar=calendar_around(known_on),
             rounding=Rounding(),
         )
-        await _record(ledger, [invoice_event(one) for one in made.documents], clock.now())
+        bodies = [one["body"] for one in issued]
+        if before := charged_before(made, contract=sent.contract, issued=bodies):
+            raise ConflictError(
+                f"{month} of account {sent.contract.account} was charged with {before}; name it "
+                "in billed of the contract, and bill a month's fee once"
+            )
+        known = {one["document_sha256"] for one in bodies}
+        new = [one for one in made.documents if digest(document_json(one)) not in known]
+        if new or not made.documents:
+            events = [invoice_event(one, account=sent.contract.account) for one in new]
+            _refuse_nothing(events)
+            await ledger.append_unless_changed(
+                events, now=clock.now(), since=since, kinds=[EventType.INVOICE_ISSUED]
+            )
         return [json.loads(document_json(one)) for one in made.documents]
 
     @api.post("/invoices.pdf", response_class=Response)

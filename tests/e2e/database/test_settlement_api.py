@@ -200,6 +200,28 @@ async def test_a_month_is_billed_from_the_ledger_and_the_invoice_recorded(served
     assert "Slough" not in json.dumps(kept)
 
 
+async def test_a_month_is_not_charged_twice(served: Served) -> None:
+    await served.http.post("/books", content=write_book(SettlementBook((EXAMPLE,))))
+    sent = {"contract": CONTRACT, "month": "2026-07", "known_on": "2026-09-01"}
+    first = await served.http.post("/invoices", json=sent)
+    (number,) = [one["number"] for one in first.json()]
+
+    same = await served.http.post("/invoices", json=sent)
+    again = await served.http.post(
+        "/invoices", json=sent | {"contract": CONTRACT | {"next_number": 2}}
+    )
+    row = {"settlement_month": "2026-07", "commission_gbp": "75.60", "documents": [number]}
+    twice = await served.http.post(
+        "/invoices", json=sent | {"contract": CONTRACT | {"billed": [row, row]}}
+    )
+
+    assert same.json() == first.json()
+    assert (again.status_code, twice.status_code) == (409, 400)
+    assert number in again.json()["detail"]
+    assert "2026-07 is there twice" in twice.json()["detail"]
+    assert len(await served.get("/invoices")) == 1
+
+
 async def test_an_issued_invoice_is_printed_and_no_other(served: Served) -> None:
     await served.http.post("/books", content=write_book(SettlementBook((EXAMPLE,))))
     sent = {"contract": CONTRACT, "month": "2026-07", "known_on": "2026-09-01"}
