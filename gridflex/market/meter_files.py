@@ -96,7 +96,16 @@ def read_csv(text: str, *, received_at: datetime) -> Iterator[Reading]:
         ContractError: A column is missing or unknown, or a value of a row is not valid; the
             message names row and column.
     """
-    rows = csv.DictReader(StringIO(text.removeprefix("\ufeff")))
+    try:
+        yield from _read(csv.DictReader(StringIO(text.removeprefix("\ufeff"))), received_at)
+    except csv.Error as error:
+        limit = csv.field_size_limit()
+        raise ContractError(
+            f"meter CSV: a field is not valid ({error}); valid are at most {limit} characters"
+        ) from error
+
+
+def _read(rows: csv.DictReader[str], received_at: datetime) -> Iterator[Reading]:
     columns = set(rows.fieldnames or ())
     if not columns >= _REQUIRED or not columns <= _KNOWN:
         raise ContractError(
@@ -157,7 +166,7 @@ class _Row:
             return None
         try:
             return HalfHour.from_settlement(date.fromisoformat(day), int(period))
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise self._wrong("settlement_date", valid="YYYY-MM-DD with a period") from error
 
     def _kwh(self, column: str) -> Decimal:

@@ -30,7 +30,7 @@ from gridflex.market.book import SettlementBook, Statement, settle_book, write_s
 from gridflex.market.invoice import BillingRun, Document, Line, Party, TeamRow, documents, show_back
 from gridflex.market.runs import DayCash, Run, payment_day
 from gridflex.market.volumes import ZERO, Rounding
-from gridflex.market.working_days import WorkingCalendar
+from gridflex.market.working_days import WorkingCalendar, half_hours_of
 
 _MONTH: Final = r"^\d{4}-(0[1-9]|1[0-2])$"
 
@@ -147,9 +147,13 @@ def parse_month(text: str) -> Month:
         ContractError: It is not.
     """
     try:
-        return Month.of(date.fromisoformat(f"{text}-01"))
-    except ValueError as error:
-        raise ContractError(f"month {text!r} is not valid; valid is YYYY-MM") from error
+        first = date.fromisoformat(f"{text}-01")
+        half_hours_of(first)
+        return Month.of(first)
+    except (ValueError, ContractError) as error:
+        raise ContractError(
+            f"month {text!r} is not valid; valid is YYYY-MM, 1900 to 2200"
+        ) from error
 
 
 def read_contract(text: str) -> BillingContract:

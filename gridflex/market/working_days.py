@@ -19,6 +19,10 @@ from gridflex.halfhour import LONDON, HalfHour, periods_in
 GATE_CLOSURE_LEAD: Final = timedelta(hours=1)
 """Balancing and Settlement Code, Annex X-1: one hour before the Settlement Period."""
 
+FIRST_YEAR: Final = 1900
+LAST_YEAR: Final = 2200
+"""Days outside are mistakes, and calendar arithmetic ends somewhere."""
+
 DAY: Final = timedelta(days=1)
 YEARS_AROUND: Final = 4 * 365 * DAY
 _SATURDAY: Final = 5
@@ -69,7 +73,13 @@ class WorkingCalendar:
 
 def calendar_around(day: date) -> WorkingCalendar:
     """Return the calendar of England and Wales for four years before and after a day."""
+    _check_year(day)
     return england_and_wales(day - YEARS_AROUND, day + YEARS_AROUND)
+
+
+def _check_year(day: date) -> None:
+    if not FIRST_YEAR <= day.year <= LAST_YEAR:
+        raise ContractError(f"day {day} is not valid; valid is {FIRST_YEAR} to {LAST_YEAR}")
 
 
 def england_and_wales(first: date, last: date) -> WorkingCalendar:
@@ -102,4 +112,5 @@ def end_of_day(day: date) -> datetime:
 
 def half_hours_of(day: date) -> tuple[HalfHour, ...]:
     """Return the 46, 48 or 50 half-hours of a settlement day."""
+    _check_year(day)
     return tuple(HalfHour.from_settlement(day, 1).span(periods_in(day)))

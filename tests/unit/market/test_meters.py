@@ -12,8 +12,10 @@ from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour, periods_in
 from gridflex.market.meter_files import ReadingsIn, read_csv
 from gridflex.market.meters import Evidence, MeterHistory, Reading, check_once, net_import
+from gridflex.market.monthly import parse_month
 from gridflex.market.registry import Msid
 from gridflex.market.volumes import ImportMWh
+from gridflex.market.working_days import calendar_around, half_hours_of
 
 METER = Msid("1200012345679")
 NOON = HalfHour(datetime(2026, 7, 1, 12, tzinfo=UTC))
@@ -168,6 +170,21 @@ def test_a_csv_is_read_on_the_long_day() -> None:
 )
 def test_a_wrong_csv_is_refused_with_line_and_column(text: str, reason: str) -> None:
     with pytest.raises(ContractError, match=reason):
+        list(read_csv(text, received_at=NEXT_DAY))
+
+
+@pytest.mark.parametrize("day", [date(9999, 12, 31), date(1, 1, 1)])
+def test_a_day_beyond_the_calendar_is_refused(day: date) -> None:
+    for refused in (half_hours_of, calendar_around):
+        with pytest.raises(ContractError, match=f"day {day} is not valid; valid is 1900 to 2200"):
+            refused(day)
+    with pytest.raises(ContractError, match="is not valid; valid is YYYY-MM, 1900 to 2200"):
+        parse_month(f"{day:%Y-%m}".zfill(7))
+
+
+def test_a_field_of_a_csv_that_is_too_long_is_refused() -> None:
+    text = f"meter,start_utc,import_kwh\n{METER},2026-07-01T12:00Z,{'1' * 200_000}\n"
+    with pytest.raises(ContractError, match="at most 131072 characters"):
         list(read_csv(text, received_at=NEXT_DAY))
 
 

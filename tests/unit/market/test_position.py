@@ -261,6 +261,15 @@ def test_all_is_calm_early_and_when_all_is_well() -> None:
     assert alarms([after(*COMPLETE)], now=CLOSES - timedelta(minutes=1), calendar=CALENDAR) == []
 
 
+def test_what_is_settled_raises_no_alarm() -> None:
+    metered = after(*COMPLETE, Metered(NEXT_DAY))
+    late = NEXT_DAY + timedelta(days=5)
+
+    assert [one.kind for one in alarms([metered], now=late, calendar=CALENDAR)] == [DVN]
+    settled = advance(metered, Settled(NEXT_DAY, Run.SF))
+    assert alarms([settled], now=late, calendar=CALENDAR) == []
+
+
 def test_a_rejection_is_announced_at_once() -> None:
     rejected = after(*COMPLETE[:-1], answered(ECVN, Status.REJECTED, reason="unknown key"))
 
