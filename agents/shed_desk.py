@@ -28,7 +28,7 @@ from gridflex.errors import ContractError, GridFlexError, InfeasibleError, Stale
 from gridflex.fleet import Site
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId
-from gridflex.planning.running import running_work
+from gridflex.planning.running import running_work, waiting_work
 from gridflex.planning.shed import RunningWork, Shedding, ShedOrder
 
 log = logging.getLogger(__name__)
@@ -54,12 +54,14 @@ class WarmOrder:
 
     Args:
         work: What runs, without what stands still already.
+        waiting: What is about to run.
         order: What could be shed.
         read_at: GridFlex time of the reading.
         price_gbp_per_kwh: What lost energy is taken to cost, by site.
     """
 
     work: tuple[RunningWork, ...]
+    waiting: tuple[RunningWork, ...]
     order: ShedOrder
     read_at: datetime
     price_gbp_per_kwh: Mapping[str, float]
@@ -127,9 +129,11 @@ class ShedDesk:
         jobs = [job for job in await self._jobs.live_jobs() if job.id not in held]
         per_kwh = await self._prices_gbp_per_kwh(now)
         work = running_work(jobs, sites=self._sites, now=now, restart=self._restart)
+        waiting = waiting_work(jobs, sites=self._sites, now=now, restart=self._restart)
         self._read_at_s = time.monotonic()
         self._warm = WarmOrder(
             work=work,
+            waiting=waiting,
             order=ShedOrder(work, price_gbp_per_kwh=per_kwh),
             read_at=now,
             price_gbp_per_kwh=per_kwh,
@@ -207,27 +211,28 @@ class ShedDesk:
                 "and still be on time"
             )
         back_by = {one.job_id: one.until for one in found.rebound}
-        gone = without | {cut.job_id for cut in found.cuts}
+        given = tuple(
+            CurtailedJob(
+                job_id=cut.job_id,
+                site=cut.site,
+                freed_kw=cut.freed_kw,
+                lost_kwh=cut.lost_kwh,
+                cost_gbp=cut.cost_gbp,
+                acts_in=cut.acts_in,
+                back_by=back_by[cut.job_id],
+            )
+            for cut in found.cuts
+        )
+        held = _held_back(warm, request, without=without)
+        gone = without | {one.job_id for one in (*given, *held)}
+        drawing = [one for one in (*warm.work, *warm.waiting) if one.job_id not in gone]
         return Curtailment(
             id=order_id,
             request=request,
             placed_at=warm.read_at,
-            jobs=tuple(
-                CurtailedJob(
-                    job_id=cut.job_id,
-                    site=cut.site,
-                    freed_kw=cut.freed_kw,
-                    lost_kwh=cut.lost_kwh,
-                    cost_gbp=cut.cost_gbp,
-                    acts_in=cut.acts_in,
-                    back_by=back_by[cut.job_id],
-                )
-                for cut in found.cuts
-            ),
+            jobs=given + held,
             limits_kw={
-                site: sum(
-                    one.power_kw for one in warm.work if one.site == site and one.job_id not in gone
-                )
+                site: sum(one.power_kw for one in drawing if one.site == site)
                 for site in ([request.site] if request.site else self._sites)
             },
         )
@@ -258,3 +263,25 @@ class ShedDesk:
         except (GridFlexError, TimeoutError) as error:
             log.warning("the shed order of %s is used: %s", last.read_at, error)
             return last
+
+
+def _held_back(
+    warm: WarmOrder, request: CurtailmentRequest, *, without: frozenset[JobId]
+) -> tuple[CurtailedJob, ...]:
+    """Return what is about to run and can wait: it frees nothing, but would draw what is freed."""
+    return tuple(
+        CurtailedJob(
+            job_id=one.job_id,
+            site=one.site,
+            freed_kw=0.0,
+            lost_kwh=0.0,
+            cost_gbp=0.0,
+            acts_in=timedelta(0),
+            back_by=warm.read_at + one.slack - one.restart,
+        )
+        for one in warm.waiting
+        if one.job_id not in without
+        and request.site in {None, one.site}
+        and one.is_pausable
+        and request.hold + one.restart <= one.slack
+    )

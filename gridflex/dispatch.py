@@ -95,7 +95,8 @@ def next_action(
     Only a plan that knew of a run can end it, or an order to free power; a job that would have to
     start again at once is not paused. A run at another site, on other GPUs or under another power
     limit than ordered is paused, to start again as ordered. A run that still waits in its cluster's
-    queue can be pulled back, whether its job may be paused or not.
+    queue can be pulled back, whether its job may be paused or not; an order to free power does so
+    at once, and keeps back what was not sent yet.
 
     Args:
         job: The job with its attempts.
@@ -112,15 +113,18 @@ def next_action(
     if job.stop_requested_at:
         ask = _may_ask(attempt, StopReason.STOP, now, again_after=ask_again_after)
         return Action.STOP if ask else None
+    is_held = job.id in orders.curtailed and not job.must_start(now, restart=restart)
     if attempt.state is AttemptState.DECIDED:
-        return Action.RESEND
+        return None if is_held else Action.RESEND
     if attempt.state is AttemptState.STOPPING:
         reason = attempt.stop_reason or StopReason.PAUSE
         ask = _may_ask(attempt, reason, now, again_after=ask_again_after)
         return Action(reason.value) if ask else None
     is_wrong = job.id in orders.runs and not (run and _runs_as_ordered(job, attempt, run))
-    is_over = job.id in orders.curtailed or (is_wrong and orders.know_of(job.id, attempt))
-    return Action.PAUSE if is_over and _may_pause(job, now, restart=restart) else None
+    is_over = is_held or (is_wrong and orders.know_of(job.id, attempt))
+    patience = timedelta(0) if is_held else QUEUE_PATIENCE * restart
+    may_pause = is_over and _may_pause(job, now, restart=restart, patience=patience)
+    return Action.PAUSE if may_pause else None
 
 
 def attempt_request(job: Job, attempt: Attempt, *, checkpoint_root: str) -> JobRequest:
@@ -166,12 +170,12 @@ def _runs_as_ordered(job: Job, attempt: Attempt, run: PlannedRun) -> bool:
     return (attempt.site, job.shape_of(attempt)) == (run.site, run.shape)
 
 
-def _may_pause(job: Job, now: datetime, *, restart: timedelta) -> bool:
+def _may_pause(job: Job, now: datetime, *, restart: timedelta, patience: timedelta) -> bool:
     attempt = job.live_attempt
     if attempt is None or job.must_start(now, restart=restart):
         return False
     if attempt.state is AttemptState.SUBMITTED:  # nothing is lost by pulling it back
-        return now - attempt.decided_at >= QUEUE_PATIENCE * restart
+        return now - attempt.decided_at >= patience
     return attempt.state is AttemptState.RUNNING and job.flexibility.interruptible
 
 

@@ -1,8 +1,8 @@
-"""From jobs that run to what they could give up in an emergency."""
+"""From jobs that run, or are about to, to what they could give up in an emergency."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from datetime import datetime, timedelta
 
 from gridflex.fleet import Site, shaped_power_kw
@@ -27,12 +27,36 @@ def running_work(
         now: GridFlex time.
         restart: What a start takes before work goes on.
     """
+    return _in_state({AttemptState.RUNNING}, jobs, sites=sites, now=now, restart=restart)
+
+
+def waiting_work(
+    jobs: Iterable[Job], *, sites: Mapping[str, Site], now: datetime, restart: timedelta
+) -> tuple[RunningWork, ...]:
+    """Return the jobs that are about to run: sent to a cluster, or decided to be.
+
+    Args:
+        jobs: Open jobs.
+        sites: By name; runs elsewhere are left out.
+        now: GridFlex time.
+        restart: What a start takes before work goes on.
+    """
+    waiting = {AttemptState.DECIDED, AttemptState.SUBMITTED}
+    return _in_state(waiting, jobs, sites=sites, now=now, restart=restart)
+
+
+def _in_state(
+    states: Set[AttemptState],
+    jobs: Iterable[Job],
+    *,
+    sites: Mapping[str, Site],
+    now: datetime,
+    restart: timedelta,
+) -> tuple[RunningWork, ...]:
     return tuple(
         _work(job, job.live_attempt, sites[job.live_attempt.site], now=now, restart=restart)
         for job in jobs
-        if job.live_attempt
-        and job.live_attempt.state is AttemptState.RUNNING
-        and job.live_attempt.site in sites
+        if job.live_attempt and job.live_attempt.state in states and job.live_attempt.site in sites
     )
 
 
@@ -44,6 +68,7 @@ def _work(
         flexibility, site, job.shape_of(attempt), cpus=job.request.entrypoint_cpus
     )
     left = job.safe_remaining(now, restart=restart) / attempt.speed_fraction
+    is_whole = attempt.state is AttemptState.RUNNING and not flexibility.interruptible
     done, every = attempt.work_time(now, restart=restart), flexibility.checkpoint_every
     return RunningWork(
         job_id=job.id,
@@ -54,5 +79,5 @@ def _work(
         slack=max(flexibility.deadline - now - left, timedelta(0)),
         premium_gbp_per_kwh=float(flexibility.premium_gbp_per_kwh),
         acts_in=flexibility.stop_grace,
-        is_pausable=flexibility.interruptible and flexibility.tier is not Tier.T0,
+        is_pausable=not is_whole and flexibility.tier is not Tier.T0,
     )

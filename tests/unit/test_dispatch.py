@@ -25,6 +25,12 @@ IDLE_AS_BEGUN = Orders(
 )
 RUNS_NEW = Orders(made_at=NOON + HOUR, runs={job().id: RUN}, plan={job().id: (RUN,)})
 RUNS = Orders(made_at=NOON - HOUR, runs={job().id: RUN}, plan={job().id: (RUN,)})
+SHED = Orders(
+    made_at=NOON - HOUR,
+    runs={job().id: RUN},
+    plan={job().id: (RUN,)},
+    curtailed=frozenset({job().id}),
+)
 
 
 def action(found: Job, orders: Orders) -> Action | None:
@@ -124,6 +130,27 @@ def test_a_job_that_waits(found: Job, orders: Orders, expected: Action | None) -
             IDLE_NEW,
             Action.RESEND,
             id="the same, and the plan has changed",
+        ),
+        pytest.param(
+            job(attempt(state=AttemptState.DECIDED, started_at=None)),
+            SHED,
+            None,
+            id="kept back to free power",
+        ),
+        pytest.param(
+            job(
+                attempt(state=AttemptState.SUBMITTED, started_at=None, decided_at=NOW),
+                interruptible=False,
+            ),
+            SHED,
+            Action.PAUSE,
+            id="pulled back at once to free power",
+        ),
+        pytest.param(
+            job(attempt(state=AttemptState.DECIDED, started_at=None), deadline=NOW + 2 * HOUR),
+            SHED,
+            Action.RESEND,
+            id="late, whatever the order says",
         ),
     ],
 )

@@ -180,6 +180,30 @@ async def test_orders_given_at_once_take_different_jobs(
     }
 
 
+async def test_what_waits_in_a_cluster_does_not_draw_what_was_freed(
+    world: World, http: httpx.AsyncClient
+) -> None:
+    await running(world, "job-1", "job-2")
+    for name, deadline in (("waits", FLEXIBLE.deadline), ("late", NOON + 180 * MINUTE)):
+        await world.submit(name, flexibility=replace(FLEXIBLE, deadline=deadline))
+    names = ("job-1", "job-2", "waits", "late")
+    await world.plan({name: [(NOON, 8)] for name in names})
+    await world.tick()
+
+    placed = await post(http, "/v1/plans/shed", {**ORDER, "kw": 5})
+    report = await world.tick()
+
+    cut, held = placed["jobs"]
+    assert (held["job_id"], held["freed_kw"], placed["freed_kw"]) == ("waits", 0.0, 11.0)
+    assert placed["limits_kw"]["london"] == pytest.approx(22.0)  # one that runs, one that is late
+    assert report.actions == {cut["job_id"]: "pause", "waits": "pause"}
+    await world.tick()
+    assert (await world.job("waits")).live_attempt is None
+    assert (await world.job("late")).live_attempt is not None
+    world.pass_time(HOUR)
+    assert (await world.tick()).actions["waits"] == "start"
+
+
 async def test_an_order_that_waited_for_its_turn_knows_what_was_given_meanwhile(
     world: World,
 ) -> None:
