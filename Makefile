@@ -4,7 +4,8 @@ PYTHON ?= python3.11
 VENV := .venv
 STAMP := $(VENV)/.installed
 TORCH := torch==2.13.0
-BESIDE := tests/unit tests/e2e/database tests/e2e/agents
+BESIDE := tests/unit tests/conformance $(addprefix tests/e2e/,database agents gateway \
+	beckn/test_sandbox.py test_notebooks.py test_grid_sandbox.py)
 
 # A Ray job's entrypoint is a shell line such as `python train.py`: it has to find this Python.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
