@@ -83,8 +83,8 @@ def outturns() -> Series:
     """Cleaner at weekends, with noise: the mean of a month is wrong, last week only noisy."""
     half_hour = np.arange(DAYS * 48)
     weekend = half_hour // 48 % 7 >= 5
-    noise = 20 * np.random.default_rng(0).standard_normal(half_hour.size)
-    values = 250 + 40 * np.sin(half_hour * np.pi / 24) - 80 * weekend + noise
+    noise = 45 * np.random.default_rng(0).standard_normal(half_hour.size)
+    values = 400 + 40 * np.sin(half_hour * np.pi / 24) - 80 * weekend + noise
     return Series(
         signal=Signal.INTENSITY, kind=Kind.OUTTURN, source=INPUTS[Signal.INTENSITY].source,
         origin=Origin.SIMULATED, region="GB", start=START, values=values, issued_at=END.start,
