@@ -4,8 +4,9 @@ PYTHON ?= python3.11
 VENV := .venv
 STAMP := $(VENV)/.installed
 TORCH := torch==2.13.0
+# In the background a shell ignores Ctrl-C, and so does all it starts: none of these tests sends it.
 BESIDE := tests/unit tests/conformance $(addprefix tests/e2e/,database agents gateway \
-	beckn/test_sandbox.py test_notebooks.py test_grid_sandbox.py)
+	beckn/test_sandbox.py test_notebooks.py)
 
 # A Ray job's entrypoint is a shell line such as `python train.py`: it has to find this Python.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
