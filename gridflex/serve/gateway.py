@@ -20,6 +20,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response, WebSocket
+from pydantic_core import to_json
 
 from gridflex.adapters.job_store import Added
 from gridflex.adapters.packages import package_name
@@ -351,6 +352,7 @@ def _json_object(body: bytes) -> Mapping[str, Any]:
     try:
         parsed = json.loads(body)
         json.dumps(parsed, allow_nan=False, ensure_ascii=False).encode()  # what others can read too
+        to_json(parsed)  # no deeper than it can be kept
     except (ValueError, RecursionError) as error:
         raise ContractError(f"the body of a job submission must be JSON: {error}") from error
     if not isinstance(parsed, dict):

@@ -16,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from gridflex.adapters.storable import storable
 from gridflex.errors import (
     ConflictError,
     ContractError,
@@ -74,7 +75,8 @@ def problem(
         **(extra or {}),
     }
     headers = {"Retry-After": RETRY_AFTER_S} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
-    return JSONResponse(body, status_code=int(status), media_type=MEDIA_TYPE, headers=headers)
+    shown = storable(body)  # what was sent may hold what no answer can
+    return JSONResponse(shown, status_code=int(status), media_type=MEDIA_TYPE, headers=headers)
 
 
 def problem_of(error: GridFlexError) -> JSONResponse:

@@ -91,7 +91,7 @@ class OrderBody(BaseModel):
     within: timedelta = timedelta(seconds=30)
     hold: timedelta = timedelta(hours=1)
     site: str | None = None
-    reason: str = Field(default="", max_length=500)
+    reason: str = Field(default="", max_length=500, pattern=r"^[^\x00]*$")
 
     def request(self) -> CurtailmentRequest:
         """Return it as the domain knows it."""

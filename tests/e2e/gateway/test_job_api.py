@@ -259,8 +259,20 @@ async def test_bad_input_is_a_clear_problem_and_leaves_nothing(
         b'{"entrypoint": "a", "runtime_env": {"x": 1e999}}',
         b'{"entrypoint": "\\ud800", "metadata": {"gridflex.io/tier": "T1"}}',
         b'{"a":' * 100_000,
+        b'{"entrypoint": "a", "runtime_env": ' + b'{"a":' * 900 + b"1" + b"}" * 901,
     ],
-    ids=["empty", "cut", "a list", "null", "no text", "NaN", "infinite", "half a letter", "deep"],
+    ids=[
+        "empty",
+        "cut",
+        "a list",
+        "null",
+        "no text",
+        "NaN",
+        "infinite",
+        "half a letter",
+        "deep",
+        "deeper than it can be kept",
+    ],
 )
 async def test_a_body_that_is_no_json_object_is_refused(
     http: httpx.AsyncClient, content: bytes

@@ -1,6 +1,7 @@
 """An order to free power over real PostgreSQL: paused, remembered, planned around, resumed."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -264,6 +265,8 @@ async def test_an_order_is_an_override_in_the_ledger(world: World, http: httpx.A
     ("body", "headers", "message"),
     [
         ({**ORDER, "kw": 0}, {}, "kw"),
+        ({**ORDER, "reason": "half a letter: \ud800"}, {}, "reason"),
+        ({**ORDER, "reason": "NUL: \0"}, {}, "reason"),
         ({**ORDER, "hold": "PT0S"}, {}, "hold"),
         ({**ORDER, "site": "paris"}, {}, "'paris' is not one of london, slough"),
         ({**ORDER, "site": None, "also": 1}, {}, "also"),
@@ -279,7 +282,11 @@ async def test_an_order_that_means_nothing_is_refused(
 ) -> None:
     await running(world, "job-1")
 
-    answer = await http.post("/v1/plans/shed", json=body, headers=headers)
+    answer = await http.post(
+        "/v1/plans/shed",
+        content=json.dumps(body),
+        headers={"Content-Type": "application/json", **headers},
+    )
 
     assert answer.status_code == 400
     assert message.lower() in answer.json()["detail"].lower()
