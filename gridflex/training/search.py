@@ -15,6 +15,7 @@ import ray
 from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search import BasicVariantGenerator
 
 from gridflex.errors import ContractError, SourceError
 from gridflex.training.families import Family
@@ -48,6 +49,10 @@ class Found:
     failed: int
     mae: float
     pinball: float
+
+
+SEED: Final = 1
+"""The same contest draws the same settings."""
 
 
 class _Progress(tune.Callback):
@@ -171,6 +176,7 @@ def search(
             trainable,
             param_space=dict(contest.space),
             tune_config=tune.TuneConfig(
+                search_alg=BasicVariantGenerator(random_state=SEED),
                 metric=PINBALL,
                 mode="min",
                 num_samples=samples if contest.space else 1,
