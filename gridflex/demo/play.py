@@ -87,8 +87,8 @@ async def play(
 def submit_job(client: JobSubmissionClient, job: DemoJob, *, half_hour_s: float) -> JobId:
     """Submit one job with Ray's own client and return the id it got.
 
-    A lost connection is tried again: the id is the demo's own, so a second submission of the same
-    job is not a second job.
+    A lost connection and a 503 are tried again: the id is the demo's own, so a second submission
+    of the same job is not a second job.
 
     Args:
         client: Of the gateway.
@@ -100,7 +100,7 @@ def submit_job(client: JobSubmissionClient, job: DemoJob, *, half_hour_s: float)
     """
     if job.is_training and not TRAINING.is_dir():
         raise ContractError(f"{TRAINING}: not found; the demo runs from a checkout")
-    for attempt in stamina.retry_context(on=requests.ConnectionError, timeout=RETRY_FOR_S):
+    for attempt in stamina.retry_context(on=_is_away, timeout=RETRY_FOR_S):
         with attempt:
             submitted = client.submit_job(
                 entrypoint=job.entrypoint(sys.executable, half_hour_s=half_hour_s),
@@ -110,6 +110,13 @@ def submit_job(client: JobSubmissionClient, job: DemoJob, *, half_hour_s: float)
                 entrypoint_num_gpus=job.gpus,
             )
     return JobId(submitted)
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether the gateway or its database is away: Ray's client tells a status only in words."""
+    if isinstance(error, RuntimeError):
+        return str(error).startswith("Request failed with status code 503:")
+    return isinstance(error, requests.ConnectionError)
 
 
 async def _follow(ports: Ports, plan: Sequence[DemoJob], *, until: datetime, view: View) -> None:
