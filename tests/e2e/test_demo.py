@@ -141,23 +141,31 @@ def test_a_changed_figure_of_its_history_is_found(
         verify_ledger(copy, keys=[parse_key((kept / "key.pub").read_text())])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
-def test_an_early_end_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
-    output = tmp_path / "output"
+def test_an_early_end_leaves_nothing_but_the_demo_beside_it(tmp_path: Path) -> None:
+    outputs = {number: tmp_path / number.name for number in (signal.SIGINT, signal.SIGTERM)}
+    demos = {number: _start_demo(output) for number, output in outputs.items()}
+    states = {}
+    for number, demo in demos.items():
+        _wait_for("GridFlex answers", outputs[number], demo)
+        states[number] = _state_folder(demo.pid)
+
+    for number, demo in demos.items():
+        demo.send_signal(number)
+
+        assert demo.wait(timeout=120) == 130, outputs[number].read_text()
+        ended = states.pop(number)
+        assert not ended.exists()
+        assert not _processes_that_name(ended)
+        assert all(_processes_that_name(running) for running in states.values())
+
+
+def _start_demo(output: Path) -> subprocess.Popen[bytes]:
     program = str(Path(sys.executable).with_name("gridflex"))
-    environment = {**ENVIRONMENT, "TMPDIR": str(tmp_path)}  # too long a name for Ray
+    environment = {**ENVIRONMENT, "TMPDIR": str(output.parent)}  # too long a name for Ray
     with output.open("wb") as file:
-        demo = subprocess.Popen(
+        return subprocess.Popen(
             [program, "demo"], cwd=ROOT, env=environment, stdout=file, stderr=file
         )
-    _wait_for("GridFlex answers", output, demo)
-    state = _state_folder(demo.pid)
-
-    demo.send_signal(number)
-
-    assert demo.wait(timeout=120) == 130, output.read_text()
-    assert not state.exists()
-    assert not _processes_that_name(state)
 
 
 def _state_folder(pid: int) -> Path:
