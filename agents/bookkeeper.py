@@ -22,13 +22,15 @@ from gridflex.adapters.tables import EnergyRow
 from gridflex.agents.counterfactual import RunNow
 from gridflex.agents.earnings import Earnings
 from gridflex.agents.grid import USUAL_LEVEL_FROM
-from gridflex.errors import GridFlexError
+from gridflex.agents.site_prices import Tariffs
+from gridflex.errors import ContractError, GridFlexError, SourceError
 from gridflex.fleet import Site
 from gridflex.halfhour import HALF_HOUR, HalfHour
 from gridflex.jobs import JobId
 from gridflex.ledger.event import EventType
 from gridflex.ledger.tiles import SignedCheckpoint
 from gridflex.lifecycle import Job
+from gridflex.market.delivered_cost import DeliveredSeries
 from gridflex.market.receipts import (
     Basis,
     Evidence,
@@ -120,6 +122,7 @@ class Bookkeeper:
         sites: The sites, the default one first.
         restart: What a start takes before work goes on.
         stamper: Timestamp authority; None for none.
+        tariffs: What energy costs at the meter of a site, beside the wholesale price.
     """
 
     def __init__(
@@ -133,7 +136,9 @@ class Bookkeeper:
         sites: Sequence[Site],
         restart: timedelta,
         stamper: Stamper | None = None,
+        tariffs: Tariffs | None = None,
     ) -> None:
+        self._tariffs = tariffs
         self._stamper = stamper
         self._stamped_at: datetime | None = None
         self._ledger = ledger
@@ -211,7 +216,7 @@ class Bookkeeper:
         origins = {price.origin, intensity.origin}
         return JobRecord(
             job=job,
-            half_hours=_uses(used, compared, price, intensity),
+            half_hours=_uses(used, compared, price, intensity, self._delivered(job, price)),
             redone=job.run_time(job.ended_at or now) - self._run_now.unbroken(job),
             energy=weakest(_ENERGY[row.method] for row in readings),
             grid=weakest(_GRID[one] for one in origins),
@@ -219,6 +224,19 @@ class Bookkeeper:
             evidence=await self._evidence(job.id),
             unbroken=Basis.MEASURED if len(job.attempts) == 1 else Basis.MODELLED,
         )
+
+    def _delivered(self, job: Job, price: Series) -> DeliveredSeries | None:
+        """Return what energy costs at the meter; None without one tariff for all of the job."""
+        site = self._run_now.site(job).name
+        if self._tariffs is None or {one.site for one in job.attempts} != {site}:
+            return None
+        try:
+            return self._tariffs.delivered(
+                site, start=price.start, wholesale_gbp_per_mwh=price.values
+            )
+        except (SourceError, ContractError) as error:
+            log.warning("receipt of %s has no delivered cost: %s", job.id, error)
+            return None
 
     async def _known(
         self,
@@ -285,7 +303,13 @@ def _uses(
     compared: Mapping[HalfHour, float],
     price: Series,
     intensity: Series,
+    delivered: DeliveredSeries | None,
 ) -> tuple[HalfHourUse, ...]:
+    def at_meter(half_hour: HalfHour) -> float | None:
+        if delivered is None:
+            return None
+        return float(delivered.gbp_per_mwh[price.start.until(half_hour)])
+
     return tuple(
         HalfHourUse(
             half_hour=one,
@@ -293,6 +317,7 @@ def _uses(
             run_now_kwh=compared.get(one, 0.0),
             price_gbp_per_mwh=_at(price, one),
             average_gco2_per_kwh=_at(intensity, one),
+            delivered_gbp_per_mwh=at_meter(one),
         )
         for one in sorted({*used, *compared})
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from gridflex.adapters.ledger_store import LedgerStore, Logged
@@ -21,13 +21,16 @@ from gridflex.market.earnings import (
 from gridflex.market.receipts import IssuedReceipt
 
 BATCH: Final = 500
+FOLLOWED_AGAIN: Final = timedelta(days=8)
+"""Before the last receipt; a job waits for its first one no longer than seven."""
 
 
 class Earnings:
     """Issues the receipts that say what jobs earned.
 
-    What was followed is remembered only here: a new process looks at all settlements again, and
-    a receipt that already says what they give is not followed by another.
+    What was followed is remembered only here: a new process looks again at the settlements from
+    shortly before the last receipt on, and a receipt that already says what they give is not
+    followed by another.
 
     Args:
         ledger: Where settlements are.
@@ -37,7 +40,7 @@ class Earnings:
     def __init__(self, *, ledger: LedgerStore, receipts: ReceiptStore) -> None:
         self._ledger = ledger
         self._receipts = receipts
-        self._next = 0
+        self._next: int | None = None
         self._waiting: set[str] = set()
 
     async def follow(self, now: datetime) -> list[str]:
@@ -48,9 +51,7 @@ class Earnings:
         Raises:
             SourceError: The database cannot be reached; the next call goes on with the same jobs.
         """
-        while new := await self._ledger.find(
-            EventType.SETTLEMENT_RUN, since=self._next, limit=BATCH
-        ):
+        while new := await self._unfollowed():
             self._waiting |= set(settled_jobs(await self._settled_with(_settlements(new))))
             self._next = new[-1].index + 1
         found = {job: await self._receipts.newest(JobId(job)) for job in sorted(self._waiting)}
@@ -67,6 +68,17 @@ class Earnings:
                 issued.append(job)
         self._waiting -= have.keys()
         return issued
+
+    async def _unfollowed(self) -> list[Logged]:
+        if self._next is not None:
+            return await self._ledger.find(EventType.SETTLEMENT_RUN, since=self._next, limit=BATCH)
+        receipt = await self._ledger.newest(EventType.RECEIPT_ISSUED)
+        recorded = datetime.fromisoformat(receipt.event["recorded_time"]) if receipt else None
+        return await self._ledger.find(
+            EventType.SETTLEMENT_RUN,
+            recorded_since=recorded - FOLLOWED_AGAIN if recorded else None,
+            limit=BATCH,
+        )
 
     async def _settled_with(self, new: Sequence[Settlement]) -> list[Settlement]:
         """Return all settlements of these half-hours: the newest may take a job's part away."""

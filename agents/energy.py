@@ -1,19 +1,20 @@
-"""Seller of energy: trades the registered unit half-hour by half-hour, and watches its messages.
+"""Seller of energy: trades the registered unit half-hour by half-hour, and settles it.
 
 Who is behind the unit's meters, who consented and who supplies them says the registry; a unit
 that is not registered for a day is not traded on it. Delivered volumes are notified from the
-readings of settlement meters, and of no others.
+readings of settlement meters, and of no others; each settlement run is computed when it is due.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Protocol
 
 from gridflex.adapters.position_book import PositionBook, TrackedPosition, raised
+from gridflex.agents.settling import Settlements
 from gridflex.agents.traded import Prices, Sold, TradedSite
 from gridflex.agents.trader import LEAD, Trader
 from gridflex.errors import ContractError, StaleDataError
@@ -24,7 +25,7 @@ from gridflex.market.deadlines import deadline
 from gridflex.market.orders import OrderPendingError
 from gridflex.market.position import Status
 from gridflex.market.registry import MsidPair, Registry, UnitId
-from gridflex.market.volumes import ImportMWh
+from gridflex.market.volumes import ExportMWh
 from gridflex.market.working_days import WorkingCalendar, end_of_day
 
 log = logging.getLogger(__name__)
@@ -46,12 +47,14 @@ class EnergyReport:
         sold: Half-hour and MWh of a sale made in this tick.
         pending: Half-hours whose order the exchange has not answered.
         notified: Settlement days whose delivered volumes were sent in this tick.
-        degraded: What keeps it from trading, and which deadlines are at risk.
+        settled: Settlement days and runs that were settled in this tick.
+        degraded: What keeps it from trading or settling, and which deadlines are at risk.
     """
 
     sold: tuple[str, ...] = ()
     pending: tuple[str, ...] = ()
     notified: tuple[str, ...] = ()
+    settled: tuple[str, ...] = ()
     degraded: dict[str, str] = field(default_factory=dict)
 
 
@@ -70,6 +73,28 @@ class EnergyTerms:
     authorisation: str
 
 
+@dataclass(frozen=True, slots=True)
+class TradedSites:
+    """Who is traded, day by day.
+
+    Args:
+        registry: Sites, units, consents and allocations.
+        terms: What is traded.
+    """
+
+    registry: Registry
+    terms: EnergyTerms
+
+    @property
+    def unit(self) -> UnitId:
+        """Which unit."""
+        return self.terms.unit
+
+    def on(self, day: date) -> TradedSite:
+        """Return the site that is traded on a settlement day; see `traded_site`."""
+        return traded_site(self.registry, self.terms, day)
+
+
 class EnergySeller:
     """Drives a trader in a running system.
 
@@ -78,6 +103,7 @@ class EnergySeller:
         book: The registry, and how messages stand.
         quotes: Prices.
         make_trader: Makes the trader of a site.
+        settlements: Settles what was traded.
         calendar: Working days.
         limits: When to warn.
     """
@@ -89,6 +115,7 @@ class EnergySeller:
         book: PositionBook,
         quotes: Quotes,
         make_trader: Callable[[TradedSite], Trader],
+        settlements: Settlements,
         calendar: WorkingCalendar,
         limits: AlarmLimits | None = None,
     ) -> None:
@@ -96,6 +123,7 @@ class EnergySeller:
         self._book = book
         self._quotes = quotes
         self._make_trader = make_trader
+        self._settlements = settlements
         self._calendar = calendar
         self._limits = limits or AlarmLimits()
         self._trader: Trader | None = None
@@ -103,7 +131,7 @@ class EnergySeller:
         self._raised: frozenset[str] = frozenset()
 
     async def tick(self, now: datetime) -> EnergyReport:
-        """Sell the half-hour whose gate closes next, notify what was delivered, and watch.
+        """Sell the half-hour whose gate closes next, notify and settle what was delivered.
 
         Args:
             now: GridFlex time.
@@ -113,7 +141,8 @@ class EnergySeller:
         """
         half_hour = HalfHour.containing(now) + LEAD
         try:
-            site = traded_site(await self._book.registry(), self._terms, half_hour.settlement[0])
+            sites = TradedSites(await self._book.registry(), self._terms)
+            site = sites.on(half_hour.settlement[0])
         except ContractError as error:
             return EnergyReport(degraded={"registry": str(error)})
         trader = await self._trader_of(site, now)
@@ -122,12 +151,15 @@ class EnergySeller:
         notified = await self._notify(trader, watched, now)
         if notified:
             watched = await self._watched(now)
+        settling = await self._settlements.tick(now, sites=sites)
         pressing = raised(watched, now=now, calendar=self._calendar, limits=self._limits)
         return replace(
             report,
             pending=tuple(map(str, trader.pending)),
             notified=tuple(map(str, notified)),
+            settled=settling.settled,
             degraded=report.degraded
+            | dict(settling.waiting)
             | {f"refused/{name}": why for name, why in trader.refused.items()}
             | {f"order of {at}": why for at, why in trader.failed.items()}
             | self._told(pressing),
@@ -170,18 +202,14 @@ class EnergySeller:
         ]
         for day in sorted({one.position.half_hour.settlement[0] for one in waiting}):
             of_day = [one for one in waiting if one.position.half_hour.settlement[0] == day]
-            metered = {
-                one.position.half_hour: read
-                for one in of_day
-                if (read := _metered(one)) is not None
-            }
+            delivered = {at: volume for one in of_day for at, volume in _claimed(one).items()}
             due = deadline(
                 ArtefactKind.DVN, half_hour=of_day[0].position.half_hour, calendar=self._calendar
             )
             is_short = due - now <= self._limits.warn
-            is_whole = now >= end_of_day(day) and len(metered) == len(of_day)
-            if metered and now < due and (is_whole or is_short):
-                await trader.deliver(metered, now=now)
+            is_whole = now >= end_of_day(day) and len(delivered) == len(of_day)
+            if delivered and now < due and (is_whole or is_short):
+                await trader.deliver(delivered, now=now)
                 notified.append(day)
         return notified
 
@@ -226,9 +254,6 @@ def traded_site(registry: Registry, terms: EnergyTerms, day: date) -> TradedSite
     )
 
 
-def _metered(one: TrackedPosition) -> ImportMWh | None:
-    """Return the import that a delivery may be claimed on; None without such a reading."""
-    if one.claim is None or not one.claim.deliveries:
-        return None
-    (delivery,) = one.claim.deliveries
-    return ImportMWh(one.expected.mwh - delivery.volumes[one.position.half_hour].mwh)
+def _claimed(one: TrackedPosition) -> Mapping[HalfHour, ExportMWh]:
+    """Return the delivery that may be claimed; empty without a reading that backs it."""
+    return one.claim.deliveries[0].volumes if one.claim and one.claim.deliveries else {}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
+from gridflex.adapters.grid_feeds import system_prices
 from gridflex.adapters.grid_store import GridStore
 from gridflex.adapters.market_files import MarketFolder
 from gridflex.adapters.market_orders import FolderExchange
@@ -11,13 +13,19 @@ from gridflex.adapters.position_book import PositionBook
 from gridflex.agents.counterfactual import RunNow
 from gridflex.agents.energy import EnergySeller, EnergyTerms
 from gridflex.agents.ports import Ports
-from gridflex.agents.sale_prices import SalePrices
+from gridflex.agents.reductions import Reductions
+from gridflex.agents.sale_prices import SalePrices, SystemPrices
+from gridflex.agents.settling import Settlements, SettlementTerms, Settler
 from gridflex.agents.traded import TradedSite
 from gridflex.agents.trader import Trader
+from gridflex.energy_settings import EnergySettings
 from gridflex.errors import ContractError
 from gridflex.market.artefacts import channels_of
+from gridflex.market.compensation import REFERENCE_PRICES, ReferencePrice
 from gridflex.market.desk import TradingDesk
+from gridflex.market.policy import Dated, Effective
 from gridflex.market.registry import UnitId
+from gridflex.market.runs import Run
 from gridflex.market.selling import SalePolicy
 from gridflex.market.trading import Trading
 from gridflex.market.volumes import HOURS_PER_HALF_HOUR
@@ -36,12 +44,47 @@ async def build_seller(ports: Ports) -> EnergySeller:
     today = ports.clock.now().date()
     calendar = calendar_around(today)
     run_now = RunNow(await ports.sites(), restart=ports.restart)
+    book = PositionBook(ports.ledger, calendar=calendar)
+    store = GridStore(ports.engine)
     return EnergySeller(
         terms,
-        book=PositionBook(ports.ledger, calendar=calendar),
-        quotes=SalePrices(ports.grid, GridStore(ports.engine)),
+        book=book,
+        quotes=SalePrices(ports.grid, store),
         make_trader=lambda site: _trader(ports, site, run_now, calendar),
+        settlements=Settlements(
+            book=book,
+            ledger=ports.ledger,
+            settler=Settler(ledger=ports.ledger, reductions=Reductions(ports.jobs, run_now)),
+            prices=SystemPrices(store, ask=system_prices(ports.settings.grid, archive=store)),
+            terms=settlement_terms(ports.settings.energy),
+            calendar=calendar,
+        ),
         calendar=calendar,
+    )
+
+
+def settlement_terms(settings: EnergySettings) -> SettlementTerms:
+    """Return by what the settings settle: their reference prices over those that are derived.
+
+    Raises:
+        ContractError: Their reference prices overlap.
+    """
+    given = tuple(
+        Effective(
+            row.start, ReferencePrice(row.gbp_per_mwh, row.is_official), "settings", row.until
+        )
+        for row in sorted(settings.reference_prices, key=lambda row: row.start)
+    )
+    derived = [
+        replace(one, until=min(filter(None, (one.until, given[0].start)))) if given else one
+        for one in REFERENCE_PRICES.entries
+        if not given or one.start < given[0].start
+    ]
+    return SettlementTerms(
+        Dated(REFERENCE_PRICES.name, (*derived, *given)),
+        published={
+            (row.settlement_date, Run(row.run)): row.paid_on for row in settings.settlement_calendar
+        },
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 import numpy as np
@@ -29,6 +29,12 @@ class Tariffs(Protocol):
         ...
 
 
+UNLIKE: Final = (
+    "it has no tariff and others have one: its energy counts at the wholesale price and looks "
+    "cheap beside their delivered cost"
+)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SitePrice:
     """What energy costs at one site.
@@ -37,7 +43,7 @@ class SitePrice:
         gbp_per_mwh: Shape ``(T,)``.
         per_wholesale: Shape ``(T,)``, by how much each rises with the wholesale price.
         basis: `DELIVERED` or `COMMODITY`.
-        failure: Why its tariff could not be used, if so.
+        failure: Why its price is not to be compared with that of other sites, if so.
     """
 
     gbp_per_mwh: NDArray[np.float64]
@@ -62,7 +68,8 @@ class SitePrices:
         """Return what energy costs at each site; a tariff that cannot be used stops nobody.
 
         Where one cannot be used, energy counts at its wholesale price at every site: beside the
-        delivered cost of the others its own site would look cheap and draw the jobs.
+        delivered cost of the others its own site would look cheap and draw the jobs. A site that
+        was given none, beside sites with one, does look cheap, and it is said.
 
         Args:
             wholesale_gbp_per_mwh: Per site, shape ``(T,)``.
@@ -73,7 +80,11 @@ class SitePrices:
             for site, wholesale in wholesale_gbp_per_mwh.items()
         }
         if all(one.failure is None for one in found.values()):
-            return found
+            is_mixed = len({one.basis for one in found.values()}) > 1
+            return {
+                site: replace(one, failure=UNLIKE) if is_mixed and one.basis == COMMODITY else one
+                for site, one in found.items()
+            }
         return {
             site: _commodity(wholesale_gbp_per_mwh[site], one.failure)
             for site, one in found.items()

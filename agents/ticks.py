@@ -108,6 +108,7 @@ async def books_tick(ports: Ports) -> Tick:
         sites=await ports.sites(),
         restart=ports.restart,
         stamper=TimestampAuthority(url) if (url := ports.settings.ledger.timestamp_url) else None,
+        tariffs=ports.tariffs,
     )
 
     async def tick(now: datetime, _reasons: frozenset[str]) -> Next:

@@ -7,10 +7,8 @@ from decimal import Decimal
 from typing import Protocol
 
 from gridflex.halfhour import HalfHour
-from gridflex.market.compensation import CompensationPolicy, ReferencePrice
 from gridflex.market.reconciliation import Trade
 from gridflex.market.registry import MsidPair, UnitId
-from gridflex.market.runs import Run
 from gridflex.market.volumes import ImportMWh
 
 
@@ -87,18 +85,3 @@ class Sold:
     expected: ImportMWh
     planned: ImportMWh
     trade: Trade | None
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What a settlement is computed by.
-
-    Args:
-        policy: Rule of supplier compensation.
-        reference_price: For it.
-        run: Which settlement run.
-    """
-
-    policy: CompensationPolicy
-    reference_price: ReferencePrice
-    run: Run = Run.SF

@@ -1,4 +1,4 @@
-"""Trader: sells what the plan leaves free before gate closure, and settles what was delivered.
+"""Trader: sells what the plan leaves free before gate closure, and notifies what was delivered.
 
 A half-hour's expected import is what all jobs known by then would use, had each run at once. It
 is committed before the gate closes, with the activity notice and the sale; what new jobs then
@@ -7,9 +7,9 @@ change is imbalance. Volumes go to the ledger before they go to anybody else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
@@ -17,11 +17,11 @@ from gridflex.adapters.energy_book import EnergyBook, Refused
 from gridflex.adapters.job_store import JobStore
 from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.adapters.plan_store import PlanStore
+from gridflex.adapters.traded_entries import newest_messages, open_since, traded_entries
 from gridflex.agents.counterfactual import RunNow
-from gridflex.agents.traded import Exchange, Prices, Rules, Sold, TradedSite
+from gridflex.agents.traded import Exchange, Prices, Sold, TradedSite
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
-from gridflex.ledger.event import EventType
 from gridflex.market.artefacts import (
     ActivityNotice,
     ArtefactKind,
@@ -30,25 +30,14 @@ from gridflex.market.artefacts import (
     ExpectedVolumes,
     PairDelivery,
 )
-from gridflex.market.attribution import Contribution
 from gridflex.market.commitments import Committed, commitment_event
 from gridflex.market.exclusivity import Direction, Product, Reservation
-from gridflex.market.meters import Evidence
 from gridflex.market.orders import OrderPendingError
 from gridflex.market.position import Status
 from gridflex.market.reconciliation import Trade
-from gridflex.market.records import settlement_event
-from gridflex.market.registry import BaselineIndicator
 from gridflex.market.reservations import Held
-from gridflex.market.restoring import TRADED, order_reference
+from gridflex.market.restoring import continue_numbers, order_reference
 from gridflex.market.selling import Outlook, SalePolicy, decide_sale
-from gridflex.market.settlement import (
-    AccountPeriod,
-    PairPeriod,
-    SoldVolume,
-    SystemPrice,
-    UnitPeriod,
-)
 from gridflex.market.trade_records import trade_event
 from gridflex.market.trading import Trading
 from gridflex.market.volumes import (
@@ -62,9 +51,6 @@ from gridflex.market.working_days import gate_closure
 from gridflex.units import energy_kwh
 
 LOOK_BACK: Final = timedelta(days=2)
-FIRST: Final = HalfHour(datetime(2001, 3, 27, tzinfo=UTC))
-"""The market's first day; entries about no half-hour, such as Beckn messages, are passed over."""
-
 LEAD: Final = 3
 """Half-hours ahead: the first whose gate closes within the next half-hour, not before."""
 
@@ -75,7 +61,7 @@ class Trader:
     Args:
         site: Whose flexibility.
         trading: Sends the messages.
-        ledger: Where trades and settlements are recorded.
+        ledger: Where trades are recorded.
         exchange: Where to sell.
         jobs: Jobs and their readings.
         plans: What is planned.
@@ -141,14 +127,13 @@ class Trader:
         return tuple(sorted(self._committed))
 
     async def resume(self, now: datetime) -> None:
-        """Take up what an earlier process traded, from the ledger alone; before the first tick.
+        """Take up what an earlier process traded and is not over; before the first tick.
 
         Raises:
             SourceError: The database or the mailbox cannot be reached.
         """
-        traded = await self._ledger.find(*TRADED, first=FIRST)
-        answers = await self._ledger.find(EventType.ACK_RECEIVED)
-        entries = sorted([*traded, *answers], key=lambda one: one.index)
+        continue_numbers(self._trading.desk, await newest_messages(self._ledger))
+        entries = await traded_entries(self._ledger, first=open_since(now))
         restored = await self._trading.resume(entries, unit=self._site.unit, now=now)
         self._committed = dict(restored.committed)
         self._trades = dict(restored.trades)
@@ -311,101 +296,23 @@ class Trader:
     def _import(self, kwh: float) -> ImportMWh:
         return ImportMWh(self._rounding.volume(Decimal(repr(kwh)) / KWH_PER_MWH))
 
-    async def deliver(self, metered: Mapping[HalfHour, ImportMWh], *, now: datetime) -> None:
+    async def deliver(self, delivered: Mapping[HalfHour, ExportMWh], *, now: datetime) -> None:
         """Notify what was delivered in each traded half-hour, by settlement day, once.
 
         Args:
-            metered: Import of the site; half-hours without it are not notified yet.
+            delivered: Less import than was committed; half-hours without it are not notified yet.
             now: GridFlex time.
         """
-        days: dict[object, dict[HalfHour, ExportMWh]] = {}
+        days: dict[date, dict[HalfHour, ExportMWh]] = {}
         for one in self.sold:
             position = self._trading.desk.position(self._site.unit, one.half_hour)
             is_sent = position.track(ArtefactKind.DVN).status is not Status.NONE
-            if is_sent or one.half_hour not in metered:
+            if is_sent or one.half_hour not in delivered:
                 continue
-            deviation = (one.expected - metered[one.half_hour]).mwh
-            volume = ExportMWh(self._rounding.volume(deviation))
-            days.setdefault(one.half_hour.settlement[0], {})[one.half_hour] = volume
+            day = one.half_hour.settlement[0]
+            days.setdefault(day, {})[one.half_hour] = delivered[one.half_hour]
+        site = self._site
         for volumes in days.values():
-            site = self._site
             delivery = PairDelivery(site.gsp_group, site.unit, site.pair, volumes)
             await self._trading.submit(DeliveredVolumes((delivery,)), now=now)
         await self._trading.collect(now=now)
-
-    async def settle(
-        self,
-        metered: Mapping[HalfHour, ImportMWh],
-        *,
-        evidence: Evidence = Evidence.SETTLEMENT,
-        system_price: Mapping[HalfHour, Decimal],
-        contributions: Sequence[Contribution],
-        rules: Rules,
-        now: datetime,
-    ) -> list[int]:
-        """Settle every traded half-hour, record it, and return the places in the ledger.
-
-        A sale counts as notified where a notice of it was accepted in words; one without an
-        answer does not, until the reports of the central systems say otherwise.
-
-        Args:
-            metered: Import of the site.
-            evidence: What kind of meter says so.
-            system_price: GBP/MWh.
-            contributions: What jobs did.
-            rules: Rules of the settlement.
-            now: GridFlex time.
-        """
-        events = [
-            settlement_event(
-                self._period(
-                    one, metered[one.half_hour], evidence, system_price[one.half_hour], rules
-                ),
-                contributions=[c for c in contributions if c.half_hour == one.half_hour],
-            )
-            for one in self.sold
-        ]
-        return await self._ledger.append(events, now=now)
-
-    def _period(
-        self,
-        sold: Sold,
-        metered: ImportMWh,
-        evidence: Evidence,
-        system_gbp_per_mwh: Decimal,
-        rules: Rules,
-    ) -> AccountPeriod:
-        position = self._trading.desk.position(self._site.unit, sold.half_hour)
-        delivered = self._rounding.volume((sold.expected - metered).mwh)
-        pair = PairPeriod(
-            meter=self._site.pair.import_msid,
-            supplier=self._site.supplier,
-            indicator=BaselineIndicator.SUBMITTED,
-            metered=metered,
-            delivered=ExportMWh(delivered),
-            evidence=evidence,
-        )
-        trades = []
-        if sold.trade is not None:
-            trades.append(
-                SoldVolume(
-                    trade=sold.trade.id,
-                    mwh=sold.trade.mwh,
-                    price_gbp_per_mwh=sold.trade.price_gbp_per_mwh,
-                    is_notified=position.track(ArtefactKind.ECVN).stands,
-                )
-            )
-        return AccountPeriod(
-            account=self._site.account,
-            half_hour=sold.half_hour,
-            run=rules.run,
-            units=(
-                UnitPeriod(
-                    self._site.unit, position.counts, sold.expected.as_export(), pairs=(pair,)
-                ),
-            ),
-            sold=tuple(trades),
-            system_price=SystemPrice.single(system_gbp_per_mwh),
-            reference_price=rules.reference_price,
-            policy=rules.policy,
-        )

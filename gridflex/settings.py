@@ -25,6 +25,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from gridflex.energy_settings import EnergySettings
 from gridflex.fleet import GPU_TYPES, Site
 
 
@@ -284,42 +285,6 @@ class MarketSettings(BaseModel, extra="forbid", frozen=True):
     timeout_s: float = Field(default=30.0, gt=0)
     must_bind: bool = True
     must_match_url: bool = True
-
-
-class EnergySettings(BaseModel, extra="forbid", frozen=True):
-    """Selling energy under P415; without a unit nothing is sold.
-
-    The unit, its meters, the customer's consent and the supplier are those of the registry
-    (``gridflex settle register``); a unit that is not registered for a day is not traded on it.
-
-    Attributes:
-        unit: Secondary BM Unit; None sells nothing.
-        site: Name of the site whose jobs are behind its meters; None is the default one.
-        authorisation: ECVNAA id under which contract notices are sent.
-        credential: Key of that authorisation, which only the files bear.
-        phase: ``OPER``, or a test phase of the central systems.
-        folder: Where files and orders are exchanged; None is in ``state_dir``. Must be the same on
-            every node that may run the agents.
-        sale_fraction: Greatest share of the expected delivery that is sold.
-        risk_aversion: 0 reads the system price at its mean, 1 at its worst tail.
-        lot_mw: Smallest step of an order.
-    """
-
-    unit: str | None = Field(default=None, pattern=r"^V__[A-HJ-NP][A-Z0-9]{4}[0-9]{3}$")
-    site: str | None = None
-    authorisation: str = Field(default="", max_length=10)
-    credential: SecretStr | None = None
-    phase: str = Field(default="OPER", pattern=r"^[A-Z0-9]{4}$")
-    folder: Path | None = None
-    sale_fraction: Decimal = Field(default=Decimal("0.8"), gt=0, le=1)
-    risk_aversion: Decimal = Field(default=Decimal("0.5"), ge=0, le=1)
-    lot_mw: Decimal = Field(default=Decimal("0.1"), gt=0)
-
-    @model_validator(mode="after")
-    def _authorised(self) -> EnergySettings:
-        if self.unit is not None and not (self.authorisation and self.credential):
-            raise ValueError("a unit is traded under an authorisation with its credential")
-        return self
 
 
 class RetentionSettings(BaseModel, extra="forbid", frozen=True):

@@ -23,6 +23,10 @@ HOURS_PER_HALF_HOUR: Final = 0.5
 SECONDS_PER_HOUR: Final = 3_600.0
 KG_PER_TONNE: Final = 1_000.0
 
+TEN_PENCE: Final = Decimal("0.1")
+MOST_PLACES: Final = 6
+"""To which a receipt is worked out."""
+
 Number = TypeVar("Number", float, NDArray[np.float64])
 
 
@@ -52,6 +56,19 @@ def carbon_price_gbp_per_mwh(intensity_gco2_per_kwh: Number, gbp_per_tco2: float
     1 gCO2/kWh is 1 kg/MWh.
     """
     return intensity_gco2_per_kwh * gbp_per_tco2 / KG_PER_TONNE
+
+
+def gbp_text(amount: float | Decimal) -> str:
+    """Return an amount in GBP as it is printed: pence, and below ten of them two digits.
+
+    >>> gbp_text(1234.5), gbp_text(0.05), gbp_text(Decimal("-0.00421")), gbp_text(0)
+    ('1,234.50', '0.050', '-0.0042', '0.00')
+    """
+    size = abs(Decimal(str(amount)))
+    if not size or size >= TEN_PENCE:
+        return f"{amount:,.2f}"
+    places = min(1 - size.adjusted(), MOST_PLACES)
+    return f"{amount:,.{places}f}"
 
 
 def kw(watts: float) -> float:

@@ -147,6 +147,18 @@ def grid_feeds(
     return GridFeeds(feeds=feeds, fetchers=(ci_http, elexon_http, octopus_http))
 
 
+def system_prices(settings: GridSettings, *, archive: RawArchive) -> AskOutturn:
+    """Return what asks for system prices, whose figures are corrected from run to run."""
+    return Elexon(
+        Fetcher(
+            elexon.PROVIDER,
+            base_url=settings.elexon_url,
+            timeout_s=settings.timeout_s,
+            archive=archive,
+        )
+    ).system_price
+
+
 def _carbon(fetcher: Fetcher, settings: GridSettings, regions: Sequence[str]) -> list[AnyFeed]:
     api = CarbonIntensity(fetcher, outturn_label_shift=settings.outturn_label_shift)
 

@@ -225,6 +225,7 @@ class LedgerStore:
         first: HalfHour | None = None,
         last: HalfHour | None = None,
         since: int = 0,
+        recorded_since: datetime | None = None,
         limit: int | None = None,
     ) -> list[Logged]:
         """Return the entries of some types, oldest first.
@@ -235,6 +236,7 @@ class LedgerStore:
             first: Only those about this half-hour or a later one.
             last: Only those about this half-hour or an earlier one.
             since: Only those from this index on.
+            recorded_since: Only those recorded then or later.
             limit: At most so many.
         """
         statement = _entry().where(col(LedgerEntryRow.index) >= since).limit(limit)
@@ -246,7 +248,18 @@ class LedgerStore:
             statement = statement.where(col(LedgerEntryRow.half_hour) >= first.start)
         if last is not None:
             statement = statement.where(col(LedgerEntryRow.half_hour) <= last.start)
+        if recorded_since is not None:
+            statement = statement.where(col(LedgerEntryRow.recorded_at) >= recorded_since)
         return await self._select(statement)
+
+    async def newest(self, event_type: EventType) -> Logged | None:
+        """Return the entry of a type that was recorded last."""
+        row = LedgerEntryRow
+        statement = select(col(row.index), col(row.leaf), col(row.entry)).where(
+            col(row.event_type) == event_type
+        )
+        found = await self._select(statement.order_by(col(row.index).desc()).limit(1))
+        return found[0] if found else None
 
     async def entries(self, *, first: int = 0, size: int) -> AsyncIterator[bytes]:
         """Yield the entries from index ``first`` to before ``size``, in order."""

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Final
 
 from gridflex.adapters.ledger_store import LedgerStore, Logged
+from gridflex.adapters.traded_entries import open_since, start_of_day, traded_entries
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import EventType
@@ -25,6 +26,7 @@ from gridflex.market.desk import TradingDesk
 from gridflex.market.drafts import Key
 from gridflex.market.meters import MeterHistory, Reading
 from gridflex.market.position import Metered, Position, Settled, Status, advance
+from gridflex.market.reconciliation import Trade
 from gridflex.market.records import readings_of, registry_of, settlement_inputs
 from gridflex.market.registry import Allocation, Msid, Registry, UnitId, pair_key
 from gridflex.market.restoring import TRADED, ordering_unit, restore
@@ -50,13 +52,20 @@ class TrackedPosition:
         claim: What may be notified as delivered; None where the registry has no submitted pair
             of the unit, or several: the commitment is the unit's, and how its pairs share it is
             not recorded.
-        is_sold: Whether a sale of it is recorded.
+        reading: Newest reading of its pair; None without one, and where ``claim`` is.
+        trades: Its sales that are recorded.
     """
 
     position: Position
     expected: ImportMWh
     claim: Claim | None
-    is_sold: bool
+    reading: Reading | None = None
+    trades: tuple[Trade, ...] = ()
+
+    @property
+    def is_sold(self) -> bool:
+        """Whether a sale of it is recorded."""
+        return bool(self.trades)
 
 
 def raised(
@@ -86,6 +95,8 @@ def raised(
 class PositionBook:
     """Follows the ledger; each call reads what is new since the one before.
 
+    It follows what may still change. What is older is read again when it is asked for.
+
     Args:
         ledger: Where everything is recorded.
         calendar: Working days.
@@ -93,12 +104,8 @@ class PositionBook:
 
     def __init__(self, ledger: LedgerStore, *, calendar: WorkingCalendar) -> None:
         self._ledger = ledger
-        self._desk = TradingDesk([], channels=channels_of(_SOMEBODY), keys=None, calendar=calendar)
         self._calendar = calendar
-        self._committed: dict[Key, Committed] = {}
-        self._settled: dict[Key, Settled] = {}
-        self._sold: set[Key] = set()
-        self._next = 0
+        self._followed: _Followed | None = None
         self._reading = asyncio.Lock()
 
     async def positions(self, *, first: HalfHour, last: HalfHour) -> list[TrackedPosition]:
@@ -112,44 +119,16 @@ class PositionBook:
             SourceError: The database cannot be reached.
             ContractError: The registry does not agree with itself.
         """
-        await self._follow()
+        known = await self._known(first, last)
         registry = await self.registry()
-        wanted = [one for one in self._desk.positions if first <= one.half_hour <= last]
+        wanted = [one for one in known.desk.positions if first <= one.half_hour <= last]
         pairs = {
             _key(one): registry.submitted(one.unit, day=one.half_hour.settlement[0])
             for one in wanted
         }
         meters = {Msid(pair_key(one.pair)) for some in pairs.values() for one in some}
         readings = {meter: await self._history(meter, first, last) for meter in sorted(meters)}
-        return [self._tracked(one, pairs[_key(one)], readings, registry) for one in wanted]
-
-    def _tracked(
-        self,
-        position: Position,
-        pairs: Sequence[Allocation],
-        readings: Mapping[Msid, MeterHistory],
-        registry: Registry,
-    ) -> TrackedPosition:
-        unit, half_hour = key = _key(position)
-        expected = self._committed[key].expected
-        outturns = [
-            PairOutturn(
-                pair=one.pair,
-                gsp_group=registry.site_of(one.pair).gsp_group,
-                expected=expected,
-                reading=_newest(readings[Msid(pair_key(one.pair))], half_hour),
-            )
-            for one in pairs
-        ]
-        arrived = [one.reading.received_at for one in outturns if one.reading]
-        if arrived and len(arrived) == len(outturns):
-            position = advance(position, Metered(max(*arrived, half_hour.end)))
-        if settled := self._settled.get(key):
-            position = advance(position, settled)
-        claimed = None
-        if len(outturns) == 1:
-            claimed = claim(outturns, unit=unit, half_hour=half_hour, rounding=Rounding())
-        return TrackedPosition(position, expected, claimed, is_sold=key in self._sold)
+        return [known.tracked(one, pairs[_key(one)], readings, registry) for one in wanted]
 
     async def registry(self) -> Registry:
         """Return the sites, units, consents and allocations, as they are recorded.
@@ -167,12 +146,88 @@ class PositionBook:
         )
         return MeterHistory.of(meter, readings_of(one.event for one in found))
 
-    async def _follow(self) -> None:
+    async def _known(self, first: HalfHour, last: HalfHour) -> _Followed:
+        """Return what the ledger says about these half-hours."""
         async with self._reading:
-            while new := await self._ledger.find(*FOLLOWED, since=self._next, limit=BATCH):
-                for entry in new:
-                    self._take(entry)
-                self._next = new[-1].index + 1
+            if self._followed is None:
+                self._followed = await self._begin()
+            if self._followed is None or first < self._followed.since:
+                return await self._read(start_of_day(first), last)
+            while new := await self._ledger.find(
+                *FOLLOWED, since=self._followed.next_index, limit=BATCH
+            ):
+                self._followed.take(new)
+            return self._followed
+
+    async def _begin(self) -> _Followed | None:
+        """Return what is known about half-hours of late; None while nothing is traded."""
+        newest = await self._ledger.newest(EventType.BASELINE_COMPUTED)
+        about = newest and newest.event["valid_time"]
+        return await self._read(open_since(HalfHour.parse(about).start)) if about else None
+
+    async def _read(self, first: HalfHour, last: HalfHour | None = None) -> _Followed:
+        made = _Followed(first, calendar=self._calendar)
+        end = await self._ledger.size()
+        settled = await self._ledger.find(EventType.SETTLEMENT_RUN, first=first, last=last)
+        traded = await traded_entries(self._ledger, first=first, last=last)
+        entries = sorted([*traded, *settled], key=lambda one: one.index)
+        made.take([one for one in entries if one.index < end])
+        made.next_index = end
+        return made
+
+
+class _Followed:
+    """What the entries about half-hours from one on say.
+
+    Args:
+        since: First half-hour.
+        calendar: Working days.
+    """
+
+    def __init__(self, since: HalfHour, *, calendar: WorkingCalendar) -> None:
+        self.since = since
+        self.next_index = 0
+        self.desk = TradingDesk([], channels=channels_of(_SOMEBODY), keys=None, calendar=calendar)
+        self._committed: dict[Key, Committed] = {}
+        self._settled: dict[Key, Settled] = {}
+        self._trades: dict[Key, dict[str, Trade]] = {}
+
+    def take(self, entries: Sequence[Logged]) -> None:
+        """Follow further entries."""
+        for entry in entries:
+            self._take(entry)
+            self.next_index = entry.index + 1
+
+    def tracked(
+        self,
+        position: Position,
+        pairs: Sequence[Allocation],
+        readings: Mapping[Msid, MeterHistory],
+        registry: Registry,
+    ) -> TrackedPosition:
+        """Return a position with what became of its half-hour."""
+        unit, half_hour = key = _key(position)
+        expected = self._committed[key].expected
+        outturns = [
+            PairOutturn(
+                pair=one.pair,
+                gsp_group=registry.site_of(one.pair).gsp_group,
+                expected=expected,
+                reading=_newest(readings[Msid(pair_key(one.pair))], half_hour),
+            )
+            for one in pairs
+        ]
+        arrived = [one.reading.received_at for one in outturns if one.reading]
+        if arrived and len(arrived) == len(outturns):
+            position = advance(position, Metered(max(*arrived, half_hour.end)))
+        if settled := self._settled.get(key):
+            position = advance(position, settled)
+        claimed, reading = None, None
+        if len(outturns) == 1:
+            claimed = claim(outturns, unit=unit, half_hour=half_hour, rounding=Rounding())
+            reading = outturns[0].reading
+        trades = tuple(self._trades.get(key, {}).values())
+        return TrackedPosition(position, expected, claimed, reading, trades)
 
     def _take(self, entry: Logged) -> None:
         try:
@@ -181,10 +236,11 @@ class PositionBook:
                 return
             subject = entry.event["subject"] or ""
             unit = UnitId(subject.removeprefix("unit:"))
-            restored = restore([entry], desk=self._desk, unit=unit)
+            restored = restore([entry], desk=self.desk, unit=unit)
             for trade in trades_of([entry.event]):
                 if (seller := ordering_unit(trade)) is not None:
-                    self._sold |= {(seller, at) for at in trade.first.span(trade.half_hours)}
+                    for at in trade.first.span(trade.half_hours):
+                        self._trades.setdefault((seller, at), {})[trade.id] = trade
             self._committed |= {(unit, at): one for at, one in restored.committed.items()}
         except ContractError as error:
             log.warning("entry %s is passed over: %s", entry.index, error)

@@ -346,6 +346,12 @@ class LedgerEntryRow(SQLModel, table=True):
     __table_args__ = (
         Index("ledger_entry_of_type", "event_type", "index"),
         Index("ledger_entry_of_subject", "subject", "index"),
+        Index(
+            "ledger_entry_of_half_hour",
+            "event_type",
+            "half_hour",
+            postgresql_where=text("half_hour IS NOT NULL"),
+        ),
     )
 
 

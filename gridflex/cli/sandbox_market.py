@@ -18,6 +18,7 @@ from gridflex.errors import ContractError
 from gridflex.market.artefacts import ArtefactKind
 from gridflex.market.registry import UnitId
 from gridflex.market.working_days import england_and_wales
+from gridflex.running.check import in_force
 from gridflex.sandbox.market import Mishap, SimulatedAgents
 from gridflex.sandbox.market_folder import FolderMarket, Quotation, Round
 from gridflex.settings import Settings
@@ -57,9 +58,10 @@ def sandbox_market(
 ) -> None:
     """Play central agents and an exchange: accept, reject, lose, garble or mute files of a folder.
 
-    They know the unit and the credential of the settings (energy). Nothing of it is real.
+    They know the unit and the credential of the settings (energy), those of the GridFlex that
+    ``gridflex up`` started where one runs. Nothing of it is real.
     """
-    settings = load_settings(config)
+    settings = in_force(load_settings(config))
     clock = Clock(settings.clock)
     market = FolderMarket(
         folder or settings.energy_path,

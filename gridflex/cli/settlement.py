@@ -1,7 +1,7 @@
 """``gridflex settle``: show what was earned, and write the bills; the ledger's commands too.
 
-``show`` and ``invoice`` read a book of settlement inputs, so that the same file shows the same
-figures anywhere, with no server and no database.
+``show`` and ``invoice`` ask a running GridFlex, or read a book of settlement inputs: the same
+file shows the same figures anywhere, with no server and no database.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from datetime import date
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +20,10 @@ from gridflex.cli import ledger, market_checks, positions
 from gridflex.cli.baselines import baseline_app
 from gridflex.cli.ledger import write
 from gridflex.cli.market_checks import text_of
+from gridflex.cli.options import Url
+from gridflex.client import Client
 from gridflex.errors import ContractError
+from gridflex.market.billing import Month
 from gridflex.market.book import (
     DayTotal,
     SettlementBook,
@@ -31,12 +33,23 @@ from gridflex.market.book import (
     write_statement,
 )
 from gridflex.market.invoice import Document
-from gridflex.market.invoice_files import document_html, document_json, documents_csv
-from gridflex.market.monthly import monthly_bill, parse_month, read_contract
+from gridflex.market.invoice_files import (
+    document_html,
+    document_json,
+    documents_csv,
+    read_document,
+)
+from gridflex.market.monthly import (
+    BillingContract,
+    monthly_bill,
+    parse_month,
+    read_contract,
+)
 from gridflex.market.runs import Run
 from gridflex.market.settlement import AccountResult
 from gridflex.market.volumes import Rounding
 from gridflex.market.working_days import england_and_wales
+from gridflex.units import gbp_text
 
 settlement_app = typer.Typer(
     no_args_is_help=True, help="What was earned, the bills for it, and the proof."
@@ -52,14 +65,18 @@ for command in (
 settlement_app.add_typer(baseline_app, name="baseline")
 out = Console()
 
-Book = Annotated[Path, typer.Option("--book", help="Settlement inputs, as JSON.")]
+Book = Annotated[
+    Path | None,
+    typer.Option("--book", help="Settlement inputs, as JSON; else those of a running GridFlex."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @settlement_app.command("show")
 def show(
     *,
-    book: Book,
+    book: Book = None,
+    url: Url = None,
     day: Annotated[str | None, typer.Option(help="Settlement day, YYYY-MM-DD.")] = None,
     run: Annotated[Run | None, typer.Option(help="Settlement run; all without it.")] = None,
     statement: Annotated[
@@ -68,7 +85,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Settle a book again and show it by day, or by half-hour for one day."""
-    outcome = settle_book(_read(book))
+    outcome = settle_book(_read(book, url))
     chosen = None if day is None else _day(day)
     if statement is not None:
         write(statement, write_statement(outcome))
@@ -85,7 +102,8 @@ def show(
 @settlement_app.command("invoice")
 def invoice(
     *,
-    book: Book,
+    book: Book = None,
+    url: Url = None,
     contract: Annotated[Path, typer.Option(help="Billing contract, as YAML.")],
     month: Annotated[str, typer.Option(help="Billing month, YYYY-MM.")],
     folder: Annotated[Path, typer.Option("--out", help="Folder for the documents.")],
@@ -95,32 +113,33 @@ def invoice(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a month's invoice and credit note as PDF, HTML, JSON and CSV."""
+    """Write a month's invoice and credit note as PDF, HTML, JSON and CSV.
+
+    A running GridFlex records the documents in its ledger, and refuses a contract that does not
+    know what the ledger says was charged before. From a file nothing is recorded or compared.
+    """
     billed = parse_month(month)
     known_on = _day(on) if on else billed.end
-    inputs = _read(book)
-    bill = monthly_bill(
-        inputs,
-        contract=read_contract(text_of(contract)),
-        month=billed,
-        known_on=known_on,
-        calendar=england_and_wales(_first_day(inputs), date(known_on.year + 4, 12, 31)),
-        rounding=Rounding(),
-    )
-    files = _write_documents(folder, bill.documents, month=month)
+    terms = read_contract(text_of(contract))
+    if book is None:
+        made = _issue(terms, month=str(billed), known_on=known_on, url=url)
+    else:
+        made = _from_file(_read(book, None), terms, billed, known_on)
+    files = _write_documents(folder, made, month=month)
     if as_json:
         out.print_json(
             json.dumps(
                 {
-                    "documents": [json.loads(document_json(one)) for one in bill.documents],
+                    "documents": [json.loads(document_json(one)) for one in made],
                     "files": [str(one) for one in files],
+                    "is_recorded": book is None,
                 }
             )
         )
         return
-    if not bill.documents:
+    if not made:
         out.print("nothing to bill")
-    for one in bill.documents:
+    for one in made:
         out.print(
             f"{one.kind} {one.number}: net {one.net_gbp} GBP, VAT {one.vat_gbp}, "
             f"total {one.gross_gbp}",
@@ -128,6 +147,36 @@ def invoice(
         )
     for path in files:
         out.print(str(path), highlight=False, soft_wrap=True)
+    if book is not None:
+        out.print("from a file: nothing is recorded, and nothing compared with what was charged")
+
+
+def _issue(
+    terms: BillingContract, *, month: str, known_on: date, url: str | None
+) -> tuple[Document, ...]:
+    """Have a running GridFlex bill a month, and return the documents."""
+    asked = {
+        "contract": terms.model_dump(mode="json"),
+        "month": month,
+        "known_on": known_on.isoformat(),
+    }
+    with Client(url) as client:
+        answered = client.post("/v1/settlement/invoices", asked)
+    return tuple(read_document(json.dumps(one).encode()) for one in answered)
+
+
+def _from_file(
+    inputs: SettlementBook, terms: BillingContract, month: Month, known_on: date
+) -> tuple[Document, ...]:
+    calendar = england_and_wales(_first_day(inputs), date(known_on.year + 4, 12, 31))
+    return monthly_bill(
+        inputs,
+        contract=terms,
+        month=month,
+        known_on=known_on,
+        calendar=calendar,
+        rounding=Rounding(),
+    ).documents
 
 
 def _write_documents(folder: Path, documents: Iterable[Document], *, month: str) -> list[Path]:
@@ -164,7 +213,7 @@ def _print_days(days: Iterable[DayTotal]) -> None:
             str(one.half_hours),
             f"{one.delivered_mwh:.4f}",
             f"{one.sold_mwh:.3f}",
-            f"{one.net_gbp:,.2f}",
+            gbp_text(one.net_gbp),
         )
     out.print(table)
 
@@ -183,9 +232,9 @@ def _print_half_hours(results: Iterable[AccountResult], *, day: date) -> None:
             one.run,
             f"{one.credited_mwh:.4f}",
             f"{one.sold_mwh:.3f}",
-            _signed(-one.imbalance_charge_gbp),
-            _signed(one.trade_revenue_gbp),
-            _signed(one.net_gbp),
+            gbp_text(-one.imbalance_charge_gbp),
+            gbp_text(one.trade_revenue_gbp),
+            gbp_text(one.net_gbp),
         )
         notes += [
             f"{one.half_hour} {one.run} {unit.unit}: {note}"
@@ -225,10 +274,6 @@ def _results(outcome: Statement, day: date, run: Run | None) -> list[AccountResu
     ]
 
 
-def _signed(amount: Decimal) -> str:
-    return f"{amount:,.2f}"
-
-
 def _first_day(book: SettlementBook) -> date:
     days = [one.half_hour.settlement[0] for one in book.periods]
     if not days:
@@ -243,5 +288,8 @@ def _day(text: str) -> date:
         raise ContractError(f"day {text!r} is not valid; valid is YYYY-MM-DD") from error
 
 
-def _read(path: Path) -> SettlementBook:
-    return read_book(text_of(path))
+def _read(path: Path | None, url: str | None) -> SettlementBook:
+    if path is not None:
+        return read_book(text_of(path))
+    with Client(url) as client:
+        return read_book(json.dumps(client.get("/v1/settlement/book")))

@@ -19,16 +19,17 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from gridflex.adapters import elexon
 from gridflex.adapters.grid_store import GridStore
 from gridflex.adapters.ledger_files import export_ledger
 from gridflex.adapters.ledger_key import LedgerKey
+from gridflex.adapters.position_book import PositionBook, TrackedPosition
 from gridflex.agents.counterfactual import RunNow
 from gridflex.agents.ports import Ports
-from gridflex.agents.sale_prices import SalePrices, in_pence
-from gridflex.agents.traded import Prices, Rules, TradedSite
+from gridflex.agents.reductions import Reductions
+from gridflex.agents.sale_prices import SalePrices, SystemPrices
+from gridflex.agents.settling import Rules, Settler, account_period
+from gridflex.agents.traded import Prices, TradedSite
 from gridflex.agents.trader import LEAD, Trader
 from gridflex.demo.market_report import MarketReport, earned_gbp, leave, settle_again
 from gridflex.demo.meter import boundary_readings, registration
@@ -40,13 +41,11 @@ from gridflex.ledger.verify.folder import read_entries, verify_ledger
 from gridflex.ledger.verify.receipts import verify_receipt
 from gridflex.lifecycle import Job
 from gridflex.market.artefacts import channels_of
-from gridflex.market.attribution import Contribution
 from gridflex.market.billing import Month
-from gridflex.market.book import settle_book
+from gridflex.market.book import SettlementBook, settle_book
 from gridflex.market.compensation import MutualisedP415, ReferencePrice
 from gridflex.market.desk import OutgoingFile, TradingDesk
 from gridflex.market.invoice import Document
-from gridflex.market.meters import Evidence
 from gridflex.market.monthly import BillingContract, PartyFile, monthly_bill
 from gridflex.market.receipts import IssuedReceipt
 from gridflex.market.records import book_of, invoice_event, replay
@@ -54,10 +53,10 @@ from gridflex.market.registry import Msid, MsidPair, UnitId
 from gridflex.market.runs import Run, payment_day
 from gridflex.market.selling import SalePolicy
 from gridflex.market.trading import Trading
-from gridflex.market.volumes import ImportMWh, Rounding
+from gridflex.market.volumes import ExportMWh, Rounding
 from gridflex.market.working_days import WorkingCalendar, england_and_wales
 from gridflex.sandbox.market import SimulatedAgents, SimulatedExchange
-from gridflex.signals import NATIONAL, Signal
+from gridflex.signals import Signal
 
 log = logging.getLogger(__name__)
 
@@ -180,27 +179,12 @@ class DemoMarket:
         """
         stored = await self._ports.jobs.newest()
         jobs = [job for job in stored if job.ended_at and job.run_time(job.ended_at)]
-        at_once = self._run_now.energy(jobs)
-        used = await self._used(jobs)
-        metered = {
-            one: _mwh(sum(energy.get(one, 0.0) for energy in used.values()))
-            for one in self._trader.committed
-        }
-        now = self._ports.clock.now
-        await self._ports.ledger.append(boundary_readings(SITE, metered, now=now()), now=now())
-        await self._trader.deliver(metered, now=now())
-        traded = [one.half_hour for one in self._trader.sold]
-        contributions = _contributions(jobs, at_once, used, traded)
-        await self._trader.settle(
-            metered,
-            evidence=Evidence.ESTIMATED,
-            system_price=await self._system_prices(traded),
-            contributions=contributions,
-            rules=Rules(MutualisedP415(), SCRP),
-            now=now(),
-        )
-        documents = await self._bill(gpus)
-        earning = {JobId(one.job) for one in contributions if one.reduction_mwh > 0}
+        await self._read_meter(jobs)
+        await self._trader.deliver(_delivered(await self._traded()), now=self._ports.clock.now())
+        await self._settle(await self._traded())
+        book = await self._book()
+        documents = await self._bill(book, gpus)
+        earning = {JobId(one.job) for one in book.contributions if one.reduction_mwh > 0}
         receipts = await self._receipts(jobs, earning=earning)
         return await self._verified(receipts, documents, keep)
 
@@ -210,33 +194,49 @@ class DemoMarket:
         self._offers.setdefault(half_hour, prices.sale_gbp_per_mwh)
         return {half_hour: prices}
 
-    async def _system_prices(self, half_hours: Sequence[HalfHour]) -> dict[HalfHour, Decimal]:
-        """Return the market index as the system price, which the demo's grid has not."""
-        prices: dict[HalfHour, Decimal] = {}
-        for one in half_hours:
-            found = await GridStore(self._ports.engine).outturn(
-                Signal.PRICE,
-                region=NATIONAL,
-                source=elexon.MARKET_INDEX,
-                start=one,
-                half_hours=1,
-                known_at=self._ports.clock.now(),
-            )
-            if found is None or not np.isfinite(found.values[0]):
-                raise SourceError(f"no outturn of the price of {one}")
-            prices[one] = in_pence(found.values[0])
-        return prices
-
-    async def _used(self, jobs: Sequence[Job]) -> dict[JobId, dict[HalfHour, float]]:
-        used: dict[JobId, dict[HalfHour, float]] = {job.id: {} for job in jobs}
+    async def _read_meter(self, jobs: Sequence[Job]) -> None:
+        """Record what the simulated meter shows in every half-hour that was looked at."""
+        metered = dict.fromkeys(self._trader.committed, 0.0)
         for row in await self._ports.jobs.energy([str(job.id) for job in jobs]):
-            of_job, half_hour = used[JobId(row.job_id)], HalfHour.containing(row.start)
-            of_job[half_hour] = of_job.get(half_hour, 0.0) + row.energy_kwh
-        return used
+            half_hour = HalfHour.containing(row.start)
+            if half_hour in metered:
+                metered[half_hour] += row.energy_kwh
+        now = self._ports.clock.now()
+        await self._ports.ledger.append(boundary_readings(SITE, metered, now=now), now=now)
 
-    async def _bill(self, gpus: int) -> tuple[Document, ...]:
+    async def _traded(self) -> list[TrackedPosition]:
+        sold = self._trader.sold
+        book = PositionBook(self._ports.ledger, calendar=self._calendar)
+        if not sold:
+            return []
+        return await book.positions(first=sold[0].half_hour, last=sold[-1].half_hour)
+
+    async def _settle(self, traded: Sequence[TrackedPosition]) -> None:
+        """Settle at once, on the simulated meter, at the market index as system price."""
+        ledger, now = self._ports.ledger, self._ports.clock.now()
+        store = GridStore(self._ports.engine)
+        prices = SystemPrices(store, price=(Signal.PRICE, elexon.MARKET_INDEX))
+        since = await ledger.size()
+        periods = []
+        for one in traded:
+            at = one.position.half_hour
+            known = await prices.of(at.settlement[0], now=now)
+            if at not in known or one.reading is None:
+                raise SourceError(f"no outturn of the price of {at}, or no reading")
+            rules = Rules(MutualisedP415(), SCRP)
+            periods.append(
+                account_period(SITE, one, one.reading, system_gbp_per_mwh=known[at], rules=rules)
+            )
+        if periods:
+            reductions = Reductions(self._ports.jobs, self._run_now)
+            settler = Settler(ledger=ledger, reductions=reductions)
+            await settler.record(periods, site=SITE, now=now, since=since)
+
+    async def _book(self) -> SettlementBook:
         settled = await self._ports.ledger.find(EventType.SETTLEMENT_RUN)
-        book = book_of(one.event for one in settled)
+        return book_of(one.event for one in settled)
+
+    async def _bill(self, book: SettlementBook, gpus: int) -> tuple[Document, ...]:
         if not book.periods:
             return ()
         last = max(one.half_hour for one in book.periods).settlement[0]
@@ -306,24 +306,9 @@ class DemoMarket:
         )
 
 
-def _contributions(
-    jobs: Sequence[Job],
-    at_once: Mapping[JobId, Mapping[HalfHour, float]],
-    used: Mapping[JobId, Mapping[HalfHour, float]],
-    half_hours: Sequence[HalfHour],
-) -> list[Contribution]:
-    made = []
-    for job in jobs:
-        for one in half_hours:
-            kwh = at_once[job.id].get(one, 0.0) - used[job.id].get(one, 0.0)
-            if reduction := _mwh(kwh).mwh:
-                team = job.flexibility.team or "-"
-                made.append(Contribution(one, str(job.id), team, None, reduction))
-    return made
-
-
-def _mwh(kwh: float) -> ImportMWh:
-    return ImportMWh(Rounding().volume(Decimal(repr(kwh)) / 1000))
+def _delivered(tracked: Sequence[TrackedPosition]) -> dict[HalfHour, ExportMWh]:
+    """Return what is notified: all of it rests on estimates, which back no claim elsewhere."""
+    return {one.position.half_hour: one.claim.unclaimed for one in tracked if one.claim}
 
 
 def _calendar(day: date) -> WorkingCalendar:

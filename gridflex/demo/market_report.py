@@ -16,6 +16,7 @@ from gridflex.market.audit import trace
 from gridflex.market.invoice import Document
 from gridflex.market.receipts import IssuedReceipt
 from gridflex.market.records import replay
+from gridflex.units import gbp_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +70,11 @@ class MarketReport:
         sold = f"sold {self.sold_mwh:.3f} MWh, delivered {self.delivered_mwh:.4f} MWh"
         again = f"{self.settled_again} settlements run again to the same bytes"
         receipts = f"{self.receipts} jobs, each verified against the ledger"
-        earned = f"earned {self.earned_gbp:.2f} GBP"
+        earned = f"earned {gbp_text(self.earned_gbp)} GBP"
         bills = ", ".join(f"{one.number} over {one.gross_gbp} GBP" for one in self.invoices)
         return [
             ("half-hours settled", f"{self.traded}, simulated market: {sold}"),
-            ("net under P415", f"{self.net_gbp:.2f} GBP"),
+            ("net under P415", f"{gbp_text(self.net_gbp)} GBP"),
             ("ledger", f"{self.ledger.size} entries verified offline; {again}"),
             ("receipts", f"{receipts}; {earned}"),
             ("invoices", bills or "nothing to bill"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import Final
 
 from gridflex.agents.traded import TradedSite
@@ -24,7 +25,7 @@ from gridflex.market.registry import (
     SecondaryBmUnit,
     Validity,
 )
-from gridflex.market.volumes import KWH_PER_MWH, ZERO, ImportMWh
+from gridflex.market.volumes import KWH_PER_MWH, ZERO, Rounding
 
 REGISTERED_BEFORE: Final = timedelta(days=28)
 IN_FORCE_BEFORE: Final = timedelta(days=14)
@@ -64,20 +65,20 @@ def registration(site: TradedSite, *, day: date) -> list[Event]:
 
 
 def boundary_readings(
-    site: TradedSite, metered: Mapping[HalfHour, ImportMWh], *, now: datetime
+    site: TradedSite, metered_kwh: Mapping[HalfHour, float], *, now: datetime
 ) -> list[Event]:
-    """Return the readings of the site's simulated boundary meter."""
+    """Return the readings of the site's simulated boundary meter, in tenths of a kWh."""
     return [
         reading_event(
             Reading(
                 meter=site.pair.import_msid,
                 half_hour=at,
-                import_kwh=volume.mwh * KWH_PER_MWH,
+                import_kwh=Rounding().volume(Decimal(repr(kwh)) / KWH_PER_MWH) * KWH_PER_MWH,
                 export_kwh=ZERO,
                 evidence=Evidence.ESTIMATED,
                 is_substituted=False,
                 received_at=now,
             )
         )
-        for at, volume in sorted(metered.items())
+        for at, kwh in sorted(metered_kwh.items())
     ]

@@ -124,6 +124,10 @@ class TradingDesk:
             for key in sorted(self._positions, key=lambda key: (key[1], key[0]))
         )
 
+    def has(self, unit: UnitId, half_hour: HalfHour) -> bool:
+        """Return whether a position is open."""
+        return (unit, half_hour) in self._positions
+
     def position(self, unit: UnitId, half_hour: HalfHour) -> Position:
         """Return one position.
 
@@ -134,6 +138,18 @@ class TradingDesk:
             return self._positions[unit, half_hour]
         except KeyError as error:
             raise ContractError(f"{unit} {half_hour} has no position") from error
+
+    def next_number(self, kind: ArtefactKind) -> int:
+        """Return under which number the next message of a kind is sent."""
+        return self._next.get(self._sender(kind), 1)
+
+    def number_from(self, kind: ArtefactKind, number: int) -> None:
+        """Go on with a number: what was sent before is not known here."""
+        self._next[self._sender(kind)] = number
+
+    def has_sent(self, file_name: str) -> bool:
+        """Return whether a file was sent from here."""
+        return file_name in self._sendings
 
     def draft(
         self, artefact: Artefact, *, now: datetime, split: Mapping[Key, Decimal] | None = None
@@ -157,7 +173,8 @@ class TradingDesk:
         volumes = dict(self._volumes(artefact, parts))
         for key, mwh in volumes.items():
             advance(self.position(*key), Logged(kind, now, ledger_index=0, mwh=mwh))
-        return Draft(kind, artefact, volumes, parts, draft_body(kind, artefact, volumes, parts))
+        body = draft_body(kind, artefact, volumes, parts, number=self.next_number(kind))
+        return Draft(kind, artefact, volumes, parts, body)
 
     def issue(self, draft: Draft, *, ledger_index: int, now: datetime) -> OutgoingFile:
         """Return the file of a draft that is in the ledger, and count it as sent.
@@ -171,8 +188,7 @@ class TradingDesk:
             ContractError: A gate has closed since, or a value does not fit the file.
         """
         channel = self._channels[draft.kind]
-        sender = (channel.from_role, channel.from_party)
-        number = self._next.get(sender, 1)
+        number = self.next_number(draft.kind)
         key = self._key(draft.artefact)
         payload = artefact_file(draft.artefact, channel=channel, sequence=number, at=now, key=key)
         moved = {}
@@ -180,7 +196,7 @@ class TradingDesk:
             logged = Logged(draft.kind, now, ledger_index=ledger_index, mwh=mwh)
             moved[one] = advance(advance(self.position(*one), logged), Sent(draft.kind, now))
         self._positions |= moved
-        self._next[sender] = number + 1
+        self.number_from(draft.kind, number + 1)
         file = OutgoingFile(file_name(read_header(payload)), payload)
         replaced = self._sell(draft)
         self._sendings[file.name] = _Sending(draft, file, now, replaced)
@@ -363,6 +379,9 @@ class TradingDesk:
             unit in {None, key[0]} and self._positions[key].track(draft.kind).status in waiting
             for key in draft.volumes
         )
+
+    def _sender(self, kind: ArtefactKind) -> tuple[str, str]:
+        return self._channels[kind].from_role, self._channels[kind].from_party
 
     def _move(self, key: Key, event: Answered | Sent) -> None:
         self._positions[key] = advance(self._positions[key], event)

@@ -54,10 +54,13 @@ def draft_body(
     artefact: Artefact,
     volumes: Mapping[Key, Decimal | None],
     parts: Mapping[Key, Decimal],
+    *,
+    number: int,
 ) -> dict[str, object]:
-    """Return what the ledger keeps of a message."""
+    """Return what the ledger keeps of a message that is sent under a number."""
     body: dict[str, object] = {
         "artefact": str(kind),
+        "number": number,
         "positions": [
             {"unit": unit, "half_hour": str(at), "mwh": None if mwh is None else str(mwh)}
             for (unit, at), mwh in sorted(volumes.items(), key=lambda item: item[0][::-1])

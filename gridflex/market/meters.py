@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import Final
 
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
@@ -27,6 +28,10 @@ class Evidence(StrEnum):
     ASSET_METERED = "asset-metered"
     TELEMETRY = "telemetry"
     ESTIMATED = "estimated"
+
+
+METERED: Final = frozenset({Evidence.SETTLEMENT, Evidence.ASSET_METERED})
+"""What energy may be settled on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +74,7 @@ class Reading:
     @property
     def counts_as_delivery(self) -> bool:
         """Whether a delivery may be claimed on it: metered for settlement, not substituted."""
-        metered = self.evidence in {Evidence.SETTLEMENT, Evidence.ASSET_METERED}
-        return metered and not self.is_substituted
+        return self.evidence in METERED and not self.is_substituted
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,16 @@ from gridflex.market.billing import (
     month_nets,
 )
 from gridflex.market.book import SettlementBook, Statement, settle_book, write_statement
-from gridflex.market.invoice import BillingRun, Document, Line, Party, TeamRow, documents, show_back
+from gridflex.market.invoice import (
+    BillingRun,
+    Document,
+    DocumentKind,
+    Line,
+    Party,
+    TeamRow,
+    documents,
+    show_back,
+)
 from gridflex.market.runs import DayCash, Run, payment_day
 from gridflex.market.volumes import ZERO, Rounding
 from gridflex.market.working_days import WorkingCalendar, half_hours_of
@@ -277,6 +286,34 @@ def charged_before(
             if (month, is_fee) in charged and (is_fee or (month, before["number"]) not in known):
                 return str(before["number"])
     return None
+
+
+def misstated(contract: BillingContract, *, issued: Iterable[Mapping[str, Any]]) -> str | None:
+    """Return what a contract says was billed before and the documents do not; None if they agree.
+
+    Args:
+        contract: States what was billed before.
+        issued: Bodies of `gridflex.market.records.invoice_event`; a document that is not among
+            them was issued elsewhere and is taken at its word.
+    """
+    known = {body["number"]: body for body in issued}
+    for row in contract.billed:
+        if not all(number in known for number in row.documents):
+            continue
+        charged = sum((_commission(known[n], row.settlement_month) for n in row.documents), ZERO)
+        if charged != row.commission_gbp:
+            return (
+                f"commission_gbp of {row.settlement_month} is {row.commission_gbp}, its documents "
+                f"{', '.join(row.documents)} charge {charged}"
+            )
+    return None
+
+
+def _commission(body: Mapping[str, Any], settlement_month: str) -> Decimal:
+    """Return what a document charges for a settlement month; a credit note gives back."""
+    lines = [one for one in body["lines"] if one["settlement_month"] == settlement_month]
+    charged = sum((Decimal(one["amount_gbp"]) for one in lines), ZERO)
+    return -charged if body["kind"] == DocumentKind.CREDIT_NOTE else charged
 
 
 def _charged(month: str, line: Line) -> tuple[str, bool]:

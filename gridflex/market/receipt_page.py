@@ -8,8 +8,10 @@ from html import escape
 from typing import Any, Final
 
 from gridflex.ledger.verify.notes import parse_checkpoint, parse_note
+from gridflex.ledger.verify.receipts import DELIVERED
 from gridflex.market.page import facts_list, page
 from gridflex.market.receipts import IssuedReceipt
+from gridflex.units import gbp_text
 
 FIGURES: Final = (
     ("used_kwh", "Energy used"),
@@ -20,12 +22,15 @@ FIGURES: Final = (
     ("marginal_change_gco2", "Change in emissions, marginal intensity"),
     ("cost_gbp", "Cost of energy, wholesale"),
     ("run_now_cost_gbp", "Cost, had it run at once"),
-    ("saved_gbp", "Saved by moving it"),
+    ("saved_gbp", "Saved by moving it, wholesale"),
+    ("delivered_cost_gbp", "Cost of energy, delivered"),
+    ("run_now_delivered_cost_gbp", "Delivered cost, had it run at once"),
+    ("delivered_saved_gbp", "Saved by moving it, delivered"),
     ("earned_gbp", "Earned in the market, net"),
 )
 """In the order of the page; emissions of different frames are never added up."""
 
-_PLACES: Final = {"kWh": 3, "gCO2": 0, "GBP": 2}
+_PLACES: Final = {"kWh": 3, "gCO2": 0}
 
 
 def receipt_html(receipt: IssuedReceipt) -> str:
@@ -68,7 +73,8 @@ def _done(body: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
 
 
 def _figures(body: Mapping[str, Any]) -> str:
-    rows = "".join(_figure(title, body["figures"][name]) for name, title in FIGURES)
+    figures = body["figures"]
+    rows = "".join(_figure(title, figures[name]) for name, title in FIGURES if name in figures)
     origin = escape(body["grid_origin"])
     return (
         "<h2>Energy, emissions and money</h2>"
@@ -76,14 +82,17 @@ def _figures(body: Mapping[str, Any]) -> str:
         f"<tbody>{rows}</tbody></table>"
         f"<small>Prices and intensities: {origin}. Negative changes are reductions. "
         "Emissions at average and at marginal intensity answer different questions and are not "
-        "added up.</small>"
+        "added up. Delivered cost is by the site's tariff, losses, networks and levies included; "
+        "the wholesale cost is part of it.</small>"
     )
 
 
 def _figure(title: str, figure: Mapping[str, Any] | None) -> str:
     if figure is None:
         return f'<tr><td>{escape(title)}</td><td class="money"></td><td>not known</td></tr>'
-    amount = f"{_rounded(figure['value'], _PLACES[figure['unit']])} {figure['unit']}"
+    unit, value = figure["unit"], figure["value"]
+    number = gbp_text(Decimal(value)) if unit == "GBP" else _rounded(value, _PLACES[unit])
+    amount = f"{number} {unit}"
     basis = figure["basis"] + (f", run {figure['run']}" if "run" in figure else "")
     return (
         f'<tr><td>{escape(title)}</td><td class="money">{escape(amount)}</td>'
@@ -114,8 +123,12 @@ def _settled(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _half_hours(rows: Iterable[Mapping[str, Any]]) -> str:
-    columns = ("used_kwh", "run_now_kwh", "price_gbp_per_mwh", "average_gco2_per_kwh")
-    titles = ("Used kWh", "Run now kWh", "GBP/MWh", "gCO2/kWh, average")
+    rows = list(rows)
+    columns = ["used_kwh", "run_now_kwh", "price_gbp_per_mwh", "average_gco2_per_kwh"]
+    titles = ["Used kWh", "Run now kWh", "GBP/MWh", "gCO2/kWh, average"]
+    if all(DELIVERED in row for row in rows):
+        columns.insert(3, DELIVERED)
+        titles.insert(3, "GBP/MWh, delivered")
     body = "".join(
         f"<tr><td>{escape(row['start'])}</td>"
         + "".join(f'<td class="money">{_rounded(row[name], 3)}</td>' for name in columns)

@@ -21,7 +21,7 @@ from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.canonical import canonical_json, digest
 from gridflex.ledger.event import Event, EventType
-from gridflex.ledger.verify.receipts import RECEIPT_SCHEMA, totals
+from gridflex.ledger.verify.receipts import DELIVERED, RECEIPT_SCHEMA, totals
 from gridflex.lifecycle import Job
 from gridflex.report import pauses
 
@@ -36,6 +36,11 @@ class Basis(StrEnum):
 
 FLOAT_PLACES: Final = 6
 """Decimals of what was computed with floats: 1 mWh, far below any meter."""
+
+OPTIONAL: Final = frozenset(
+    {"delivered_cost_gbp", "run_now_delivered_cost_gbp", "delivered_saved_gbp"}
+)
+"""Figures that only a receipt of a site with a tariff has; a tariff is a model of a bill."""
 
 _WEAKEST: Final = (Basis.ASSUMED, Basis.MODELLED, Basis.MEASURED)
 
@@ -64,6 +69,8 @@ class HalfHourUse:
         price_gbp_per_mwh: Wholesale price.
         average_gco2_per_kwh: Average carbon intensity where it ran.
         marginal_gco2_per_kwh: Marginal carbon intensity; None where nobody publishes it.
+        delivered_gbp_per_mwh: What energy costs at the meter, networks and levies included; None
+            where the site has no tariff.
     """
 
     half_hour: HalfHour
@@ -72,10 +79,11 @@ class HalfHourUse:
     price_gbp_per_mwh: float
     average_gco2_per_kwh: float
     marginal_gco2_per_kwh: float | None = None
+    delivered_gbp_per_mwh: float | None = None
 
     def row(self) -> dict[str, Any]:
         """Return it as a row of the details, numbers as text."""
-        marginal = self.marginal_gco2_per_kwh
+        marginal, delivered = self.marginal_gco2_per_kwh, self.delivered_gbp_per_mwh
         return {
             "start": str(self.half_hour),
             "used_kwh": exact(self.used_kwh),
@@ -83,6 +91,7 @@ class HalfHourUse:
             "price_gbp_per_mwh": exact(self.price_gbp_per_mwh),
             "average_gco2_per_kwh": exact(self.average_gco2_per_kwh),
             "marginal_gco2_per_kwh": None if marginal is None else exact(marginal),
+            **({} if delivered is None else {DELIVERED: exact(delivered)}),
         }
 
 
@@ -257,10 +266,14 @@ def _figures(record: JobRecord, rows: Sequence[Mapping[str, Any]]) -> dict[str, 
         "cost_gbp": ("GBP", ran),
         "run_now_cost_gbp": ("GBP", compared),
         "saved_gbp": ("GBP", compared),
+        "delivered_cost_gbp": ("GBP", compared),
+        "run_now_delivered_cost_gbp": ("GBP", compared),
+        "delivered_saved_gbp": ("GBP", compared),
     }
     figures: dict[str, Any] = {
         name: None if value is None else _figure(value, *said[name])
         for name, value in totals(rows).items()
+        if value is not None or name not in OPTIONAL
     }
     return figures | {"earned_gbp": None}
 

@@ -2,7 +2,9 @@
 
 Every message was recorded before it was sent and every answer when it was read, so that going
 through the entries in their order brings a desk to where it was. What was recorded and not sent
-comes out as sent and without an answer; it is sent again under the same number.
+comes out as sent and without an answer; it is sent again under the same number. Entries from some
+half-hour on are enough: each message was recorded with its number, and what is about earlier ones
+is passed over.
 """
 
 from __future__ import annotations
@@ -15,9 +17,11 @@ from typing import Any, Final, Protocol
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import EventType
+from gridflex.market.artefacts import ArtefactKind
 from gridflex.market.commitments import Committed, is_commitment, read_commitment
 from gridflex.market.desk import TradingDesk
 from gridflex.market.drafts import read_draft
+from gridflex.market.idd import Receipt
 from gridflex.market.reconciliation import Trade
 from gridflex.market.registry import UnitId
 from gridflex.market.trade_records import read_answer, trades_of
@@ -68,7 +72,7 @@ def restore(entries: Iterable[Recorded], *, desk: TradingDesk, unit: UnitId) -> 
         unit: Which unit.
 
     Raises:
-        ContractError: An answer belongs to no message.
+        ContractError: A statement does not fit the message it is about.
     """
     committed: dict[HalfHour, Committed] = {}
     trades: dict[HalfHour, Trade] = {}
@@ -83,7 +87,7 @@ def restore(entries: Iterable[Recorded], *, desk: TradingDesk, unit: UnitId) -> 
         elif kind in MESSAGES:
             _issue(desk, entry)
         elif kind == EventType.ACK_RECEIVED:
-            desk.hear(read_answer(event), now=_recorded(event))
+            _hear(desk, event)
         for trade in trades_of([event]):
             if trade.reference == order_reference(unit, trade.first):
                 trades[trade.first] = trade
@@ -101,15 +105,37 @@ def ordering_unit(trade: Trade) -> UnitId | None:
     return UnitId(unit) if half_hour == str(trade.first) else None
 
 
+def continue_numbers(desk: TradingDesk, newest: Iterable[Recorded]) -> None:
+    """Let a desk go on with the numbers after the newest message of each kind."""
+    for entry in newest:
+        kind = ArtefactKind(entry.event["body"]["artefact"])
+        after = entry.event["body"]["number"] + 1
+        desk.number_from(kind, max(after, desk.next_number(kind)))
+
+
 def _issue(desk: TradingDesk, entry: Recorded) -> None:
     """Count a message as sent, unless its gate closed between recording and sending."""
-    artefact, split = read_draft(entry.event["body"])
+    body = entry.event["body"]
+    artefact, split = read_draft(body)
     at = _recorded(entry.event)
+    kind = ArtefactKind(body["artefact"])
+    keys = {(UnitId(one["unit"]), HalfHour.parse(one["half_hour"])) for one in body["positions"]}
+    if not all(desk.has(*key) for key in keys):
+        desk.number_from(kind, body["number"] + 1)
+        return
+    desk.number_from(kind, body["number"])
     try:
         draft = desk.draft(artefact, now=at, split=split)
     except ContractError:
         return
     desk.issue(draft, ledger_index=entry.index, now=at)
+
+
+def _hear(desk: TradingDesk, event: Mapping[str, Any]) -> None:
+    """Take an answer, unless it is the receipt of a file from before the first entry."""
+    answer = read_answer(event)
+    if not isinstance(answer, Receipt) or desk.has_sent(answer.file_name):
+        desk.hear(answer, now=_recorded(event))
 
 
 def _recorded(event: Mapping[str, Any]) -> datetime:

@@ -16,6 +16,7 @@ from gridflex.planning.planner import runs_of
 from gridflex.planning.problem import JobDemand, PlanningProblem
 from gridflex.planning.solo import Place, Solo
 from gridflex.planning.standing import left_by
+from gridflex.units import gbp_text
 
 LEAST_SAVING_GBP: Final = 0.005
 """Half a penny; less is not worth a sentence."""
@@ -230,9 +231,10 @@ def _of_choice(chosen: Choice, now: Choice) -> tuple[str, ...]:
     runs = ", ".join(f"{run.start} to {run.end}" for run in chosen.runs)
     site = chosen.runs[0].site
     cost, carbon = now.cost_gbp - chosen.cost_gbp, now.carbon_kg - chosen.carbon_kg
+    comes_to = f"{gbp_text(chosen.cost_gbp)} GBP and {chosen.carbon_kg:.2f} kgCO2"
     late = () if chosen.is_on_time else ("It cannot finish by its deadline.",)
     return (
-        f"It runs at {site} {runs} for {chosen.cost_gbp:.2f} GBP and {chosen.carbon_kg:.2f} kgCO2.",
+        f"It runs at {site} {runs} for {comes_to}.",
         f"Starting at once would cost {_more(cost, 'GBP')} and emit {_more(carbon, 'kgCO2')}.",
         *late,
     )
@@ -249,16 +251,17 @@ def _of_second(second: Choice | None, chosen: Choice) -> tuple[str, ...]:
 def _of_binding(binding: Binding, price_gbp: float) -> str:
     texts = {
         Binding.NOTHING: "Nothing keeps it from a cheaper place.",
-        Binding.DEADLINE: f"Its deadline costs {price_gbp:.2f} GBP.",
-        Binding.CAPACITY: f"Other jobs hold cheaper GPUs, worth {price_gbp:.2f} GBP to it.",
-        Binding.CONTINUITY: f"That it may not be paused costs {price_gbp:.2f} GBP.",
-        Binding.CARBON_CAP: f"Its carbon cap costs {price_gbp:.2f} GBP.",
+        Binding.DEADLINE: f"Its deadline costs {gbp_text(price_gbp)} GBP.",
+        Binding.CAPACITY: f"Other jobs hold cheaper GPUs, worth {gbp_text(price_gbp)} GBP to it.",
+        Binding.CONTINUITY: f"That it may not be paused costs {gbp_text(price_gbp)} GBP.",
+        Binding.CARBON_CAP: f"Its carbon cap costs {gbp_text(price_gbp)} GBP.",
         Binding.SITE_CARBON_CAP: (
-            f"The carbon cap of the site, over all its jobs, costs {price_gbp:.2f} GBP here."
+            f"The carbon cap of the site, over all its jobs, costs {gbp_text(price_gbp)} GBP here."
         ),
     }
     return texts[binding]
 
 
 def _more(amount: float, unit: str) -> str:
-    return f"{abs(amount):.2f} {unit} {'more' if amount >= 0 else 'less'}"
+    size = gbp_text(abs(amount)) if unit == "GBP" else f"{abs(amount):.2f}"
+    return f"{size} {unit} {'more' if amount >= 0 else 'less'}"

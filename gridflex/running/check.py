@@ -11,6 +11,7 @@ from typing import Any
 
 import fsspec
 import httpx
+import numpy as np
 
 from gridflex.adapters import database
 from gridflex.adapters.clock import Clock
@@ -20,11 +21,14 @@ from gridflex.adapters.model_store import ModelStore
 from gridflex.adapters.position_book import PositionBook
 from gridflex.adapters.ray_auth import find_token, is_token_wanted
 from gridflex.adapters.ray_jobs import RayJobs
+from gridflex.adapters.tariff_files import TariffFiles
 from gridflex.agents.energy import traded_site
 from gridflex.agents.energy_ports import energy_terms
 from gridflex.agents.forecasting import SIGNALS
+from gridflex.agents.site_prices import UNLIKE
 from gridflex.errors import GridFlexError, SourceError
 from gridflex.forecasting import models
+from gridflex.halfhour import HalfHour
 from gridflex.market.working_days import calendar_around
 from gridflex.running.launch import load_run
 from gridflex.settings import Settings, SiteSettings
@@ -78,6 +82,7 @@ async def _run_checks(settings: Settings) -> list[Check]:
             for name, url in providers.items()
         ],
         await _try("energy", partial(_energy, settings)),
+        await _try("tariffs", partial(_tariffs, settings)),
         *[await _try(f"site {site.name}", partial(_site, site)) for site in settings.sites],
         await _try("gateway", partial(_gateway, settings)),
     ]
@@ -126,6 +131,19 @@ async def _energy(settings: Settings) -> str:
         await engine.dispose()
     site = traded_site(registry, energy_terms(settings), today)
     return f"{site.unit} with meter {site.pair.import_msid}, through {settings.energy_path}"
+
+
+async def _tariffs(settings: Settings) -> str:
+    """Say at what energy counts at each site; a tariff must have rates for now."""
+    paths = {site.name: site.tariff for site in settings.sites if site.tariff is not None}
+    without = [site.name for site in settings.sites if site.tariff is None]
+    if not paths:
+        return "no site has a tariff: energy counts at the wholesale price"
+    files, now = TariffFiles(paths), HalfHour.containing(Clock(settings.clock).now())
+    for site in paths:
+        await asyncio.to_thread(files.delivered, site, start=now, wholesale_gbp_per_mwh=np.zeros(1))
+    delivered = f"energy counts at its delivered cost at {', '.join(paths)}"
+    return f"{delivered}; {', '.join(without)}: {UNLIKE}" if without else delivered
 
 
 async def _champion(store: ModelStore, signal: Signal) -> str:

@@ -35,7 +35,13 @@ from gridflex.market.book import (
 from gridflex.market.invoice_files import document_json, read_document
 from gridflex.market.meter_files import ReadingsIn, read_csv
 from gridflex.market.meters import MeterHistory, Reading, check_once
-from gridflex.market.monthly import BillingContract, charged_before, monthly_bill, parse_month
+from gridflex.market.monthly import (
+    BillingContract,
+    charged_before,
+    misstated,
+    monthly_bill,
+    parse_month,
+)
 from gridflex.market.receipt_page import receipt_html
 from gridflex.market.records import (
     book_of,
@@ -296,6 +302,8 @@ def _add_invoices(api: APIRouter, ledger: LedgerStore, clock: Clock) -> None:
                 f"{month} of account {sent.contract.account} was charged with {before}; name it "
                 "in billed of the contract, and bill a month's fee once"
             )
+        if wrong := misstated(sent.contract, issued=bodies):
+            raise ConflictError(f"billed of the contract: {wrong}")
         known = {one["document_sha256"] for one in bodies}
         new = [one for one in made.documents if digest(document_json(one)) not in known]
         if new or not made.documents:

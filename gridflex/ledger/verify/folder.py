@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -23,6 +24,9 @@ from gridflex.ledger.verify.receipts import GivenReceipts, Receipt
 
 BEFORE_GATE: Final = frozenset({"wman.submitted", "sev.submitted", "ecvn.submitted"})
 GATE: Final = timedelta(hours=1)
+_PARTIAL: Final = re.compile(
+    r"tile/(?P<level>\d{1,2}|entries)/(?P<index>(?:x\d{3}/)*\d{3})\.p/(?P<width>\d{1,3})"
+)
 
 
 @dataclass(slots=True)
@@ -97,6 +101,8 @@ class _LedgerCheck:
         self._size = size
         self._trusted = trusted
         self._edge = RightEdge()
+        self._bundle: list[bytes] = []
+        self._partial = _partial_files(folder)
         self._ids: set[str] = set()
         self._report = Report()
         self._pending: dict[int, set[str]] = {}
@@ -129,6 +135,8 @@ class _LedgerCheck:
             raise VerificationError(f"entry {index}: {error}") from error
         for tile in self._edge.append(leaf_hash(raw)):
             self._compare_tile(tile.level, tile.index, tile.hashes)
+        self._bundle = [*(self._bundle if index % TILE else ()), raw]
+        self._compare_superseded()
         self._compare_checkpoints()
         return event
 
@@ -167,8 +175,21 @@ class _LedgerCheck:
             if hashes:
                 self._compare_tile(level, self._edge.size // TILE ** (level + 1), hashes)
 
+    def _compare_superseded(self) -> None:  # step 2
+        """Check the tiles that were published unfinished, as they were at this size."""
+        for path, level, width in self._partial.pop(self._edge.size, ()):
+            if level is not None:
+                self._compare_hashes(path, self._edge.levels[level])
+            elif self._read_bundle(path, width) != self._bundle:
+                raise VerificationError(f"{path} holds other entries than the ledger")
+
+    def _read_bundle(self, path: str, width: int) -> list[bytes]:
+        return parse_bundle(read_bytes(self._folder / path), width=width, what=path)
+
     def _compare_tile(self, level: int, index: int, hashes: Sequence[bytes]) -> None:  # step 2
-        path = tile_path(str(level), index, width=len(hashes))
+        self._compare_hashes(tile_path(str(level), index, width=len(hashes)), hashes)
+
+    def _compare_hashes(self, path: str, hashes: Sequence[bytes]) -> None:
         if read_bytes(self._folder / path) != b"".join(hashes):
             raise VerificationError(f"{path} holds other hashes than the entries give")
 
@@ -179,6 +200,24 @@ def tile_path(level: str, index: int, *, width: int) -> str:
     while index := index // 1000:
         name = f"x{index % 1000:03d}/{name}"
     return f"tile/{level}/{name}" + ("" if width == TILE else f".p/{width}")
+
+
+def _partial_files(folder: Path) -> dict[int, list[tuple[str, int | None, int]]]:
+    """Return the unfinished tiles there are, by the size of the tree that they are of.
+
+    Each has its path, its level (None for entries) and its width. Other files say nothing.
+    """
+    found: dict[int, list[tuple[str, int | None, int]]] = {}
+    for file in sorted((folder / "tile").glob("**/*.p/*")):
+        path = file.relative_to(folder).as_posix()
+        if (named := _PARTIAL.fullmatch(path)) is None:
+            continue
+        level = None if named["level"] == "entries" else int(named["level"])
+        index, width = int(named["index"].replace("/", "").replace("x", "")), int(named["width"])
+        if 0 < width < TILE:
+            size = (index * TILE + width) * TILE ** (level or 0)
+            found.setdefault(size, []).append((path, level, width))
+    return found
 
 
 def _entries(folder: Path, size: int) -> Iterator[bytes]:

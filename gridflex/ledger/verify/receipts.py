@@ -15,6 +15,8 @@ from gridflex.ledger.verify.reading import VerificationError, bytes_of, parse_js
 from gridflex.ledger.verify.settled import GivenParts, Part, read_parts
 
 RECEIPT_SCHEMA: Final = "gridflex-receipt/1"
+COMMODITY: Final = "price_gbp_per_mwh"
+DELIVERED: Final = "delivered_gbp_per_mwh"
 EARNED_PLACES: Final = 6
 """Decimals of GBP to which the net of a settlement is spread over jobs."""
 
@@ -127,7 +129,7 @@ def _check_details(details: Any, body: Any) -> None:  # noqa: ANN401 - parsed JS
         raise VerificationError("the details are not those that its entry names")
     figures = body["figures"]
     for name, expected in totals(details["half_hours"]).items():
-        stated = figures[name]
+        stated = figures.get(name)
         value = None if stated is None else Decimal(stated["value"])
         if value != expected:
             raise VerificationError(f"{name} is stated as {value}, the half-hours give {expected}")
@@ -141,7 +143,8 @@ def _check_details(details: Any, body: Any) -> None:  # noqa: ANN401 - parsed JS
 def totals(half_hours: Sequence[Any]) -> dict[str, Decimal | None]:
     """Return what the half-hours of a receipt add up to, exactly.
 
-    A total over marginal intensity is None where a half-hour has none.
+    A total over marginal intensity, or over what energy costs delivered, is None where a half-hour
+    has none.
     """
     with localcontext(prec=200) as exact:
         exact.traps[Inexact] = True
@@ -150,16 +153,17 @@ def totals(half_hours: Sequence[Any]) -> dict[str, Decimal | None]:
         change = [kwh - before for kwh, before in zip(used, run_now, strict=True)]
 
         def weighted(kwh: list[Decimal], factor: str) -> Decimal | None:
-            factors = [row[factor] for row in half_hours]
+            factors = [row.get(factor) for row in half_hours]
             if None in factors:
                 return None
             products = (k * Decimal(f) for k, f in zip(kwh, factors, strict=True))
             return sum(products, Decimal(0))
 
-        def cost(kwh: list[Decimal]) -> Decimal:
-            prices = [Decimal(row["price_gbp_per_mwh"]) for row in half_hours]
-            products = (k * p for k, p in zip(kwh, prices, strict=True))
-            return sum(products, Decimal(0)).scaleb(-3)
+        def cost(kwh: list[Decimal], price: str) -> Decimal | None:
+            total = weighted(kwh, price)
+            return None if total is None else total.scaleb(-3)
+
+        back = [-kwh for kwh in change]
 
         return {
             "used_kwh": sum(used, Decimal(0)),
@@ -168,9 +172,12 @@ def totals(half_hours: Sequence[Any]) -> dict[str, Decimal | None]:
             "location_based_gco2": weighted(used, "average_gco2_per_kwh"),
             "average_change_gco2": weighted(change, "average_gco2_per_kwh"),
             "marginal_change_gco2": weighted(change, "marginal_gco2_per_kwh"),
-            "cost_gbp": cost(used),
-            "run_now_cost_gbp": cost(run_now),
-            "saved_gbp": cost(run_now) - cost(used),
+            "cost_gbp": cost(used, COMMODITY),
+            "run_now_cost_gbp": cost(run_now, COMMODITY),
+            "saved_gbp": cost(back, COMMODITY),
+            "delivered_cost_gbp": cost(used, DELIVERED),
+            "run_now_delivered_cost_gbp": cost(run_now, DELIVERED),
+            "delivered_saved_gbp": cost(back, DELIVERED),
         }
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.agents.energy_ports import build_seller
 from gridflex.agents.trading_ports import build_planner
+from gridflex.energy_settings import EnergySettings
 from gridflex.halfhour import HalfHour
 from gridflex.market.idd import read_header
 from gridflex.market.records import registry_event
 from gridflex.market.registry import UnitId
 from gridflex.sandbox.market import SimulatedAgents
 from gridflex.sandbox.market_folder import FolderMarket, Quotation
-from gridflex.settings import EnergySettings
 from tests.e2e.world import FLEXIBLE, HOUR, MINUTE, NOON, World
 from tests.unit.market.days import CALENDAR
 from tests.unit.market.test_desk import UNIT

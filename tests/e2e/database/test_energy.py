@@ -1,7 +1,7 @@
 """Selling energy through a folder, from the registry to the notified delivery, on PostgreSQL."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from gridflex.adapters.plan_store import PlanStore
 from gridflex.adapters.position_book import PositionBook
 from gridflex.agents.counterfactual import RunNow
 from gridflex.agents.energy import EnergyReport, EnergySeller, EnergyTerms
+from gridflex.agents.reductions import Reductions
+from gridflex.agents.settling import Settlements, SettlementTerms, Settler
 from gridflex.agents.traded import Prices, TradedSite
 from gridflex.agents.trader import Trader
 from gridflex.errors import StaleDataError
@@ -25,6 +27,7 @@ from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import EventType
 from gridflex.lifecycle import JobRequest
 from gridflex.market.artefacts import ArtefactKind, channels_of
+from gridflex.market.compensation import REFERENCE_PRICES
 from gridflex.market.desk import TradingDesk
 from gridflex.market.meters import Evidence, Reading
 from gridflex.market.position import Stage, Status
@@ -32,6 +35,7 @@ from gridflex.market.records import reading_event, registry_event
 from gridflex.market.registry import SecondaryBmUnit
 from gridflex.market.selling import SalePolicy
 from gridflex.market.trading import Trading
+from gridflex.market.working_days import half_hours_of
 from gridflex.planning.plan import PlannedRun
 from gridflex.sandbox.market import Mishap, SimulatedAgents
 from gridflex.sandbox.market_folder import FolderMarket, Quotation
@@ -40,10 +44,23 @@ from tests.unit.market.days import CALENDAR
 from tests.unit.serve.test_positions_api import RECORDS
 
 KEYS = {"AUTH000001": "SECRET"}
+TERMS = SettlementTerms(REFERENCE_PRICES)
 MINUTE = timedelta(minutes=1)
 CLOSED = SIX + timedelta(minutes=30)
 NEXT_DAY = SIX + timedelta(hours=27)
 WMAN, SEV, ECVN, DVN = ArtefactKind
+
+
+class Imbalance:
+    """One imbalance price, where there is one."""
+
+    def __init__(self) -> None:
+        self.gbp_per_mwh: Decimal | None = Decimal(210)
+
+    async def of(self, day: date, *, now: datetime) -> dict[HalfHour, Decimal]:  # noqa: ARG002
+        if self.gbp_per_mwh is None:
+            return {}
+        return dict.fromkeys(half_hours_of(day), self.gbp_per_mwh)
 
 
 class System:
@@ -62,6 +79,10 @@ class System:
         self.jobs = JobStore(engine)
         self.plans = PlanStore(engine)
         self.is_priced = True
+        self.imbalance = Imbalance()
+        self.run_now = RunNow(
+            [Site("local", gpus=8, gpu_type="H100", marginal_pue=1.0)], restart=MINUTE
+        )
         self.market = FolderMarket(
             root,
             agents=SimulatedAgents(
@@ -79,6 +100,23 @@ class System:
             book=self.book,
             quotes=self,
             make_trader=self._trader,
+            settlements=self.settlements(),
+            calendar=CALENDAR,
+        )
+
+    def settlements(
+        self,
+        ledger: LedgerStore | None = None,
+        terms: SettlementTerms = TERMS,
+    ) -> Settlements:
+        """Return what settles, as a new process would have it."""
+        kept = ledger or self.ledger
+        return Settlements(
+            book=self.book,
+            ledger=kept,
+            settler=Settler(ledger=kept, reductions=Reductions(self.jobs, self.run_now)),
+            prices=self.imbalance,
+            terms=terms,
             calendar=CALENDAR,
         )
 
@@ -96,9 +134,7 @@ class System:
             exchange=FolderExchange(self.root, now=lambda: self.now),
             jobs=self.jobs,
             plans=self.plans,
-            run_now=RunNow(
-                [Site("local", gpus=8, gpu_type="H100", marginal_pue=1.0)], restart=MINUTE
-            ),
+            run_now=self.run_now,
             policy=SalePolicy(sale_fraction=Decimal("0.8"), lot_mwh=Decimal("0.05")),
         )
 
@@ -123,6 +159,13 @@ class System:
             self.market.round(self.now)
         self.now += after
         return await self.seller.tick(self.now)
+
+    async def sell(self) -> None:
+        """Sell the first half-hour, register and plan before."""
+        await self.register()
+        await self.plan()
+        for _ in range(3):
+            await self.tick()
 
     async def read(self, kwh: int, at: HalfHour = TRADED) -> None:
         reading = Reading(
@@ -300,6 +343,7 @@ async def test_jobs_of_another_site_are_not_sold(system: System) -> None:
         book=system.book,
         quotes=system,
         make_trader=system._trader,
+        settlements=system.settlements(),
         calendar=CALENDAR,
     )
 

@@ -222,6 +222,36 @@ async def test_a_month_is_not_charged_twice(served: Served) -> None:
     assert len(await served.get("/invoices")) == 1
 
 
+async def test_a_contract_must_state_what_the_documents_charged(served: Served) -> None:
+    later = replace(EXAMPLE, run=Run.R1, fees_gbp=Decimal(8))
+    await served.http.post("/books", content=write_book(SettlementBook((EXAMPLE, later))))
+    sent = {"contract": CONTRACT, "month": "2026-07", "known_on": "2026-08-01"}
+    (first,) = (await served.http.post("/invoices", json=sent)).json()
+    row = {"settlement_month": "2026-07", "commission_gbp": "75.60", "documents": [first["number"]]}
+    second = {"month": "2026-08", "known_on": "2026-09-01"}
+    contract = CONTRACT | {"gpus": {"2026-07": 499, "2026-08": 499}, "next_number": 20}
+
+    wrong = await served.http.post(
+        "/invoices",
+        json=second | {"contract": contract | {"billed": [row | {"commission_gbp": "70.00"}]}},
+    )
+    right = await served.http.post(
+        "/invoices", json=second | {"contract": contract | {"billed": [row]}}
+    )
+    (note,) = [one for one in right.json() if one["kind"] == "credit-note"]
+    both = row | {"commission_gbp": "74.00", "documents": [first["number"], note["number"]]}
+    after = await served.http.post(
+        "/invoices",
+        json={"month": "2026-08", "known_on": "2026-09-02"}
+        | {"contract": contract | {"billed": [both], "next_number": 30}},
+    )
+
+    assert wrong.status_code == 409
+    assert "is 70.00, its documents" in wrong.json()["detail"]
+    assert note["net_gbp"] == "1.60"
+    assert "was charged with" in after.json()["detail"]  # the fee alone, not the commission
+
+
 async def test_an_issued_invoice_is_printed_and_no_other(served: Served) -> None:
     await served.http.post("/books", content=write_book(SettlementBook((EXAMPLE,))))
     sent = {"contract": CONTRACT, "month": "2026-07", "known_on": "2026-09-01"}

@@ -12,20 +12,23 @@ from gridflex.adapters.energy_book import EnergyBook
 from gridflex.adapters.job_store import JobStore
 from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.adapters.plan_store import PlanStore
+from gridflex.adapters.position_book import PositionBook
 from gridflex.agents.counterfactual import RunNow
-from gridflex.agents.traded import Exchange, Prices, Rules, TradedSite
+from gridflex.agents.reductions import Reductions
+from gridflex.agents.settling import Rules, Settler, account_period
+from gridflex.agents.traded import Exchange, Prices, TradedSite
 from gridflex.agents.trader import Trader
 from gridflex.fleet import Site
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import Flexibility, JobId, Tier
 from gridflex.lifecycle import JobRequest
 from gridflex.market.artefacts import ArtefactKind, Channel
-from gridflex.market.attribution import Contribution
 from gridflex.market.book import settle_book
 from gridflex.market.compensation import MutualisedP415, ReferencePrice
 from gridflex.market.desk import OutgoingFile, TradingDesk
 from gridflex.market.exclusivity import Direction, Product, Reservation
-from gridflex.market.records import book_of, replay
+from gridflex.market.meters import Evidence, Reading
+from gridflex.market.records import book_of, reading_event, registry_event, replay
 from gridflex.market.registry import Msid, MsidPair, UnitId
 from gridflex.market.selling import SalePolicy
 from gridflex.market.trading import Trading
@@ -33,9 +36,11 @@ from gridflex.market.volumes import ImportMWh
 from gridflex.planning.plan import PlannedRun
 from gridflex.sandbox.market import Mishap, SimulatedAgents, SimulatedExchange
 from tests.unit.market.days import CALENDAR
+from tests.unit.serve.test_positions_api import RECORDS
 
 SIX = datetime(2026, 7, 1, 6, tzinfo=UTC)
 TRADED = HalfHour(SIX) + 3
+LATE = SIX + timedelta(hours=20)
 JOB = JobId("train-7")
 DEPTH_MW = Decimal(5)
 SITE = TradedSite(
@@ -97,6 +102,8 @@ class Market:
         self.jobs = JobStore(engine)
         self.plans = PlanStore(engine)
         self.ledger = LedgerStore(engine)
+        site = Site("local", gpus=8, gpu_type="H100", marginal_pue=1.0)
+        self.run_now = RunNow([site], restart=timedelta(minutes=1))
         self.centre = Centre(
             SimulatedAgents(
                 units=[SITE.unit],
@@ -124,10 +131,7 @@ class Market:
             exchange=exchange,
             jobs=self.jobs,
             plans=self.plans,
-            run_now=RunNow(
-                [Site("local", gpus=8, gpu_type="H100", marginal_pue=1.0)],
-                restart=timedelta(minutes=1),
-            ),
+            run_now=self.run_now,
             policy=SalePolicy(sale_fraction=Decimal("0.8"), lot_mwh=Decimal("0.05")),
         )
 
@@ -188,22 +192,35 @@ async def test_nothing_is_sold_where_the_plan_moves_nothing(market: Market) -> N
     assert entry.event["body"]["is_traded"] is False
 
 
-async def settle(market: Market, metered_mwh: str) -> Decimal:
-    metered = {TRADED: ImportMWh(Decimal(metered_mwh))}
-    market.centre.now = SIX + timedelta(hours=20)
-    await market.trader.deliver(metered, now=market.centre.now)
-    contribution = Contribution(TRADED, str(JOB), "vision", None, Decimal("0.9"))
-    await market.trader.settle(
-        metered,
-        system_price={TRADED: Decimal(210)},
-        contributions=[contribution],
-        rules=RULES,
-        now=market.centre.now,
+async def settle(market: Market, metered_mwh: str, *, now: datetime = LATE) -> Decimal:
+    """Read the meter, notify the delivery, settle it at 210 GBP/MWh, and return the net."""
+    market.centre.now = now
+    await market.ledger.append([registry_event(one) for one in RECORDS], now=now)
+    reading = Reading(
+        meter=SITE.pair.import_msid,
+        half_hour=TRADED,
+        import_kwh=Decimal(metered_mwh) * 1000,
+        export_kwh=Decimal(0),
+        evidence=Evidence.SETTLEMENT,
+        is_substituted=False,
+        received_at=LATE,
     )
+    await market.ledger.append([reading_event(reading)], now=now)
+    book = PositionBook(market.ledger, calendar=CALENDAR)
+    (before,) = await book.positions(first=TRADED, last=TRADED)
+    assert before.claim is not None
+    delivered = before.claim.deliveries[0].volumes
+    await market.trader.deliver(delivered, now=now)
+    (tracked,) = await book.positions(first=TRADED, last=TRADED)
+    assert tracked.reading is not None
+    period = account_period(
+        SITE, tracked, tracked.reading, system_gbp_per_mwh=Decimal(210), rules=RULES
+    )
+    settler = Settler(ledger=market.ledger, reductions=Reductions(market.jobs, market.run_now))
+    await settler.record([period], site=SITE, now=now, since=await market.ledger.size())
     entries = [one.event for one in await market.ledger.find()]
     assert all(one.is_same for one in replay(entries))
     (result,) = settle_book(book_of(entries)).results
-    assert book_of(entries).contributions == (contribution,)
     return result.net_gbp
 
 
@@ -213,6 +230,8 @@ async def test_what_was_delivered_is_settled_from_the_ledger(market: Market) -> 
 
     # 1.0 expected and 0.1 metered: 0.9 delivered, 0.8 sold at 140, 0.1 paid at 210
     assert await settle(market, "0.1") == Decimal("0.8") * 140 + Decimal("0.1") * 210
+    (job,) = book_of(one.event for one in await market.ledger.find()).contributions
+    assert (job.job, job.reduction_mwh) == (str(JOB), Decimal("1.0000"))
     assert market.centre.agents.book.delivered[TRADED, 1200012345679].mwh == Decimal("0.9000")
 
 

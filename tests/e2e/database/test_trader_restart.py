@@ -18,14 +18,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.ledger.event import Event, EventType
 from gridflex.market.artefacts import ArtefactKind
-from gridflex.market.book import settle_book
 from gridflex.market.desk import OutgoingFile, TradingDesk
 from gridflex.market.reconciliation import Trade
-from gridflex.market.records import book_of
 from gridflex.market.trading import Trading
-from gridflex.market.volumes import ImportMWh
 from gridflex.sandbox.market import Mishap, SimulatedAgents, SimulatedExchange
-from tests.e2e.database.test_trader import CHANNELS, RULES, SITE, SIX, TRADED, Market
+from tests.e2e.database.test_trader import CHANNELS, LATE, SITE, SIX, TRADED, Market, settle
 from tests.shared import ROOT
 from tests.unit.market.days import CALENDAR
 
@@ -200,26 +197,16 @@ async def test_whoever_goes_on_sells_once(world: World, step: int, is_after: boo
 async def test_what_a_dead_trader_sold_is_delivered_and_settled_by_the_next(world: World) -> None:
     first = world.trader()
     await first.trader.tick(SIX, prices=first.prices)
-    world.post.now = late = SIX + timedelta(hours=20)
-    metered = {TRADED: ImportMWh(Decimal("0.1"))}
+    world.post.now = LATE
 
-    for _ in range(2):  # the second one finds everything done
-        again = world.trader()
-        await again.trader.resume(late)
+    for again in (world.trader(), world.trader()):  # the second one finds everything done
+        await again.trader.resume(LATE)
         assert again.trader.sold == first.trader.sold
-        await again.trader.deliver(metered, now=late)
-        await again.trader.settle(
-            metered,
-            system_price={TRADED: Decimal(210)},
-            contributions=[],
-            rules=RULES,
-            now=late,
-        )
+        net_gbp = await settle(again, "0.1")
 
     assert await world.count(EventType.DVN_SUBMITTED) == 1
-    entries = [one.event for one in await world.ledger.find(EventType.SETTLEMENT_RUN)]
-    (result,) = settle_book(book_of(entries)).results
-    assert result.net_gbp == Decimal("0.8") * 140 + Decimal("0.1") * 210
+    assert await world.count(EventType.SETTLEMENT_RUN) == 1
+    assert net_gbp == Decimal("0.8") * 140 + Decimal("0.1") * 210
 
 
 async def test_a_rejection_before_the_end_is_known_after_it(engine: AsyncEngine) -> None:

@@ -103,6 +103,38 @@ def test_changed_hashes_are_detected(folder: Path, path: str) -> None:
         verify_ledger(folder, keys=KEYS)
 
 
+@pytest.mark.parametrize(
+    ("path", "change"),
+    [
+        pytest.param("tile/0/002.p/38", lambda raw: bytes(32) + raw[32:], id="hashes"),
+        pytest.param("tile/1/000.p/1", lambda raw: raw[:-1] + b"x", id="hashes of hashes"),
+        pytest.param("tile/entries/002.p/38", lambda raw: raw[:-2] + b" }", id="an entry"),
+        pytest.param("tile/entries/002.p/38", lambda raw: raw[:-9], id="cut off"),
+    ],
+)
+def test_a_changed_tile_that_was_published_before_it_was_full_is_detected(
+    tmp_path: Path, path: str, change: Callable[[bytes], bytes]
+) -> None:
+    made, entries = Ledger(), ledger().entries
+    for size in (300, 550, 600):
+        made.entries = entries[:size]
+        made.sign()
+        folder = made.write(tmp_path)
+    verify_ledger(folder, keys=KEYS)
+    file = folder / path
+    file.write_bytes(change(file.read_bytes()))
+
+    with pytest.raises(VerificationError, match=r"holds other|does not hold exactly"):
+        verify_ledger(folder, keys=KEYS)
+
+
+def test_files_that_are_no_tiles_of_this_checkpoint_say_nothing(folder: Path) -> None:
+    (folder / "tile/0/002.p/250").write_bytes(b"of the next checkpoint")
+    (folder / "tile/0/002.p/README").write_text("notes")
+
+    assert verify_ledger(folder, keys=KEYS).size == 600
+
+
 @pytest.mark.parametrize("path", ["tile/0/001", "tile/entries/001", "checkpoint"])
 def test_a_missing_file_is_detected(folder: Path, path: str) -> None:
     (folder / path).unlink()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from gridflex.adapters.ledger_store import LedgerStore, Logged
+from gridflex.errors import ConflictError
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import Event, EventType
 from gridflex.ledger.verify.merkle import leaf_hash
@@ -26,8 +27,21 @@ class MemoryLedger(LedgerStore):
                 self.logged.append(Logged(index, leaf_hash(entry), entry))
         return [self._places[event.id] for event in events]
 
+    async def append_unless_changed(
+        self, events: Sequence[Event], *, now: datetime, since: int, kinds: Sequence[EventType]
+    ) -> list[int]:
+        if await self.find(*kinds, since=since):
+            raise ConflictError(f"{', '.join(kinds)} since {since}")
+        return await self.append(events, now=now)
+
+    async def size(self) -> int:
+        return len(self.logged)
+
     async def get(self, index: int) -> Logged | None:
         return self.logged[index] if index < len(self.logged) else None
+
+    async def newest(self, event_type: EventType) -> Logged | None:
+        return next(iter(reversed(await self.find(event_type))), None)
 
     async def find(
         self,
@@ -36,13 +50,23 @@ class MemoryLedger(LedgerStore):
         first: HalfHour | None = None,
         last: HalfHour | None = None,
         since: int = 0,
+        recorded_since: datetime | None = None,
         limit: int | None = None,
     ) -> list[Logged]:
         return [
             one
             for one in self.logged[since:]
-            if (not event_types or one.event["event_type"] in event_types)
+            if (
+                recorded_since is None
+                or datetime.fromisoformat(one.event["recorded_time"]) >= recorded_since
+            )
+            and (not event_types or one.event["event_type"] in event_types)
             and (subject is None or one.event["subject"] == subject)
-            and (first is None or HalfHour.parse(one.event["valid_time"]) >= first)
-            and (last is None or HalfHour.parse(one.event["valid_time"]) <= last)
+            and (first is None or _is_about(one, lambda about: about >= first))
+            and (last is None or _is_about(one, lambda about: about <= last))
         ][:limit]
+
+
+def _is_about(one: Logged, holds: Callable[[HalfHour], bool]) -> bool:
+    about = one.event["valid_time"]
+    return about is not None and holds(HalfHour.parse(about))

@@ -11,7 +11,12 @@ import pytest
 
 from gridflex.ledger.event import Event
 from gridflex.ledger.verify.entries import parse_entry
-from gridflex.market.artefacts import ArtefactKind, ContractNotice, ExpectedVolumes
+from gridflex.market.artefacts import (
+    ArtefactKind,
+    ContractNotice,
+    ExpectedVolumes,
+    channels_of,
+)
 from gridflex.market.audit import Traced, trace
 from gridflex.market.desk import TradingDesk
 from gridflex.market.feedback import Feedback
@@ -40,7 +45,7 @@ READING = Reading(
 
 def desk() -> TradingDesk:
     position = Position(UNIT.unit, AT, BaselineIndicator.SUBMITTED, Decimal("3.2"), Decimal(1))
-    return TradingDesk([position], channels={}, keys={}, calendar=CALENDAR)
+    return TradingDesk([position], channels=channels_of("GRIDFLEX"), keys={}, calendar=CALENDAR)
 
 
 def sources(*, expected: str = "-10", kwh: str = "7200", is_accepted: bool = True) -> list[Event]:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import Flexibility, JobId, JobState, Tier
+from gridflex.ledger.canonical import canonical_json, digest
 from gridflex.ledger.event import EventType
 from gridflex.ledger.verify.entries import parse_entry
 from gridflex.ledger.verify.folder import verify_ledger
@@ -111,6 +112,70 @@ def issued(record: JobRecord = RECORD, *, before: int = 5) -> tuple[Ledger, Issu
 def figure(receipt: IssuedReceipt, name: str) -> tuple[str, str]:
     found = receipt.entry["body"]["figures"][name]
     return found["value"], found["basis"]
+
+
+DELIVERED = replace(
+    RECORD,
+    half_hours=tuple(
+        replace(one, delivered_gbp_per_mwh=gbp)
+        for one, gbp in zip(RECORD.half_hours, (300.0, 250.0, 150.0, 90.0), strict=True)
+    ),
+)
+
+
+def test_what_energy_costs_at_the_meter_stands_beside_the_wholesale_cost() -> None:
+    _, receipt = issued(DELIVERED)
+
+    figures = receipt.entry["body"]["figures"]
+    assert Decimal(figures["cost_gbp"]["value"]) == Decimal("0.083")  # 2.1 x 50 - 2.2 x 10
+    assert Decimal(figures["delivered_cost_gbp"]["value"]) == Decimal("0.513")
+    assert Decimal(figures["run_now_delivered_cost_gbp"]["value"]) == Decimal("1.1")
+    assert Decimal(figures["delivered_saved_gbp"]["value"]) == Decimal("0.587")
+    verify_receipt(json.dumps(receipt.as_json()), keys=KEYS)
+    page = receipt_html(receipt)
+    assert "Saved by moving it, delivered" in page
+    assert "GBP/MWh, delivered" in page
+
+
+def test_a_receipt_without_a_tariff_says_nothing_of_delivered_cost() -> None:
+    _, receipt = issued()
+
+    assert "delivered_cost_gbp" not in receipt.entry["body"]["figures"]
+    assert "elivered" not in receipt_html(receipt).replace("Delivered cost is by the site", "")
+
+
+def test_a_delivered_cost_that_does_not_follow_from_its_half_hours_is_refused() -> None:
+    draft = draft_receipt(DELIVERED)
+    rows = [dict(one) for one in draft.details["half_hours"]]
+    rows[0]["delivered_gbp_per_mwh"] = "1"
+    details = {**draft.details, "half_hours": rows}
+    body = dict(draft.event.body) | {"details_sha256": digest(canonical_json(details))}
+    made = ledger(5, signed_at=())
+    made.entries.append(replace(draft.event, body=body).entry(recorded_at=SIX + 10 * HOUR))
+    checkpoint = made.sign()
+    forged = IssuedReceipt(
+        index=5,
+        entry=parse_entry(made.entries[5]),
+        details=details,
+        inclusion=[
+            base64.b64encode(one).decode() for one in MerkleTree(made.entries).inclusion_proof(5)
+        ],
+        checkpoint=checkpoint.note,
+    )
+
+    with pytest.raises(VerificationError, match=r"delivered_cost_gbp is stated as 1\.1"):
+        verify_receipt(json.dumps(forged.as_json()), keys=KEYS)
+
+
+@pytest.mark.parametrize(
+    ("value", "printed"),
+    [("0.0042", "0.0042 GBP"), ("0.083", "0.083 GBP"), ("-0.000001", "-0.000001 GBP")],
+)
+def test_savings_below_a_penny_are_printed(value: str, printed: str) -> None:
+    _, receipt = issued()
+    receipt.entry["body"]["figures"]["saved_gbp"]["value"] = value
+
+    assert printed in receipt_html(receipt)
 
 
 def test_the_figures_are_those_worked_by_hand() -> None:

@@ -13,7 +13,7 @@ from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import Event
 from gridflex.ledger.verify.entries import parse_entry
-from gridflex.market.artefacts import ArtefactKind, ContractNotice
+from gridflex.market.artefacts import ArtefactKind, ContractNotice, channels_of
 from gridflex.market.attribution import Contribution
 from gridflex.market.book import SettlementBook, settle_book, write_book, write_statement
 from gridflex.market.desk import TradingDesk
@@ -176,7 +176,9 @@ def test_an_outcome_that_was_not_what_the_inputs_give_is_seen() -> None:
 
 def desk() -> TradingDesk:
     position = Position(UNIT, SIX, BaselineIndicator.SUBMITTED, Decimal("3.2"), Decimal(1))
-    return TradingDesk([position], channels={}, keys={"AUTH": "SECRET"}, calendar=CALENDAR)
+    return TradingDesk(
+        [position], channels=channels_of("GRIDFLEX"), keys={"AUTH": "SECRET"}, calendar=CALENDAR
+    )
 
 
 def test_a_market_message_is_recorded_with_its_half_hour_and_without_its_key() -> None:

@@ -11,8 +11,10 @@ import pytest
 
 from gridflex.adapters.market_files import MarketFolder
 from gridflex.adapters.market_orders import FolderExchange
+from gridflex.adapters.position_book import PositionBook
 from gridflex.agents.counterfactual import RunNow
-from gridflex.agents.traded import Exchange, Prices, Rules, TradedSite
+from gridflex.agents.settling import Rules, account_period
+from gridflex.agents.traded import Exchange, Prices, TradedSite
 from gridflex.agents.trader import Trader
 from gridflex.dispatch import Orders
 from gridflex.fleet import Site
@@ -21,22 +23,23 @@ from gridflex.jobs import JobId
 from gridflex.lifecycle import Job
 from gridflex.market.compensation import MutualisedP415, ReferencePrice
 from gridflex.market.desk import TradingDesk
+from gridflex.market.meters import Evidence, Reading
 from gridflex.market.orders import OrderPendingError
-from gridflex.market.records import book_of
-from gridflex.market.registry import UnitId
+from gridflex.market.records import registry_event
 from gridflex.market.selling import SalePolicy
 from gridflex.market.trading import Trading
-from gridflex.market.volumes import ImportMWh
 from gridflex.planning.plan import PlannedRun
 from gridflex.sandbox.market import SimulatedAgents, SimulatedExchange
 from gridflex.sandbox.market_folder import FolderMarket, Quotation
 from tests.unit.market.days import CALENDAR
 from tests.unit.market.memory import MemoryLedger
 from tests.unit.market.test_desk import CHANNELS, PAIR, UNIT
+from tests.unit.serve.test_positions_api import RECORDS
 from tests.unit.test_counterfactual import HELD, MINUTE, SITE, SIX
 
 TRADED = HalfHour(SIX) + 3
 VOLTA = Site("leeds", gpus=8, gpu_type="V100", marginal_pue=1.5)
+OURS = TradedSite("GRIDFLEX", UNIT, PAIR, "C", "SUPPLY", "AUTH000001")
 ALL = PlannedRun(JobId("a"), "london", TRADED, 1, 8)
 
 
@@ -64,7 +67,7 @@ async def planned_mwh(granted: Mapping[str, Any], **run: Any) -> Decimal:  # noq
     job = replace(HELD, flexibility=replace(HELD.flexibility, **granted))
     one, ledger = cast("Any", Trade(job, replace(ALL, **run))), MemoryLedger()
     trader = Trader(
-        TradedSite("GRIDFLEX", UnitId("V__CGRID001"), PAIR, "C", "SUPPLY", "AUTH000001"),
+        OURS,
         trading=one,
         ledger=ledger,
         exchange=cast("Exchange", one),
@@ -112,7 +115,7 @@ def seller(root: Path, ledger: MemoryLedger, exchange: Exchange) -> Trader:
     one = cast("Any", AllMoved(job, ALL))
     desk = TradingDesk([], channels=CHANNELS, keys={"AUTH000001": "SECRET"}, calendar=CALENDAR)
     return Trader(
-        TradedSite("GRIDFLEX", UnitId("V__CGRID001"), PAIR, "C", "SUPPLY", "AUTH000001"),
+        OURS,
         trading=Trading(desk, ledger=ledger, mailbox=MarketFolder(root)),
         ledger=ledger,
         exchange=exchange,
@@ -160,14 +163,24 @@ async def test_a_sale_is_notified_only_where_its_notice_was_accepted(
         FolderMarket(tmp_path, agents=there, quotation=Quotation(Decimal(140), {})).round(SIX)
         await trader.tick(SIX + MINUTE, prices=prices)
 
-    await trader.settle(
-        {TRADED: ImportMWh(Decimal(0))},
-        system_price={TRADED: Decimal(210)},
-        contributions=[],
-        rules=Rules(MutualisedP415(), ReferencePrice(Decimal(90), is_official=False)),
-        now=SIX + 1200 * MINUTE,
+    await ledger.append([registry_event(one) for one in RECORDS], now=SIX)
+    book = PositionBook(ledger, calendar=CALENDAR)
+    (tracked,) = await book.positions(first=TRADED, last=TRADED)
+    reading = Reading(
+        meter=PAIR.import_msid,
+        half_hour=TRADED,
+        import_kwh=Decimal(0),
+        export_kwh=Decimal(0),
+        evidence=Evidence.SETTLEMENT,
+        is_substituted=False,
+        received_at=SIX,
     )
-
-    book = book_of([one.event for one in ledger.logged])
-    ((trade,),) = [one.sold for one in book.periods]
+    period = account_period(
+        OURS,
+        tracked,
+        reading,
+        system_gbp_per_mwh=Decimal(210),
+        rules=Rules(MutualisedP415(), ReferencePrice(Decimal(90), is_official=False)),
+    )
+    (trade,) = period.sold
     assert trade.is_notified is is_accepted

@@ -1,0 +1,343 @@
+"""Settles what was traded, run by run, once its readings and its prices are there.
+
+Each run is computed from what the ledger holds by then, so that a later one picks up corrected
+readings, late answers and the prices of its own time. A run is recorded once: whoever starts
+again finds in the ledger what is settled. The published report of a run is the authority, and is
+compared with what was computed here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Protocol
+
+from gridflex.adapters.ledger_store import LedgerStore
+from gridflex.adapters.position_book import PositionBook, TrackedPosition
+from gridflex.agents.reductions import Reductions
+from gridflex.agents.traded import TradedSite
+from gridflex.errors import ConflictError, ContractError
+from gridflex.halfhour import LONDON, HalfHour
+from gridflex.ledger.event import EventType
+from gridflex.market.artefacts import ArtefactKind
+from gridflex.market.commitments import is_commitment, read_commitment
+from gridflex.market.compensation import COMPENSATION, CompensationPolicy, ReferencePrice
+from gridflex.market.due_runs import due_days
+from gridflex.market.meters import METERED, Reading
+from gridflex.market.policy import Dated
+from gridflex.market.records import book_of, settlement_event
+from gridflex.market.registry import BaselineIndicator
+from gridflex.market.runs import Run
+from gridflex.market.settlement import (
+    AccountPeriod,
+    PairPeriod,
+    SoldVolume,
+    SystemPrice,
+    UnitPeriod,
+)
+from gridflex.market.volumes import KWH_PER_MWH, ExportMWh
+from gridflex.market.working_days import WorkingCalendar, half_hours_of
+
+log = logging.getLogger(__name__)
+
+
+class SystemPrices(Protocol):
+    """Where imbalance prices come from; see `gridflex.agents.sale_prices.SystemPrices`."""
+
+    async def of(self, day: date, *, now: datetime) -> Mapping[HalfHour, Decimal]:
+        """Return those of a settlement day that are known, GBP/MWh."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a settlement is computed by.
+
+    Args:
+        policy: Rule of supplier compensation.
+        reference_price: For it.
+        run: Which settlement run.
+    """
+
+    policy: CompensationPolicy
+    reference_price: ReferencePrice
+    run: Run = Run.SF
+
+
+@dataclass(frozen=True, slots=True)
+class SettlementTerms:
+    """Dated rules, and when runs are.
+
+    Args:
+        reference_prices: For supplier compensation.
+        published: Rows of the published Settlement Calendar.
+        compensation: Rule of supplier compensation.
+    """
+
+    reference_prices: Dated[ReferencePrice]
+    published: Mapping[tuple[date, Run], date] = field(default_factory=dict)
+    compensation: Dated[CompensationPolicy] = COMPENSATION
+
+
+class Settler:
+    """Records settlements.
+
+    Args:
+        ledger: Where.
+        reductions: What jobs did.
+    """
+
+    def __init__(self, *, ledger: LedgerStore, reductions: Reductions) -> None:
+        self._ledger = ledger
+        self._reductions = reductions
+
+    async def record(
+        self, periods: Sequence[AccountPeriod], *, site: TradedSite, now: datetime, since: int
+    ) -> list[int]:
+        """Settle half-hours and return their places in the ledger.
+
+        What jobs did is worked out with the first run of a half-hour; later runs keep it.
+
+        Args:
+            periods: Inputs, of one account.
+            site: Whose jobs.
+            now: GridFlex time.
+            since: Size of the ledger before the inputs were read.
+
+        Raises:
+            ConflictError: Somebody settled meanwhile; nothing is recorded.
+            SourceError: The database cannot be reached.
+        """
+        about = {one.half_hour for one in periods}
+        found = await self._ledger.find(
+            EventType.SETTLEMENT_RUN,
+            subject=f"account:{site.account}",
+            first=min(about),
+            last=max(about),
+        )
+        before = book_of(one.event for one in found)
+        fresh = about - {one.half_hour for one in before.periods}
+        did = [*before.contributions, *await self._reductions.of(fresh, place=site.place)]
+        events = [
+            settlement_event(one, contributions=[c for c in did if c.half_hour == one.half_hour])
+            for one in periods
+        ]
+        return await self._ledger.append_unless_changed(
+            events, now=now, since=since, kinds=[EventType.SETTLEMENT_RUN]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SettlingReport:
+    """What one look did.
+
+    Args:
+        settled: Settlement days with the run and how many half-hours were settled in it.
+        waiting: Why half-hours whose run is due are not settled, by day and run.
+    """
+
+    settled: tuple[str, ...] = ()
+    waiting: Mapping[str, str] = field(default_factory=dict)
+
+
+class Settlements:
+    """Settles each run of a unit's traded half-hours when it is due.
+
+    Args:
+        book: How messages stand, and readings.
+        ledger: What was committed and what is settled.
+        settler: Records.
+        prices: Imbalance prices.
+        terms: Rules and dates.
+        calendar: Working days.
+    """
+
+    def __init__(
+        self,
+        *,
+        book: PositionBook,
+        ledger: LedgerStore,
+        settler: Settler,
+        prices: SystemPrices,
+        terms: SettlementTerms,
+        calendar: WorkingCalendar,
+    ) -> None:
+        self._book = book
+        self._ledger = ledger
+        self._settler = settler
+        self._prices = prices
+        self._terms = terms
+        self._calendar = calendar
+        self._finished: set[tuple[date, Run]] = set()
+        self._looked_in: HalfHour | None = None
+        self._last = SettlingReport()
+
+    async def tick(self, now: datetime, *, sites: Sites) -> SettlingReport:
+        """Settle what is due and has all it needs; looks once in each half-hour.
+
+        Args:
+            now: GridFlex time.
+            sites: Who is traded on a day.
+
+        Raises:
+            SourceError: The database cannot be reached; the next tick goes on.
+        """
+        if self._looked_in == HalfHour.containing(now):
+            return replace(self._last, settled=())
+        settled: list[str] = []
+        waiting: dict[str, str] = {}
+        due = due_days(
+            now.astimezone(LONDON).date(), calendar=self._calendar, published=self._terms.published
+        )
+        for day, run in sorted(due.items()):
+            if (day, run) in self._finished:
+                continue
+            try:
+                done, missing = await self._settle(day, run, now, sites)
+            except (ContractError, ConflictError) as error:
+                waiting[f"settlement of {day} in {run}"] = str(error)
+                continue
+            if done:
+                settled.append(f"{day} {run} ({done})")
+                log.info("settled %s half-hours of %s in %s", done, day, run)
+            if missing:
+                waiting[f"settlement of {day} in {run}"] = missing
+            else:
+                self._finished.add((day, run))
+        self._looked_in = HalfHour.containing(now)
+        self._last = SettlingReport(tuple(settled), waiting)
+        return self._last
+
+    async def _settle(
+        self, day: date, run: Run, now: datetime, sites: Sites
+    ) -> tuple[int, str | None]:
+        """Settle a day and return how many half-hours were, and why others were not."""
+        since = await self._ledger.size()
+        left = await self._left(day, run, sites)
+        if not left:
+            return 0, None
+        site = sites.on(day)
+        prices = await self._prices.of(day, now=now)
+        span = half_hours_of(day)
+        rules = Rules(self._terms.compensation.on(day), self._terms.reference_prices.on(day), run)
+        found = await self._book.positions(first=span[0], last=span[-1])
+        open_ = [
+            one
+            for one in found
+            if one.position.unit == site.unit and one.position.half_hour in left
+        ]
+        missing = Counter(filter(None, (_missing(one, prices) for one in open_)))
+        missing.update({"no position": len(left) - len(open_)})
+        periods = [
+            account_period(site, one, one.reading, system_gbp_per_mwh=price, rules=rules)
+            for one in open_
+            if one.reading and not _missing(one, prices)
+            for price in [prices[one.position.half_hour]]
+        ]
+        if periods:
+            await self._settler.record(periods, site=site, now=now, since=since)
+        reasons = ", ".join(f"{reason} ({many})" for reason, many in sorted((+missing).items()))
+        return len(periods), f"{reasons} of {len(left)} half-hours" if reasons else None
+
+    async def _left(self, day: date, run: Run, sites: Sites) -> Collection[HalfHour]:
+        """Return the traded half-hours of a day that no such run and no later one settled."""
+        span = half_hours_of(day)
+        committed = await self._ledger.find(
+            EventType.BASELINE_COMPUTED, subject=f"unit:{sites.unit}", first=span[0], last=span[-1]
+        )
+        traded = {
+            HalfHour.parse(one.event["valid_time"])
+            for one in committed
+            if is_commitment(one.event) and read_commitment(one.event["body"]).is_traded
+        }
+        if not traded:
+            return traded
+        account = sites.on(day).account
+        settled = await self._ledger.find(
+            EventType.SETTLEMENT_RUN, subject=f"account:{account}", first=span[0], last=span[-1]
+        )
+        periods = book_of(one.event for one in settled).periods
+        return traded - {one.half_hour for one in periods if not run.is_after(one.run)}
+
+
+def _missing(one: TrackedPosition, prices: Mapping[HalfHour, Decimal]) -> str | None:
+    """Return what keeps a position from being settled; None if nothing does."""
+    if one.reading is None or one.reading.evidence not in METERED:
+        return "no reading of a settlement meter"
+    return None if one.position.half_hour in prices else "no system price"
+
+
+class Sites(Protocol):
+    """Who is traded; see `gridflex.agents.energy.TradedSites`."""
+
+    @property
+    def unit(self) -> str:
+        """Which unit."""
+        ...
+
+    def on(self, day: date) -> TradedSite:
+        """Return the site that is traded on a settlement day.
+
+        Raises:
+            ContractError: None is.
+        """
+        ...
+
+
+def account_period(
+    site: TradedSite,
+    tracked: TrackedPosition,
+    reading: Reading,
+    *,
+    system_gbp_per_mwh: Decimal,
+    rules: Rules,
+) -> AccountPeriod:
+    """Return the inputs by which a traded half-hour is settled.
+
+    A sale counts as notified where a notice of it was accepted in words; one without an answer
+    does not, until the reports of the central systems say otherwise. Delivered to the meter is
+    what was notified and accepted as such, not what another reading would give.
+
+    Args:
+        site: Whose unit.
+        tracked: What was committed, sent and sold.
+        reading: Of its meter.
+        system_gbp_per_mwh: Imbalance price.
+        rules: Of the day and the run.
+    """
+    position = tracked.position
+    delivered = position.track(ArtefactKind.DVN)
+    pair = PairPeriod(
+        meter=site.pair.import_msid,
+        supplier=site.supplier,
+        indicator=BaselineIndicator.SUBMITTED,
+        metered=reading.net,
+        delivered=ExportMWh(delivered.standing_mwh) if delivered.standing_mwh is not None else None,
+        largest_export=ExportMWh(reading.export_kwh / KWH_PER_MWH),
+        evidence=reading.evidence,
+        is_substituted=reading.is_substituted,
+    )
+    submitted = tracked.expected.as_export()
+    return AccountPeriod(
+        account=site.account,
+        half_hour=position.half_hour,
+        run=rules.run,
+        units=(UnitPeriod(site.unit, position.counts, submitted, pairs=(pair,)),),
+        sold=tuple(
+            SoldVolume(
+                trade=one.id,
+                mwh=one.mwh,
+                price_gbp_per_mwh=one.price_gbp_per_mwh,
+                is_notified=position.track(ArtefactKind.ECVN).stands,
+                contract=one.contract,
+            )
+            for one in tracked.trades
+        ),
+        system_price=SystemPrice.single(system_gbp_per_mwh),
+        reference_price=rules.reference_price,
+        policy=rules.policy,
+    )

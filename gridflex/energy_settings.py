@@ -1,0 +1,81 @@
+"""Settings of who sells energy under P415."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, Field, SecretStr, model_validator
+
+
+class ReferencePriceRow(BaseModel, extra="forbid", frozen=True):
+    """A reference price of supplier compensation, which is published per quarter.
+
+    Attributes:
+        start: First settlement day.
+        until: First day on which it no longer holds; None while it stands.
+        gbp_per_mwh: The figure.
+        is_official: False for a figure of one's own.
+    """
+
+    start: date
+    until: date | None = None
+    gbp_per_mwh: Decimal = Field(ge=0)
+    is_official: bool = True
+
+
+class RunRow(BaseModel, extra="forbid", frozen=True):
+    """One row of the published Settlement Calendar.
+
+    Attributes:
+        settlement_date: Settlement day.
+        run: Which run.
+        paid_on: When it pays, or is published for II.
+    """
+
+    settlement_date: date
+    run: Literal["II", "SF", "R1", "R2", "R3", "RF", "DF"]
+    paid_on: date
+
+
+class EnergySettings(BaseModel, extra="forbid", frozen=True):
+    """Selling energy under P415; without a unit nothing is sold.
+
+    The unit, its meters, the customer's consent and the supplier are those of the registry
+    (``gridflex settle register``); a unit that is not registered for a day is not traded on it.
+
+    Attributes:
+        unit: Secondary BM Unit; None sells nothing.
+        site: Name of the site whose jobs are behind its meters; None is the default one.
+        authorisation: ECVNAA id under which contract notices are sent.
+        credential: Key of that authorisation, which only the files bear.
+        phase: ``OPER``, or a test phase of the central systems.
+        folder: Where files and orders are exchanged; None is in ``state_dir``. Must be the same on
+            every node that may run the agents.
+        sale_fraction: Greatest share of the expected delivery that is sold.
+        risk_aversion: 0 reads the system price at its mean, 1 at its worst tail.
+        lot_mw: Smallest step of an order.
+        reference_prices: For supplier compensation, over those derived from published cash flows
+            from the first of them on.
+        settlement_calendar: Published rows; where they are missing the usual lags count.
+    """
+
+    unit: str | None = Field(default=None, pattern=r"^V__[A-HJ-NP][A-Z0-9]{4}[0-9]{3}$")
+    site: str | None = None
+    authorisation: str = Field(default="", max_length=10)
+    credential: SecretStr | None = None
+    phase: str = Field(default="OPER", pattern=r"^[A-Z0-9]{4}$")
+    folder: Path | None = None
+    sale_fraction: Decimal = Field(default=Decimal("0.8"), gt=0, le=1)
+    risk_aversion: Decimal = Field(default=Decimal("0.5"), ge=0, le=1)
+    lot_mw: Decimal = Field(default=Decimal("0.1"), gt=0)
+    reference_prices: tuple[ReferencePriceRow, ...] = ()
+    settlement_calendar: tuple[RunRow, ...] = ()
+
+    @model_validator(mode="after")
+    def _authorised(self) -> EnergySettings:
+        if self.unit is not None and not (self.authorisation and self.credential):
+            raise ValueError("a unit is traded under an authorisation with its credential")
+        return self

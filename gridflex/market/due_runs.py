@@ -1,0 +1,54 @@
+"""For which settlement days a run has come due lately."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import date, timedelta
+from typing import Final
+
+from gridflex.market.runs import TIMETABLE, Run, payment_day
+from gridflex.market.working_days import DAY, WorkingCalendar
+
+WITHIN: Final = timedelta(days=14)
+"""For how long after its day a run is still tried; what it lacked is in the next one."""
+
+
+def due_days(
+    today: date,
+    *,
+    calendar: WorkingCalendar,
+    published: Mapping[tuple[date, Run], date] | None = None,
+    within: timedelta = WITHIN,
+) -> dict[date, Run]:
+    """Return the settlement days of which a run came due, each with the newest such run.
+
+    The run after a dispute is due only where the published calendar has it.
+
+    Args:
+        today: By the clock in London.
+        calendar: Working days.
+        published: Rows of the published Settlement Calendar, which come first.
+        within: How long ago at most.
+    """
+    due: dict[date, Run] = {}
+    for run in Run:
+        for day in _candidates(run, today, published or {}, within):
+            on = payment_day(day, run=run, calendar=calendar, published=published)
+            if day < today and today - within < on <= today:
+                due[day] = run
+    return due
+
+
+def _candidates(
+    run: Run, today: date, published: Mapping[tuple[date, Run], date], within: timedelta
+) -> Iterator[date]:
+    """Yield all days whose run can have come due, and some more."""
+    yield from (day for day, which in published if which is run)
+    if run is Run.DF:
+        return
+    lag = TIMETABLE.on(today).lags[run]
+    longest = timedelta(days=lag * 7 // 5 + lag // 15 + 14)  # weekends, bank holidays, the last one
+    day = today - within - longest
+    while day <= today - lag * DAY:
+        yield day
+        day += DAY

@@ -1,0 +1,57 @@
+"""Which runs came due, worked by hand from the bank holidays of England and Wales."""
+
+from datetime import date, timedelta
+
+import pytest
+
+from gridflex.market.due_runs import due_days
+from gridflex.market.runs import Run, payment_day
+from gridflex.market.working_days import calendar_around
+
+DAY = date(2026, 7, 1)
+CALENDAR = calendar_around(DAY)
+TODAY_ALONE = timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("today", "run"),
+    [
+        pytest.param(date(2026, 7, 8), Run.II, id="five working days"),
+        pytest.param(date(2026, 7, 23), Run.SF, id="sixteen"),
+        pytest.param(date(2026, 8, 25), Run.R1, id="thirty-nine"),
+        pytest.param(date(2026, 10, 28), Run.R2, id="eighty-four, over the holiday of 31 August"),
+    ],
+)
+def test_a_day_is_due_on_the_working_day_of_its_run(today: date, run: Run) -> None:
+    assert due_days(today, calendar=CALENDAR, within=TODAY_ALONE)[DAY] is run
+    assert DAY not in due_days(today - TODAY_ALONE, calendar=CALENDAR, within=TODAY_ALONE)
+
+
+def test_no_day_is_missed_whatever_its_run() -> None:
+    for run in (Run.R3, Run.RF):
+        for day in (date(2025, 12, 1) + timedelta(days=n) for n in range(40)):
+            today = payment_day(day, run=run, calendar=CALENDAR)
+            assert due_days(today, calendar=CALENDAR, within=TODAY_ALONE)[day] is run
+
+
+def test_a_run_is_tried_for_two_weeks_and_the_newer_one_counts() -> None:
+    assert due_days(date(2026, 7, 21), calendar=CALENDAR)[DAY] is Run.II
+    assert DAY not in due_days(date(2026, 7, 22), calendar=CALENDAR)
+    published = {(DAY, Run.SF): date(2026, 7, 10)}
+    assert due_days(date(2026, 7, 10), calendar=CALENDAR, published=published)[DAY] is Run.SF
+
+
+def test_the_published_day_counts_and_only_it_brings_a_run_after_a_dispute() -> None:
+    published = {(DAY, Run.II): date(2026, 7, 3), (DAY, Run.DF): date(2028, 11, 1)}
+
+    assert due_days(date(2026, 7, 3), calendar=CALENDAR, published=published)[DAY] is Run.II
+    late = due_days(
+        date(2028, 11, 2), calendar=calendar_around(date(2028, 11, 2)), published=published
+    )
+    assert late[DAY] is Run.DF
+
+
+def test_a_day_that_is_not_over_is_never_due() -> None:
+    published = {(DAY, Run.II): DAY}
+
+    assert DAY not in due_days(DAY, calendar=CALENDAR, published=published)
