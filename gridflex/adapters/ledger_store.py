@@ -10,32 +10,32 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, Select, insert, select
+from sqlalchemy import Select, insert, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlmodel import col
 
 from gridflex.adapters.database import source_errors
+from gridflex.adapters.ledger_growth import grown, no_earlier, tile_row
 from gridflex.adapters.ledger_key import LedgerKey
 from gridflex.adapters.ledger_rows import (
-    Lineage,
     TileReader,
     copy_entries,
     known_entries,
     last_recorded,
     ledger_size,
-    lineage,
     newest_checkpoint,
     newest_versions,
     read_edge,
     take_turn,
     tiles_of,
 )
+from gridflex.adapters.ledger_signing import check_extends, signer_in_force
 from gridflex.adapters.tables import (
     LedgerCheckpointRow,
     LedgerEntryRow,
@@ -52,20 +52,12 @@ from gridflex.ledger.tree import (
     TileId,
     consistency_nodes,
     inclusion_nodes,
-    root_node,
 )
-from gridflex.ledger.verify.merkle import EMPTY_ROOT, TILE, FullTile, RightEdge, leaf_hash
-from gridflex.ledger.verify.notes import Checkpoint, open_checkpoint, parse_key
-from gridflex.ledger.verify.reading import VerificationError
-
-CLOCK_TOLERANCE: Final = timedelta(hours=1)
-"""How far behind the last recording time a writer's clock may be; it is then recorded at that,
-later than it says and never earlier. On a fast replay clock a second's wait is minutes."""
+from gridflex.ledger.verify.merkle import TILE, RightEdge
+from gridflex.ledger.verify.notes import Checkpoint
 
 READ_BATCH: Final = 16 * TILE
 TILES_KEPT: Final = 1_024
-
-Row = Mapping[str, Any] | RowMapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,14 +143,16 @@ class LedgerStore:
                     await _check_unchanged(connection, seen)
                 edge = await self._edge_of(connection)
                 known = await known_entries(connection, [event.id for event in events])
-                recorded_at = _no_earlier(now, await last_recorded(connection))
+                recorded_at = no_earlier(now, await last_recorded(connection))
                 repeated = [one for one in events if one.id in known]
                 versions = await newest_versions(connection, repeated)
-                rows, tiles, indexes = _grown(edge, events, known, versions, recorded_at)
+                rows, tiles, indexes = grown(edge, events, known, versions, recorded_at)
                 if rows:
                     await copy_entries(connection, rows)
                 if tiles:
-                    await connection.execute(insert(LedgerTileRow), [_tile(one) for one in tiles])
+                    await connection.execute(
+                        insert(LedgerTileRow), [tile_row(one) for one in tiles]
+                    )
             self._edge = edge
         return indexes
 
@@ -174,9 +168,9 @@ class LedgerStore:
         async with self._turn, source_errors("signing the ledger"), self._engine.begin() as tx:
             await take_turn(tx)
             edge = await self._edge_of(tx)
-            signer = await _signer_in_force(tx, self._key)
+            signer = await signer_in_force(tx, self._key)
             last = await newest_checkpoint(tx)
-            await _check_extends(tx, edge.size, last, self._key)
+            await check_extends(tx, edge.size, last, self._key)
             if last is not None and last.size == edge.size:
                 return last
             checkpoint = Checkpoint(signer.key.name, edge.size, edge.root())
@@ -333,124 +327,9 @@ def _entry() -> Select[int, bytes, bytes]:
     return select(col(row.index), col(row.leaf), col(row.entry)).order_by(col(row.index))
 
 
-def _grown(
-    edge: RightEdge,
-    events: Iterable[Event],
-    known: Mapping[str, Row],
-    newest: Mapping[Lineage, Row],
-    recorded_at: datetime,
-) -> tuple[list[dict[str, Any]], list[FullTile], list[int]]:
-    """Grow the edge by the events that are new; return their rows, full tiles and all indexes."""
-    rows: dict[str, dict[str, Any]] = {}
-    tiles: list[FullTile] = []
-    indexes: list[int] = []
-    versions = dict(newest)
-    for sent in events:
-        event, thing = sent, lineage(sent)
-        held = known.get(event.id) or rows.get(event.id)
-        if held is not None and thing is not None:
-            event = _version(sent, versions[thing])
-            held = versions[thing] if event.id == versions[thing]["id"] else None
-        if held is not None:
-            if event.entry(recorded_at=held["recorded_at"]) != held["entry"]:
-                raise ContractError(
-                    f"event {event.id} is entry {held['index']} with other content; "
-                    "a correction is a new event"
-                )
-            indexes.append(held["index"])
-            continue
-        entry = event.entry(recorded_at=recorded_at)
-        leaf = leaf_hash(entry)
-        indexes.append(edge.size)
-        row = rows[event.id] = _row(event, edge.size, recorded_at, entry, leaf)
-        if thing is not None:
-            versions[thing] = row
-        tiles += edge.append(leaf)
-    return list(rows.values()), tiles, indexes
-
-
-def _version(event: Event, newest: Row) -> Event:
-    """Return a version that came before: under the newest one's id if it is that, or anew."""
-    before = json.loads(newest["entry"])["prev_ref"]
-    same = replace(event, id=newest["id"], prev_ref=before)
-    if same.entry(recorded_at=newest["recorded_at"]) == newest["entry"]:
-        return same
-    return replace(event, id=f"{event.id}:{newest['index']}", prev_ref=newest["index"])
-
-
-def _row(
-    event: Event, index: int, recorded_at: datetime, entry: bytes, leaf: bytes
-) -> dict[str, Any]:
-    return {
-        "index": index,
-        "id": event.id,
-        "event_type": event.event_type.value,
-        "subject": event.subject,
-        "half_hour": event.half_hour.start if event.half_hour else None,
-        "recorded_at": recorded_at,
-        "entry": entry,
-        "leaf": leaf,
-    }
-
-
-def _tile(tile: FullTile) -> dict[str, Any]:
-    return {
-        "level": tile.level,
-        "index": tile.index,
-        "hashes": b"".join(tile.hashes),
-        "root": tile.root,
-    }
-
-
-def _no_earlier(now: datetime, last: datetime | None) -> datetime:
-    if last is not None and now < last - CLOCK_TOLERANCE:
-        raise ContractError(f"the clock says {now}, but the last entry was recorded at {last}")
-    return max(now, last) if last else now
-
-
 async def _check_unchanged(connection: AsyncConnection, seen: _Seen) -> None:
     row = LedgerEntryRow
     newer = (col(row.index) >= seen.since) & col(row.event_type).in_(seen.kinds)
     index = await connection.scalar(select(col(row.index)).where(newer).limit(1))
     if index is not None:
         raise ConflictError(f"entry {index} was recorded meanwhile; nothing was, send it again")
-
-
-async def _check_extends(
-    connection: AsyncConnection, size: int, last: SignedCheckpoint | None, key: LedgerKey
-) -> None:
-    signed = key.last_signed()
-    for one in (last, SignedCheckpoint(signed) if signed else None):
-        if one is None:
-            continue
-        root = EMPTY_ROOT
-        if 0 < one.size <= size:
-            (root,) = await TileReader().hashes(connection, [root_node(one.size)], size=one.size)
-        if one.size > size or root != one.root:
-            raise ContractError(
-                f"the ledger's {size} entries do not extend the {one.size} that were signed; "
-                "the database was changed or put back"
-            )
-
-
-async def _signer_in_force(connection: AsyncConnection, key: LedgerKey) -> Signer:
-    """Return the key of the newest rotation, or the one that signed before."""
-    rotated = (
-        select(col(LedgerEntryRow.entry))
-        .where(col(LedgerEntryRow.event_type) == EventType.KEY_ROTATED)
-        .order_by(col(LedgerEntryRow.index).desc())
-        .limit(1)
-    )
-    entry = await connection.scalar(rotated)
-    if entry is not None:
-        in_force = parse_key(json.loads(entry)["body"]["new"])
-        if key.signer.key != in_force:
-            key.take_over()
-        if key.signer.key != in_force:
-            raise ContractError(f"the key in force is {in_force}, not {key.signer.key}")
-    elif (last := await newest_checkpoint(connection)) is not None:
-        try:
-            open_checkpoint(last.note, keys=[key.signer.key])
-        except VerificationError as error:
-            raise ContractError(f"another key signed this ledger before: {error}") from error
-    return key.signer

@@ -55,7 +55,8 @@ from gridflex.market.selling import SalePolicy
 from gridflex.market.trading import Trading
 from gridflex.market.volumes import ExportMWh, Rounding
 from gridflex.market.working_days import WorkingCalendar, england_and_wales
-from gridflex.sandbox.market import SimulatedAgents, SimulatedExchange
+from gridflex.sandbox.exchange import SimulatedExchange
+from gridflex.sandbox.market import SimulatedAgents
 from gridflex.signals import Signal
 
 log = logging.getLogger(__name__)

@@ -20,7 +20,8 @@ from gridflex.market.idd import read_header
 from gridflex.market.idd_items import FileError
 from gridflex.market.orders import Order, read_answer, read_order, write_answer
 from gridflex.market.reconciliation import Trade
-from gridflex.sandbox.market import Mishap, SimulatedAgents, SimulatedExchange
+from gridflex.sandbox.exchange import SimulatedExchange
+from gridflex.sandbox.market import Mishap, SimulatedAgents
 
 KEPT: Final[Mapping[Mishap | None, str]] = {
     None: "taken",

@@ -22,7 +22,7 @@ from gridflex.ledger.event import Event
 from gridflex.market.desk import TradingDesk
 from gridflex.market.reconciliation import Trade
 from gridflex.market.trading import Trading
-from gridflex.sandbox.market import SimulatedExchange
+from gridflex.sandbox.exchange import SimulatedExchange
 from tests.e2e.database.test_trader import CHANNELS, DEPTH_MW, SIX, TRADED, Market
 from tests.unit.market.days import CALENDAR
 

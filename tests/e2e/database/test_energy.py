@@ -4,13 +4,14 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gridflex.adapters.energy_book import EnergyBook
 from gridflex.adapters.job_store import JobStore
-from gridflex.adapters.ledger_store import LedgerStore
+from gridflex.adapters.ledger_store import LedgerStore, Logged
 from gridflex.adapters.market_files import MarketFolder
 from gridflex.adapters.market_orders import FolderExchange
 from gridflex.adapters.plan_store import PlanStore
@@ -24,6 +25,7 @@ from gridflex.agents.trader import Trader
 from gridflex.errors import StaleDataError
 from gridflex.fleet import Site
 from gridflex.halfhour import HalfHour
+from gridflex.jobs import JobId
 from gridflex.ledger.event import EventType
 from gridflex.lifecycle import JobRequest
 from gridflex.market.artefacts import ArtefactKind, channels_of
@@ -48,6 +50,7 @@ TERMS = SettlementTerms(REFERENCE_PRICES)
 MINUTE = timedelta(minutes=1)
 CLOSED = SIX + timedelta(minutes=30)
 NEXT_DAY = SIX + timedelta(hours=27)
+LATER = SIX + timedelta(days=40)
 WMAN, SEV, ECVN, DVN = ArtefactKind
 
 
@@ -141,13 +144,14 @@ class System:
     async def register(self) -> None:
         await self.ledger.append([registry_event(one) for one in RECORDS], now=SIX)
 
-    async def plan(self) -> None:
-        """Hold a job of 2 MW for four hours until noon."""
-        await self.jobs.add(JOB, JobRequest("x"), BIG, submitted_at=SIX)
+    async def plan(self, name: str = JOB, at: datetime = SIX) -> None:
+        """Hold a job of 2 MW for six hours that would run for four at once."""
+        job, due = JobId(name), at + timedelta(hours=12)
+        await self.jobs.add(job, JobRequest("x"), replace(BIG, deadline=due), submitted_at=at)
         await self.plans.commit(
-            {JOB: (PlannedRun(JOB, "local", HalfHour(SIX) + 12, 8, 8),)},
-            made_at=SIX,
-            start=HalfHour(SIX),
+            {job: (PlannedRun(job, "local", HalfHour(at) + 12, 8, 8),)},
+            made_at=at,
+            start=HalfHour(at),
             reason="job",
             result={},
             inputs={},
@@ -372,3 +376,52 @@ async def test_an_estimate_is_not_notified_as_a_delivery(system: System) -> None
 
     assert (await system.tick()).notified == ()
     assert (await system.statuses())[DVN] is Status.NONE
+
+
+class Counting(LedgerStore):
+    """Remembers which half-hours it was read about."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        super().__init__(engine)
+        self.read: set[str] = set()
+
+    async def find(self, *event_types: EventType, **options: Any) -> list[Logged]:  # noqa: ANN401
+        found = await super().find(*event_types, **options)
+        self.read |= {one.event["valid_time"] for one in found if one.event["valid_time"]}
+        return found
+
+
+async def test_a_seller_that_starts_again_reads_nothing_that_is_over(system: System) -> None:
+    await system.sell()
+    system.now = LATER
+    await system.plan("train-8", at=LATER)
+    system.ledger = ledger = Counting(system.engine)
+    system.start()
+
+    for _ in range(3):
+        report = await system.tick()
+
+    assert report.degraded == {}
+    traded = HalfHour(LATER) + 3
+    assert {HalfHour.parse(one) for one in ledger.read} == {traded}
+    (one,) = await system.book.positions(first=traded, last=traded)
+    assert one.position.track(ECVN).status is Status.ACCEPTED
+    assert sorted(path.name for path in (system.root / "taken").iterdir()) == [
+        f"{role}00000000000{number}" for role in ("EN", "VP", "VT") for number in (1, 2)
+    ]
+    (old,) = await system.book.positions(first=TRADED, last=TRADED)
+    assert old.position.track(ECVN).status is Status.ACCEPTED
+
+
+async def test_positions_of_the_past_are_those_that_were_followed(system: System) -> None:
+    await system.sell()
+    await system.read(100)
+    (followed,) = await system.book.positions(first=TRADED, last=TRADED)
+    system.now = LATER
+    await system.plan("train-8", at=LATER)
+    await system.tick()
+
+    again = PositionBook(system.ledger, calendar=CALENDAR)
+    await again.positions(first=HalfHour(LATER), last=HalfHour(LATER) + 3)
+
+    assert await again.positions(first=TRADED, last=TRADED) == [followed]

@@ -34,7 +34,8 @@ from gridflex.market.selling import SalePolicy
 from gridflex.market.trading import Trading
 from gridflex.market.volumes import ImportMWh
 from gridflex.planning.plan import PlannedRun
-from gridflex.sandbox.market import Mishap, SimulatedAgents, SimulatedExchange
+from gridflex.sandbox.exchange import SimulatedExchange
+from gridflex.sandbox.market import Mishap, SimulatedAgents
 from tests.unit.market.days import CALENDAR
 from tests.unit.serve.test_positions_api import RECORDS
 

@@ -21,7 +21,8 @@ from gridflex.market.artefacts import ArtefactKind
 from gridflex.market.desk import OutgoingFile, TradingDesk
 from gridflex.market.reconciliation import Trade
 from gridflex.market.trading import Trading
-from gridflex.sandbox.market import Mishap, SimulatedAgents, SimulatedExchange
+from gridflex.sandbox.exchange import SimulatedExchange
+from gridflex.sandbox.market import Mishap, SimulatedAgents
 from tests.e2e.database.test_trader import CHANNELS, LATE, SITE, SIX, TRADED, Market, settle
 from tests.shared import ROOT
 from tests.unit.market.days import CALENDAR

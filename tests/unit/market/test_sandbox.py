@@ -31,7 +31,8 @@ from gridflex.market.runs import Run
 from gridflex.market.s0142 import compare, read_s0142
 from gridflex.market.settlement import SoldVolume, settle
 from gridflex.market.volumes import ExportMWh, ImportMWh
-from gridflex.sandbox.market import EXCHANGE, Mishap, SimulatedAgents, SimulatedExchange
+from gridflex.sandbox.exchange import EXCHANGE, SimulatedExchange
+from gridflex.sandbox.market import Mishap, SimulatedAgents
 from gridflex.sandbox.market_report import ReportInputs, settlement_report
 from tests.unit.market.days import CALENDAR
 from tests.unit.market.test_settlement import EXAMPLE

@@ -29,7 +29,8 @@ from gridflex.market.records import registry_event
 from gridflex.market.selling import SalePolicy
 from gridflex.market.trading import Trading
 from gridflex.planning.plan import PlannedRun
-from gridflex.sandbox.market import SimulatedAgents, SimulatedExchange
+from gridflex.sandbox.exchange import SimulatedExchange
+from gridflex.sandbox.market import SimulatedAgents
 from gridflex.sandbox.market_folder import FolderMarket, Quotation
 from tests.unit.market.days import CALENDAR
 from tests.unit.market.memory import MemoryLedger
