@@ -22,7 +22,10 @@ from gridflex.market.runs import Run
 from gridflex.market.volumes import Rounding
 from tests.shared import ROOT
 from tests.unit.market.days import CALENDAR
+from tests.unit.market.test_cli_market_checks import Server, server
 from tests.unit.market.test_settlement import EXAMPLE, SIX
+
+__all__ = ["server"]
 
 CONTRACT: dict[str, Any] = {
     "seller": {"name": "GridFlex Ltd", "address": ["1 Example Street"]},
@@ -83,6 +86,38 @@ def test_show_writes_the_same_bytes_each_time(files: Path) -> None:
         run("show", "--book", files / "book.json", "--statement", files / name)
 
     assert (files / "one").read_bytes() == (files / "two").read_bytes()
+
+
+def test_show_without_a_file_settles_what_a_running_system_has(server: Server) -> None:
+    server.answer = json.loads(write_book(BOOK))
+
+    printed = run("show", "--url", server.url)
+
+    assert "378.00" in printed
+    assert server.asked == [("GET", "/v1/settlement/book", b"", "")]
+
+
+def test_invoice_without_a_file_is_issued_by_a_running_system(files: Path, server: Server) -> None:
+    offline = run(
+        *("invoice", "--book", files / "book.json", "--contract", files / "contract.yaml"),
+        *("--month", "2026-07", "--out", files / "there", "--json"),
+    )
+    server.answer = json.loads(offline)["documents"]
+
+    printed = run(
+        *("invoice", "--url", server.url, "--contract", files / "contract.yaml"),
+        *("--month", "2026-07", "--out", files / "bills", "--on", "2026-08-02", "--json"),
+    )
+
+    assert [json.loads(one)["is_recorded"] for one in (offline, printed)] == [False, True]
+    ((method, path, body, _),) = server.asked
+    assert (method, path) == ("POST", "/v1/settlement/invoices")
+    asked = json.loads(body)
+    assert (asked["month"], asked["known_on"]) == ("2026-07", "2026-08-02")
+    assert asked["contract"]["account"] == "GRIDFLEX"
+    for suffix in ("html", "json", "pdf"):
+        name = f"GF-2026-00008.{suffix}"
+        assert (files / "bills" / name).read_bytes() == (files / "there" / name).read_bytes()
 
 
 def test_invoice_writes_the_documents_of_a_month(files: Path) -> None:

@@ -80,7 +80,7 @@ def test_the_carbon_cap_of_a_site_has_its_price() -> None:
 
     assert found.binding is Binding.SITE_CARBON_CAP
     assert found.binding_price_gbp == pytest.approx(0.02)
-    assert "carbon cap of the site, over all its jobs, costs 0.02 GBP" in found.text
+    assert "carbon cap of the site, over all its jobs, costs 0.020 GBP" in found.text
 
 
 def test_a_job_without_room_says_so() -> None:
