@@ -35,6 +35,9 @@ from gridflex.settings_files import load_settings
 
 EXIT_CODES: Final = ((InfeasibleError, 5), (ContractError, 4), (SourceError, 3), (GridFlexError, 1))
 
+MOST_SHOWN: Final = 200
+"""Characters of a message in a table; a driver's may be a page."""
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 jobs_app = typer.Typer(no_args_is_help=True, help="Jobs that GridFlex holds, runs or has run.")
 app.command()(demo)
@@ -173,7 +176,7 @@ def jobs_ls(*, url: Url = None, limit: int = 50, as_json: AsJson = False) -> Non
             job["state"],
             _minute(job["flexibility"]["deadline"]),
             _minute((job.get("next_run") or {}).get("start")),
-            escape((job.get("message") or "")[:60]),
+            escape((job.get("message") or "")[:MOST_SHOWN]),
         )
     out.print(table)
 
