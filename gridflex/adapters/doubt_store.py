@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import numpy as np
-from sqlalchemy import insert, select
+from sqlalchemy import RowMapping, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel import col
 
@@ -47,9 +48,32 @@ class DoubtStore:
         )
         async with source_errors("reading errors"), self._single.connect() as connection:
             row = (await connection.execute(statement)).mappings().first()
-        if row is None:
-            return None
-        return Doubts(signal, row["at"], {one["source"]: _read(one) for one in row["doubts"]})
+        return None if row is None else _doubts(signal, row)
+
+    async def between(self, signal: Signal, *, since: datetime, now: datetime) -> Sequence[Doubts]:
+        """Return what counted from ``since`` to ``now``, the oldest first."""
+        same = col(ForecastDoubtRow.signal) == signal
+        before = (
+            select(func.max(col(ForecastDoubtRow.at)))
+            .where(same, col(ForecastDoubtRow.at) <= since)
+            .scalar_subquery()
+        )
+        statement = (
+            select(ForecastDoubtRow)
+            .where(
+                same,
+                col(ForecastDoubtRow.at) >= func.coalesce(before, since),
+                col(ForecastDoubtRow.at) <= now,
+            )
+            .order_by(col(ForecastDoubtRow.at), col(ForecastDoubtRow.id))
+        )
+        async with source_errors("reading errors"), self._single.connect() as connection:
+            rows = (await connection.execute(statement)).mappings().all()
+        return [_doubts(signal, row) for row in rows]
+
+
+def _doubts(signal: Signal, row: RowMapping) -> Doubts:
+    return Doubts(signal, row["at"], {one["source"]: _read(one) for one in row["doubts"]})
 
 
 def _stored(doubt: Doubt) -> dict[str, Any]:

@@ -16,14 +16,15 @@ from sqlalchemy import RowMapping, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gridflex.adapters.database import single_statements, source_errors
+from gridflex.adapters.doubt_store import DoubtStore
 from gridflex.adapters.grid_store import forecast_of
 from gridflex.errors import ContractError
 from gridflex.forecasting.archive import INPUTS, Archived, ArchivedHistory
-from gridflex.forecasting.doubt import LEARNT_DAYS, LEARNT_EVERY, Doubt, Doubts, learnt
+from gridflex.forecasting.doubt import LEARNT_DAYS, LEARNT_EVERY, Doubt, Doubts, learnt, served_with
 from gridflex.forecasting.forecaster import FAR_HALF_HOURS
 from gridflex.forecasting.history import Array, History, Indices, Input
 from gridflex.forecasting.naive import CLIMATOLOGY_DAYS
-from gridflex.forecasting.skill import ORIGIN_EVERY, SkillRow, baselines, board, said
+from gridflex.forecasting.skill import ORIGIN_EVERY, Served, SkillRow, baselines, board, said
 from gridflex.halfhour import HALF_HOUR, HalfHour
 from gridflex.signals import FRESH_FOR, NATIONAL, Kind, Origin, Series, Signal, weakest
 
@@ -86,6 +87,7 @@ class ForecastHistory:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._single = single_statements(engine)
+        self._doubts = DoubtStore(engine)
 
     async def read(
         self, target: str, *, since: HalfHour, now: datetime, every: timedelta
@@ -163,7 +165,10 @@ class ForecastHistory:
             return []
         issued = await self._issued(signal, origins)
         history = History(since, signal, {signal: outturns[0]})
-        return await asyncio.to_thread(_scored, issued, history, origins, half_hours)
+        counted = await self._doubts.between(signal, since=origins[0].start, now=now)
+        return await asyncio.to_thread(
+            _scored, issued, history, origins, half_hours, served_with(counted)
+        )
 
     async def doubts(self, signal: Signal, *, now: datetime) -> Doubts:
         """Return how far each source has been off in the last weeks.
@@ -228,9 +233,10 @@ def _scored(
     history: History,
     origins: Sequence[HalfHour],
     half_hours: int,
+    served: Served,
 ) -> Sequence[SkillRow]:
     sources = [
-        said(source, series, origins=origins, half_hours=half_hours)
+        said(source, series, origins=origins, half_hours=half_hours, served=served)
         for source, series in sorted(issued.items())
     ]
     furthest = max((one.reach for one in sources), default=0)

@@ -8,6 +8,7 @@ then the published errors of the source stand in where there are any, and that i
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -19,7 +20,7 @@ import numpy as np
 from gridflex.forecasting.conformal import Bands
 from gridflex.forecasting.forecaster import LEVELS, MEDIAN
 from gridflex.forecasting.history import Array
-from gridflex.forecasting.skill import LEAST_TO_PREFER, Said
+from gridflex.forecasting.skill import LEAST_TO_PREFER, Said, Served
 from gridflex.halfhour import HalfHour
 from gridflex.signals import BOUNDS, NATIONAL, Band, Series, Signal
 
@@ -148,6 +149,21 @@ def doubted(series: Series, doubts: Doubts | None, *, share: float = 1.0) -> Ser
     sizes = SD_PER_MEAN_ABS * share * published.mean_abs_error(hours)
     normal = np.array([NormalDist().inv_cdf(level) for level in LEVELS])
     return _with(series, series.values[:, None] + sizes[:, None] * normal, Band.ASSUMED)
+
+
+def served_with(counted: Sequence[Doubts]) -> Served:
+    """Return what gives a national forecast the band that it had in plans at an issue time.
+
+    Args:
+        counted: What was learnt of errors over time, the oldest first.
+    """
+    since = [doubts.at for doubts in counted]
+
+    def served(series: Series, origin: HalfHour) -> Series:
+        known = bisect_right(since, origin.start)
+        return doubted(series, counted[known - 1] if known else None)
+
+    return served
 
 
 def share_of_national(series: Series, national: Sequence[Series]) -> float:

@@ -9,8 +9,8 @@ and of successive forecasts are much alike, so a week is little.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -41,6 +41,10 @@ MARGIN: Final = 0.02
 """By how much smaller its mean absolute error must be, as a share."""
 
 
+Served = Callable[[Series, HalfHour], Series]
+"""Returns a forecast with the band that plans of an issue time were made with."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Said:
     """What one source had said by each of the issue times.
@@ -49,11 +53,13 @@ class Said:
         source: Provider and product.
         values: Shape ``(origins, T)``; NaN where it had said nothing.
         quantiles: Shape ``(origins, T, len(LEVELS))``; None if it never said how sure it was.
+        served: Alike, the bands that plans were made with; None if it never had one.
     """
 
     source: str
     values: Array
     quantiles: Array | None = None
+    served: Array | None = None
 
     @property
     def reach(self) -> int:
@@ -63,8 +69,10 @@ class Said:
 
     def leads(self, first: int, after: int) -> Said:
         """Return what it had said of half-hours ``first`` to before ``after`` ahead."""
-        quantiles = None if self.quantiles is None else self.quantiles[:, first:after]
-        return Said(self.source, self.values[:, first:after], quantiles)
+        cut = [
+            None if band is None else band[:, first:after] for band in (self.quantiles, self.served)
+        ]
+        return Said(self.source, self.values[:, first:after], *cut)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +90,9 @@ class SkillRow:
         bias: Mean of forecast less outturn.
         pinball: Mean quantile loss; None where the source does not say how sure it is.
         coverage_fraction: Per cent of a band to the part of outturns inside it; empty likewise.
+        served_pinball: Mean quantile loss of the bands that plans were made with, over the pairs
+            for which there was one; None where there never was.
+        served_coverage_fraction: Of these, as above.
     """
 
     source: str
@@ -94,6 +105,8 @@ class SkillRow:
     bias: float | None
     pinball: float | None
     coverage_fraction: Mapping[int, float]
+    served_pinball: float | None = None
+    served_coverage_fraction: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +135,7 @@ def said(
     origins: Sequence[HalfHour],
     half_hours: int,
     fresh_for: timedelta = FRESH_FOR,
+    served: Served | None = None,
 ) -> Said:
     """Return what a source had said by each issue time, by its newest forecast that was fresh.
 
@@ -131,18 +145,20 @@ def said(
         origins: The issue times.
         half_hours: How far ahead to look.
         fresh_for: A forecast older than this at an issue time does not count.
+        served: Gives a forecast the band that it had in plans; None leaves that open.
     """
     newest = _newest(series, origins, fresh_for)
     nothing = np.full(half_hours, np.nan)
     pairs = list(zip(newest, origins, strict=True))
     values = [one.window(origin, half_hours) if one else nothing for one, origin in pairs]
-    if not any(one and one.quantiles is not None for one in newest):
-        return Said(source, np.array(values))
-    unsure = np.full((half_hours, len(LEVELS)), np.nan)
-    quantiles = [
-        one.window_quantiles(origin, half_hours) if one else unsure for one, origin in pairs
-    ]
-    return Said(source, np.array(values), np.array(quantiles))
+    return Said(
+        source,
+        np.array(values),
+        _bands(newest, origins, half_hours),
+        _bands([one and served(one, origin) for one, origin in pairs], origins, half_hours)
+        if served
+        else None,
+    )
 
 
 def baselines(
@@ -211,6 +227,18 @@ def leads_of(series: Series, leads: Sequence[str], *, start: HalfHour) -> list[S
     return [part for part in parts if len(part)]
 
 
+def _bands(
+    newest: Sequence[Series | None], origins: Sequence[HalfHour], half_hours: int
+) -> Array | None:
+    if not any(one and one.quantiles is not None for one in newest):
+        return None
+    unsure = np.full((half_hours, len(LEVELS)), np.nan)
+    return np.array([
+        one.window_quantiles(origin, half_hours) if one else unsure
+        for one, origin in zip(newest, origins, strict=True)
+    ])  # fmt: skip
+
+
 def _newest(
     series: Sequence[Series], origins: Sequence[HalfHour], fresh_for: timedelta
 ) -> list[Series | None]:
@@ -251,30 +279,33 @@ def _speaks(one: Said) -> bool:
 
 
 def _row(one: Said, lead: str, truth: Array, common: NDArray[np.bool_]) -> SkillRow:
-    counts = {
-        "count": int(common.sum()),
-        "half_hours": _different(common),
-        "count_alone": int((np.isfinite(one.values) & np.isfinite(truth)).sum()),
-    }
-    if not common.any():
-        return SkillRow(
-            one.source, lead, **counts, mae=None, rmse=None, bias=None, pinball=None,
-            coverage_fraction={},
-        )  # fmt: skip
-    quantiles = np.repeat(one.values[common][:, None], len(LEVELS), axis=1)
-    found = score(quantiles, truth[common])
-    sure = None if one.quantiles is None else one.quantiles[common]
-    is_sure = sure is not None and bool(np.isfinite(sure).all())
-    banded = score(sure, truth[common]) if sure is not None and is_sure else None
-    return SkillRow(
+    row = SkillRow(
         source=one.source,
         lead=lead,
-        **counts,
-        mae=found.mae,
-        rmse=found.rmse,
-        bias=found.bias,
-        pinball=banded.pinball if banded else None,
-        coverage_fraction=banded.coverage_fraction if banded else {},
+        count=int(common.sum()),
+        half_hours=_different(common),
+        count_alone=int((np.isfinite(one.values) & np.isfinite(truth)).sum()),
+        mae=None,
+        rmse=None,
+        bias=None,
+        pinball=None,
+        coverage_fraction={},
+    )
+    if not common.any():
+        return row
+    found = score(np.repeat(one.values[common][:, None], len(LEVELS), axis=1), truth[common])
+    row = replace(row, mae=found.mae, rmse=found.rmse, bias=found.bias)
+    if one.quantiles is not None and np.isfinite(one.quantiles[common]).all():
+        own = score(one.quantiles[common], truth[common])
+        row = replace(row, pinball=own.pinball, coverage_fraction=own.coverage_fraction)
+    if one.served is None:
+        return row
+    has_band = common & np.isfinite(one.served).all(axis=-1)
+    if not has_band.any():
+        return row
+    served = score(one.served[has_band], truth[has_band])
+    return replace(
+        row, served_pinball=served.pinball, served_coverage_fraction=served.coverage_fraction
     )
 
 

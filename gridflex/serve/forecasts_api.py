@@ -89,6 +89,9 @@ class SourceSkill(BaseModel):
         bias: Mean of forecast less outturn.
         pinball: Mean quantile loss; null where the source does not say how sure it is.
         coverage_fraction: Per cent of a band to the part of outturns inside it.
+        served_pinball: Mean quantile loss of the bands that plans were made with, over the pairs
+            for which there was one; null where there never was.
+        served_coverage_fraction: Of these, as above.
     """
 
     source: str
@@ -101,6 +104,8 @@ class SourceSkill(BaseModel):
     bias: float | None
     pinball: float | None
     coverage_fraction: dict[int, float]
+    served_pinball: float | None
+    served_coverage_fraction: dict[int, float]
 
 
 class SkillBoard(BaseModel):

@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from gridflex.adapters.doubt_store import DoubtStore
 from gridflex.adapters.forecast_history import ForecastHistory
 from gridflex.adapters.grid_store import GridStore
 from gridflex.errors import ContractError
+from gridflex.forecasting.conformal import LEAD_EDGES, Bands
+from gridflex.forecasting.doubt import Doubt, Doubts
+from gridflex.forecasting.forecaster import LEVELS
 from gridflex.forecasting.history import Array
 from gridflex.halfhour import HalfHour
 from gridflex.signals import Kind, Origin, Series, Signal
@@ -142,6 +146,28 @@ async def test_the_board_holds_every_source_to_what_it_had_said(
     assert (rows["persistence"].mae, rows["persistence"].pinball) == (0, None)
     assert len({row.count for row in rows.values()}) == 1
     assert rows["gridflex/m"].half_hours == 48
+
+
+async def test_the_board_scores_the_band_that_plans_were_made_with(
+    store: GridStore, archive: ForecastHistory, engine: AsyncEngine
+) -> None:
+    now, source = NOON + 24 * HOUR, "octopus/agile-derived"
+    await store.save_series([outturn([10.0] * 48, at=now)])
+    await store.save_series(
+        [forecast([13.0] * 2, at=NOON + hours * HOUR, source=source) for hours in range(24)]
+    )
+    doubts = DoubtStore(engine)
+    for hours, half in ((-30, 1.0), (-1, 2.0), (12, 4.0)):
+        offsets = half * np.tile(np.linspace(-1, 1, len(LEVELS)), (len(LEAD_EDGES) - 1, 1))
+        found = Doubt(source, Bands(offsets), is_relative=False, half_hours=400)
+        await doubts.add(Doubts(Signal.PRICE, NOON + hours * HOUR, {source: found}))
+
+    rows = {row.source: row for row in await archive.skill(Signal.PRICE, now=now, days=1)}
+    counted = await doubts.between(Signal.PRICE, since=NOON, now=NOON + 11 * HOUR)
+
+    assert [one.at for one in counted] == [NOON - HOUR]
+    assert rows[source].coverage_fraction == {}
+    assert rows[source].served_coverage_fraction[90] == pytest.approx(0.5, abs=0.06)
 
 
 async def test_the_board_of_an_empty_archive_is_empty_and_of_a_mix_there_is_none(

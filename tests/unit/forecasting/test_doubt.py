@@ -1,5 +1,6 @@
 """Bands from the errors that a source was seen to make."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -8,9 +9,11 @@ import pytest
 from gridflex.forecasting.doubt import (
     CARBON_ERRORS,
     LEARNT_EVERY,
+    LEAST_HALF_HOURS,
     Doubts,
     doubted,
     learnt,
+    served_with,
     share_of_national,
 )
 from gridflex.forecasting.forecaster import LEVELS, MEDIAN
@@ -112,6 +115,80 @@ def test_until_a_week_of_errors_is_known_the_published_ones_stand_in_and_are_cal
     assert sd[0] == pytest.approx(10 * 1.2533, rel=1e-3)
     assert sd[50] == pytest.approx(1.2533 * (10 + 3.1 * 5), rel=1e-3)
     assert CARBON_ERRORS.mean_abs_error(np.array([25.0]))[0] == pytest.approx(25.5)
+
+
+def test_the_band_of_an_issue_time_is_that_of_what_was_learnt_last_by_then() -> None:
+    said = Said(PROVIDER, np.full((131, 96), 500.0))
+    narrow, wide = (doubts(said, 500 + times * growing(5, 131)) for times in (1.0, 3.0))
+    counted = [replace(narrow, at=(NOON + 4).start), replace(wide, at=(NOON + 8).start)]
+    series = forecast(np.full(20, 500.0))
+
+    served = served_with(counted)
+
+    def width(origin: HalfHour) -> float:
+        quantiles = served(series, origin).quantiles
+        assert quantiles is not None
+        return float(quantiles[0, -1] - quantiles[0, 0])
+
+    assert width(NOON + 7) == width(NOON + 4)
+    assert width(NOON + 8) == pytest.approx(3 * width(NOON + 7))
+    assert served(series, NOON + 3).band is Band.ASSUMED
+    assert served(series, NOON + 4).band is Band.MEASURED
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_enough"),
+    [
+        pytest.param(LEAST_HALF_HOURS, 0, True, id="just enough"),
+        pytest.param(LEAST_HALF_HOURS - 1, 0, False, id="one too few"),
+        pytest.param(LEAST_HALF_HOURS - 1, LEAST_HALF_HOURS - 1 - LEARNT_EVERY, False, id="twice"),
+        pytest.param(LEAST_HALF_HOURS - 1, LEAST_HALF_HOURS - LEARNT_EVERY, True, id="one more"),
+    ],
+)
+def test_a_week_is_counted_in_different_half_hours(
+    first: int, second: int, is_enough: bool
+) -> None:
+    came = np.full((2, LEAST_HALF_HOURS), np.nan)
+    came[0, :first] = 310.0
+    came[1, :second] = 310.0  # the second issue time is LEARNT_EVERY half-hours later
+
+    found = learnt(Said(PROVIDER, np.full(came.shape, 300.0)), ORIGINS[:2], came)
+
+    assert (found is not None) is is_enough
+    assert found is None or found.half_hours == LEAST_HALF_HOURS
+
+
+def test_published_errors_grow_for_four_days() -> None:
+    at = CARBON_ERRORS.mean_abs_error(np.array([0.0, 95.0, 96.0, 97.0, 500.0]))
+
+    assert at[0] == 10
+    assert at[1] < at[2] == at[3] == at[4] == pytest.approx(10 + 3.1 * 96**0.5)
+
+
+def test_a_source_that_is_quite_sure_of_itself_is_not_divided_by_nothing() -> None:
+    normal = np.linspace(-1.0, 1.0, len(LEVELS))
+    said = Said(
+        "gridflex/m", np.full((131, 96), 200.0), np.broadcast_to(200 + normal, (131, 96, 7))
+    )
+    learnt_from = doubts(said, 200 + growing(6, 131))
+
+    sure = np.full((4, len(LEVELS)), 200.0)
+    found = doubted(forecast(np.full(4, 200.0), source="gridflex/m", quantiles=sure), learnt_from)
+
+    assert found.quantiles is not None
+    assert 0 < found.quantiles[0, -1] - found.quantiles[0, 0] < 0.1
+
+
+def test_a_region_whose_share_cannot_be_told_is_in_doubt_like_the_nation() -> None:
+    national, scotland = forecast(np.full(4, 200.0)), forecast(np.full(4, 20.0), region="EH1")
+    later = replace(scotland, start=NOON + 99)
+
+    assert share_of_national(scotland, []) == 1
+    assert share_of_national(scotland, [replace(national, source="someone/else")]) == 1
+    assert share_of_national(later, [national]) == 1
+    assert share_of_national(scotland, [forecast(np.zeros(4))]) == 1
+    assert share_of_national(national, [forecast(np.full(4, 100.0))]) == 1
+    assert share_of_national(scotland, [forecast(np.full(4, 0.5))]) == 40
 
 
 def test_a_source_whose_errors_nobody_knows_has_no_band() -> None:

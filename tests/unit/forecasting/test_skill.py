@@ -135,6 +135,35 @@ def test_bands_are_scored_where_there_are_any() -> None:
     assert (rows["b/y"].pinball, rows["b/y"].coverage_fraction) == (None, {})
 
 
+def test_the_band_as_served_is_that_of_each_issue_time_and_scored_where_there_was_one() -> None:
+    spread = np.array([4.0, 6, 8, 10, 12, 14, 16])
+
+    def served(series: Series, origin: HalfHour) -> Series:
+        width = {0: None, 1: 1.0, 2: 2.0}[NOON.until(origin)]
+        if width is None:
+            return series
+        return replace(series, quantiles=10 + width * (spread - 10)[None])
+
+    forecasts = [issued([10], at=NOON + place) for place in range(3)]
+    found = said("a/x", forecasts, origins=[NOON, NOON + 1, NOON + 2], half_hours=1, served=served)
+    (row,) = board([found], np.array([[99.0], [17.0], [17.0]]))
+
+    assert found.quantiles is None
+    assert found.served is not None
+    np.testing.assert_array_equal(found.served[:, 0, -1], [NAN, 16, 22])
+    assert row.count == 3
+    assert row.served_coverage_fraction == {50: 0, 80: 0.5, 90: 0.5}
+    expected = np.mean(
+        [
+            max(level * (17 - q), (level - 1) * (17 - q))
+            for width in (1, 2)
+            for level, q in zip(LEVELS, 10 + width * (spread - 10), strict=True)
+        ]
+    )
+    assert row.served_pinball == pytest.approx(expected)
+    assert (row.pinball, row.coverage_fraction) == (None, {})
+
+
 def test_the_baselines_know_no_more_than_was_known() -> None:
     days = np.repeat(np.arange(40.0), 48)
     history = History(NOON, "price_gbp_per_mwh", {"price_gbp_per_mwh": Input.outturn(days)})

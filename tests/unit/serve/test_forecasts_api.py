@@ -17,7 +17,9 @@ from gridflex.serve.problems import install_problems
 from gridflex.signals import Origin, Signal
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
-ROW = SkillRow("gridflex/m", "0-6h", 90, 50, 120, 11.5, 15.0, -1.0, 4.5, {50: 0.5, 90: 0.9})
+ROW = SkillRow(
+    "gridflex/m", "0-6h", 90, 50, 120, 11.5, 15.0, -1.0, 4.5, {50: 0.5, 90: 0.9}, 5.5, {90: 0.8}
+)
 SILENT = SkillRow("a/old", "0-6h", 0, 0, 7, None, None, None, None, {})
 
 
@@ -80,7 +82,8 @@ async def test_the_board_tells_every_figure_and_which_of_ours_goes_first() -> No
     assert body["rows"][0] == {
         "source": "gridflex/m", "lead": "0-6h", "count": 90, "half_hours": 50, "count_alone": 120,
         "mae": 11.5, "rmse": 15.0, "bias": -1.0, "pinball": 4.5,
-        "coverage_fraction": {"50": 0.5, "90": 0.9},
+        "coverage_fraction": {"50": 0.5, "90": 0.9}, "served_pinball": 5.5,
+        "served_coverage_fraction": {"90": 0.8},
     }  # fmt: skip
     assert (body["rows"][1]["mae"], body["rows"][1]["count_alone"]) == (None, 7)
 
