@@ -38,6 +38,7 @@ from gridflex.planning.slack import narrowed
 from gridflex.planning.standing import with_arrivals
 from gridflex.settings import PlannerSettings
 from gridflex.signals import NATIONAL
+from gridflex.starting import start_allowance
 
 log = logging.getLogger(__name__)
 
@@ -85,14 +86,6 @@ class Promises(Protocol):
         ...
 
 
-class Abilities(Protocol):
-    """Where power limits can be set; see `gridflex.adapters.power_store.PowerAbilities`."""
-
-    async def unlimited(self) -> frozenset[str]:
-        """Return the sites where a planned limit could not be set."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Position:
     """What there is to plan at one moment.
@@ -128,7 +121,6 @@ class Orchestrator:
         promises: Jobs that contracts have fixed; None if nothing is sold.
         tariffs: Delivered prices; None counts energy at its wholesale price everywhere.
         report_lag: How long a cluster may go on reporting the GPUs of a run that has ended.
-        abilities: Where power limits can be set; None believes the sites.
     """
 
     def __init__(
@@ -145,7 +137,6 @@ class Orchestrator:
         promises: Promises | None = None,
         tariffs: Tariffs | None = None,
         report_lag: timedelta = REPORT_LAG,
-        abilities: Abilities | None = None,
     ) -> None:
         self._jobs = jobs
         self._plans = plans
@@ -158,7 +149,6 @@ class Orchestrator:
         self._promises = promises
         self._prices = SitePrices(tariffs)
         self._report_lag = report_lag
-        self._abilities = abilities
 
     async def tick(self, now: datetime, *, reason: str) -> OrchestratorReport:
         """Make a plan from the next half-hour on; commit it if it decides something new.
@@ -210,6 +200,8 @@ class Orchestrator:
         standing = await self._plans.newest()
         in_force = await self._plans.orders(start - 1)
         states, unreachable, basis = await self._states(jobs, now=now, start=start)
+        usual = timedelta(seconds=self._settings.restart_s)
+        restart_s = start_allowance(jobs, usual=usual).total_seconds()
         problem = assemble(
             jobs,
             now=now,
@@ -217,7 +209,7 @@ class Orchestrator:
             sites=states,
             running_now=in_force.runs,
             curtailments=await self._curtailments.active(now),
-            settings=self._settings,
+            settings=self._settings.model_copy(update={"restart_s": restart_s}),
         )
         return Position(problem, tuple(jobs), standing, unreachable, basis)
 
@@ -260,7 +252,6 @@ class Orchestrator:
         }
         wholesale = {name: price.values for name, (_, price) in outlooks.items()}
         costs = await self._prices.at(wholesale, start=start)
-        unlimited = await self._abilities.unlimited() if self._abilities else frozenset()
         for site in self._sites:
             intensity, price = outlooks[site.name]
             busy: int | None = None
@@ -278,7 +269,7 @@ class Orchestrator:
             doubt = spread(price.quantiles)
             states.append(
                 SiteState(
-                    replace(site, power_caps=()) if site.name in unlimited else site,
+                    site,
                     cost.gbp_per_mwh,
                     intensity.values,
                     other,

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
-from functools import partial
 
 from gridflex.adapters.beckn_http import BecknClient, registry_of
 from gridflex.adapters.beckn_keys import BecknKeys
 from gridflex.adapters.beckn_store import BecknStore
 from gridflex.adapters.grid_store import GridStore
 from gridflex.adapters.position_book import PositionBook
-from gridflex.adapters.power_store import PowerAbilities, PowerStore
 from gridflex.adapters.reserving_store import ReservingStore
 from gridflex.agents.energy import traded_site
 from gridflex.agents.energy_ports import energy_terms
@@ -85,10 +83,6 @@ async def build_planner(ports: Ports) -> Orchestrator:
         promises=BecknStore(ports.engine),
         tariffs=ports.tariffs,
         report_lag=REPORT_LAG * ports.clock.speed,
-        abilities=PowerAbilities(
-            PowerStore(ports.engine),
-            asked=[site.name for site in ports.settings.sites if site.is_capped_by_us],
-        ),
     )
 
 
@@ -133,7 +127,7 @@ def build_receiver(ports: Ports) -> Receiver:
         inbox=BecknStore(ports.engine),
         registry=registry_of(settings, client),
         policy=policy,
-        screen=partial(screen_contract, most_drafts=settings.most_drafts_per_peer),
+        screen=screen_contract,
     )
 
 

@@ -44,9 +44,8 @@ class SiteSettings(BaseModel, extra="forbid", frozen=True):
         marginal_pue: Facility power added per unit of IT power added.
         intensity_cap_gco2_per_kwh: Energy-weighted mean that a plan should stay under.
         power_caps: Power limits that jobs here may be started under, as shares of a GPU's
-            default one; each run is told its own in ``GRIDFLEX_POWER_CAP_FRACTION``.
-        power_caps_set_by: ``gridflex`` sets them on the GPUs that a run holds, which takes root
-            there and a site that is the Ray cluster of the agents; ``jobs`` leaves it to the jobs.
+            uncapped draw; each run is told its own in ``GRIDFLEX_POWER_CAP_FRACTION`` and has to
+            keep it. None where nobody sets power limits.
         tariff: Tariff file of the site (docs/settlement.md); plans then count energy at what it
             costs delivered, with losses, networks and levies. None counts the wholesale price.
     """
@@ -62,13 +61,7 @@ class SiteSettings(BaseModel, extra="forbid", frozen=True):
     marginal_pue: float = Field(default=1.1, ge=1)
     intensity_cap_gco2_per_kwh: float = Field(default=200.0, gt=0)
     power_caps: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
-    power_caps_set_by: Literal["gridflex", "jobs"] = "gridflex"
     tariff: Path | None = None
-
-    @property
-    def is_capped_by_us(self) -> bool:
-        """Whether GridFlex is to set power limits here."""
-        return bool(self.power_caps) and self.power_caps_set_by == "gridflex"
 
     @field_validator("gpu_type")
     @classmethod
@@ -144,7 +137,8 @@ class PlannerSettings(BaseModel, extra="forbid", frozen=True):
         budget_s: Wall time one re-plan may take.
         front_budget_s: Wall time to look, after a plan was committed, for what other plans trade
             off; 0 leaves that to whoever asks for it.
-        restart_s: Seconds of GridFlex time that a start or resume takes before work goes on.
+        restart_s: Seconds of GridFlex time that a start or resume takes before work goes on; where
+            the newest starts were seen to take longer, up to a half-hour, plans allow for that.
         replan_s: Seconds of GridFlex time between two plans when nothing happens.
         other_load_level: Chance with which work that is not steered finds the GPUs it needs free.
     """
@@ -236,8 +230,7 @@ class MarketSettings(BaseModel, extra="forbid", frozen=True):
         service_id: Subscriber id of the discovery and cataloguing service.
         service_url: Its address; None publishes and discovers nothing.
         egress_url: Where every message is posted instead of to its addressee, such as the caller
-            side of a Beckn-ONIX adapter; None posts to the addressee. ``{role}`` in it becomes
-            ``bap`` for requests and ``bpp`` for callbacks and catalogues.
+            side of a Beckn-ONIX adapter; None posts to the addressee.
         key_dir: Folder with our keys; must be the same on every node that may trade. None is in
             ``state_dir``.
         sells: Whether blocks of waiting jobs are published and sold.
@@ -249,8 +242,6 @@ class MarketSettings(BaseModel, extra="forbid", frozen=True):
         most_price_gbp_per_mwh: Greatest price of energy in one.
         most_premium_gbp_per_kwh: Greatest premium that we pay.
         most_contracts: Blocks that we have bought and not yet settled, and as many answered needs.
-        most_drafts_per_peer: Contracts that one peer may have asked for and neither confirmed nor
-            ended.
         meters_per_page: Meters in one message about what was delivered.
         publish_s: Seconds of GridFlex time between two catalogues.
         discover_s: Seconds of GridFlex time between two discoveries.
@@ -285,7 +276,6 @@ class MarketSettings(BaseModel, extra="forbid", frozen=True):
     most_price_gbp_per_mwh: float = 80.0
     most_premium_gbp_per_kwh: Decimal = Field(default=Decimal("0.15"), ge=0, le=10)
     most_contracts: int = Field(default=20, ge=0)
-    most_drafts_per_peer: int = Field(default=100, ge=1)
     meters_per_page: int = Field(default=1_000, ge=1, le=10_000)
     publish_s: float = Field(default=1800.0, gt=0)
     discover_s: float = Field(default=1800.0, gt=0)

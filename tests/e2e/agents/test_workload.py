@@ -174,6 +174,28 @@ async def test_a_job_starts_late_rather_than_never_without_any_plan(world: World
     assert (await world.tick()).actions == {"job-1": "start"}
 
 
+async def test_where_starts_are_slow_the_last_moment_to_start_is_earlier(world: World) -> None:
+    await world.forecast(price=[100.0] * 48, intensity=[100.0] * 48)
+    names = [f"slow-{number}" for number in range(5)]
+    for name in names:
+        await world.submit(name)
+    await world.plan({name: [(NOON, 8)] for name in names})
+    await world.tick()
+    world.pass_time(25 * MINUTE)
+    for name in names:
+        world.london.run(name)
+    await world.tick()
+
+    await world.submit(flexibility=replace(FLEXIBLE, deadline=NOON + 230 * MINUTE))  # works 2 h
+    problem = (await world.orchestrator().position(world.clock.moment)).problem
+    world.pass_time(34 * MINUTE)
+    assert (await world.tick()).actions == {}
+    world.pass_time(MINUTE)
+
+    assert (await world.tick()).actions == {"job-1": "start"}
+    assert {job.restart_half_hours for job in problem.jobs} == {25 / 30}
+
+
 async def test_a_rigid_job_starts_at_once_without_any_plan(world: World) -> None:
     await world.submit(flexibility=replace(FLEXIBLE, tier=Tier.T0, interruptible=False))
 
