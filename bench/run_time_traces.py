@@ -78,15 +78,15 @@ def _figures(name: str, jobs: JobTable, data: str, first: str, *, owner: int) ->
     run_s = jobs.run_s[rows]
     quantiles = np.array([one.quantiles_s for one in learned])
     peers = {
-        "median of the owner": _pinball(of_owner, run_s),
-        "median of all": _pinball(of_all, run_s),
+        "median of the owner": pinball_min(of_owner, run_s),
+        "median of all": pinball_min(of_all, run_s),
     }
     if jobs.requested_s is not None:
-        peers["requested limit"] = _pinball(jobs.requested_s[rows].astype(float), run_s)
+        peers["requested limit"] = pinball_min(jobs.requested_s[rows].astype(float), run_s)
     label = f"{data}, {rows.size} jobs"
     target = f"< {min(peers.values()):.1f}"
     yield Figure(
-        f"run_time_pinball_{name}", _pinball(quantiles, run_s), "min", target, peers, label
+        f"run_time_pinball_{name}", pinball_min(quantiles, run_s), "min", target, peers, label
     )
     below = {"median of the owner": of_owner, "median of all": of_all}
     yield Figure(
@@ -136,7 +136,7 @@ def _told(jobs: JobTable, since: int, *, owner: int) -> tuple[Indices, list[RunT
     return np.array(rows), learned, np.array(of_owner), np.array(of_all)
 
 
-def _pinball(told_s: Array, run_s: Array) -> float:
+def pinball_min(told_s: Array, run_s: Array) -> float:
     """Return the quantile loss in minutes, mean over all levels; a point is every quantile."""
     told = told_s if told_s.ndim == 2 else told_s[:, None]
     short = run_s[:, None] - told

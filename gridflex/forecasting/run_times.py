@@ -33,8 +33,10 @@ runs the next is beyond all of them, on one side or the other, with a chance of 
 LEAST_RUNS: Final = 3
 """A kind with fewer runs is not named as what a run time rests on, if another has as many."""
 
-LEAST_OTHERS: Final = 20
-"""With fewer runs of other commands, those tell nothing of a command that never ran."""
+LEAST_OTHERS: Final = 40
+"""With fewer runs of other commands, those tell nothing of a command that never ran. The first runs
+to end are the short ones: of 5, 10, 20 and 40, on AAIC and on Philly the last loses least against
+the default and covers most (``bench/run_time_first.py``)."""
 
 UNKNOWN: Final = (0.25, 0.5, 2.0, 4.0)
 """What runs that nothing is known of may take, as a multiple of the median of those known."""
@@ -97,11 +99,19 @@ class RunTimes:
     Args:
         kept: Runs to keep of each kind.
         prior_runs: Runs of its own a kind needs to count as much as the more general ones.
+        least_others: Runs of other commands from which on they tell of one that never ran.
     """
 
-    def __init__(self, *, kept: int = KEPT_RUNS, prior_runs: float = PRIOR_RUNS) -> None:
+    def __init__(
+        self,
+        *,
+        kept: int = KEPT_RUNS,
+        prior_runs: float = PRIOR_RUNS,
+        least_others: int = LEAST_OTHERS,
+    ) -> None:
         self._kept = kept
         self._prior_runs = prior_runs
+        self._least_others = least_others
         self._seconds: dict[Kind, deque[float]] = {}
         self._ranks: deque[float] = deque(maxlen=RANKS_KEPT)
         self._noted = 0
@@ -119,7 +129,7 @@ class RunTimes:
     def of(self, kinds: Sequence[Kind]) -> RunTime | None:
         """Return the run time of a job of these kinds.
 
-        None where neither its command has run nor `LEAST_OTHERS` jobs of whatever command.
+        None where neither its command has run nor enough jobs of whatever command.
         """
         found = self._mixture(kinds) if self._tells(kinds) else None
         if found is None or len(self._ranks) < LEAST_RANKS:
@@ -130,7 +140,7 @@ class RunTimes:
 
     def _tells(self, kinds: Sequence[Kind]) -> bool:
         return any(
-            len(self._seconds.get(kind, ())) >= (1 if kind.is_of_command else LEAST_OTHERS)
+            len(self._seconds.get(kind, ())) >= (1 if kind.is_of_command else self._least_others)
             for kind in kinds
         )
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gridflex.forecasting.run_times import ALL, Kind, RunTimes, kinds_of
+from gridflex.forecasting.run_times import ALL, LEAST_OTHERS, Kind, RunTimes, kinds_of
 from gridflex.run_time import RUN_TIME_LEVELS
 
 MINUTE_S = 60.0
@@ -31,6 +31,14 @@ def test_a_run_of_another_command_tells_nothing() -> None:
     assert times.of(kinds_of(entrypoint="python a.py", team=None, gpus=8)) is not None
 
 
+def test_other_commands_tell_something_once_there_are_many() -> None:
+    others = [(TRAIN, 600.0)] * LEAST_OTHERS
+
+    assert learned(*others[1:]).of(STRANGER) is None
+    assert learned(*others).of(STRANGER) is not None
+    assert learned(*others[:5], least_others=5).of(STRANGER) is not None
+
+
 def test_one_run_is_a_guess_with_wide_bounds() -> None:
     found = learned((TRAIN, 600.0)).of(TRAIN)
 
@@ -41,16 +49,16 @@ def test_one_run_is_a_guess_with_wide_bounds() -> None:
 
 
 def test_the_closest_kind_with_evidence_is_named() -> None:
-    times = learned(*[(TRAIN, 600.0)] * 20)
+    times = learned(*[(TRAIN, 600.0)] * 40)
 
     same, similar, stranger = (times.of(kinds) for kinds in (TRAIN, OTHER_SEED, STRANGER))
 
     assert same is not None
-    assert (same.basis, same.runs) == ("the same command, team and GPUs", 20)
+    assert (same.basis, same.runs) == ("the same command, team and GPUs", 40)
     assert similar is not None
-    assert (similar.basis, similar.runs) == ("the same command but for numbers", 20)
+    assert (similar.basis, similar.runs) == ("the same command but for numbers", 40)
     assert stranger is not None
-    assert (stranger.basis, stranger.runs) == ("all jobs", 20)
+    assert (stranger.basis, stranger.runs) == ("all jobs", 40)
 
 
 def test_a_command_with_many_runs_is_told_from_itself() -> None:
