@@ -13,11 +13,15 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsError
 
 from gridflex.errors import ContractError
+from gridflex.faults import faults_text
 from gridflex.settings import Settings
 
 CONFIG_VARIABLE: Final = "GRIDFLEX_CONFIG"
 SETTINGS_FILE: Final = "settings.yaml"
 """In the state folder, the settings in force, for every process of the head node."""
+
+MOST_TOLD: Final = 20
+"""Wrong settings that are told at once."""
 
 DEFAULT_CONFIG: Final = Path("gridflex.yaml")
 
@@ -42,8 +46,8 @@ def load_settings(path: Path | None = None, *, flags: Mapping[str, Any] | None =
             return settings
         return _Exact(**_merged(settings.model_dump(exclude_unset=True), flags))
     except ValidationError as error:
-        problems = "; ".join(_problem(item) for item in error.errors())
-        raise ContractError(f"{chosen or 'settings'}: {problems}") from error
+        told = faults_text(error, whole="settings", most=MOST_TOLD)
+        raise ContractError(f"{chosen or 'settings'}: {told}") from error
     except SettingsError as error:
         raise ContractError(f"environment: {error}: {error.__cause__}") from error
 
@@ -81,14 +85,6 @@ class _Exact(Settings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings,)
-
-
-def _problem(item: Mapping[str, Any]) -> str:
-    key = ".".join(map(str, item["loc"])) or "settings"
-    value = item["input"]
-    is_secret = any(word in key for word in ("token", "database", "credential"))
-    is_shown = isinstance(value, str | int | float) and not is_secret
-    return f"{key}: {item['msg']}" + (f", got {value!r}" if is_shown else "")
 
 
 def _merged(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ValidationError
 
 from gridflex.adapters.http_errors import http_errors
 from gridflex.errors import ContractError, SourceError
+from gridflex.faults import faults_text
 from gridflex.signals import Origin
 
 ORIGIN_HEADER: Final = "X-GridFlex-Origin"
@@ -69,7 +70,8 @@ class Answer:
         try:
             return model.model_validate(self.body)
         except ValidationError as error:
-            raise ContractError(f"{self.provider}: {self.url}: {_first_fault(error)}") from error
+            told = faults_text(error, whole="the answer", most=1)
+            raise ContractError(f"{self.provider}: {self.url}: {told}") from error
 
 
 class Fetcher:
@@ -202,9 +204,3 @@ def _origin(response: httpx.Response) -> Origin:
         raise SourceError(
             f"{response.url}: {ORIGIN_HEADER} is {said!r}; valid is {[o.value for o in Origin]}"
         ) from None
-
-
-def _first_fault(error: ValidationError) -> str:
-    fault = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in fault["loc"])
-    return f"field {field or '(whole answer)'} is {fault['input']!r}: {fault['msg']}"[:500]

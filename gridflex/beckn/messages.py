@@ -14,12 +14,12 @@ from typing import Any, Final
 
 import pydantic_core
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from gridflex.beckn.context import Context
 from gridflex.beckn.entities import Contract, Wire
 from gridflex.beckn.errors import CODES, BecknError, Code, refuse
 from gridflex.beckn.payloads import MODELS, ContractMessage, ErrorBody
+from gridflex.faults import faults_of
 
 LARGEST_BODY: Final = 8 * 1024 * 1024
 """Bytes; a page of 4,000 meters has about 3 MB."""
@@ -124,7 +124,7 @@ def parse_context(values: Mapping[str, Any]) -> Context:
     try:
         context = Context.model_validate(values["context"])
     except ValidationError as error:
-        raise _context_fault(error.errors(include_url=False)[0]) from error
+        raise _context_fault(error) from error
     context.require_profile()
     return context
 
@@ -148,7 +148,7 @@ def parse_payload(values: Mapping[str, Any], context: Context, *, raw: bytes) ->
         payload = MODELS[context.action].model_validate(values["message"])
         error = ErrorBody.model_validate(values["error"]) if "error" in values else None
     except ValidationError as fault:
-        raise _payload_fault(fault.errors(include_url=False)[0]) from fault
+        raise _payload_fault(fault) from fault
     return Message(context=context, payload=payload, raw=raw, error=error)
 
 
@@ -213,16 +213,12 @@ def _without_remarks(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     return value
 
 
-def _context_fault(fault: ErrorDetails) -> BecknError:
-    where = ".".join(map(str, fault["loc"]))
-    path = f"$.context.{where}"
-    if fault["type"] == "missing" or fault["input"] is None:
-        return BecknError(Code.CTX_MISSING_FIELD, f"{where} is missing", path=path)
-    if fault["type"] == "extra_forbidden":
-        return BecknError(Code.CTX_INVALID_FIELD, f"{where} is not a context member", path=path)
-    return BecknError(
-        Code.CTX_INVALID_FIELD, f"{where} is {_shown(fault['input'])}: {fault['msg']}", path=path
-    )
+def _context_fault(error: ValidationError) -> BecknError:
+    fault = faults_of(error)[0]
+    path = f"$.context.{fault.field}"
+    if fault.kind == "missing" or fault.value is None:
+        return BecknError(Code.CTX_MISSING_FIELD, f"{fault.field} is missing", path=path)
+    return BecknError(Code.CTX_INVALID_FIELD, fault.text(), path=path)
 
 
 _SCHEMA_CODES: Final = {
@@ -235,15 +231,8 @@ _SCHEMA_CODES: Final = {
 }
 
 
-def _payload_fault(fault: ErrorDetails) -> BecknError:
-    where = "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in fault["loc"])
-    code = _SCHEMA_CODES.get(fault["type"], Code.SCH_SCHEMA_VALIDATION_FAILED)
-    shown = "" if fault["type"] == "missing" else f" is {_shown(fault['input'])}"
-    return BecknError(
-        code, f"message{where}{shown}: {fault['msg']}"[:500], path=f"$.message{where}"
-    )
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - fits one line
+def _payload_fault(error: ValidationError) -> BecknError:
+    fault, place = faults_of(error)[0], error.errors(include_url=False)[0]["loc"]
+    where = "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in place)
+    code = _SCHEMA_CODES.get(fault.kind, Code.SCH_SCHEMA_VALIDATION_FAILED)
+    return BecknError(code, fault.text(f"message{where}")[:500], path=f"$.message{where}")

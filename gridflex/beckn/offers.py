@@ -44,6 +44,7 @@ from gridflex.beckn.schemas import deg, own
 from gridflex.beckn.settling import POLICY, exact
 from gridflex.beckn.tables import LONGEST, Column, Table, read_table
 from gridflex.errors import ContractError
+from gridflex.faults import faults_text
 from gridflex.halfhour import HALF_HOUR, HalfHour
 from gridflex.jobs import JobId
 from gridflex.planning.slack import Block
@@ -280,9 +281,7 @@ def read_listed(resource: Resource, offer: Offer) -> Listed:
         for one in read.possible_starts:
             HalfHour(one)
     except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        where = ".".join(map(str, fault["loc"]))
-        raise _invalid(resource, f"{where}: {fault['msg']}") from error
+        raise _invalid(resource, faults_text(error, most=1)) from error
     except ContractError as error:
         raise _invalid(resource, str(error)) from error
     price = terms.get("pricePerKwh")

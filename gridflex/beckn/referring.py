@@ -24,6 +24,7 @@ from gridflex.beckn.messages import LARGEST_BODY, Message, read_json
 from gridflex.beckn.payloads import ContractMessage
 from gridflex.beckn.verification import is_answer
 from gridflex.errors import SourceError
+from gridflex.faults import faults_text
 from gridflex.ledger.canonical import canonical_json, digest
 
 LARGEST_LIST: Final = 8 * LARGEST_BODY
@@ -146,9 +147,8 @@ def _reference(values: object, name: str) -> Reference:
     try:
         return Reference.model_validate(values)
     except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        where = ".".join(map(str, fault["loc"]))
-        raise _invalid(f"{name}Ref.{where}: {fault['msg']}") from error
+        told = faults_text(error, whole=f"{name}Ref", name=lambda field: f"{name}Ref.{field}")
+        raise _invalid(told) from error
 
 
 def _invalid(reason: str) -> BecknError:

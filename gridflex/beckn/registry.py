@@ -23,6 +23,7 @@ from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 from gridflex.beckn.errors import BecknError, Code, refuse
 from gridflex.beckn.signing import KeyId, public_key
 from gridflex.errors import ContractError
+from gridflex.faults import faults_text
 
 DEFAULT_CACHE_TIME: Final = timedelta(minutes=5)
 REGISTRY_NAME: Final = "subscribers.beckn.one"
@@ -159,9 +160,8 @@ def parse_record(body: bytes, *, key_id: KeyId) -> Subscriber:
     try:
         record = _Answer.model_validate_json(body).data
     except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        where = ".".join(map(str, fault["loc"]))
-        raise ContractError(f"registry answer about {key_id}: {where}: {fault['msg']}") from error
+        told = faults_text(error, whole="record", most=1)
+        raise ContractError(f"registry answer about {key_id}: {told}") from error
     if record.details.subscriber_id != key_id.subscriber_id:
         raise ContractError(
             f"registry answered about {record.details.subscriber_id!r}, not about {key_id}"

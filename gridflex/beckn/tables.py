@@ -19,6 +19,7 @@ from gridflex.beckn.context import Instant, zulu
 from gridflex.beckn.entities import Wire
 from gridflex.beckn.errors import BecknError, Code
 from gridflex.errors import ContractError
+from gridflex.faults import faults_text
 from gridflex.halfhour import HalfHour
 
 STEP: Final = "PT30M"
@@ -168,9 +169,7 @@ def read_table(values: Mapping[str, Any]) -> Table:
         grid = _Grid.model_validate(values)
         start = HalfHour(grid.interval_period.start)
     except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        where = ".".join(map(str, fault["loc"]))
-        raise _invalid(f"{where}: {fault['msg']}") from error
+        raise _invalid(faults_text(error, whole="table", most=1)) from error
     except BecknError:
         raise
     except ContractError as error:

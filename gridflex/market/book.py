@@ -16,6 +16,7 @@ from typing import Final
 from pydantic import TypeAdapter, ValidationError
 
 from gridflex.errors import ContractError
+from gridflex.faults import faults_text
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.canonical import canonical_json, digest
 from gridflex.market.attribution import Contribution
@@ -112,11 +113,7 @@ def read_book(payload: bytes | str) -> SettlementBook:
     except json.JSONDecodeError as error:
         raise ContractError(f"settlement book is not JSON: {error}") from error
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, item['loc'])) or 'book'}: {item['msg']}"
-            for item in error.errors()[:5]
-        )
-        raise ContractError(f"settlement book: {problems}") from error
+        raise ContractError(f"settlement book: {faults_text(error, whole='book')}") from error
     unknown = list(_unknown(given, _BOOK.dump_python(book, mode="json"), "book"))
     if unknown:
         raise ContractError(f"settlement book: unknown {', '.join(unknown[:5])}")

@@ -15,6 +15,7 @@ from typing import Final
 from pydantic import TypeAdapter, ValidationError
 
 from gridflex.errors import ContractError
+from gridflex.faults import faults_text
 from gridflex.ledger.canonical import canonical_json
 from gridflex.market.invoice import Document, DocumentKind, Party
 from gridflex.market.page import facts_list, page
@@ -43,11 +44,7 @@ def read_document(payload: bytes) -> Document:
     try:
         return _DOCUMENT.validate_json(payload)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, item['loc'])) or 'document'}: {item['msg']}"
-            for item in error.errors()[:5]
-        )
-        raise ContractError(f"document: {problems}") from error
+        raise ContractError(f"document: {faults_text(error, whole='document')}") from error
 
 
 def documents_csv(documents: Iterable[Document]) -> str:

@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from gridflex.errors import ContractError
+from gridflex.faults import faults_text
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.canonical import digest
 from gridflex.market.attribution import Shares, attribute
@@ -176,11 +177,7 @@ def read_contract(text: str) -> BillingContract:
     except yaml.YAMLError as error:
         raise ContractError(f"billing contract is not valid YAML: {error}") from error
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, item['loc']))}: {item['msg']}, got {item['input']!r}"
-            for item in error.errors()
-        )
-        raise ContractError(f"billing contract: {problems}") from error
+        raise ContractError(f"billing contract: {faults_text(error, whole='contract')}") from error
 
 
 def day_cash(

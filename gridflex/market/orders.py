@@ -14,6 +14,7 @@ from typing import Final
 from pydantic import AwareDatetime, BaseModel, Field, ValidationError, field_serializer
 
 from gridflex.errors import ContractError, SourceError
+from gridflex.faults import faults_text
 from gridflex.halfhour import HalfHour
 from gridflex.market.reconciliation import Trade
 from gridflex.market.working_days import gate_closure
@@ -108,7 +109,7 @@ def read_order(payload: bytes) -> Order:
     try:
         file = _OrderFile.model_validate_json(payload)
     except ValidationError as error:
-        raise ContractError(f"order: {_problems(error)}") from error
+        raise ContractError(f"order: {faults_text(error, whole='file')}") from error
     return Order(
         file.reference,
         HalfHour.parse(file.first),
@@ -147,7 +148,9 @@ def read_answer(payload: bytes, order: Order) -> Trade | None:
     try:
         file = _AnswerFile.model_validate_json(payload)
     except ValidationError as error:
-        raise ContractError(f"answer to {order.reference}: {_problems(error)}") from error
+        raise ContractError(
+            f"answer to {order.reference}: {faults_text(error, whole='file')}"
+        ) from error
     if file.reference != order.reference:
         raise ContractError(f"answer to {order.reference} is about {file.reference!r}")
     if file.trade is None:
@@ -167,10 +170,4 @@ def read_answer(payload: bytes, order: Order) -> Trade | None:
         mw=order.mw,
         price_gbp_per_mwh=file.price_gbp_per_mwh,
         reference=order.reference,
-    )
-
-
-def _problems(error: ValidationError) -> str:
-    return "; ".join(
-        f"{'.'.join(map(str, item['loc'])) or 'file'}: {item['msg']}" for item in error.errors()
     )

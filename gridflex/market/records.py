@@ -16,6 +16,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter, ValidationError
 
 from gridflex.errors import ContractError
+from gridflex.faults import faults_text
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.canonical import canonical_json, digest, without_fractions
 from gridflex.ledger.event import Event, EventType
@@ -118,10 +119,7 @@ def read_record(kind: str, fields: Json) -> RegistryRecord:
     try:
         record: RegistryRecord = _RECORDS[kind].validate_python(fields)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()
-        )
-        raise ContractError(f"{kind}: {problems}") from error
+        raise ContractError(f"{kind}: {faults_text(error, whole='record')}") from error
     return record
 
 

@@ -17,6 +17,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from gridflex.errors import ContractError
+from gridflex.faults import faults_text
 from gridflex.halfhour import LONDON, HalfHour
 from gridflex.market.policy import Dated, Effective
 from gridflex.market.volumes import ZERO
@@ -208,10 +209,7 @@ def read_tariff(text: str) -> TariffFile:
     except yaml.YAMLError as error:
         raise ContractError(f"tariff file is not valid YAML: {error}") from error
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()
-        )
-        raise ContractError(f"tariff file: {problems}") from error
+        raise ContractError(f"tariff file: {faults_text(error, whole='tariff')}") from error
 
 
 def unit_cost(

@@ -18,12 +18,13 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import httpx
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from gridflex.adapters.http import ORIGIN_HEADER
 from gridflex.adapters.ray_auth import find_token, is_token_wanted, token_headers
 from gridflex.agents.roles import NAMESPACE
 from gridflex.errors import ContractError, SourceError
+from gridflex.faults import faults_text
 from gridflex.running import processes
 from gridflex.running.processes import Leader
 from gridflex.sandbox.grid.app import CONTROL_PATH
@@ -150,9 +151,18 @@ def save_run(settings: Settings, run: RunState) -> None:
 
 
 def load_run(settings: Settings) -> RunState | None:
-    """Return what was started, or None if nothing was."""
+    """Return what was started, or None if nothing was.
+
+    Raises:
+        ContractError: What was kept of it cannot be read.
+    """
     path = settings.state_path / "run.json"
-    return TypeAdapter(RunState).validate_json(path.read_text()) if path.exists() else None
+    if not path.exists():
+        return None
+    try:
+        return TypeAdapter(RunState).validate_json(path.read_text())
+    except ValidationError as error:
+        raise ContractError(f"{path}: {faults_text(error, whole='this')}") from error
 
 
 def forget_run(settings: Settings) -> None:

@@ -25,6 +25,7 @@ from gridflex.errors import (
     MetadataError,
     SourceError,
 )
+from gridflex.faults import faults_of, faults_text
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = "2"
@@ -107,20 +108,15 @@ def install_problems(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+        found = error.errors()
         faults = [
-            {
-                "field": ".".join(map(str, fault["loc"])),
-                "value": jsonable_encoder(fault.get("input")),
-                "valid": fault["msg"],
-            }
-            for fault in error.errors()
+            {"field": one.field, "value": jsonable_encoder(one.value), "valid": one.valid}
+            for one in faults_of(found)
         ]
-        detail = "; ".join(f"{f['field']}: {f['value']!r}: {f['valid']}" for f in faults)
+        detail = faults_text(found, whole="body")
         return problem(HTTPStatus.BAD_REQUEST, detail, kind="request", extra={"errors": faults})
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> JSONResponse:
         detail = f"{request.method} {request.url.path}: {error.detail}"
-        answer = problem(error.status_code, detail)
-        answer.headers.update(error.headers or {})
-        return answer
+        return problem(error.status_code, detail)

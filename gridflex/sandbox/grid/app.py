@@ -17,6 +17,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from gridflex.adapters.http import ORIGIN_HEADER
+from gridflex.faults import faults_text
 from gridflex.sandbox.grid.carbon import EmptyAnswerError, carbon_router
 from gridflex.sandbox.grid.desk import Clock, Desk
 from gridflex.sandbox.grid.elexon import elexon_router
@@ -86,9 +87,8 @@ def create_grid_server(world: World, clock: Clock, *, seed: int = 0) -> FastAPI:
 
 
 def _bad_request(_request: Request, error: Exception) -> Response:
-    faults = error.errors() if isinstance(error, RequestValidationError) else []
-    told = (f"{fault['loc'][-1]} is {fault['input']!r}: {fault['msg']}" for fault in faults)
-    return _problem(400, "; ".join(told))
+    found = error.errors() if isinstance(error, RequestValidationError) else []
+    return _problem(400, faults_text(found, whole="body"))
 
 
 def _nothing(_request: Request, _error: Exception) -> Response:

@@ -294,7 +294,7 @@ async def test_the_registry_takes_records_that_agree(served: Served) -> None:
     ("record", "problem"),
     [
         ({"kind": "site", "record": SITE | {"gsp_group": "Z"}}, "gsp_group 'Z'"),
-        ({"kind": "site", "record": {"name": "x"}}, "gsp_group: Field required"),
+        ({"kind": "site", "record": {"name": "x"}}, "gsp_group is missing"),
         ({"kind": "planet", "record": SITE}, "valid are site, unit, consent, allocation"),
         (
             {

@@ -183,19 +183,21 @@ async def test_the_generation_mix_is_shares_by_fuel(data: Payload) -> None:
     [
         pytest.param(
             [row("2026-01-15T10:00Z", "x", forecast="high")],  # type: ignore[arg-type]
-            "data.0.intensity.forecast is 'high'",
+            "data.0.intensity.forecast: 'high'",
             id="not a number",
         ),
         pytest.param(
             [row("2026-01-15T10:10Z", "x", forecast=1)],
-            r"data.0.from is '2026-01-15T10:10Z'.*half-hour",
+            r"data.0.from: '2026-01-15T10:10Z'.*half-hour",
             id="off the grid",
         ),
-        pytest.param([row("2026-01-15 10:00", "x", forecast=1)], "timezone", id="without a zone"),
+        pytest.param(
+            [row("2026-01-15 10:00", "x", forecast=1)], "with its time zone", id="without a zone"
+        ),
         pytest.param(
             [row("2026-01-15T10:00Z", "x", forecast=9999)], "9999 is outside", id="implausible"
         ),
-        pytest.param([{"from": "2026-01-15T10:00Z"}], "data.0.intensity is", id="missing"),
+        pytest.param([{"from": "2026-01-15T10:00Z"}], "data.0.intensity is missing", id="missing"),
     ],
 )
 async def test_a_malformed_row_is_refused_by_name(rows: Payload, says: str) -> None:

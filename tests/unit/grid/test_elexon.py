@@ -203,9 +203,9 @@ async def test_demand_and_wind_outturns_are_asked_for_by_settlement_date() -> No
 @pytest.mark.parametrize(
     ("row", "says"),
     [
-        pytest.param({"price": "n/a"}, "data.0.price is 'n/a'", id="not a number"),
+        pytest.param({"price": "n/a"}, "data.0.price: 'n/a'", id="not a number"),
         pytest.param({"settlementPeriod": 49}, "has 48 settlement periods, not 49", id="period"),
-        pytest.param({"startTime": "yesterday"}, "data.0.startTime is 'yesterday'", id="time"),
+        pytest.param({"startTime": "yesterday"}, "data.0.startTime: 'yesterday'", id="time"),
         pytest.param({"price": 123_456.0}, "123456 is outside", id="implausible"),
     ],
 )

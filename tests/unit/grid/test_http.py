@@ -157,7 +157,7 @@ class Payload(BaseModel):
 async def test_a_malformed_field_is_named_with_its_value() -> None:
     answer = await fetcher(Replay({"/": {"price": "dear", "extra": 1}})).get("x", now=NOW)
 
-    with pytest.raises(ContractError, match=r"field price is 'dear'"):
+    with pytest.raises(ContractError, match=r"/x: price: 'dear' is not valid; valid is a number$"):
         answer.parse(Payload)
 
 

@@ -189,7 +189,7 @@ async def test_a_malformed_rate_is_refused_by_name() -> None:
     broken = {**rate(hh("2025-01-15T10:00Z"), 25.0), "value_inc_vat": None}
     api, _ = octopus(page([broken]))
 
-    with pytest.raises(ContractError, match=r"results.0.value_inc_vat is None"):
+    with pytest.raises(ContractError, match=r"results.0.value_inc_vat: null"):
         await api.day_ahead_price(
             start=hh("2025-01-15T10:00Z"), end=hh("2025-01-15T11:00Z"), now=NOW
         )

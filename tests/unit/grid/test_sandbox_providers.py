@@ -184,7 +184,7 @@ FAULTS = [
     pytest.param("error", "HTTP 500", id="error"),
     pytest.param("hang", "no answer in time", id="hang"),
     pytest.param("empty", "the answer is empty", id="empty"),
-    pytest.param("garbage", "field", id="garbage"),
+    pytest.param("garbage", "results: 7 is not valid", id="garbage"),
 ]
 
 

@@ -122,8 +122,8 @@ def test_a_window_may_go_over_midnight(when: str, is_inside: bool) -> None:
 @pytest.mark.parametrize(
     ("wrong", "valid"),
     [
-        pytest.param({"months": [13]}, "less than or equal to 12", id="month 13"),
-        pytest.param({"months": [0]}, "greater than or equal to 1", id="month 0"),
+        pytest.param({"months": [13]}, "13 is not valid; valid is at most 12", id="month 13"),
+        pytest.param({"months": [0]}, "0 is not valid; valid is at least 1", id="month 0"),
         pytest.param({"start": "07:00", "end": "07:00"}, "valid is another end", id="empty"),
     ],
 )

@@ -142,7 +142,7 @@ async def test_an_invalid_answer_of_the_exchange_fails_its_own_half_hour(tmp_pat
         await trader.tick(later, prices=prices)
 
     assert list(trader.failed) == [TRADED]
-    assert "reference: Field required" in trader.failed[TRADED]
+    assert "reference is missing" in trader.failed[TRADED]
     assert trader.pending == (TRADED, TRADED + 1)
 
 

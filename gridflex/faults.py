@@ -1,0 +1,160 @@
+"""What is wrong with data from outside, in words for people: field, value and what is valid.
+
+Pydantic finds the faults; how they are told is decided here. One number or text is shown, unless
+its field is named like a secret; of a list or an object only that it is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+MOST_TOLD: Final = 5
+LONGEST_VALUE: Final = 80
+SECRETS: Final = ("token", "database", "credential", "password", "secret")
+"""Words in the name of a field whose value is never shown."""
+
+PLACES: Final = frozenset({"body", "query", "path", "header", "cookie"})
+"""Parts of a request; the name of a field says enough without them."""
+
+_OWN_WORDS: Final = {"value_error": "Value error, ", "assertion_error": "Assertion failed, "}
+"""Kinds of which the message is ours, and what Pydantic puts before it."""
+
+_LIMITS: Final[Mapping[str, str]] = {
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
+    "multiple_of": "a multiple of {multiple_of}",
+    "finite_number": "a finite number",
+    "decimal_max_places": "a number with at most {decimal_places} digits after the point",
+    "string_too_short": "text of at least {min_length} characters",
+    "string_too_long": "text of at most {max_length} characters",
+    "string_pattern_mismatch": "text that matches {pattern}",
+    "too_short": "at least {min_length} of them",
+    "too_long": "at most {max_length} of them",
+    "enum": "{expected}",
+    "literal_error": "{expected}",
+}
+"""Kind of fault to what is valid, with what Pydantic knows of the limit."""
+
+_INSTANT: Final = "2026-11-24T18:00:00Z"
+_KINDS: Final[Mapping[str, str]] = {
+    "int": "a whole number",
+    "float": "a number",
+    "decimal": "a number",
+    "bool": "true or false",
+    "string": "text",
+    "time_delta": "an ISO 8601 duration such as PT30S",
+    "timezone": f"an instant with its time zone, such as {_INSTANT}",
+    "datetime": f"an instant such as {_INSTANT}",
+    "date": "a date such as 2026-11-24",
+    "list": "a list",
+    "tuple": "a list",
+    "dict": "an object",
+    "model": "an object",
+    "dataclass": "an object",
+    "url": "an address such as https://example.org",
+    "uuid": "a UUID",
+    "json": "JSON",
+}
+"""Beginning of a kind of fault to what is valid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong.
+
+    Args:
+        kind: Pydantic's name of it, such as ``missing`` or ``int_parsing``.
+        field: Where, names and places joined by dots; empty for the whole.
+        value: What was sent.
+        valid: What would have been accepted, for a person to read.
+    """
+
+    kind: str
+    field: str
+    value: object
+    valid: str
+
+    def text(self, name: str | None = None) -> str:
+        """Return it as a part of a sentence.
+
+        Args:
+            name: What to call the field; None calls it as it is.
+        """
+        field = name or self.field or "it"
+        if self.kind == "missing":
+            return f"{field} is missing"
+        if self.kind in {"extra_forbidden", "unexpected_keyword_argument"}:
+            return f"{field} is not known"
+        shown = "this" if self._is_secret else _shown(self.value)
+        if self.kind not in _OWN_WORDS:
+            return f"{field}: {shown} is not valid; valid is {self.valid}"
+        is_told = self._is_secret or isinstance(self.value, list | dict) or shown in self.valid
+        return f"{field}: {self.valid}" if is_told else f"{field}: {shown}: {self.valid}"
+
+    @property
+    def _is_secret(self) -> bool:
+        return any(word in self.field.lower() for word in SECRETS)
+
+
+def faults_of(found: ValidationError | Iterable[Mapping[str, Any]]) -> list[Fault]:
+    """Return what Pydantic found, in its order.
+
+    Args:
+        found: Its error, or the list of faults of one.
+    """
+    faults = found.errors(include_url=False) if isinstance(found, ValidationError) else found
+    return [Fault(one["type"], _field(one["loc"]), one.get("input"), _valid(one)) for one in faults]
+
+
+def faults_text(
+    found: ValidationError | Iterable[Mapping[str, Any]],
+    *,
+    whole: str = "it",
+    most: int = MOST_TOLD,
+    name: Callable[[str], str] = str,
+) -> str:
+    """Return what is wrong, for an error message.
+
+    Args:
+        found: Pydantic's error, or the list of faults of one.
+        whole: What to call the whole.
+        most: How many faults to tell.
+        name: Gives a field the name that it is told by.
+    """
+    faults = faults_of(found)
+    told = [one.text(name(one.field) if one.field else whole) for one in faults[:most]]
+    more = [f"and {len(faults) - most} more"] if len(faults) > most else []
+    return "; ".join([*told, *more])
+
+
+def _field(place: Iterable[object]) -> str:
+    parts = [str(part) for part in place]
+    return ".".join(parts[1:] if parts[1:] and parts[0] in PLACES else parts)
+
+
+def _valid(fault: Mapping[str, Any]) -> str:
+    kind, message = str(fault["type"]), str(fault["msg"])
+    if kind == "missing":
+        return "a value; it is required"
+    if kind in _OWN_WORDS:
+        return message.removeprefix(_OWN_WORDS[kind])
+    if kind in _LIMITS:
+        return _LIMITS[kind].format(**fault.get("ctx", {}))
+    told = (valid for start, valid in _KINDS.items() if kind.startswith(f"{start}_"))
+    return next(told, message.removeprefix("Input should be "))
+
+
+def _shown(value: object) -> str:
+    """Return one value as it is, and of what holds more only what it is."""
+    if isinstance(value, list | tuple):
+        return "a list" if value else "an empty list"
+    if isinstance(value, dict):
+        return "an object"
+    text = "null" if value is None else repr(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 3]}..."
