@@ -23,8 +23,8 @@ from rich.table import Table
 from gridflex.adapters.clock import Clock
 from gridflex.cli import training
 from gridflex.cli.options import AsJson
+from gridflex.cli.shared_data import SHARED_VARIABLE
 from gridflex.cli.training import (
-    SHARED_VARIABLE,
     Request,
     Stores,
     Target,

@@ -4,42 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import numpy as np
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from gridflex.adapters.clock import Clock
 from gridflex.adapters.database import connect, ensure_database
 from gridflex.adapters.forecast_history import ForecastHistory
 from gridflex.adapters.job_store import JobStore
 from gridflex.adapters.model_store import ModelStore
-from gridflex.agents.other_load import OBSERVED
+from gridflex.cli.past import archived_past, end_of, observed_past, recorded_past
 from gridflex.errors import ContractError, GridFlexError
-from gridflex.forecasting.archive import INPUTS, Archived, ArchivedHistory, as_served
+from gridflex.faults import faults_text
+from gridflex.forecasting.archive import ArchivedHistory
+from gridflex.forecasting.checks import check_same_level, level_before
 from gridflex.forecasting.history import History
 from gridflex.forecasting.lineage import Act, Decision, TrainedModel, Training
 from gridflex.forecasting.past_runs import RUN_TIMES
 from gridflex.halfhour import HalfHour
-from gridflex.sandbox.grid.histories import read_history
 from gridflex.settings import Settings
-from gridflex.signals import Kind, Origin, Signal
+from gridflex.signals import Origin, Signal
 
 if TYPE_CHECKING:
     from gridflex.training.tournament import Outcome, Progress, Reigning
 
-SHARED_VARIABLE: Final = "GRIDFLEX_SHARED"
 REQUEST: Final = "request.json"
 OUTCOME: Final = "outcome.json"
-
-VINTAGES_EVERY: Final = timedelta(hours=2)
-"""Of what the providers forecast, one vintage in so long is learnt from."""
+LEVEL: Final = "level"
+"""Metric of a model: the usual size of its target in the last weeks it learnt from."""
 
 MOST_RUNS: Final = 20_000
 """Jobs that ended last, from which run times are learnt."""
@@ -140,7 +137,11 @@ def interrupted(folder: Path) -> tuple[Path, Request]:
     place = next((path for path in begun if not (path / OUTCOME).exists()), None)
     if place is None:
         raise ContractError(f"no training was interrupted in {folder}; leave --resume out")
-    return place, Request.model_validate_json((place / REQUEST).read_text())
+    asked = place / REQUEST
+    try:
+        return place, Request.model_validate_json(asked.read_text())
+    except ValidationError as error:
+        raise ContractError(f"{asked}: {faults_text(error, whole='this')}") from error
 
 
 def shown(model: TrainedModel) -> dict[str, Any]:
@@ -252,19 +253,25 @@ class _Held:
     start: HalfHour
     end: HalfHour
     origin: Origin
+    level: float | None = None
 
 
 def _hold_on_history(settings: Settings, request: Request, course: _Course) -> _Held:
     from gridflex.training.families import family  # noqa: PLC0415 - imports Ray
     from gridflex.training.search import connected  # noqa: PLC0415
-    from gridflex.training.tournament import cut, hold, known_by  # noqa: PLC0415
+    from gridflex.training.tournament import begun_at, cut, hold, known_by  # noqa: PLC0415
 
     for name in request.models:
         family(name)
-    learnt = learnt_from(settings, request, now=Clock(settings.clock).now())
-    end = min(HalfHour.containing(request.until), _end(learnt.history))
-    history = known_by(_since(learnt.history, request.since), end)
+    archived = _past(settings, request, now=Clock(settings.clock).now())
+    history, since = archived.history, request.since
+    end = min(HalfHour.containing(request.until), end_of(history))
+    if since is not None and since > history.start.start:
+        history = begun_at(history, HalfHour.at_or_after(since))
+    history = known_by(history, end)
     plan = cut(history, end, days=request.days, stretches=request.stretches)
+    _check_against(course.reigning, history, archived.origin)
+    level = level_before(history, end)
     course.begin(request)
     with connected():
         outcome = hold(
@@ -279,7 +286,16 @@ def _hold_on_history(settings: Settings, request: Request, course: _Course) -> _
             progress=course.progress,
             may_use_gpu=request.gpu,
         )
-    return _Held(outcome, history.start, end, learnt.origin)
+    return _Held(outcome, history.start, end, archived.origin, level)
+
+
+def _check_against(reigning: Reigning | None, history: History, origin: Origin) -> None:
+    """Refuse what lies a factor from what the champion learnt from, of the same grid."""
+    if reigning is None:
+        return
+    learnt = reigning.model.training
+    if (learnt.origin is Origin.SIMULATED) is (origin is Origin.SIMULATED):
+        check_same_level(history, learnt.window_end, learnt.metrics.get(LEVEL))
 
 
 def _hold_on_runs(settings: Settings, request: Request, course: _Course) -> _Held:
@@ -305,58 +321,13 @@ def _hold_on_runs(settings: Settings, request: Request, course: _Course) -> _Hel
     return _Held(outcome, start, last + 1, Origin.LIVE)
 
 
-def learnt_from(settings: Settings, request: Request, *, now: datetime) -> ArchivedHistory:
-    """Return the history to learn from, from the first half-hour whose outturn is known.
-
-    Raises:
-        ContractError: There is none.
-        SourceError: It cannot be read.
-    """
-    target = STORED_AS[request.target]
-    if request.site is not None:
-        seen = Archived(Signal.OTHER_GPUS, Kind.OUTTURN, OBSERVED, request.site)
-        return with_stores(settings, lambda stores: _observed(stores.archive, seen, now))
-    if not request.recorded:
-        return with_stores(settings, lambda stores: _archived(stores.archive, target, now))
-    shared = os.environ.get(SHARED_VARIABLE)
-    if shared is None:
-        raise ContractError(f"--recorded needs {SHARED_VARIABLE}, a folder with data/grid")
-    history = read_history(Path(shared) / "data" / "grid", target=target)
-    return ArchivedHistory(as_served(history), Origin.RECORDED)
-
-
-async def _archived(archive: ForecastHistory, target: str, now: datetime) -> ArchivedHistory:
-    begins = await archive.begins(INPUTS[target])
-    if begins is None:
-        raise ContractError(
-            f"the archive has no outturn of {target} yet; the grid agent collects them "
-            "(gridflex up), and --recorded learns from recorded series"
-        )
-    return await archive.read(target, since=begins, now=now, every=VINTAGES_EVERY)
-
-
-async def _observed(archive: ForecastHistory, seen: Archived, now: datetime) -> ArchivedHistory:
-    begins = await archive.begins(seen)
-    if begins is None:
-        raise ContractError(f"nobody looked yet how many GPUs others use at {seen.region}")
-    return await archive.read_alone(seen, since=begins, now=now)
-
-
-def _since(history: History, since: datetime | None) -> History:
-    from gridflex.training.tournament import begun_at  # noqa: PLC0415 - imports Ray
-
-    if since is None or since <= history.start.start:
-        return history
-    return begun_at(history, HalfHour.at_or_after(since))
-
-
-def _end(history: History) -> HalfHour:
-    """The first half-hour after the last outturn of the target."""
-    told = history.inputs[history.target]
-    known = told.about[np.isfinite(told.values)]
-    if known.size == 0:
-        raise ContractError(f"nothing is known of {history.target}")
-    return history.start + int(known[-1]) + 1
+def _past(settings: Settings, request: Request, *, now: datetime) -> ArchivedHistory:
+    target, site = STORED_AS[request.target], request.site
+    if site is not None:
+        return with_stores(settings, lambda stores: observed_past(stores.archive, site, now=now))
+    if request.recorded:
+        return recorded_past(target)
+    return with_stores(settings, lambda stores: archived_past(stores.archive, target, now=now))
 
 
 async def _reigning(stores: Stores, target: str) -> Reigning | None:
@@ -382,9 +353,13 @@ def _training(held: _Held, target: str, now: datetime) -> Training:
         window_end=held.end,
         origin=held.origin,
         code_version=code_version(),
-        metrics=held.outcome.winner.figures,
+        metrics={**held.outcome.winner.figures, **_level(held.level)},
         trained_at=now,
     )
+
+
+def _level(level: float | None) -> dict[str, float]:
+    return {} if level is None else {LEVEL: level}
 
 
 async def _kept(

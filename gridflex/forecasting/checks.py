@@ -9,7 +9,8 @@ from typing import Final
 import numpy as np
 
 from gridflex.errors import ContractError
-from gridflex.forecasting.history import Array, Knowledge
+from gridflex.forecasting.history import Array, History, Knowledge
+from gridflex.halfhour import HalfHour
 from gridflex.signals import BOUNDS, Signal
 
 HALF_HOURS_A_DAY: Final = 48
@@ -60,6 +61,38 @@ def learnable(known: Knowledge, *, least_days: int = LEAST_DAYS) -> Array:
     return past
 
 
+def level_before(history: History, end: HalfHour) -> float | None:
+    """Return the usual size of the target in the four weeks before ``end``, None if not known."""
+    count = _RECENT_DAYS * HALF_HOURS_A_DAY
+    return _level(history.outturn(end - count, count))
+
+
+def check_same_level(history: History, end: HalfHour, level: float | None) -> None:
+    """Refuse a history that has the four weeks before ``end`` at another level than once.
+
+    Whoever learnt from the same half-hours before knows their level, so this tells another unit
+    where the level itself would be plausible.
+
+    Args:
+        history: Is to be learnt from.
+        end: Of what was learnt from before.
+        level: `level_before` as it was then; None if it is not known.
+
+    Raises:
+        ContractError: The levels lie a factor apart.
+    """
+    now = level_before(history, end)
+    if now is None or level is None or not history.target.endswith(tuple(_UNITS)):
+        return
+    low, high = sorted((now, level))
+    if high > _LEAST_LEVEL and high > _SAME_UNIT_FACTOR * low:
+        raise ContractError(
+            f"{history.target}: the four weeks before {end} were usually {level:.1f} when "
+            f"the champion learnt from them and are {now:.1f} now; is it in another unit "
+            "(lb/MWh, p/kWh)? If the champion is wrong, roll it back first"
+        )
+
+
 def _check_unit(name: str, values: Array) -> None:
     for ending, ((low, high), least, most) in _UNITS.items():
         if not name.endswith(ending):
@@ -90,6 +123,10 @@ def _check_agreement(known: Knowledge) -> None:
 
 def _levels(known: Knowledge, names: Sequence[str]) -> dict[str, float]:
     count = _RECENT_DAYS * HALF_HOURS_A_DAY
-    recent = {name: known.window(name, -count, count) for name in names}
-    told = {name: np.isfinite(values).sum() > count / 2 for name, values in recent.items()}
-    return {name: float(np.nanmedian(np.abs(recent[name]))) for name in names if told[name]}
+    levels = {name: _level(known.window(name, -count, count)) for name in names}
+    return {name: level for name, level in levels.items() if level is not None}
+
+
+def _level(values: Array) -> float | None:
+    told = values[np.isfinite(values)]
+    return float(np.median(np.abs(told))) if told.size > values.size / 2 else None

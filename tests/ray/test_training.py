@@ -3,11 +3,14 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from ray import tune
 from typer.testing import CliRunner
@@ -16,12 +19,14 @@ from gridflex.adapters import database
 from gridflex.adapters.grid_store import GridStore
 from gridflex.agents.other_load import OBSERVED
 from gridflex.cli.root import app as command_line
-from gridflex.cli.training import OUTCOME, with_stores
+from gridflex.cli.training import OUTCOME, Stores, with_stores
 from gridflex.errors import ContractError
 from gridflex.forecasting import models
 from gridflex.forecasting.archive import INPUTS
 from gridflex.forecasting.history import Array
 from gridflex.forecasting.lineage import Standing
+from gridflex.jobs import JobId
+from gridflex.lifecycle import JobRequest, Outcome
 from gridflex.settings import Settings
 from gridflex.settings_files import load_settings, write_settings
 from gridflex.signals import Kind, Origin, Series, Signal
@@ -29,9 +34,10 @@ from gridflex.training import families
 from gridflex.training.durations import hold_on_runs
 from gridflex.training.families import BASELINES, Family
 from gridflex.training.search import connected
-from tests.unit.forecasting.invented import INTENSITY, START, grid
+from tests.unit.forecasting.invented import INTENSITY, PRICE, START, grid
 from tests.unit.forecasting.sites import rhythmic_site
 from tests.unit.forecasting.test_durations import two_commands
+from tests.unit.lifecycles import FLEXIBLE
 
 DAYS, OBSERVED_DAYS = 130, 40
 END = START + DAYS * 48
@@ -46,7 +52,7 @@ def settings() -> Iterator[Settings]:
         clock = {"origin": END.start.isoformat(), "origin_wall": "2020-01-01T00:00:00Z"}
         made = load_settings(flags={"state_dir": str(state), "clock": {**clock, "speed": 1e-9}})
         stack.callback(database.stop_embedded, made)
-        _fill(made)
+        _save(made, [_outturns(Signal.INTENSITY, _intensity())])
         yield made
 
 
@@ -57,18 +63,23 @@ def small_cluster() -> Iterator[None]:
         yield
 
 
-def _fill(settings: Settings) -> None:
-    history = grid(DAYS, target=INTENSITY)
-    values = history.outturn(START, DAYS * 48)
-    outturns = Series(
-        signal=Signal.INTENSITY, kind=Kind.OUTTURN, source=INPUTS[Signal.INTENSITY].source,
-        origin=Origin.SIMULATED, region="GB", start=START, values=values, issued_at=END.start,
-        available_at=END.start,
+def _intensity() -> Array:
+    return grid(DAYS, target=INTENSITY).outturn(START, DAYS * 48)
+
+
+def _outturns(signal: Signal, values: Array) -> Series:
+    """The last half-hours of the archive, as their provider said them."""
+    return Series(
+        signal=signal, kind=Kind.OUTTURN, source=INPUTS[signal].source,
+        origin=Origin.SIMULATED, region="GB", start=END - values.size, values=values,
+        issued_at=END.start, available_at=END.start,
     )  # fmt: skip
 
+
+def _save(settings: Settings, series: Sequence[Series]) -> None:
     async def save(_stores: object) -> None:
         engine = database.connect(database.ensure_database(settings))
-        await GridStore(engine).save_series([outturns])
+        await GridStore(engine).save_series(series)
         await engine.dispose()
 
     with_stores(settings, save)
@@ -174,13 +185,7 @@ def _observe(settings: Settings, site: str, values: Array) -> None:
         )
         for index in range(values.size)
     ]  # fmt: skip
-
-    async def save(_stores: object) -> None:
-        engine = database.connect(database.ensure_database(settings))
-        await GridStore(engine).save_series(seen)
-        await engine.dispose()
-
-    with_stores(settings, save)
+    _save(settings, seen)
 
 
 def test_too_little_history_is_said_before_anything_starts(settings: Settings) -> None:
@@ -196,3 +201,76 @@ def test_a_target_of_which_nothing_is_stored_is_named(settings: Settings) -> Non
 def test_a_model_that_does_not_exist_is_named(settings: Settings) -> None:
     with pytest.raises(ContractError, match="model 'crystal-ball' is not one of"):
         train(settings, *SMALL, "--models", "crystal-ball")
+
+
+def test_a_price_is_learnt_promoted_by_hand_and_rolled_back(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = Family("rule", lambda _chosen: models.kind("climatology")())
+    monkeypatch.setattr(families, "FAMILIES", {**families.FAMILIES, "rule": rule})
+    values = grid(50, target=PRICE).outturn(START, 50 * 48)
+    _save(settings, [_outturns(Signal.PRICE, values)])
+
+    price = ("--target", "price")
+    answer = train(
+        settings, "forecaster", *price, *("--days", "5", "--stretches", "1", "--models", "rule")
+    )
+    promoted = train(settings, "promote", str(answer["model"]["id"]), "--reason", "to see")
+    reigning = train(settings, "ls")["models"][0]
+    back = train(settings, "rollback", *price)
+
+    assert (answer["target"], answer["promoted"]) == ("price_gbp_per_mwh", False)
+    assert "climatology has a quantile loss" in answer["reason"]
+    assert promoted["champion"] == answer["model"]["id"]
+    assert (reigning["standing"], reigning["metrics"]["level"]) == (
+        Standing.CHAMPION, pytest.approx(float(np.median(np.abs(values[-28 * 48 :]))))
+    )  # fmt: skip
+    assert back["champion"] is None
+    assert train(settings, "ls")["models"][0]["standing"] == Standing.RETIRED
+
+
+def test_run_times_are_learnt_from_the_jobs_that_ended(settings: Settings) -> None:
+    duration = ("forecaster", "--target", "duration", "--samples", "2")
+    with pytest.raises(ContractError, match="0 runs have succeeded, 80 are needed"):
+        train(settings, *duration)
+    _end_jobs(settings, count=88)
+
+    answer = train(settings, *duration)
+
+    losses = {row["name"]: row["figures"]["pinball"] for row in answer["rows"]}
+    assert answer["target"] == "run_time_s"
+    assert answer["promoted"] is (losses["run-times"] < losses["defaults"])
+    assert losses["run-times"] < losses["all jobs alike"] / 2
+
+
+def _end_jobs(settings: Settings, *, count: int) -> None:
+    """Let two commands run, one for ten minutes, the other for a hundred."""
+
+    async def ended(stores: Stores) -> None:
+        for number in range(count):
+            job_id, begun = JobId(f"past-{number}"), (START + number).start
+            request = JobRequest(f"python {'ab'[number % 2]}.py")
+            await stores.jobs.add(job_id, request, FLEXIBLE, submitted_at=begun)
+            await stores.jobs.decide_attempt(job_id, site="london", at=begun)
+            await stores.jobs.attempt_started(job_id, 1, at=begun, driver={})
+            run_time = timedelta(minutes=(10 if number % 2 else 100) * (1 + number % 5 / 50))
+            await stores.jobs.attempt_ended(
+                job_id, 1, outcome=Outcome.SUCCEEDED, at=begun + run_time, driver={}
+            )
+
+    with_stores(settings, ended)
+
+
+def test_a_past_in_another_unit_than_the_champions_is_refused(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = Family("rule", lambda _chosen: models.kind("last-week")())
+    monkeypatch.setattr(families, "FAMILIES", {**families.FAMILIES, "rule": rule})
+    before = train(settings, *SMALL, "--models", "rule")
+    train(settings, "promote", str(before["model"]["id"]))
+    outturns = _outturns(Signal.INTENSITY, 2.2046 * _intensity())
+    later = END.start + timedelta(milliseconds=50)
+    _save(settings, [replace(outturns, available_at=later)])
+
+    with pytest.raises(ContractError, match=r"champion learnt from them .* in another unit"):
+        train(settings, *SMALL, "--models", "rule")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gridflex.errors import ContractError
-from gridflex.forecasting.checks import learnable
+from gridflex.forecasting.checks import check_same_level, learnable, level_before
 from gridflex.forecasting.history import Array, History, Input
 from tests.unit.forecasting.invented import DAY_AHEAD, INTENSITY, PRICE, START, grid
 
@@ -55,6 +55,43 @@ def test_a_price_in_pence_is_found_by_its_auction_even_when_prices_are_high() ->
 
     with pytest.raises(ContractError, match="one of them is in another unit"):
         learnable(history.known_at(START + DAYS * 48))
+
+
+def in_pounds(history: History, *, from_day: int = 0) -> History:
+    told = history.inputs[history.target]
+    values = np.where(told.about >= from_day * 48, 2.2046 * told.values, told.values)
+    changed = Input(told.about, told.known_from, values)
+    return History(START, history.target, {**history.inputs, history.target: changed})
+
+
+def test_pounds_at_a_level_that_is_plausible_are_found_by_what_the_champion_learnt_from() -> None:
+    history = grid(60)
+    end = START + 40 * 48
+    level = level_before(history, end)
+    learnable(in_pounds(history).known_at(START + 60 * 48))  # alone they cannot be told
+
+    with pytest.raises(ContractError, match=rf"usually {level:.1f} when .*lb/MWh.*roll it back"):
+        check_same_level(in_pounds(history), end, level)
+
+
+def test_a_later_level_of_other_half_hours_is_no_fault_of_the_unit() -> None:
+    history = grid(60)
+    end = START + 30 * 48
+    level = level_before(history, end)
+    assert level is not None
+
+    check_same_level(in_pounds(history, from_day=30), end, level)
+    check_same_level(history, end, 1.5 * level)
+    check_same_level(history, START - 48, level)  # the new history begins later
+    check_same_level(history, end, None)
+
+
+def test_the_level_is_that_of_the_last_four_weeks_if_most_of_them_is_known() -> None:
+    history = grid(60)
+    known = history.outturn(START + 32 * 48, 28 * 48)
+    assert level_before(history, START + 60 * 48) == pytest.approx(np.median(known))
+    assert level_before(history, START + 15 * 48) is not None
+    assert level_before(history, START + 13 * 48) is None
 
 
 def test_too_little_history_says_how_much_is_needed() -> None:

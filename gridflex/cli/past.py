@@ -1,0 +1,77 @@
+"""What a forecaster is trained on: the archive, what was observed at a site, or recorded series."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+import numpy as np
+
+from gridflex.adapters.forecast_history import ForecastHistory
+from gridflex.agents.other_load import OBSERVED
+from gridflex.cli.shared_data import SHARED_VARIABLE, grid_folder
+from gridflex.errors import ContractError
+from gridflex.forecasting.archive import INPUTS, Archived, ArchivedHistory, as_served
+from gridflex.forecasting.history import History
+from gridflex.halfhour import HalfHour
+from gridflex.sandbox.grid.histories import read_history
+from gridflex.sandbox.grid.recorded import TABLE
+from gridflex.signals import Kind, Origin, Signal
+
+VINTAGES_EVERY: Final = timedelta(hours=2)
+"""Of what the providers forecast, one vintage in so long is learnt from."""
+
+
+def recorded_past(target: str) -> ArchivedHistory:
+    """Return the recorded series with the inputs that the grid agent collects.
+
+    Raises:
+        ContractError: There are none.
+    """
+    folder = grid_folder()
+    if not (folder / TABLE).exists():
+        raise ContractError(f"--recorded: no {folder / TABLE}; {SHARED_VARIABLE} says where it is")
+    return ArchivedHistory(as_served(read_history(folder, target=target)), Origin.RECORDED)
+
+
+async def archived_past(archive: ForecastHistory, target: str, *, now: datetime) -> ArchivedHistory:
+    """Return the archive from the first half-hour whose outturn is stored.
+
+    Raises:
+        ContractError: There is none.
+        SourceError: The database cannot be reached.
+    """
+    begins = await archive.begins(INPUTS[target])
+    if begins is None:
+        raise ContractError(
+            f"the archive has no outturn of {target} yet; the grid agent collects them "
+            "(gridflex up), and --recorded learns from recorded series"
+        )
+    return await archive.read(target, since=begins, now=now, every=VINTAGES_EVERY)
+
+
+async def observed_past(archive: ForecastHistory, site: str, *, now: datetime) -> ArchivedHistory:
+    """Return what was observed at a site.
+
+    Raises:
+        ContractError: Nothing was.
+        SourceError: The database cannot be reached.
+    """
+    seen = Archived(Signal.OTHER_GPUS, Kind.OUTTURN, OBSERVED, site)
+    begins = await archive.begins(seen)
+    if begins is None:
+        raise ContractError(f"nobody looked yet how many GPUs others use at {site}")
+    return await archive.read_alone(seen, since=begins, now=now)
+
+
+def end_of(history: History) -> HalfHour:
+    """Return the first half-hour after the last outturn of the target.
+
+    Raises:
+        ContractError: There is no outturn.
+    """
+    told = history.inputs[history.target]
+    known = told.about[np.isfinite(told.values)]
+    if known.size == 0:
+        raise ContractError(f"nothing is known of {history.target}")
+    return history.start + int(known[-1]) + 1
