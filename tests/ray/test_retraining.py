@@ -30,7 +30,9 @@ from gridflex.settings import Settings
 from gridflex.settings_files import dump_settings, load_settings
 from gridflex.signals import Kind, Origin, Series, Signal
 
-START = HalfHour(datetime(2024, 3, 4, tzinfo=UTC))
+START = HalfHour(datetime(2024, 6, 3, tzinfo=UTC))
+"""No bank holiday follows: an ordinary day that is taken for one would be forecast as one."""
+
 DAYS = 64
 END = START + DAYS * 48
 SPEED = 360.0
@@ -83,8 +85,8 @@ def outturns() -> Series:
     """Cleaner at weekends, with noise: the mean of a month is wrong, last week only noisy."""
     half_hour = np.arange(DAYS * 48)
     weekend = half_hour // 48 % 7 >= 5
-    noise = 45 * np.random.default_rng(0).standard_normal(half_hour.size)
-    values = 400 + 40 * np.sin(half_hour * np.pi / 24) - 80 * weekend + noise
+    noise = 20 * np.random.default_rng(0).standard_normal(half_hour.size)
+    values = 250 + 40 * np.sin(half_hour * np.pi / 24) - 80 * weekend + noise
     return Series(
         signal=Signal.INTENSITY, kind=Kind.OUTTURN, source=INPUTS[Signal.INTENSITY].source,
         origin=Origin.SIMULATED, region="GB", start=START, values=values, issued_at=END.start,
