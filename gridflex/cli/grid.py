@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +18,7 @@ from rich.table import Table
 
 from gridflex.adapters.clock import Clock
 from gridflex.cli.options import AsJson, Url
+from gridflex.cli.shared_data import SHARED_VARIABLE, grid_folder
 from gridflex.client import Client
 from gridflex.errors import ContractError, SourceError
 from gridflex.halfhour import HalfHour
@@ -33,7 +33,6 @@ from gridflex.settings import ClockSettings
 from gridflex.settings_files import load_settings
 from gridflex.signals import NATIONAL, Origin
 
-SHARED_VARIABLE: Final = "GRIDFLEX_SHARED"
 DEFAULT_PORT: Final = 8090
 SHOWN_SHARE: Final = 0.005
 KEEP_ALIVE_S: Final = 60
@@ -119,7 +118,7 @@ def sandbox_grid(
     *,
     data: Annotated[
         Path | None,
-        typer.Option(help=f"Folder with {TABLE}; else {SHARED_VARIABLE}/data/grid if it has it."),
+        typer.Option(help=f"Folder with {TABLE}; else ${SHARED_VARIABLE}/data/grid if it has it."),
     ] = None,
     simulated: Annotated[
         bool, typer.Option("--simulated", help="Simulate, even where recorded data is found.")
@@ -230,17 +229,14 @@ def _world(data: Path | None, now: datetime, *, seed: int, is_simulated: bool) -
                 f"{now:%Y-%m-%dT%H:%MZ}; set --origin to an instant in between, or --simulated"
             )
         return world, f"recorded series in {data}"
-    shared = os.environ.get(SHARED_VARIABLE)
-    folder = Path(shared) / "data" / "grid" if shared and not is_simulated else None
-    if folder and (folder / TABLE).exists():
+    folder = grid_folder()
+    if not is_simulated and (folder / TABLE).exists():
         world = read_world(folder)
         if _holds(world, now):
             return world, f"recorded series in {folder}"
         why = f"recorded series in {folder} end before or begin after {now:%Y-%m-%dT%H:%MZ}"
     else:
-        why = (
-            "asked for" if is_simulated else f"neither --data nor {SHARED_VARIABLE} has any series"
-        )
+        why = "asked for" if is_simulated else f"no --data, and no {folder / TABLE}"
     return simulate_world(now, seed=seed), why
 
 
@@ -276,20 +272,29 @@ def _announcement(served: dict[str, Any]) -> str:
 def _skill(answer: dict[str, Any]) -> Table:
     title = f"{answer['signal']}, forecasts of the last {answer['days']} days"
     table = Table(
-        *("ahead", "source", "n", "half-hours", "MAE", "RMSE", "bias", "pinball", "in 90 % band"),
+        *("ahead", "source", "n", "half-hours", "MAE", "RMSE", "bias"),
+        *("pinball", "in 90 % band", "in its own"),
         title=title,
+        caption="bands as plans were made with them; its own: as the source itself said it",
     )
     lead = None
     for row in answer["rows"]:
         if row["lead"] != lead:
             table.add_section()
         lead = row["lead"]
-        covered = row["coverage_fraction"].get("90")
+        served, own = (
+            row[name].get("90") for name in ("served_coverage_fraction", "coverage_fraction")
+        )
         n = str(row["count"]) if row["count"] else f"0 of {row['count_alone']}"
-        figures = [_figure(row[name]) for name in ("mae", "rmse", "bias", "pinball")]
-        band = "-" if covered is None else f"{covered:.0%}"
-        table.add_row(lead, row["source"], n, str(row["half_hours"]), *figures, band)
+        figures = [_figure(row[name]) for name in ("mae", "rmse", "bias", "served_pinball")]
+        table.add_row(
+            lead, row["source"], n, str(row["half_hours"]), *figures, _share(served), _share(own)
+        )
     return table
+
+
+def _share(fraction: float | None) -> str:
+    return "-" if fraction is None else f"{fraction:.0%}"
 
 
 def _figure(value: float | None) -> str:

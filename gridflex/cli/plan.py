@@ -13,6 +13,7 @@ from gridflex.cli.options import AsJson, Url
 from gridflex.cli.shedding import plan_shed, plan_shed_end, plan_shed_orders
 from gridflex.client import Client
 from gridflex.errors import ContractError
+from gridflex.units import gbp_text
 
 plan_app = typer.Typer(no_args_is_help=True, help="The plan in force, and what if.")
 
@@ -43,7 +44,7 @@ def plan_show(plan: PlanId = "newest", url: Url = None, as_json: AsJson = False)
         return
     out.print(_heading(shown), highlight=False)
     table = Table(
-        *("job", "site", "start (UTC)", "half-hours", "GPUs", "power limit"),
+        *("job", "site", "start (UTC)", "half-hours", "GPUs"),
         caption="a run holds its GPUs for every half-hour that it touches, its start included",
     )
     for job in shown["jobs"]:
@@ -54,7 +55,6 @@ def plan_show(plan: PlanId = "newest", url: Url = None, as_json: AsJson = False)
                 _minute(run["start"]),
                 str(run["half_hours"]),
                 str(run["gpus"]),
-                _share(run["power_cap_fraction"]),
             )
     out.print(table)
     out.print(_figures(shown["result"], against=shown["run_now"]))
@@ -81,7 +81,7 @@ def plan_front(
     for index, point in enumerate(front["points"]):
         table.add_row(
             marks.get(index, ""),
-            f"{point['cost_gbp']:.2f}",
+            gbp_text(point["cost_gbp"]),
             f"{point['carbon_kg']:.2f}",
             f"{point['waiting_gpu_hours']:.1f}",
             str(point["moved_jobs"]),
@@ -141,8 +141,14 @@ def _figures(result: dict[str, Any], *, against: dict[str, Any], name: str = "ru
     table = Table("", "plan", name, "difference", "unit")
     for key, label, unit in FIGURES:
         mine, other = result[key], against[key]
-        table.add_row(label, f"{mine:.2f}", f"{other:.2f}", f"{mine - other:+.2f}", unit)
+        difference = mine - other
+        shown = [_amount(one, unit) for one in (mine, other, difference)]
+        table.add_row(label, *shown[:2], f"{'+' if difference > 0 else ''}{shown[2]}", unit)
     return table
+
+
+def _amount(amount: float, unit: str) -> str:
+    return gbp_text(amount) if unit == "GBP" else f"{amount:.2f}"
 
 
 def _pairs(option: str, items: list[str] | None) -> list[tuple[str, str]]:
@@ -160,10 +166,6 @@ def _number(option: str, text: str) -> float:
         return float(text)
     except ValueError as error:
         raise ContractError(f"{option}: {text!r} is not a number") from error
-
-
-def _share(fraction: float) -> str:
-    return "-" if fraction == 1 else f"{fraction:.0%}"
 
 
 def _minute(instant: str) -> str:

@@ -15,13 +15,14 @@ from typing import Annotated, Any, Final
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Column, Table
+from rich.table import Table
 
 from gridflex.adapters.database import without_password
 from gridflex.cli.backfill import backfill
 from gridflex.cli.backtest import backtest
 from gridflex.cli.demo import demo
 from gridflex.cli.grid import grid_app, sandbox_app
+from gridflex.cli.jobs_table import print_jobs
 from gridflex.cli.market import market_app, sandbox_beckn
 from gridflex.cli.options import AsJson, Url
 from gridflex.cli.plan import plan_app
@@ -34,9 +35,6 @@ from gridflex.settings import Settings
 from gridflex.settings_files import load_settings
 
 EXIT_CODES: Final = ((InfeasibleError, 5), (ContractError, 4), (SourceError, 3), (GridFlexError, 1))
-
-MOST_SHOWN: Final = 200
-"""Characters of a message in a table; a driver's may be a page."""
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 jobs_app = typer.Typer(no_args_is_help=True, help="Jobs that GridFlex holds, runs or has run.")
@@ -168,17 +166,7 @@ def jobs_ls(*, url: Url = None, limit: int = 50, as_json: AsJson = False) -> Non
     if as_json:
         _print_json(page)
         return
-    table = Table(Column("job", no_wrap=True), "tier", "state", "deadline", "next run", "message")
-    for job in page["jobs"]:
-        table.add_row(
-            job["id"],
-            job["flexibility"]["tier"],
-            job["state"],
-            _minute(job["flexibility"]["deadline"]),
-            _minute((job.get("next_run") or {}).get("start")),
-            escape((job.get("message") or "")[:MOST_SHOWN]),
-        )
-    out.print(table)
+    print_jobs(out, page["jobs"])
 
 
 @jobs_app.command("explain")
@@ -206,10 +194,6 @@ def _shown(settings: Settings) -> dict[str, Any]:
     if settings.database_url:
         shown["database_url"] = without_password(settings.database_url.get_secret_value())
     return shown
-
-
-def _minute(instant: str | None) -> str:
-    return instant[:16].replace("T", " ") + "Z" if instant else "-"
 
 
 def _say(text: object) -> None:

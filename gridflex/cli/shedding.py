@@ -13,6 +13,7 @@ from rich.table import Table
 from gridflex.cli.options import AsJson, Url
 from gridflex.client import Client
 from gridflex.errors import SourceError
+from gridflex.units import gbp_text
 
 out = Console()
 
@@ -50,9 +51,10 @@ def plan_shed(  # noqa: PLR0917 - options, not arguments
             cut["job_id"], cut["site"], cut["action"], *_figures(cut), _minute(until[cut["job_id"]])
         )
     out.print(table)
+    cost = gbp_text(found["cost_gbp"])
     back_kwh = sum(back["extra_kwh"] for back in found["rebound"])
     out.print(
-        f"{found['freed_kw']:.2f} of {kw:g} kW{_enough(found)} for {found['cost_gbp']:.2f} GBP; "
+        f"{found['freed_kw']:.2f} of {kw:g} kW{_enough(found)} for {cost} GBP; "
         f"{back_kwh:.2f} kWh come back after it; {found['running_kw']:.2f} kW ran at "
         f"{_minute(found['read_at'])}, modelled",
         highlight=False,
@@ -127,13 +129,13 @@ def _show(found: dict[str, Any]) -> None:
     out.print(
         f"order {found['id']} is {said}, until {_minute(found['until'])}: {found['freed_kw']:.2f} "
         f"of {found['asked_kw']:g} kW{_enough(found)}, {found['freed_now_kw']:.2f} kW now, for "
-        f"{found['cost_gbp']:.2f} GBP; modelled",
+        f"{gbp_text(found['cost_gbp'])} GBP; modelled",
         highlight=False,
     )
 
 
 def _figures(cut: dict[str, Any]) -> tuple[str, str, str]:
-    return f"{cut['freed_kw']:.2f}", f"{cut['lost_kwh']:.2f}", f"{cut['cost_gbp']:.2f}"
+    return f"{cut['freed_kw']:.2f}", f"{cut['lost_kwh']:.2f}", gbp_text(cut["cost_gbp"])
 
 
 def _enough(found: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gridflex.cli import app, grid
+from gridflex.cli import shared_data as places
 from gridflex.client import Client
 from gridflex.errors import ContractError, SourceError
 from gridflex.sandbox.grid.recorded import TABLE
@@ -61,6 +62,27 @@ FORECAST = {
 }
 
 
+SKILL: Payload = {
+    "signal": "intensity_gco2_per_kwh",
+    "days": 14,
+    "own_first": ["0-6h"],
+    "own_source": "gridflex/m",
+    "rows": [
+        {
+            "source": "gridflex/m", "lead": "0-6h", "count": 90, "half_hours": 50,
+            "count_alone": 120, "mae": 11.5, "rmse": 15.0, "bias": -1.0, "pinball": 4.5,
+            "coverage_fraction": {"90": 0.96}, "served_pinball": 4.2,
+            "served_coverage_fraction": {"90": 0.91},
+        },
+        {
+            "source": "a/old", "lead": "0-6h", "count": 0, "half_hours": 0, "count_alone": 7,
+            "mae": None, "rmse": None, "bias": None, "pinball": None, "coverage_fraction": {},
+            "served_pinball": None, "served_coverage_fraction": {},
+        },
+    ],
+}  # fmt: skip
+
+
 class Cli:
     """The command line against a GridFlex that answers from memory."""
 
@@ -69,7 +91,7 @@ class Cli:
 
     def answer(self, request: httpx.Request) -> httpx.Response:
         self.asked.append(str(request.url).removeprefix("http://127.0.0.1:8000"))
-        bodies = {"/v1/grid/now": NOW, "/v1/grid/forecast": FORECAST}
+        bodies = {"/v1/grid/now": NOW, "/v1/grid/forecast": FORECAST, "/v1/forecasts/skill": SKILL}
         return httpx.Response(200, json=bodies[request.url.path])
 
     def run(self, *arguments: str) -> str:
@@ -114,6 +136,17 @@ def test_grid_forecast_shows_each_half_hour_with_its_rung(cli: Cli) -> None:
 @pytest.mark.parametrize(("command", "body"), [("now", NOW), ("forecast", FORECAST)])
 def test_json_is_the_answer_as_it_came(cli: Cli, command: str, body: Payload) -> None:
     assert json.loads(cli.run("grid", command, "--json")) == body
+
+
+def test_the_skill_board_shows_bands_as_served_beside_those_that_were_said(cli: Cli) -> None:
+    shown = cli.run("grid", "skill")
+
+    ours, old = (line.split() for line in shown.splitlines() if "0-6h" in line and "│" in line)
+    assert [cell for cell in ours if cell != "│"] == [
+        "0-6h", "gridflex/m", "90", "50", "11.5", "15.0", "-1.0", "4.2", "91%", "96%"
+    ]  # fmt: skip
+    assert [cell for cell in old if cell != "│"][2:5] == ["0", "of", "7"]
+    assert "gridflex/m goes first at 0-6h" in shown
 
 
 def refused(*options: str) -> BaseException:
@@ -180,13 +213,29 @@ def test_recorded_series_are_served_where_the_clock_is_inside_them(
     assert "2026-06-12T10:00Z" in why
 
 
-def test_without_recorded_series_the_grid_is_simulated(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recorded_series_beside_the_checkout_are_found_without_being_named(
+    two_days: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "grid").symlink_to(two_days)
     monkeypatch.delenv("GRIDFLEX_SHARED", raising=False)
+    monkeypatch.setattr(places, "BESIDE", tmp_path)
+
+    world, _ = grid._world(None, at("2024-06-12T10:00Z"), seed=0, is_simulated=False)
+
+    assert world.origin.value == "recorded"
+
+
+def test_without_recorded_series_the_grid_is_simulated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GRIDFLEX_SHARED", raising=False)
+    monkeypatch.setattr(places, "BESIDE", tmp_path)
 
     world, why = grid._world(None, at("2026-06-12T10:00Z"), seed=0, is_simulated=False)
 
     assert world.origin.value == "simulated"
-    assert "GRIDFLEX_SHARED" in why
+    assert str(tmp_path) in why
 
 
 def test_the_errors_of_the_forecasts_are_measured_beside_the_published_ones() -> None:

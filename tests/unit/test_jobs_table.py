@@ -1,0 +1,48 @@
+"""``gridflex jobs ls`` in terminals of several widths."""
+
+from io import StringIO
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from gridflex.cli.jobs_table import print_jobs
+
+RAY_ID = "raysubmit_7hJ2kLm9QwErTyUi"
+
+
+def shown(*ids: str, width: int) -> list[str]:
+    jobs: list[dict[str, Any]] = [
+        {
+            "id": job_id,
+            "state": "succeeded",
+            "flexibility": {"tier": "T2", "deadline": "2026-07-02T00:00:00Z"},
+            "next_run": {"start": "2026-07-01T16:00:00Z"},
+            "message": "held until 16:00",
+        }
+        for job_id in ids
+    ]
+    written = StringIO()
+    print_jobs(Console(width=width, file=written), jobs)
+    return [line.rstrip() for line in written.getvalue().splitlines()]
+
+
+def test_at_80_columns_an_id_of_ray_is_whole_beside_tier_state_and_times() -> None:
+    lines = shown(RAY_ID, width=80)
+
+    assert len(lines) == 3
+    assert lines[2].split() == [
+        RAY_ID, "T2", "succeeded", "2026-07-02", "00:00", "2026-07-01", "16:00"
+    ]  # fmt: skip
+    assert max(map(len, lines)) <= 80
+
+
+def test_what_a_job_says_is_shown_where_there_is_room() -> None:
+    assert shown(RAY_ID, width=120)[2].endswith("held until 16:00")
+
+
+@pytest.mark.parametrize("width", [20, 50, 80])
+def test_an_id_longer_than_the_terminal_is_whole_all_the_same(width: int) -> None:
+    job_id = "x" * 200
+
+    assert any(line.split()[0] == job_id for line in shown(job_id, width=width)[2:])
