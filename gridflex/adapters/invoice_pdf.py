@@ -16,8 +16,12 @@ from gridflex.market.invoice import Document, Party
 from gridflex.market.invoice_files import facts_of, in_pounds, title_of, totals_of
 
 FONTS: Final = Path(mpl.get_data_path()) / "fonts" / "ttf"
-"""DejaVu, which has the letters of most names."""
+"""DejaVu, which has the letters of European names; what it lacks, such as Chinese, is said."""
 
+BOXES: Final = (
+    "Letters that this font does not have are printed as boxes. The HTML and JSON forms of this "
+    "document have them."
+)
 _FAMILY: Final = "DejaVu"
 _MARGIN_MM: Final = 20.0
 _LINE_MM: Final = 5.0
@@ -41,7 +45,22 @@ def document_pdf(document: Document) -> bytes:
         pdf.ln(_LINE_MM)
         pdf.set_font(_FAMILY, size=7)
         _line(pdf, f"Rests on the settlement statement with SHA-256 {document.evidence_sha256}")
+    if _has_boxes(pdf, document):
+        pdf.ln(_LINE_MM)
+        _line(pdf, BOXES)
     return bytes(pdf.output())
+
+
+def _has_boxes(pdf: FPDF, document: Document) -> bool:
+    """Return whether the font lacks a letter of the document."""
+    font = pdf.fonts[_FAMILY.lower()]
+    printed = "".join(
+        (
+            *(part for one in (document.seller, document.customer) for part in _address(one)),
+            *(one.team for one in document.show_back),
+        )
+    )
+    return any(ord(letter) not in font.cmap for letter in printed)
 
 
 def _blank(document: Document) -> FPDF:

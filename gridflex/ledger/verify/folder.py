@@ -135,7 +135,9 @@ class _LedgerCheck:
             raise VerificationError(f"entry {index}: {error}") from error
         for tile in self._edge.append(leaf_hash(raw)):
             self._compare_tile(tile.level, tile.index, tile.hashes)
-        self._bundle = [*(self._bundle if index % TILE else ()), raw]
+        if index % TILE == 0:
+            self._bundle = []
+        self._bundle.append(raw)
         self._compare_superseded()
         self._compare_checkpoints()
         return event

@@ -262,6 +262,19 @@ def test_the_pdf_says_what_the_page_says() -> None:
     assert payload == document_pdf(risky)
 
 
+def test_the_pdf_says_which_letters_it_cannot_print() -> None:
+    chinese = replace(document(), customer=Party("数据中心有限公司", ("北京",)))
+
+    said, plain = (
+        " ".join("".join(page.extract_text() for page in PdfReader(BytesIO(pdf)).pages).split())
+        for pdf in (document_pdf(chinese), document_pdf(document()))
+    )
+
+    assert "are printed as boxes. The HTML and JSON forms" in said
+    assert "boxes" not in plain
+    assert "数据中心有限公司" in document_html(chinese)
+
+
 def test_a_long_pdf_goes_on_on_the_next_page_with_its_heading() -> None:
     many = replace(document(), show_back=document().show_back * 90)
 
