@@ -10,7 +10,7 @@ from typing import Final
 import matplotlib as mpl
 from fpdf import FPDF
 from fpdf.enums import TableBordersLayout, TextEmphasis, XPos, YPos
-from fpdf.fonts import FontFace
+from fpdf.fonts import FontFace, TTFFont
 
 from gridflex.market.invoice import Document, Party
 from gridflex.market.invoice_files import facts_of, in_pounds, title_of, totals_of
@@ -60,7 +60,8 @@ def _has_boxes(pdf: FPDF, document: Document) -> bool:
             *(one.team for one in document.show_back),
         )
     )
-    return any(ord(letter) not in font.cmap for letter in printed)
+    has = font.cmap if isinstance(font, TTFFont) else ()
+    return any(ord(letter) not in has for letter in printed)
 
 
 def _blank(document: Document) -> FPDF:
