@@ -231,7 +231,7 @@ async def test_what_is_unknown_is_not_found(
         pytest.param({"entrypoint": "a\x00b"}, "storing a job|NUL", id="text no database holds"),
         pytest.param({"submission_id": "a/b"}, "submission_id: 'a/b'", id="id"),
         pytest.param({"submission_id": "a-a2"}, "GridFlex's own", id="an id of ours"),
-        pytest.param({"bogus": 1}, "bogus: 1", id="field"),
+        pytest.param({"bogus": 1}, "bogus is not known", id="field"),
     ],
 )
 async def test_bad_input_is_a_clear_problem_and_leaves_nothing(
