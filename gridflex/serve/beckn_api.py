@@ -20,6 +20,7 @@ from gridflex.beckn.context import DIRECTION
 from gridflex.beckn.errors import BecknError, Code
 from gridflex.beckn.messages import LARGEST_BODY
 from gridflex.beckn.receiving import Receiver
+from gridflex.serve.problems import install_problems
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +34,7 @@ def create_beckn_api(receiver: Receiver, *, clock: Callable[[], datetime]) -> Fa
         receiver: What verifies, keeps and acknowledges them.
         clock: Wall time.
     """
-    app = FastAPI(title="GridFlex Beckn", openapi_url=None, docs_url=None, redoc_url=None)
-
-    @app.get("/healthz")
-    async def healthz() -> JSONResponse:
-        return JSONResponse({"status": "ok", "subscriber_id": receiver.subscriber_id})
+    app = _application(receiver.subscriber_id)
 
     async def receive(request: Request) -> Response:
         action = request.path_params["action"]
@@ -64,16 +61,24 @@ def create_beckn_api(receiver: Receiver, *, clock: Callable[[], datetime]) -> Fa
 
 def create_closed_api() -> FastAPI:
     """Return the application of a GridFlex that does not trade."""
-    app = FastAPI(title="GridFlex Beckn", openapi_url=None, docs_url=None, redoc_url=None)
-
-    @app.get("/healthz")
-    async def healthz() -> JSONResponse:
-        return JSONResponse({"status": "ok", "subscriber_id": None})
+    app = _application(None)
 
     @app.post("/{action:path}")
     async def receive(action: str) -> Response:
         error = BecknError(Code.POL_ENGAGEMENT_REFUSED, f"{action[:64]}: nothing is traded here")
         return _response(nack(None, error, realm="gridflex"))
+
+    return app
+
+
+def _application(subscriber_id: str | None) -> FastAPI:
+    """Return an application that says who it is; what is no message is answered as elsewhere."""
+    app = FastAPI(title="GridFlex Beckn", openapi_url=None, docs_url=None, redoc_url=None)
+    install_problems(app)
+
+    @app.get("/healthz")
+    async def healthz() -> JSONResponse:
+        return JSONResponse({"status": "ok", "subscriber_id": subscriber_id})
 
     return app
 

@@ -119,4 +119,6 @@ def install_problems(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> JSONResponse:
         detail = f"{request.method} {request.url.path}: {error.detail}"
-        return problem(error.status_code, detail)
+        answer = problem(error.status_code, detail)
+        answer.headers.update(error.headers or {})
+        return answer

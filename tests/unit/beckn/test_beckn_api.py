@@ -12,7 +12,7 @@ from gridflex.beckn.memory import MemoryStore
 from gridflex.beckn.messages import LARGEST_BODY
 from gridflex.beckn.receiving import Receiver
 from gridflex.beckn.signing import SignatureHeader
-from gridflex.serve.beckn_api import create_beckn_api
+from gridflex.serve.beckn_api import create_beckn_api, create_closed_api
 from tests.unit.beckn.wire import BAP_KEY, BPP, BPP_KEY, NOW, POLICY, body, registry
 
 
@@ -56,6 +56,23 @@ async def test_a_path_that_is_no_action_is_answered_in_kind(path: str) -> None:
 
     assert answer.status_code == 404
     assert answer.json()["message"]["error"]["code"] == "NET_NOT_IMPLEMENTED"
+
+
+@pytest.mark.parametrize("path", ["/", "/select", "/catalog/publish"])
+@pytest.mark.parametrize("is_open", [True, False])
+async def test_what_is_no_message_is_a_problem(path: str, *, is_open: bool) -> None:
+    http = client(MemoryStore())
+    if not is_open:
+        transport = httpx.ASGITransport(app=create_closed_api())
+        http = httpx.AsyncClient(transport=transport, base_url="http://bpp.example.com")
+
+    async with http:
+        answer = await http.get(path)
+
+    assert answer.status_code == 405
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["allow"] == "POST"
+    assert answer.json()["detail"] == f"GET {path}: Method Not Allowed"
 
 
 async def test_a_body_is_read_no_further_than_allowed() -> None:
