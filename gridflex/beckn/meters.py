@@ -11,6 +11,7 @@ Source:
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -52,6 +53,18 @@ def meter_of(resource_id: str) -> str:
 def block_of(meter_id: str) -> str:
     """Return the block behind a meter; the inverse of `meter_of`."""
     return meter_id.removeprefix("urn:gridflex:")
+
+
+def digest_of(meters: Iterable[str]) -> dict[str, Any]:
+    """Return what pins a list of meters to a message, wherever the list itself is.
+
+    Source:
+        DemandFlexBuyOffer v2.0, ``participatingMetersDigest``: SHA-256 of the sorted ids, joined
+        by a line feed, none at the end.
+    """
+    names = sorted(set(meters))
+    joined = hashlib.sha256("\n".join(names).encode()).hexdigest()
+    return {"count": len(names), "sha256OfSortedIds": f"sha256:{joined}"}
 
 
 def meters_in(performance: Performance) -> list[Mapping[str, Any]]:

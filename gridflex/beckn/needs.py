@@ -32,6 +32,7 @@ from gridflex.beckn.entities import (
     Resource,
 )
 from gridflex.beckn.errors import BecknError, Code, reading_attributes
+from gridflex.beckn.meters import digest_of
 from gridflex.beckn.schemas import deg
 from gridflex.beckn.settling import exact
 from gridflex.beckn.tables import Column, Table, read_table
@@ -47,6 +48,8 @@ PENALTY: Final = "SHORTFALL_PENALTY"
 BUYER: Final = "buyer"
 SELLER: Final = "seller"
 ROLES: Final = (BUYER, SELLER)
+METERS: Final = "participatingMeters"
+DIGEST: Final = "participatingMetersDigest"
 LONGEST_METER: Final = 512
 RULE_PATH: Final = "data.deg.contracts.demand_flex"
 """Names the settlement rule of `gridflex.beckn.demand_flex` in a contract's policy."""
@@ -189,12 +192,17 @@ def read_bid(contract: Contract) -> Bid:
     if table.start != need.table.start or table.half_hours > need.table.half_hours:
         raise BecknError(Code.SCH_ATTRIBUTE_PACK_INVALID, f"{OFFERED} is on another grid")
     seller = participant_of(contract.contract_attributes or {}, SELLER)
-    meters = inputs_of(commitment.offer, SELLER).get("participatingMeters")
+    inputs = inputs_of(commitment.offer, SELLER)
+    meters = inputs.get(METERS)
     if seller is None or not isinstance(meters, list) or not meters:
         raise BecknError(Code.SCH_ATTRIBUTE_PACK_INVALID, "who sells, and by which meters?")
     names = tuple(dict.fromkeys(map(str, meters)))
     if max(map(len, names)) > LONGEST_METER:
         raise BecknError(Code.SCH_ATTRIBUTE_PACK_INVALID, "the name of a meter is too long")
+    if inputs.get(DIGEST) not in (None, digest_of(names)):
+        raise BecknError(
+            Code.SCH_ATTRIBUTE_PACK_INVALID, f"{DIGEST} is not that of the {len(names)} meters"
+        )
     return Bid(seller, table, names)
 
 
@@ -241,7 +249,7 @@ def with_bid(
     mine = {
         "role": SELLER,
         "participantId": seller,
-        "inputs": {"participatingMeters": list(meters)},
+        "inputs": {METERS: list(meters), DIGEST: digest_of(meters)},
     }
     table = Table.of(need.table.start, Column(OFFERED, "KW", tuple(offered_kw), SELLER))
     bid = commitment.model_copy(
