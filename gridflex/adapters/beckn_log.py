@@ -14,9 +14,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gridflex.adapters.database import source_errors
 from gridflex.beckn.errors import BecknError, reading_attributes
-from gridflex.beckn.needs import is_need, read_bid
+from gridflex.beckn.messages import parse
+from gridflex.beckn.needs import is_need
 from gridflex.beckn.reporting import due_gbp
 from gridflex.beckn.states import ContractState, Side, state_from_json
+from gridflex.beckn.summary import energy_kwh, summary
 
 _CONTRACTS: Final = text("""
     SELECT state FROM beckn_contract
@@ -58,6 +60,7 @@ class LoggedMessage:
         signature: Of the message.
         answers: Signature of the request that it answers; None if it answers none.
         status: HTTP status of the acknowledgement, ours or the peer's; None if there is none.
+        says: What it says, in a line; None if this version cannot read it.
         note: Why it was refused, failed or had no effect.
         tries: How often sending it was tried again.
         is_done: Whether nothing is left to do about it.
@@ -74,6 +77,7 @@ class LoggedMessage:
     signature: str
     answers: str | None
     status: int | None
+    says: str | None
     note: str | None
     tries: int
     is_done: bool
@@ -118,7 +122,7 @@ class Figures:
     """What a contract amounts to.
 
     Args:
-        energy_kwh: See `energy_kwh`; None if it cannot be read.
+        energy_kwh: Energy that it is about; None if it cannot be read.
         due_to_us_gbp: See `due_to_us_gbp`; None if it cannot be read.
         fault: What of that cannot be read, and why.
     """
@@ -132,30 +136,9 @@ def figures_of(state: ContractState) -> Figures:
     """Return what a contract amounts to; what a peer wrote into it may be malformed."""
     try:
         with reading_attributes():
-            return Figures(energy_kwh(state), due_to_us_gbp(state))
+            return Figures(energy_kwh(state.contract), due_to_us_gbp(state))
     except BecknError as error:
         return Figures(fault=error.reason)
-
-
-def energy_kwh(state: ContractState) -> float:
-    """Return the energy that a contract is about: of its blocks, or what a need is offered.
-
-    Raises:
-        BecknError: What it says about a need cannot be read.
-    """
-    if is_need(state.contract):
-        has_bid = state.contract.commitments[0].commitment_attributes is not None
-        return read_bid(state.contract).energy_kwh if has_bid else 0.0
-    quantities = (
-        resource.quantity
-        for commitment in state.contract.commitments
-        for resource in commitment.resources
-    )
-    return sum(
-        one.unit_quantity or 0.0
-        for one in quantities
-        if one.unit_code is not None and one.unit_code.lower() == "kwh"
-    )
 
 
 def due_to_us_gbp(state: ContractState) -> Decimal | None:
@@ -188,11 +171,19 @@ def _message(row: RowMapping) -> LoggedMessage:
         signature=row["signature"],
         answers=row["answers"],
         status=status,
+        says=_says(row["body"]),
         note=note,
         tries=row["tries"],
         is_done=row["done_at"] is not None,
         body=json.loads(row["body"]),
     )
+
+
+def _says(body: bytes) -> str | None:
+    try:
+        return summary(parse(body))
+    except BecknError:
+        return None
 
 
 def _reason(body: bytes) -> str:

@@ -274,7 +274,7 @@ def _contracts(contracts: list[dict[str, Any]]) -> Table:
 
 
 def _messages(messages: list[dict[str, Any]]) -> Table:
-    table = Table("at (UTC)", "", "action", "peer", "transaction", "answer", "note")
+    table = Table("at (UTC)", "", "action", "peer", "transaction", "answer", "what, or why not")
     for one in messages:
         answer = "" if one["status"] is None else str(one["status"])
         table.add_row(
@@ -284,7 +284,7 @@ def _messages(messages: list[dict[str, Any]]) -> Table:
             one["peer"],
             one["transaction_id"][:8],
             answer,
-            one["note"] or "",
+            "; ".join(filter(None, (one["says"], one["note"]))),
         )
     return table
 

@@ -9,7 +9,7 @@ from gridflex.adapters.beckn_log import BecknLog
 from gridflex.adapters.beckn_store import BecknStore
 from gridflex.serve.market_api import create_market_router
 from gridflex.serve.problems import install_problems
-from tests.unit.beckn.house import Trade
+from tests.unit.beckn.house import SIX_AM, Trade
 from tests.unit.beckn.network import Network, buy, network
 from tests.unit.beckn.wire import BAP, BPP
 
@@ -72,6 +72,30 @@ async def test_the_log_is_read_page_by_page(engine: AsyncEngine) -> None:
     assert rest["next_before"] is None
     numbers = [one["number"] for one in (*first["messages"], *rest["messages"])]
     assert numbers == sorted(numbers, reverse=True)
+
+
+async def test_a_person_reads_what_was_traded_without_opening_a_message(
+    engine: AsyncEngine,
+) -> None:
+    trade = Trade(store=BecknStore(engine))
+    await trade.discover()
+    await trade.go_to(SIX_AM + 2)
+
+    async with client(engine) as http:
+        log = (await http.get("/messages", params={"limit": 500})).json()["messages"]
+
+    block = "150 kWh from 2026-07-02T02:00Z"
+    said = [(one["action"], one["says"]) for one in reversed(log)]
+    assert said[:6] == [
+        ("select", f"draft, {block}"),
+        ("on_select", f"draft, {block}"),
+        ("init", f"draft, {block}"),
+        ("on_init", f"draft, {block}"),
+        ("confirm", f"draft, {block}"),
+        ("on_confirm", f"active, {block}"),
+    ]
+    assert said[6] == ("on_status", f"active, {block}")
+    assert said[-1] == ("on_status", f"complete, {block}, 22.5 GBP due")
 
 
 async def test_what_is_on_offer_is_told_to_its_owner_by_name(engine: AsyncEngine) -> None:

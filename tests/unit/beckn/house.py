@@ -132,9 +132,10 @@ class Trade:
         mischief: Mischief | None = None,
         *,
         policy: BuyingPolicy | None = None,
+        store: Store | None = None,
         **house: Any,  # noqa: ANN401 - of `House`
     ) -> None:
-        stores = (MemoryStore(), MemoryStore())
+        stores = (MemoryStore(), store or MemoryStore())
         self.house = House(self.clock, stores[1], **house)
         self.seller = Seller(
             BPP.subscriber_id,

@@ -1,13 +1,48 @@
-"""Keys on the command line."""
+"""``gridflex market`` on the command line: keys, and the trade log of a stand-in server."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from gridflex.cli.market import market_app
 from gridflex.errors import ContractError
+from tests.unit.market.test_cli_market_checks import Server, server
+
+__all__ = ["server"]
+
+TRANSACTION = "3d39df73-a4c0-4374-9836-ec6c365a7ecc"
+OFFER = {
+    "job_id": "train-1",
+    "site": "london",
+    "energy_kwh": 150.0,
+    "planned": "2026-07-01T22:00:00+00:00",
+    "latest_start": "2026-07-02T02:00:00+00:00",
+    "price_gbp_per_kwh": "0.15",
+}
+CONTRACT = {
+    "transaction_id": TRANSACTION,
+    "role": "seller",
+    "peer": "bap.example.com",
+    "stage": "cancelled",
+    "energy_kwh": 150.0,
+    "due_gbp": None,
+    "opened_at": "2026-07-01T12:00:00+00:00",
+    "fault": None,
+    "reason": "no answer to confirm",
+}
+MESSAGE = {
+    "at": "2026-07-01T12:00:01.5+00:00",
+    "way": "out",
+    "action": "on_confirm",
+    "peer": "bap.example.com",
+    "transaction_id": TRANSACTION,
+    "status": 403,
+    "says": "active, 150 kWh from 2026-07-02T02:00Z",
+    "note": "POL_ENGAGEMENT_REFUSED: not with you",
+}
 
 
 @pytest.fixture
@@ -49,3 +84,72 @@ def test_without_an_id_there_are_no_keys(
     answer = runner.invoke(market_app, ["keys", "list"])
 
     assert isinstance(answer.exception, ContractError)
+
+
+def shown(*words: str) -> str:
+    answer = CliRunner(env={"COLUMNS": "250"}).invoke(market_app, list(words))
+    assert answer.exit_code == 0, answer.output
+    return answer.output
+
+
+@pytest.mark.parametrize(
+    ("command", "answer", "row"),
+    [
+        pytest.param(
+            ["offers"],
+            {"offers": [OFFER]},
+            ["train-1", "london", "150", "2026-07-01 22:00", "2026-07-02 02:00", "0.15"],
+            id="offers",
+        ),
+        pytest.param(
+            ["contracts"],
+            {"contracts": [CONTRACT]},
+            [
+                TRANSACTION,
+                "sell",
+                "bap.example.com",
+                "cancelled",
+                "150",
+                "2026-07-01 12:00",
+                "no answer to confirm",
+            ],
+            id="contracts",
+        ),
+        pytest.param(
+            ["messages"],
+            {"messages": [MESSAGE]},
+            [
+                "2026-07-01 12:00:01",
+                "→",
+                "on_confirm",
+                "bap.example.com",
+                TRANSACTION[:8],
+                "403",
+                "active, 150 kWh from 2026-07-02T02:00Z; POL_ENGAGEMENT_REFUSED: not with you",
+            ],
+            id="messages",
+        ),
+    ],
+)
+def test_each_has_a_row_that_says_what_a_person_needs(
+    server: Server, command: list[str], answer: dict[str, Any], row: list[str]
+) -> None:
+    server.answer = answer
+
+    lines = [
+        [cell.strip() for cell in line.strip("│").split("│")]
+        for line in shown(*command, "--url", server.url).splitlines()
+    ]
+
+    assert [cell for cell in lines[3] if cell] == row
+    assert json.loads(shown(*command, "--json", "--url", server.url)) == answer
+
+
+def test_one_contract_is_shown_with_all_that_was_said(server: Server) -> None:
+    server.answer = {**CONTRACT, "messages": [MESSAGE]}
+
+    output = shown("contracts", "--transaction", TRANSACTION, "--url", server.url)
+
+    assert "no answer to confirm" in output
+    assert "active, 150 kWh from 2026-07-02T02:00Z; POL_ENGAGEMENT_REFUSED" in output
+    assert server.asked[0][1] == f"/v1/market/contracts/{TRANSACTION}"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gridflex.adapters.beckn_log import due_to_us_gbp, energy_kwh, is_seller
+from gridflex.adapters.beckn_log import due_to_us_gbp, is_seller
 from gridflex.beckn.answering import _require_same, best_answer
 from gridflex.beckn.demand_flex import due, need_settlement_fault, rows_of
 from gridflex.beckn.entities import Offer
@@ -21,6 +21,7 @@ from gridflex.beckn.payloads import CatalogsMessage, ContractMessage, PublishMes
 from gridflex.beckn.procuring import Procurer, catalog_of_needs
 from gridflex.beckn.reporting import due_gbp
 from gridflex.beckn.states import Stage
+from gridflex.beckn.summary import energy_kwh
 from gridflex.jobs import JobId
 from tests.shared import shared_data
 from tests.unit.beckn.feeder import NeedTrade, need
@@ -164,7 +165,7 @@ async def test_both_agree_and_the_job_moves() -> None:
     assert [one.thing for one in await trade.stores[1].holds()] == [meter]
     assert (await trade.house.runs())[JobId("train-1")][0].start == TWO_AM
     assert (is_seller(asked), is_seller(sold)) == (True, False)
-    assert energy_kwh(asked) == 75.0
+    assert energy_kwh(asked.contract) == 75.0
 
 
 async def test_what_was_delivered_is_paid() -> None:
