@@ -130,6 +130,7 @@ class Trading:
             trader=self._desk,
             patience=patience_of(settings),
             library=library,
+            most_drafts=settings.most_drafts_per_peer,
         )
         self._courier = Courier(
             store=store,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from functools import partial
 
 from gridflex.adapters.beckn_http import BecknClient, registry_of
 from gridflex.adapters.beckn_keys import BecknKeys
@@ -127,7 +128,7 @@ def build_receiver(ports: Ports) -> Receiver:
         inbox=BecknStore(ports.engine),
         registry=registry_of(settings, client),
         policy=policy,
-        screen=screen_contract,
+        screen=partial(screen_contract, most_drafts=settings.most_drafts_per_peer),
     )
 
 

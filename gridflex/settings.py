@@ -230,7 +230,8 @@ class MarketSettings(BaseModel, extra="forbid", frozen=True):
         service_id: Subscriber id of the discovery and cataloguing service.
         service_url: Its address; None publishes and discovers nothing.
         egress_url: Where every message is posted instead of to its addressee, such as the caller
-            side of a Beckn-ONIX adapter; None posts to the addressee.
+            side of a Beckn-ONIX adapter; None posts to the addressee. ``{role}`` in it becomes
+            ``bap`` for requests and ``bpp`` for callbacks and catalogues.
         key_dir: Folder with our keys; must be the same on every node that may trade. None is in
             ``state_dir``.
         sells: Whether blocks of waiting jobs are published and sold.
@@ -242,6 +243,8 @@ class MarketSettings(BaseModel, extra="forbid", frozen=True):
         most_price_gbp_per_mwh: Greatest price of energy in one.
         most_premium_gbp_per_kwh: Greatest premium that we pay.
         most_contracts: Blocks that we have bought and not yet settled, and as many answered needs.
+        most_drafts_per_peer: Contracts that one peer may have asked for and neither confirmed nor
+            ended.
         meters_per_page: Meters in one message about what was delivered.
         publish_s: Seconds of GridFlex time between two catalogues.
         discover_s: Seconds of GridFlex time between two discoveries.
@@ -276,6 +279,7 @@ class MarketSettings(BaseModel, extra="forbid", frozen=True):
     most_price_gbp_per_mwh: float = 80.0
     most_premium_gbp_per_kwh: Decimal = Field(default=Decimal("0.15"), ge=0, le=10)
     most_contracts: int = Field(default=20, ge=0)
+    most_drafts_per_peer: int = Field(default=100, ge=1)
     meters_per_page: int = Field(default=1_000, ge=1, le=10_000)
     publish_s: float = Field(default=1800.0, gt=0)
     discover_s: float = Field(default=1800.0, gt=0)

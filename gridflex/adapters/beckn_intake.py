@@ -25,6 +25,7 @@ _ASKED: Final = {
     "is_callback": "boolean",
     "wants_body": "boolean",
     "side": "text",
+    "may_open": "boolean",
 }
 _KEPT: Final = {
     "is_callback": "boolean",
@@ -51,7 +52,11 @@ _BACKGROUND: Final = text(f"""
         asked.signature AS asked_signature,
         CASE WHEN q.wants_body THEN asked.body END AS asked_body,
         (SELECT state FROM beckn_contract
-         WHERE transaction_id = q.transaction_id AND side = q.side) AS state
+         WHERE transaction_id = q.transaction_id AND side = q.side) AS state,
+        CASE WHEN q.may_open THEN
+            (SELECT count(*) FROM beckn_contract
+             WHERE side = 'bpp' AND NOT is_final AND stage <> 'active' AND peer = q.sender)
+        ELSE 0 END AS drafts
     FROM {unnest(_ASKED)} WITH ORDINALITY AS q({", ".join(_ASKED)}, place)
     LEFT JOIN beckn_message AS asked ON q.is_callback AND asked.way = 'out'
         AND NOT asked.is_callback AND asked.message_id = q.message_id
@@ -83,7 +88,8 @@ class Intake:
         """Return what is known that bears on a message.
 
         Args:
-            row: Sender, ids, way and side; whether the body of our request is wanted.
+            row: Sender, ids, way and side; whether the body of our request is wanted, and whether
+                the message may open a contract.
 
         Raises:
             SourceError: The database cannot be reached.

@@ -34,7 +34,7 @@ from gridflex.beckn.keeping import (
 from gridflex.beckn.messages import parse
 from gridflex.beckn.receiving import Incoming
 from gridflex.beckn.signing import SignatureHeader
-from gridflex.beckn.states import ContractState, Side, state_from_json, state_to_json
+from gridflex.beckn.states import OPENING, ContractState, Side, state_from_json, state_to_json
 from gridflex.beckn.verification import Background, is_answer
 from gridflex.halfhour import HalfHour
 
@@ -99,6 +99,10 @@ _CONTRACT: Final = text("""
 _OPEN: Final = text("""
     SELECT state FROM beckn_contract WHERE side = :side AND NOT is_final ORDER BY opened_at
 """)
+_DRAFTS: Final = text("""
+    SELECT count(*) AS drafts FROM beckn_contract
+    WHERE side = 'bpp' AND NOT is_final AND stage <> 'active' AND peer = :peer
+""")
 _DUE: Final = text("SELECT state FROM beckn_contract WHERE due_at <= :now ORDER BY due_at")
 
 
@@ -124,6 +128,7 @@ class BecknStore:
             "is_callback": is_callback,
             "wants_body": is_callback and context.request_digest is not None,
             "side": (Side.BAP if is_callback else Side.BPP).value,
+            "may_open": context.action == OPENING,
         }
         row = await self._intake.background(values)
         return Background(
@@ -131,6 +136,7 @@ class BecknStore:
             request_signature=row["asked_signature"],
             request_body=row["asked_body"],
             state=state_from_json(row["state"]) if row["state"] else None,
+            drafts=row["drafts"],
         )
 
     async def keep(self, incoming: Incoming) -> bool:
@@ -204,6 +210,11 @@ class BecknStore:
     async def open_contracts(self, side: Side) -> Sequence[ContractState]:
         """See `gridflex.beckn.keeping.Store.open_contracts`."""
         return await self._states(_OPEN, {"side": side.value})
+
+    async def drafts(self, peer_id: str) -> int:
+        """See `gridflex.beckn.keeping.Store.drafts`."""
+        (row,) = await self._rows(_DRAFTS, {"peer": peer_id}, "counting drafts")
+        return int(row["drafts"])
 
     async def due_contracts(self, now: datetime) -> Sequence[ContractState]:
         """See `gridflex.beckn.keeping.Store.due_contracts`."""

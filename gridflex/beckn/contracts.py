@@ -18,7 +18,19 @@ from gridflex.beckn.entities import CommitmentCode, Contract, ContractCode, Perf
 from gridflex.beckn.errors import BecknError, Code
 from gridflex.beckn.messages import Message
 from gridflex.beckn.payloads import ContractMessage
-from gridflex.beckn.states import DRAFTS, Awaiting, ContractState, Patience, Side, Stage, Step
+from gridflex.beckn.states import (
+    DRAFTS,
+    OPENING,
+    Awaiting,
+    ContractState,
+    Patience,
+    Side,
+    Stage,
+    Step,
+)
+
+MOST_DRAFTS: Final = 100
+"""Of one peer, open at the same time."""
 
 MOST_AHEAD: Final = timedelta(seconds=60)
 """By how much a peer's clock is believed to be ahead; one further ahead silences nobody."""
@@ -45,17 +57,17 @@ _ANSWERS: Final = {
 
 
 def open_contract(message: Message, *, side: Side, now: datetime, patience: Patience) -> Step:
-    """Return the step by which a ``select`` opens a contract.
+    """Return the step by which a request, `OPENING`, opens a contract.
 
     Raises:
         BecknError: Another message cannot open one.
     """
     context = message.context
-    if message.action != "select":
+    if message.action != OPENING:
         code = Code.BIZ_ORDER_NOT_FOUND
         if context.direction is Direction.CALLBACK:
             code = Code.CTX_TRANSACTION_ID_UNKNOWN
-        raise BecknError(code, f"{message.action} about a transaction that select did not open")
+        raise BecknError(code, f"{message.action} about a transaction that {OPENING} did not open")
     is_bap = side is Side.BAP
     state = ContractState(
         transaction_id=context.transaction_id,
@@ -70,6 +82,25 @@ def open_contract(message: Message, *, side: Side, now: datetime, patience: Pati
         awaiting=_awaited(message, now, patience) if is_bap else None,
     )
     return Step(before=None, state=state)
+
+
+def require_few_drafts(peer_id: str, drafts: int, *, most: int) -> None:
+    """Refuse another draft of a peer that has enough of them open.
+
+    Args:
+        peer_id: Who wants to open one.
+        drafts: How many of its drafts are open.
+        most: How many may be.
+
+    Raises:
+        BecknError: There is no room; the peer may ask again when one of them has ended.
+    """
+    if drafts >= most:
+        raise BecknError(
+            Code.POL_NP_CAPACITY_EXCEEDED,
+            f"{peer_id} has {drafts} drafts open here, at most {most}; confirm or cancel one, "
+            "or let it lapse",
+        )
 
 
 def advance(state: ContractState, message: Message, *, now: datetime, patience: Patience) -> Step:

@@ -1,11 +1,14 @@
 """Delivering what is to be sent: again after a failure, for as long as its signature lasts.
 
 The very bytes that were kept are sent, with the signature that was kept. A peer that says it
-had a request before has received an attempt whose acknowledgement was lost.
+had a request before has received an attempt whose acknowledgement was lost, even if we know of
+none: we may have been killed before it was noted. A peer that lets us
+wait for its acknowledgement is waited for beside what is sent to others.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
@@ -18,12 +21,17 @@ from gridflex.beckn.keeping import Delivery, Outgoing, Pending, Store
 from gridflex.beckn.registry import Registry
 from gridflex.beckn.signing import SignatureHeader, instant, is_signed_by
 from gridflex.errors import GridFlexError, SourceError
-from gridflex.together import together
 
 log = logging.getLogger(__name__)
 
 AT_ONCE: Final = 32
 """Messages sent together."""
+
+MOST_UNDER_WAY: Final = 256
+"""Messages that may wait for an acknowledgement; beyond it nothing new is sent."""
+
+PROMPT_S: Final = 1.0
+"""For as long a new message's acknowledgement is waited for before others get their turn."""
 
 FIRST_RETRY: Final = timedelta(seconds=1)
 LONGEST_RETRY: Final = timedelta(minutes=5)
@@ -43,6 +51,9 @@ class Answered:
     status: int
     body: bytes = field(repr=False)
     signature: str | None = field(default=None, repr=False)
+
+
+_Ended = tuple[Delivery, Acknowledgement]
 
 
 class Transport(Protocol):
@@ -84,18 +95,27 @@ class Courier:
         self._transport = transport
         self._registry = registry
         self._note = note
+        self._under_way: dict[int, tuple[Pending, asyncio.Task[_Ended]]] = {}
 
     async def send(self, now: datetime) -> int:
-        """Send what is to be sent and return how many messages that were."""
-        pending = await self._store.pending(now, limit=AT_ONCE)
-        answers = await together(self._post(one, now) for one in pending)
-        for one, (delivery, heard) in zip(pending, answers, strict=True):
-            await self._store.delivered(one.number, delivery)
+        """Send what is to be sent and return of how many messages the outcome is known."""
+        room = min(AT_ONCE, MOST_UNDER_WAY - len(self._under_way))
+        pending = await self._store.pending(now, limit=len(self._under_way) + room)
+        new = [one for one in pending if one.number not in self._under_way]
+        for one in new:
+            self._under_way[one.number] = one, asyncio.create_task(self._post(one, now))
+        if new:
+            await asyncio.wait([self._under_way[one.number][1] for one in new], timeout=PROMPT_S)
+        ended = [number for number, (_, task) in self._under_way.items() if task.done()]
+        for number in ended:
+            one, task = self._under_way.pop(number)
+            delivery, heard = task.result()
+            await self._store.delivered(number, delivery)
             if delivery.retry_at is None:
                 await self._note(one.outgoing, heard, now=now)
-        return len(pending)
+        return len(ended)
 
-    async def _post(self, one: Pending, now: datetime) -> tuple[Delivery, Acknowledgement]:
+    async def _post(self, one: Pending, now: datetime) -> _Ended:
         outgoing = one.outgoing
         expires = instant(outgoing.header.expires)
         if now > expires:
@@ -109,7 +129,7 @@ class Courier:
             delivery = Delivery(at=now, failure=str(error), retry_at=_retry_at(one, now, expires))
             return delivery, _unheard(str(error))
         heard = read_acknowledgement(answered.status, answered.body)
-        if one.tries and heard.error is not None and heard.error.code in _RECEIVED_BEFORE:
+        if heard.error is not None and heard.error.code in _RECEIVED_BEFORE:
             heard = Acknowledgement(is_ack=True, expects_callback=True)
         may_retry = heard.may_retry or (outgoing.is_callback and not heard.is_ack)
         delivery = Delivery(
@@ -145,6 +165,7 @@ def _unheard(reason: str) -> Acknowledgement:
 
 
 def _retry_at(one: Pending, now: datetime, expires: datetime) -> datetime | None:
-    """Return when to try again: after 1 s, 2 s, 4 s and so on; never without its signature."""
+    """Return when to try again: after 1, 2, 4 s and so on, a last time as its signature ends."""
     wait = min(FIRST_RETRY * 2 ** min(one.tries, 20), LONGEST_RETRY)
-    return now + wait if now + wait <= expires else None
+    at = min(now + wait, expires)
+    return at if at > now else None

@@ -183,6 +183,10 @@ class Store(Inbox, Protocol):
         """Return the contracts that have not ended, oldest first."""
         ...
 
+    async def drafts(self, peer_id: str) -> int:
+        """Return how many drafts a peer has open with us as the one that answers."""
+        ...
+
     async def due_contracts(self, now: datetime) -> Sequence[ContractState]:
         """Return the contracts whose patience may have run out."""
         ...

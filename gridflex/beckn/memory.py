@@ -19,7 +19,7 @@ from gridflex.beckn.keeping import (
 )
 from gridflex.beckn.receiving import Incoming
 from gridflex.beckn.replay import Novelty, judge
-from gridflex.beckn.states import ContractState, Side
+from gridflex.beckn.states import OPENING, ContractState, Side
 from gridflex.beckn.verification import Background, is_answer
 
 
@@ -57,6 +57,7 @@ class MemoryStore:
             request_signature=asked.header.signature if asked and is_callback else None,
             request_body=asked.message.raw if asked and is_callback else None,
             state=self._contracts.get((context.transaction_id, side)),
+            drafts=await self.drafts(sender) if context.action == OPENING else 0,
         )
 
     async def keep(self, incoming: Incoming) -> bool:
@@ -122,6 +123,11 @@ class MemoryStore:
         return [
             one for one in self._contracts.values() if one.side is side and not one.stage.is_final
         ]
+
+    async def drafts(self, peer_id: str) -> int:
+        """See `Store.drafts`."""
+        open_ones = await self.open_contracts(Side.BPP)
+        return sum(one.stage.is_draft and one.peer_id == peer_id for one in open_ones)
 
     async def due_contracts(self, now: datetime) -> Sequence[ContractState]:
         """See `Store.due_contracts`."""

@@ -14,7 +14,15 @@ from datetime import datetime
 from typing import Final
 
 from gridflex.beckn.acknowledging import Acknowledgement
-from gridflex.beckn.contracts import advance, give_up, lapse, open_contract, require_same
+from gridflex.beckn.contracts import (
+    MOST_DRAFTS,
+    advance,
+    give_up,
+    lapse,
+    open_contract,
+    require_few_drafts,
+    require_same,
+)
 from gridflex.beckn.entities import Wire
 from gridflex.beckn.errors import BecknError, Code, reading_attributes
 from gridflex.beckn.keeping import Arrived, Decision, Hold, Outgoing, Store
@@ -45,6 +53,7 @@ class Participant:
         trader: Who decides.
         patience: How long it waits.
         library: How lists that lie elsewhere are fetched; None leaves them there.
+        most_drafts: Drafts that one peer may have open with us.
     """
 
     def __init__(
@@ -55,8 +64,10 @@ class Participant:
         trader: Trader,
         patience: Patience | None = None,
         library: Library | None = None,
+        most_drafts: int = MOST_DRAFTS,
     ) -> None:
         self._author = author
+        self._most_drafts = most_drafts
         self._store = store
         self._trader = trader
         self._patience = patience or Patience()
@@ -190,6 +201,10 @@ class Participant:
         known = await self._store.contract(message.context.transaction_id, side)
         if not _is_about_contract(message):
             return Step(known, known) if known else None
+        if known is None and side is Side.BPP:
+            peer_id = str(message.context.bap_id)
+            drafts = await self._store.drafts(peer_id)
+            require_few_drafts(peer_id, drafts, most=self._most_drafts)
         return self._step(known, message, side=side, now=now)
 
     def _compose(
@@ -336,8 +351,10 @@ class Participant:
             await self._store.decide(Decision(states=(replace(state, awaiting=None),)))
 
 
-def screen_contract(message: Message, background: Background, now: datetime) -> None:
-    """Refuse at once what the state of its contract does not allow.
+def screen_contract(
+    message: Message, background: Background, now: datetime, *, most_drafts: int = MOST_DRAFTS
+) -> None:
+    """Refuse at once what the state of its contract, or the number of drafts, does not allow.
 
     Raises:
         BecknError: It is not possible now.
@@ -351,7 +368,8 @@ def screen_contract(message: Message, background: Background, now: datetime) -> 
         raise BecknError(Code.CTX_ACTION_MISMATCH, f"{action} is for the network's services")
     patience = Patience()
     if background.state is None:
-        open_contract(message, side=Side.BPP, now=now, patience=patience)
+        step = open_contract(message, side=Side.BPP, now=now, patience=patience)
+        require_few_drafts(step.state.peer_id, background.drafts, most=most_drafts)
     elif _is_about_contract(message):
         advance(background.state, message, now=now, patience=patience)
 

@@ -15,6 +15,10 @@ DEFAULT_ANSWER_TIME: Final = timedelta(minutes=5)
 DEFAULT_DRAFT_TIME: Final = timedelta(minutes=30)
 
 
+OPENING: Final = "select"
+"""The request that opens a contract."""
+
+
 class Side(StrEnum):
     """Which platform we are in this transaction: who asks, or who answers."""
 

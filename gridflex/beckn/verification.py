@@ -81,12 +81,14 @@ class Background:
         request_signature: Signature of our own request with this message id, if we sent one.
         request_body: Its bytes.
         state: The contract of this transaction in which we play the part addressed.
+        drafts: How many drafts of the sender are open here, if the message may open one.
     """
 
     earlier: tuple[str, ...] = ()
     request_signature: str | None = None
     request_body: bytes | None = field(default=None, repr=False)
     state: ContractState | None = field(default=None, repr=False)
+    drafts: int = 0
 
 
 @dataclass(frozen=True, slots=True)

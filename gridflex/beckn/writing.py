@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import isodate
 
-from gridflex.beckn.context import VERSION, Context
+from gridflex.beckn.context import VERSION, Context, Direction
 from gridflex.beckn.entities import Wire
 from gridflex.beckn.errors import BecknError
 from gridflex.beckn.keeping import Outgoing
@@ -21,7 +21,10 @@ from gridflex.beckn.states import ContractState, Side
 from gridflex.beckn.verification import Local, is_answer
 
 CALLBACK_LIFETIME: Final = timedelta(hours=1)
-"""A callback is repeated with its signature for as long as this."""
+"""A callback is repeated with its signature for as long as this, or as its request counts."""
+
+SHORTEST_LIFETIME: Final = timedelta(minutes=1)
+"""Of an answer to a request that counts no longer, or hardly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,8 @@ class Author:
         new_id: Returns a new UUID.
         ttl: How long a request counts, and so how long its answer is waited for.
         lifetime: How long the signature of a request is valid.
-        egress_url: Where everything is posted instead of to its addressee, if anywhere.
+        egress_url: Where everything is posted instead of to its addressee, if anywhere; ``{role}``
+            in it becomes ``bap`` for requests and ``bpp`` for callbacks and catalogues.
     """
 
     def __init__(
@@ -155,7 +159,7 @@ class Author:
             payload,
             Peer(incoming.sender, base),
             now,
-            lifetime=CALLBACK_LIFETIME,
+            lifetime=_lifetime_of_answer(asked, now),
             answers=incoming.signature,
             error=error,
         )
@@ -219,6 +223,12 @@ class Author:
             values["schema_context"] = schemas
         return Context.model_validate(values)
 
+    def _base(self, peer: Peer, context: Context) -> str:
+        if self._egress_url is None:
+            return peer.url
+        role = Side.BAP if context.direction is Direction.REQUEST else Side.BPP
+        return self._egress_url.replace("{role}", role.value)
+
     def _signed(
         self,
         context: Context,
@@ -234,7 +244,7 @@ class Author:
         return Outgoing(
             message=message,
             peer_id=peer.subscriber_id,
-            url=f"{(self._egress_url or peer.url).rstrip('/')}/{context.action}",
+            url=f"{self._base(peer, context).rstrip('/')}/{context.action}",
             header=self.key.sign(
                 message.raw, now=now, lifetime=lifetime, request_signature=answers
             ),
@@ -242,6 +252,12 @@ class Author:
             made_at=now,
             is_callback=is_answer(context),
         )
+
+
+def _lifetime_of_answer(asked: Context, now: datetime) -> timedelta:
+    """Return for how long an answer is repeated: whoever asked waits no longer than its ttl."""
+    left = asked.expires - now if asked.expires else CALLBACK_LIFETIME
+    return min(max(left, SHORTEST_LIFETIME), CALLBACK_LIFETIME)
 
 
 def peer_of(state: ContractState) -> Peer:

@@ -143,6 +143,28 @@ async def test_a_confirmation_that_never_arrives_frees_what_it_held(store: Beckn
     assert await store.holds() == []
 
 
+async def test_drafts_of_a_peer_are_counted_until_they_are_confirmed_or_end(
+    store: BecknStore,
+) -> None:
+    net = network(
+        lambda action, _attempt: "lose" if action == "init" else None, stores=(None, store)
+    )
+    for _ in range(2):
+        await buy(net)
+    net.mischief = lambda _action, _attempt: None
+    await buy(net)
+
+    opening, other = await incoming(1), await incoming(2)
+    seen = await store.background(opening.message.context, sender=BAP.subscriber_id)
+    unseen = await store.background(other.message.context, sender="other.example.com")
+
+    assert await store.drafts(BAP.subscriber_id) == seen.drafts == 2
+    assert await store.drafts("other.example.com") == unseen.drafts == 0
+    net.now += timedelta(hours=1)
+    await net.places[BPP.url].participant.lapse(net.now)
+    assert await store.drafts(BAP.subscriber_id) == 0
+
+
 async def test_two_sellers_over_one_database_never_sell_the_same_thing(store: BecknStore) -> None:
     first = network(stores=(None, store), seller=ScriptedSeller("job-1"))
     second = network(stores=(None, store), seller=ScriptedSeller("job-1"))

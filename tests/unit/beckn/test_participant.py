@@ -1,18 +1,26 @@
 """Two participants come to the same contract, whatever the network does in between."""
 
+import asyncio
+import json
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import pairwise
 
 import pytest
 
+from gridflex.beckn.acknowledging import Reply
+from gridflex.beckn.contracts import open_contract
+from gridflex.beckn.delivery import Answered, Courier
 from gridflex.beckn.entities import Contract
 from gridflex.beckn.messages import Message
 from gridflex.beckn.needs import BUY_OFFER_TYPE, inputs_of
+from gridflex.beckn.participant import screen_contract
 from gridflex.beckn.payloads import ContractMessage
 from gridflex.beckn.reacting import Reaction, Saying, sayings
 from gridflex.beckn.schemas import deg
 from gridflex.beckn.signing import SignatureHeader, is_signed_by, public_key
-from gridflex.beckn.states import ContractState, Side, Stage, Step
+from gridflex.beckn.states import ContractState, Patience, Side, Stage, Step
+from gridflex.beckn.writing import Author, Peer
 from tests.unit.beckn.network import (
     DRAFT,
     SELLER,
@@ -24,7 +32,18 @@ from tests.unit.beckn.network import (
     memory,
     network,
 )
-from tests.unit.beckn.wire import BAP, BAP_KEY, BPP, BPP_KEY, CONTRACT_ID, contract
+from tests.unit.beckn.wire import (
+    BAP,
+    BAP_KEY,
+    BPP,
+    BPP_KEY,
+    CONTRACT_ID,
+    NETWORK,
+    NOW,
+    TRANSACTION,
+    contract,
+    registry,
+)
 
 ACTIONS = ["select", "on_select", "init", "on_init", "confirm", "on_confirm"]
 
@@ -216,13 +235,37 @@ async def test_a_request_that_arrived_before_is_not_taken_for_refused() -> None:
     assert (bought.stage, sold.stage) == (Stage.ACTIVE, Stage.ACTIVE)
 
 
-async def test_a_seller_withdraws_from_a_buyer_that_vanished() -> None:
-    net = network(lambda action, _attempt: "lose" if action in {"on_confirm", "cancel"} else None)
+@pytest.mark.parametrize("action", ["select", "init", "confirm"])
+async def test_a_request_sent_by_who_was_killed_before_noting_it_is_not_lost(action: str) -> None:
+    net = network()
+    buyer = net.places[BAP.url]
+    transaction = await buyer.participant.start("select", DRAFT, peer=SELLER, now=net.now)
+    while memory(net, BAP.url).sent[-1].message.action != action:
+        await net.run(until=net.now + timedelta(seconds=1))
+    killed = memory(net, BAP.url).sent[-1]
+    await net.post(killed.url, killed.message.raw, authorization=str(killed.header))
 
-    _, sold = await both(net, await buy(net, until=timedelta(minutes=62)))
+    await net.run(until=net.now + timedelta(minutes=1))
 
-    assert sold.stage is Stage.CANCELLED
-    assert sold.reason_code == "NET_ACK_TIMEOUT"
+    bought, sold = await both(net, transaction)
+    assert (action, 401) in net.log
+    assert (bought.stage, sold.stage) == (Stage.ACTIVE, Stage.ACTIVE)
+
+
+@pytest.mark.parametrize(
+    ("what", "code"), [("lose", "NET_ACK_TIMEOUT"), ("refuse", "POL_ENGAGEMENT_REFUSED")]
+)
+async def test_a_seller_waits_for_a_vanished_buyer_no_longer_than_the_buyer_would(
+    what: str, code: str
+) -> None:
+    def mischief(action: str, _attempt: int) -> str | None:
+        return {"on_confirm": what, "cancel": "lose"}.get(action)
+
+    net = network(mischief)
+
+    _, sold = await both(net, await buy(net, until=timedelta(minutes=6)))
+
+    assert (sold.stage, sold.reason_code) == (Stage.CANCELLED, code)
     assert await memory(net, BPP.url).holds() == []
 
 
@@ -241,3 +284,102 @@ async def test_a_message_whose_signature_ran_out_is_not_sent_any_more() -> None:
     assert memory(net, BAP.url).deliveries[0][1].failure == (
         "its signature ran out before it was acknowledged"
     )
+
+
+async def test_a_peer_that_lets_us_wait_holds_up_no_other() -> None:
+    net = network()
+    silent, heard = asyncio.Event(), []
+
+    class Slow(Network):
+        async def post(self, url: str, body: bytes, *, authorization: str) -> Answered:
+            if url.startswith("https://silent.example.com"):
+                await silent.wait()
+            heard.append(url)
+            return await net.post(url, body, authorization=authorization)
+
+    buyer = net.places[BAP.url]
+    note = buyer.participant.note_outcome
+    courier = Courier(store=buyer.store, transport=Slow({}), registry=registry(), note=note)
+    for peer in (Peer("silent.example.com", "https://silent.example.com/beckn"), SELLER):
+        await buyer.participant.start("select", DRAFT, peer=peer, now=net.now)
+
+    first = await courier.send(net.now)
+    await buyer.participant.start("select", DRAFT, peer=SELLER, now=net.now)
+    second = await courier.send(net.now)
+
+    assert (first, second) == (1, 1)
+    assert heard == [f"{BPP.url}/select"] * 2
+    silent.set()
+    await asyncio.sleep(0)
+    assert await courier.send(net.now) == 1
+    assert heard[2:] == ["https://silent.example.com/beckn/select"]
+
+
+async def drafts(count: int, *, most: int) -> tuple[Network, list[str | None]]:
+    """Let a buyer open so many drafts with a seller that keeps silent; return why each ended."""
+    net = network(seller=SilentSeller())
+    net.places[BPP.url].participant._most_drafts = most
+    buyer = net.places[BAP.url]
+    asked = [
+        await buyer.participant.start("select", DRAFT, peer=SELLER, now=net.now)
+        for _ in range(count)
+    ]
+    await net.run(until=net.now + timedelta(seconds=20))
+    states = [await buyer.store.contract(one, Side.BAP) for one in asked]
+    return net, [state.reason_code for state in states if state]
+
+
+class SilentSeller(ScriptedSeller):
+    """Takes every request and answers none."""
+
+    async def react(self, message: Message, step: Step | None, *, now: datetime) -> Reaction:  # noqa: ARG002 - port
+        return Reaction()
+
+
+async def test_a_peer_opens_no_more_drafts_than_it_may() -> None:
+    net, codes = await drafts(5, most=3)
+
+    assert codes == [None] * 3 + ["POL_NP_CAPACITY_EXCEEDED"] * 2
+    assert await memory(net, BPP.url).drafts(BAP.subscriber_id) == 3
+
+
+async def test_a_draft_too_many_is_refused_at_once_and_may_come_again() -> None:
+    net, _ = await drafts(3, most=3)
+    receiver = net.places[BPP.url].receiver
+    receiver._screen = partial(screen_contract, most_drafts=3)
+    author = net.places[BAP.url].participant._author
+    asked = author.request("select", DRAFT, peer=SELLER, transaction_id=author.new_id(), now=NOW)
+
+    async def ask() -> Reply:
+        header = str(asked.header)
+        return await receiver.receive("select", asked.message.raw, authorization=header, now=NOW)
+
+    refused = await ask()
+    net.now += timedelta(minutes=31)
+    await net.places[BPP.url].participant.lapse(net.now)
+
+    assert refused.status == 429
+    assert refused.headers["Retry-After"] == "2"
+    assert json.loads(refused.body)["message"]["error"] == {
+        "code": "POL_NP_CAPACITY_EXCEEDED",
+        "message": "bap.example.com has 3 drafts open here, at most 3; confirm or cancel one, "
+        "or let it lapse",
+    }
+    assert (await ask()).status == 200
+
+
+async def test_through_an_adapter_requests_and_callbacks_go_by_a_caller_each() -> None:
+    author = Author(
+        BAP,
+        key=BAP_KEY,
+        network_id=NETWORK,
+        new_id=lambda: TRANSACTION,
+        egress_url="http://adapter:8081/{role}/caller",
+    )
+    asked = author.request("select", DRAFT, peer=SELLER, transaction_id=TRANSACTION, now=NOW)
+    state = open_contract(asked.message, side=Side.BPP, now=NOW, patience=Patience()).state
+
+    told = author.report(state, "on_status", DRAFT, now=NOW)
+
+    assert asked.url == "http://adapter:8081/bap/caller/select"
+    assert told.url == "http://adapter:8081/bpp/caller/on_status"
