@@ -25,7 +25,17 @@ from gridflex.beckn.payloads import (
 )
 from gridflex.beckn.states import ContractState
 from gridflex.beckn.writing import Peer
-from tests.conformance.beckn.official import JULY, LTS, answer_faults, faults
+from tests.conformance.beckn.official import (
+    JULY,
+    LTS,
+    OFFICIAL,
+    answer_faults,
+    attribute_faults,
+    faults,
+    types_in,
+    without_remarks,
+)
+from tests.shared import shared_data
 from tests.unit.beckn.feeder import NeedTrade
 from tests.unit.beckn.house import SIX_AM, TWO_AM, Trade
 from tests.unit.beckn.network import SELLER, place
@@ -121,6 +131,37 @@ async def test_every_message_of_a_trade_is_valid(document: str) -> None:
     counts = Counter(action for action, _ in said)
     assert set(DIRECTION) == set(counts)
     assert counts["on_status"] > 10
+
+
+async def test_every_object_of_an_official_type_is_valid_by_that_type() -> None:
+    said = await everything_said()
+
+    wrong = {
+        f"{number} {action}": found
+        for number, (action, values) in enumerate(said)
+        if (found := attribute_faults(values))
+    }
+    assert not wrong
+    assert {kind for _, values in said for kind in types_in(values)} == {
+        "DEGContract",
+        "DemandFlexBuyOffer",
+        "DemandFlexNeed",
+        "DemandFlexPerformance",
+        "RevenueFlow",
+        "TimeSeries",
+    }
+
+
+def test_the_validators_of_types_find_faults_and_none_in_the_official_examples() -> None:
+    path = shared_data("beckn", "examples", "demand-flex-2026", "uc1-bdr-w-baselining")
+    read = [
+        json.loads(one.read_text(), object_hook=without_remarks)
+        for one in sorted(path.glob("*.json"))
+    ]
+
+    assert [fault for one in read for fault in attribute_faults(one)] == []
+    contract = {"@context": f"{OFFICIAL}DEGContract/v2.0/context.jsonld", "@type": "DEGContract"}
+    assert attribute_faults({"contractAttributes": contract}) != []
 
 
 @pytest.mark.parametrize(

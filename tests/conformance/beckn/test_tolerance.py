@@ -11,7 +11,7 @@ from typing import Any
 
 from gridflex.beckn.errors import BecknError
 from gridflex.beckn.messages import parse
-from tests.conformance.beckn.official import JULY, is_valid
+from tests.conformance.beckn.official import JULY, is_valid, without_remarks
 from tests.conformance.beckn.test_openapi import everything_said
 from tests.shared import shared_data
 
@@ -43,15 +43,11 @@ STRICTER = {
 async def bases() -> list[dict[str, Any]]:
     """Return the messages to start from, without remarks."""
     official = [
-        json.loads(path.read_text(), object_hook=_without_remarks)
+        json.loads(path.read_text(), object_hook=without_remarks)
         for path in sorted(shared_data(*UC1).glob("*.json"))
     ]
     ours = dict(await everything_said())
     return [*official, *ours.values()]
-
-
-def _without_remarks(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if not key.startswith("_")}
 
 
 def places(value: Any, at: Place = ()) -> Iterator[Place]:  # noqa: ANN401 - JSON
