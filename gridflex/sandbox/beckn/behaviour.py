@@ -1,12 +1,21 @@
-"""How a counterparty behaves: as agreed, or badly in one of the ways that peers do."""
+"""How a counterparty behaves: as agreed, or badly in one of the ways that peers do.
+
+What it does to a request and what to a callback is its own affair, and may be limited to one
+action: "refuse ``on_confirm``" is a buyer that takes everything but the confirmation.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from http import HTTPStatus
 from typing import Any, Final
+
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gridflex.beckn.delivery import Answered, Transport
 from gridflex.beckn.errors import BecknError, Code
@@ -16,14 +25,19 @@ from gridflex.beckn.payloads import ContractMessage
 from gridflex.beckn.reacting import Reaction, Saying, Trader
 from gridflex.beckn.signing import SignatureHeader, SigningKey, instant
 from gridflex.beckn.states import ContractState, Step
-from gridflex.beckn.verification import Background, is_answer
+from gridflex.beckn.verification import Background
 
 MARKUP: Final = Decimal("1.5")
 """By how much a haggling seller raises its price, and a haggling buyer lowers its bid."""
 
 
-WITH_THE_SERVICE: Final = frozenset({"discover", "catalog/publish"})
+WITH_THE_SERVICE: Final = frozenset(
+    {"discover", "on_discover", "catalog/publish", "catalog/on_publish"}
+)
 """Without these no counterparty would ever hear of the other."""
+
+SILENT_S: Final = 60.0
+"""How long a callback that is not answered keeps its sender waiting."""
 
 
 class Behaviour(StrEnum):
@@ -38,19 +52,32 @@ class Behaviour(StrEnum):
 
 
 class Mood:
-    """The behaviour in force; can be changed while the counterparty runs."""
+    """The behaviour in force; can be changed while the counterparty runs.
 
-    def __init__(self, behaviour: Behaviour = Behaviour.ACCEPT) -> None:
+    Args:
+        behaviour: What it does.
+        at: The action of the messages that it refuses, does not answer or spoils; None is all
+            but those with the network's services.
+    """
+
+    def __init__(self, behaviour: Behaviour = Behaviour.ACCEPT, at: str | None = None) -> None:
         self.behaviour = behaviour
+        self.at = at
+
+    def does(self, behaviour: Behaviour, action: str) -> bool:
+        """Return whether that is what happens to messages of an action."""
+        if self.behaviour is not behaviour or action in WITH_THE_SERVICE:
+            return False
+        return self.at in {None, action}
 
     def screen(self, message: Message, background: Background, now: datetime) -> None:  # noqa: ARG002 - a `Screen`
-        """Refuse everything that asks for something, in the mood to refuse.
+        """Refuse a message, in the mood to refuse.
 
         Raises:
             BecknError: It is refused.
         """
-        if self.behaviour is Behaviour.REFUSE and not is_answer(message.context):
-            raise BecknError(Code.POL_ENGAGEMENT_REFUSED, "this counterparty refuses everything")
+        if self.does(Behaviour.REFUSE, message.action):
+            raise BecknError(Code.POL_ENGAGEMENT_REFUSED, f"{message.action} is refused here")
 
 
 class MoodyTrader:
@@ -67,14 +94,16 @@ class MoodyTrader:
 
     async def react(self, message: Message, step: Step | None, *, now: datetime) -> Reaction:
         """See `gridflex.beckn.reacting.Trader.react`."""
-        if self._mood.behaviour is Behaviour.TIME_OUT and message.action != "catalog/on_publish":
-            return Reaction()
-        if self._mood.behaviour is Behaviour.REFUSE and message.action == "on_discover":
+        if self._mood.does(Behaviour.TIME_OUT, message.action):
             return Reaction()
         reaction = await self._trader.react(message, step, now=now)
-        if self._mood.behaviour is not Behaviour.HAGGLE:
-            return reaction
-        return replace(reaction, sayings=tuple(map(_haggled, reaction.sayings)))
+        sayings = tuple(
+            _haggled(one)
+            if self._mood.does(Behaviour.HAGGLE, one.action or f"on_{message.action}")
+            else one
+            for one in reaction.sayings
+        )
+        return replace(reaction, sayings=sayings)
 
     async def ended(self, state: ContractState) -> None:
         """See `gridflex.beckn.reacting.Trader.ended`."""
@@ -98,10 +127,10 @@ class MoodyTransport:
     async def post(self, url: str, body: bytes, *, authorization: str) -> Answered:
         """See `gridflex.beckn.delivery.Transport.post`."""
         action = str(read_object(body)["context"]["action"])
-        if self._mood.behaviour is Behaviour.SIGN_WRONGLY and action not in WITH_THE_SERVICE:
+        if self._mood.does(Behaviour.SIGN_WRONGLY, action):
             authorization = self._forged(body, authorization)
         answered = await self._transport.post(url, body, authorization=authorization)
-        if self._mood.behaviour is Behaviour.TWICE:
+        if self._mood.behaviour is Behaviour.TWICE and self._mood.at in {None, action}:
             await self._transport.post(url, body, authorization=authorization)
         return answered
 
@@ -109,6 +138,30 @@ class MoodyTransport:
         header = SignatureHeader.parse(authorization)
         forged = self._wrong_key.sign(body, now=instant(header.created))
         return str(replace(header, signature=forged.signature))
+
+
+class MoodyServer:
+    """An HTTP application that does not answer callbacks when its mood says so.
+
+    Args:
+        app: What answers otherwise.
+        mood: The behaviour.
+        silent_s: For how long it says nothing.
+    """
+
+    def __init__(self, app: ASGIApp, mood: Mood, *, silent_s: float = SILENT_S) -> None:
+        self._app = app
+        self._mood = mood
+        self._silent_s = silent_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or keep its sender waiting."""
+        action = str(scope.get("path", "")).rpartition("/")[2]
+        if action.startswith("on_") and self._mood.does(Behaviour.TIME_OUT, action):
+            await asyncio.sleep(self._silent_s)
+            await Response(status_code=HTTPStatus.GATEWAY_TIMEOUT)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
 
 
 def _haggled(saying: Saying) -> Saying:

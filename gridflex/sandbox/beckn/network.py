@@ -60,9 +60,9 @@ class SandboxNetwork:
             part: f"http://{host}:{listener.getsockname()[1]}"
             for part, listener in self._listeners.items()
         }
-        chosen = parts | {Part.REGISTRY, Part.SERVICE}
-        self._settings = [
-            PartSettings(
+        self._chosen = parts | {Part.REGISTRY, Part.SERVICE}
+        self._settings = {
+            part: PartSettings(
                 part=part,
                 descriptor=self._listeners[part].fileno(),
                 base_urls=self.base_urls,
@@ -75,8 +75,7 @@ class SandboxNetwork:
                 meters_per_page=meters_per_page,
             )
             for part in Part
-            if part in chosen
-        ]
+        }
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
@@ -85,15 +84,26 @@ class SandboxNetwork:
         Raises:
             SourceError: One does not.
         """
-        for settings in self._settings:
-            self._processes.append(_start(settings))
+        parts = [part for part in Part if part in self._chosen]
+        self._processes += [_start(self._settings[part]) for part in parts]
         try:
-            for settings in self._settings:
-                _wait_for(self.base_urls[settings.part])
+            for part in parts:
+                _wait_for(self.base_urls[part])
         except httpx.HTTPError as error:
             self.stop()
             raise SourceError(f"the sandbox network did not start: {error}") from error
         return self
+
+    def add(self, part: Part, *, clock: ClockSettings) -> None:
+        """Start one more part and wait until it answers.
+
+        Args:
+            part: One that was left out so far.
+            clock: Its GridFlex time.
+        """
+        settings = self._settings[part].model_copy(update={"clock": clock})
+        self._processes.append(_start(settings))
+        _wait_for(self.base_urls[part])
 
     def __exit__(
         self,

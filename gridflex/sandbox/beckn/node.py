@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import FastAPI, Request, Response
@@ -27,7 +27,13 @@ from gridflex.beckn.states import Patience, Side
 from gridflex.beckn.verification import Local, TrustPolicy
 from gridflex.beckn.writing import Author
 from gridflex.errors import GridFlexError
-from gridflex.sandbox.beckn.behaviour import Behaviour, Mood, MoodyTrader, MoodyTransport
+from gridflex.sandbox.beckn.behaviour import (
+    Behaviour,
+    Mood,
+    MoodyServer,
+    MoodyTrader,
+    MoodyTransport,
+)
 
 log = logging.getLogger(__name__)
 
@@ -159,6 +165,7 @@ class Node:
 
 class _Order(BaseModel, extra="forbid"):
     behaviour: Behaviour
+    at: Literal[tuple(DIRECTION)] | None = None  # type: ignore[valid-type]
 
 
 def create_node_app(node: Node, *, now: Callable[[], datetime]) -> FastAPI:
@@ -189,9 +196,9 @@ def create_node_app(node: Node, *, now: Callable[[], datetime]) -> FastAPI:
         return await _state(node)
 
     @app.put("/_sandbox/behaviour")
-    async def behave(order: _Order) -> dict[str, str]:
-        node.mood.behaviour = order.behaviour
-        return {"behaviour": order.behaviour.value}
+    async def behave(order: _Order) -> dict[str, str | None]:
+        node.mood.behaviour, node.mood.at = order.behaviour, order.at
+        return {"behaviour": order.behaviour.value, "at": order.at}
 
     @app.post("/beckn/{action:path}")
     async def receive(action: str, request: Request) -> Response:
@@ -210,6 +217,7 @@ def create_node_app(node: Node, *, now: Callable[[], datetime]) -> FastAPI:
             media_type="application/json",
         )
 
+    app.add_middleware(MoodyServer, mood=node.mood)
     return app
 
 
@@ -219,6 +227,7 @@ async def _state(node: Node) -> dict[str, Any]:
     return {
         "subscriber_id": node.place.subscriber_id,
         "behaviour": node.mood.behaviour.value,
+        "at": node.mood.at,
         "received": len(node.store.received),
         "sent": len(node.store.sent),
         "contracts": [

@@ -1,25 +1,28 @@
 """A whole GridFlex in one process but for Ray: real database, plans, meters and Beckn end.
 
-``python -m tests.e2e.beckn.plant SETTINGS`` says ``ready`` when it can plan, then takes its clock
-as a line of JSON, so that all processes begin together. Its cluster is a list of jobs that run as
-long as they say, by the clock.
+``python -m tests.e2e.beckn.plant SETTINGS`` says ``ready`` when it can plan, then takes orders as
+lines of JSON and says ``done`` after each: its clock, with which its agents begin, or begin anew
+over what is stored, and how it misbehaves towards its peers. Its cluster is a list of jobs that run
+as long as they say, by the clock.
 """
 
 import asyncio
 import logging
+import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
 import numpy as np
 import uvicorn
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import BaseModel
 
 from gridflex.adapters.clock import Clock
-from gridflex.adapters.database import ensure_database
 from gridflex.adapters.grid_store import GridStore
 from gridflex.adapters.ray_gpus import Gpus
 from gridflex.adapters.ray_jobs import RayJob, RayJobs
@@ -27,10 +30,20 @@ from gridflex.agents.orchestrator import Orchestrator
 from gridflex.agents.ports import Ports, build_ports
 from gridflex.agents.trading_ports import build_planner, build_receiver, build_trading
 from gridflex.agents.workload import Workload
+from gridflex.beckn.messages import Message
+from gridflex.beckn.signing import KeyId, SigningKey
+from gridflex.beckn.verification import Background
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import Flexibility, JobId, Tier
 from gridflex.lifecycle import JobRequest
 from gridflex.planning.warm_up import warm_up
+from gridflex.sandbox.beckn.behaviour import (
+    Behaviour,
+    Mood,
+    MoodyServer,
+    MoodyTrader,
+    MoodyTransport,
+)
 from gridflex.serve.beckn_api import create_beckn_api
 from gridflex.settings import ClockSettings, Settings
 from gridflex.settings_files import dump_settings, parse_settings
@@ -50,11 +63,19 @@ class PlantSettings(BaseModel):
     intensity_gco2_per_kwh: dict[int, float]
 
 
+class Order(BaseModel, extra="forbid"):
+    """What a process is told; what is not named stays as it is."""
+
+    clock: ClockSettings | None = None
+    behaviour: Behaviour | None = None
+    at: str | None = None
+
+
 class SimulatedCluster:
     """Runs every job for its time by GridFlex's clock."""
 
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+        self.clock = clock
         self._started: dict[str, datetime] = {}
 
     async def gpus(self) -> Gpus:
@@ -62,7 +83,7 @@ class SimulatedCluster:
 
     async def submit(self, ray_id: str, request: JobRequest) -> None:
         assert request.entrypoint
-        self._started.setdefault(ray_id, self._clock.wall_now())
+        self._started.setdefault(ray_id, self.clock.wall_now())
 
     async def stop(self, ray_id: str) -> bool:
         return ray_id in self._started
@@ -78,16 +99,16 @@ class SimulatedCluster:
 
     def _job(self, ray_id: str) -> RayJob:
         started = self._started[ray_id]
-        ended = started + RUN / self._clock.speed
-        is_over = self._clock.wall_now() >= ended
+        ended = started + RUN / self.clock.speed
+        is_over = self.clock.wall_now() >= ended
         details = {"start_time": int(started.timestamp() * 1000)}
         if is_over:
             details["end_time"] = int(ended.timestamp() * 1000)
         return RayJob(ray_id, "SUCCEEDED" if is_over else "RUNNING", details)
 
 
-async def fill(plant: PlantSettings, ports: Ports) -> None:
-    """Store the forecasts and submit the jobs."""
+async def forecast(plant: PlantSettings, ports: Ports) -> None:
+    """Store the forecasts that the plan is made from."""
     now = ports.clock.now()
     start = HalfHour.containing(now) - 2
     span = list(start.span(150))
@@ -112,6 +133,10 @@ async def fill(plant: PlantSettings, ports: Ports) -> None:
                 )
             ]
         )
+
+
+async def submit(plant: PlantSettings, ports: Ports) -> None:
+    """Submit the jobs."""
     for name in plant.jobs:
         flexibility = Flexibility(
             tier=Tier.T3,
@@ -126,12 +151,15 @@ async def fill(plant: PlantSettings, ports: Ports) -> None:
             sites=("london",),
         )
         await ports.jobs.add(
-            JobId(name), JobRequest("python train.py"), flexibility, submitted_at=now
+            JobId(name),
+            JobRequest("python train.py"),
+            flexibility,
+            submitted_at=ports.clock.now(),
         )
 
 
-async def work(ports: Ports) -> None:
-    """Do what the three agents do, turn by turn."""
+async def work(ports: Ports, mood: Mood) -> None:
+    """Do what the three agents do, turn by turn, in a mood."""
     planner: Orchestrator = await build_planner(ports)
     workload = Workload(
         jobs=ports.jobs,
@@ -149,6 +177,10 @@ async def work(ports: Ports) -> None:
     report = await planner.tick(ports.clock.now(), reason="start")
     logging.getLogger("plant").info("%s", report)
     trading = build_trading(ports, planner=planner)
+    participant, courier = trading._participant, trading._courier
+    participant._trader = MoodyTrader(participant._trader, mood)
+    wrong = SigningKey(KeyId("nobody.example", "k1"), Ed25519PrivateKey.generate())
+    courier._transport = MoodyTransport(courier._transport, mood, wrong_key=wrong)
     while True:
         await workload.tick(ports.clock.now())
         await planner.tick(ports.clock.now(), reason="turn")
@@ -156,26 +188,86 @@ async def work(ports: Ports) -> None:
         await asyncio.sleep(TURN_S)
 
 
+async def orders() -> AsyncIterator[Order]:
+    """Yield what this process is told."""
+    reader = asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(reader)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, sys.stdin)
+    async for line in reader:
+        yield Order.model_validate_json(line)
+
+
+def say(word: str) -> None:
+    sys.stdout.write(f"{word}\n")
+    sys.stdout.flush()
+
+
+async def serve(ports: Ports, mood: Mood, descriptor: int) -> None:
+    """Receive messages until told to stop."""
+    receiver = build_receiver(ports)
+    screen = receiver._screen
+
+    def screened(message: Message, background: Background, now: datetime) -> None:
+        mood.screen(message, background, now)
+        screen(message, background, now)
+
+    receiver._screen = screened
+    app = MoodyServer(create_beckn_api(receiver, clock=ports.clock.wall_now), mood)
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, lifespan="off")
+    await uvicorn.Server(config).serve(sockets=[socket.socket(fileno=descriptor)])
+
+
+async def obey(plant: PlantSettings, ports: Ports, mood: Mood) -> None:
+    """Do as told; the agents begin with the first clock, and anew with each other one."""
+    working: asyncio.Task[None] | None = None
+    cluster = SimulatedCluster(ports.clock)
+    async for order in orders():
+        if order.behaviour is not None:
+            mood.behaviour, mood.at = order.behaviour, order.at
+        if order.clock is not None:
+            ports = replace(
+                ports,
+                settings=timed(ports.settings, order.clock),
+                clock=Clock(order.clock),
+                clusters={"london": cast(RayJobs, cluster)},
+            )
+            cluster.clock = ports.clock
+            await forecast(plant, ports)
+            if working is None:
+                await submit(plant, ports)
+            else:
+                working.cancel()
+                with suppress(asyncio.CancelledError):
+                    await working
+            working = asyncio.create_task(work(ports, mood))
+            working.add_done_callback(_end)
+        say("done")
+
+
+def timed(settings: Settings, clock: ClockSettings) -> Settings:
+    """Return settings by which a catalogue and a discovery go out in each second of wall time."""
+    each = {"publish_s": clock.speed, "discover_s": clock.speed}
+    market = settings.market.model_copy(update=each)
+    return settings.model_copy(update={"clock": clock, "market": market})
+
+
+def _end(working: asyncio.Task[None]) -> None:
+    """End this process if its agents fail."""
+    if not working.cancelled() and working.exception() is not None:
+        logging.getLogger("plant").error("agents failed", exc_info=working.exception())
+        os._exit(1)
+
+
 async def main(plant: PlantSettings) -> None:
-    """Serve and work until told to stop."""
+    """Serve and obey until told to stop."""
     settings = parse_settings(plant.settings_yaml)
     await asyncio.to_thread(warm_up)
-    await asyncio.to_thread(ensure_database, settings)
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    clock = ClockSettings.model_validate_json(await asyncio.to_thread(sys.stdin.readline))
-    settings = settings.model_copy(update={"clock": clock})
     ports = await asyncio.to_thread(build_ports, settings)
-    cluster = SimulatedCluster(ports.clock)
-    ports = replace(ports, clusters={"london": cast(RayJobs, cluster)})
-    await fill(plant, ports)
-    app = create_beckn_api(build_receiver(ports), clock=ports.clock.wall_now)
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    listener = socket.socket(fileno=plant.descriptor)
-    working = asyncio.create_task(work(ports))
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    done, _ = await asyncio.wait({working, serving}, return_when=asyncio.FIRST_COMPLETED)
+    mood = Mood()
+    say("ready")
+    serving = asyncio.create_task(serve(ports, mood, plant.descriptor))
+    obeying = asyncio.create_task(obey(plant, ports, mood))
+    done, _ = await asyncio.wait({serving, obeying}, return_when=asyncio.FIRST_COMPLETED)
     for task in done:
         task.result()
 

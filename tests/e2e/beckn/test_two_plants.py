@@ -1,19 +1,25 @@
-"""Two GridFlex processes with keys of their own trade through registry and discovery service."""
+"""Two GridFlex processes with keys of their own trade through registry and discovery service.
+
+First each in turn misbehaves, in each way and at the messages where that hurts most, and the other
+must be left with nothing open, nothing held and a reason. Then they trade to the end, though both
+say everything twice. All of it is one pair of processes and one job: whatever a misbehaviour left
+behind would be in the way of the next trade.
+"""
 
 import asyncio
+import json
 import os
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psycopg
 import pytest
 
@@ -30,21 +36,24 @@ from gridflex.sandbox.beckn.behaviour import Behaviour
 from gridflex.sandbox.beckn.network import SandboxNetwork
 from gridflex.sandbox.beckn.parts import Part
 from gridflex.settings import ClockSettings, Settings
-from tests.e2e.beckn.plant import arguments
+from tests.e2e.beckn.plant import Order, arguments
 
 SPEED = 600.0
 """A half-hour in three seconds of wall time."""
 
 PAUSE = timedelta(seconds=20)
-"""Wall time in which jobs are offered and bought before it is evening."""
+"""Wall time in which a need is answered before it is evening."""
 
 EVENING = datetime(2026, 7, 1, 20, 35, tzinfo=UTC)
 AFTERNOON = EVENING - timedelta(hours=5)
-SLOW = ClockSettings(origin=AFTERNOON, origin_wall=datetime.now(UTC), speed=1)
-SELLER_PRICES = {-1: 100.0, **dict.fromkeys((21, 22, 23, 0), 20.0)}
+SELLER_PRICES = {-1: 100.0, **dict.fromkeys((21, 22, 23, 0, 1), 20.0)}
 BUYER_PRICES = {-1: 140.0, **dict.fromkeys((2, 3, 4, 5), 80.0)}
 FLAT = {-1: 250.0}
 CLEAN = {-1: 250.0, **dict.fromkeys((2, 3, 4, 5), 90.0)}
+DRAFT_S = 8.0
+"""After which a seller forgets who went silent."""
+
+ALL = 500
 
 
 @dataclass
@@ -55,29 +64,49 @@ class Plant:
     process: subprocess.Popen[bytes]
     url: str
 
+    def hear(self, word: bytes) -> None:
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == word + b"\n", "the process ended"
+
+    def order(self, order: Order) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(order.model_dump_json().encode() + b"\n")
+        self.process.stdin.flush()
+        self.hear(b"done")
+
+    def behave(self, behaviour: Behaviour, at: str | None = None) -> None:
+        self.order(Order(behaviour=behaviour, at=at))
+
     def contracts(self) -> list[ContractState]:
         async def read() -> list[ContractState]:
             engine = connect(self.url)
-            found = await BecknLog(engine).contracts(limit=100)
+            found = await BecknLog(engine).contracts(limit=ALL)
             await engine.dispose()
             return found
 
         return asyncio.run(read())
 
+    def contract(self, transaction_id: str) -> ContractState | None:
+        found = [one for one in self.contracts() if one.transaction_id == transaction_id]
+        return found[0] if found else None
+
     def rows(self, query: str) -> list[Any]:
         with psycopg.connect(self.url) as connection:
             return connection.execute(query).fetchall()
 
-    def wait(self, until: Callable[[list[ContractState]], bool], *, timeout_s: float = 240) -> None:
+    def wait(
+        self, until: Callable[[list[ContractState]], bool], *, timeout_s: float = 240
+    ) -> list[ContractState]:
         deadline = time.monotonic() + timeout_s
-        while not until(self.contracts()):
+        while not until(found := self.contracts()):
             assert self.process.poll() is None, "the process ended"
             assert time.monotonic() < deadline, self.rows(
                 "SELECT m.way, m.action, m.reply_status, d.status, d.failure, t.failure, count(*) "
                 "FROM beckn_message m JOIN beckn_task t ON t.message = m.id "
                 "LEFT JOIN beckn_delivery d ON d.message = m.id GROUP BY 1, 2, 3, 4, 5, 6"
             )
-            time.sleep(0.5)
+            time.sleep(0.3)
+        return found
 
 
 class Plants:
@@ -88,7 +117,6 @@ class Plants:
         self._network = network
         self._folder = folder
         self._started: list[Plant] = []
-        self.clock = ClockSettings(origin=EVENING, origin_wall=datetime.now(UTC), speed=SPEED)
 
     def start(
         self,
@@ -115,10 +143,9 @@ class Plants:
                 "registry_url": given["GRIDFLEX_MARKET__REGISTRY_URL"],
                 "service_id": given["GRIDFLEX_MARKET__SERVICE_ID"],
                 "service_url": given["GRIDFLEX_MARKET__SERVICE_URL"],
-                "publish_s": 300,
-                "discover_s": 300,
-                "ttl_s": 6,
-                "draft_s": 12,
+                "ttl_s": 3,
+                "draft_s": DRAFT_S,
+                "timeout_s": 2,
                 **market,
             },
         )
@@ -140,19 +167,6 @@ class Plants:
         listener.close()
         self._started.append(Plant(settings, process, url))
         return self._started[-1]
-
-    def go(self, *, clock: ClockSettings | None = None) -> None:
-        """Wait until all can plan, and let the clock run for all of them."""
-        for plant in self._started:
-            assert plant.process.stdout is not None
-            assert plant.process.stdout.readline() == b"ready\n"
-        if clock is None:
-            begins = datetime.now(UTC) + PAUSE
-            clock = ClockSettings(origin=EVENING, origin_wall=begins, speed=SPEED)
-        for plant in self._started:
-            assert plant.process.stdin is not None
-            plant.process.stdin.write(clock.model_dump_json().encode() + b"\n")
-            plant.process.stdin.flush()
 
     def stop(self) -> None:
         for plant in self._started:
@@ -177,50 +191,175 @@ class Plants:
         async def put() -> None:
             async with BecknClient() as client:
                 await register(ours, settings.market, client=client)
-                now = datetime.now(UTC)
-                await require_known(ours, settings.market, client=client, now=now)
+                await require_known(ours, settings.market, client=client, now=now())
 
         asyncio.run(put())
 
 
-@pytest.fixture
-def network() -> Iterator[SandboxNetwork]:
-    with SandboxNetwork(parts=frozenset({Part.REGISTRY, Part.SERVICE}), ttl_s=5) as net:
-        yield net
+@dataclass
+class Pair:
+    """A seller and a buyer, and what became of the trades in which one misbehaved."""
+
+    network: SandboxNetwork
+    seller: Plant
+    buyer: Plant
+    answerer: Plant
+    spoilt: dict[str, str] = field(default_factory=dict)
 
 
-@pytest.fixture
-def plants(embedded_server: str, network: SandboxNetwork, tmp_path: Path) -> Iterator[Plants]:
-    made = Plants(embedded_server, network, tmp_path)
-    yield made
-    made.stop()
+@pytest.fixture(scope="module")
+def pair(embedded_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    with SandboxNetwork(
+        parts=frozenset({Part.REGISTRY, Part.SERVICE}),
+        ttl_s=6,
+        every_s=1,
+        premium_gbp_per_kwh="0.01",
+        wanted_hours=(22, 23),
+    ) as network:
+        plants = Plants(embedded_server, network, tmp_path_factory.mktemp("plants"))
+        try:
+            seller = plants.start(
+                "seller",
+                prices=SELLER_PRICES,
+                intensity=FLAT,
+                jobs=["train-1"],
+                buys=False,
+                answers=False,
+            )
+            buyer = plants.start(
+                "buyer", prices=BUYER_PRICES, intensity=CLEAN, jobs=[], sells=False, answers=False
+            )
+            answerer = plants.start(
+                "answerer",
+                prices=SELLER_PRICES,
+                intensity=FLAT,
+                jobs=["train-2"],
+                sells=False,
+                buys=False,
+            )
+            for plant in (seller, buyer, answerer):
+                plant.hear(b"ready")
+            seller.behave(Behaviour.REFUSE)
+            for plant in (seller, buyer):
+                plant.order(Order(clock=ClockSettings(origin=AFTERNOON, origin_wall=now())))
+            yield Pair(network, seller, buyer, answerer)
+        finally:
+            plants.stop()
 
 
-def some_newly(stage: Stage, before: list[ContractState]) -> Callable[[list[ContractState]], bool]:
-    """Return whether a contract that had not ended before ended in a stage."""
-    known = {one.transaction_id for one in before if one.stage.is_final}
-    return lambda found: any(
-        one.stage is stage and one.transaction_id not in known for one in found
-    )
+def now() -> datetime:
+    return datetime.now(UTC)
 
 
-def complete(found: list[ContractState]) -> bool:
-    return bool(found) and all(one.stage is Stage.COMPLETE for one in found)
+@dataclass(frozen=True)
+class Misdeed:
+    """What one of the pair does, and how the trade must end on either side.
+
+    Args:
+        who: ``seller`` or ``buyer``.
+        behaviour: What it does.
+        at: The message that it refuses, does not answer or spoils.
+        bought: How the contract ends at the buyer.
+        code: Why, there.
+        sold: How it ends at the seller; None if it never had one.
+        cause: Why, there.
+    """
+
+    who: str
+    behaviour: Behaviour
+    at: str
+    bought: Stage
+    code: str | None
+    sold: Stage | None
+    cause: str | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.who} {self.behaviour} {self.at}"
 
 
-def test_from_catalogue_to_settlement_and_the_job_really_moves(plants: Plants) -> None:
-    seller = plants.start(
-        "seller", prices=SELLER_PRICES, intensity=FLAT, jobs=["train-1"], buys=False
-    )
-    buyer = plants.start("buyer", prices=BUYER_PRICES, intensity=CLEAN, jobs=[], sells=False)
-    plants.go()
+REFUSED, EXPIRED, CANCELLED = Stage.REFUSED, Stage.EXPIRED, Stage.CANCELLED
+ENGAGEMENT, PRICE = "POL_ENGAGEMENT_REFUSED", "BIZ_PRICE_MISMATCH"
+FORGED = "AUT_SIGNATURE_INVALID"
+MISDEEDS = [
+    Misdeed("seller", Behaviour.REFUSE, "select", REFUSED, ENGAGEMENT, None),
+    Misdeed("seller", Behaviour.REFUSE, "confirm", REFUSED, ENGAGEMENT, EXPIRED),
+    Misdeed("seller", Behaviour.TIME_OUT, "select", EXPIRED, None, EXPIRED),
+    Misdeed("seller", Behaviour.TIME_OUT, "confirm", EXPIRED, None, CANCELLED),
+    Misdeed("seller", Behaviour.HAGGLE, "on_select", CANCELLED, None, CANCELLED),
+    Misdeed("seller", Behaviour.SIGN_WRONGLY, "on_confirm", EXPIRED, None, CANCELLED),
+    Misdeed("buyer", Behaviour.REFUSE, "on_select", EXPIRED, None, EXPIRED),
+    Misdeed("buyer", Behaviour.REFUSE, "on_confirm", EXPIRED, None, CANCELLED),
+    Misdeed("buyer", Behaviour.TIME_OUT, "on_select", EXPIRED, None, EXPIRED),
+    Misdeed("buyer", Behaviour.TIME_OUT, "on_confirm", EXPIRED, None, CANCELLED),
+    Misdeed("buyer", Behaviour.HAGGLE, "confirm", REFUSED, PRICE, REFUSED, PRICE),
+    Misdeed("buyer", Behaviour.SIGN_WRONGLY, "confirm", REFUSED, FORGED, EXPIRED),
+]
 
-    buyer.wait(complete)
-    seller.wait(complete)
 
-    (bought,), (sold,) = buyer.contracts(), seller.contracts()
+@pytest.mark.parametrize("misdeed", MISDEEDS, ids=lambda one: one.name)
+def test_a_misdeed_ends_its_own_trade_with_a_reason(pair: Pair, misdeed: Misdeed) -> None:
+    bad, good = pair.seller, pair.buyer
+    if misdeed.who == "buyer":
+        bad, good = pair.buyer, pair.seller
+    bad.behave(misdeed.behaviour, misdeed.at)
+    good.behave(Behaviour.ACCEPT)
+    began = now()
+
+    def ended(found: list[ContractState]) -> list[ContractState]:
+        return [
+            one
+            for one in found
+            if one.opened_at > began
+            and (one.stage, one.reason_code) == (misdeed.bought, misdeed.code)
+        ]
+
+    (*_, spoilt) = ended(pair.buyer.wait(lambda found: bool(ended(found)), timeout_s=60))
+
+    assert spoilt.reason
+    pair.spoilt[misdeed.name] = spoilt.transaction_id
+
+
+def test_no_misdeed_leaves_a_contract_or_a_job_in_limbo(pair: Pair) -> None:
+    pair.seller.behave(Behaviour.REFUSE)
+    pair.buyer.behave(Behaviour.ACCEPT)
+    time.sleep(DRAFT_S)
+
+    sold = pair.seller.wait(lambda found: all(one.stage.is_final for one in found), timeout_s=60)
+
+    by_transaction = {one.transaction_id: one for one in sold}
+    ends = {
+        one.name: by_transaction.get(pair.spoilt[one.name])
+        for one in MISDEEDS
+        if one.name in pair.spoilt
+    }
+    assert {name: end and (end.stage, end.reason_code) for name, end in ends.items()} == {
+        one.name: one.sold and (one.sold, one.cause) for one in MISDEEDS if one.name in ends
+    }
+    assert not [one for one in sold if one.stage is Stage.COMPLETE]
+    assert all(one.reason for one in sold)
+    assert pair.seller.rows("SELECT 1 FROM beckn_hold WHERE NOT freed") == []
+    answers = pair.buyer.rows("SELECT body FROM beckn_delivery WHERE status >= 400")
+    assert all(json.loads(body)["message"]["error"]["message"] for (body,) in answers)
+
+
+def test_from_catalogue_to_settlement_though_all_is_said_twice(pair: Pair) -> None:
+    for plant in (pair.seller, pair.buyer):
+        plant.behave(Behaviour.TWICE)
+    for plant in (pair.seller, pair.buyer):
+        plant.wait(lambda found: any(one.stage is Stage.ACTIVE for one in found))
+    begins = now() + PAUSE
+    clock = ClockSettings(origin=EVENING, origin_wall=begins, speed=SPEED)
+    pair.network.add(Part.UTILITY, clock=clock)
+    for plant in (pair.seller, pair.buyer, pair.answerer):
+        plant.order(Order(clock=clock))
+
+    (bought,) = agreed(pair.buyer.wait(complete))
+    (sold,) = agreed(pair.seller.wait(complete))
+
     assert bought.contract == sold.contract
     assert block_settlement_fault(bought.contract) is None
+    seller = pair.seller
     ((metered_kwh,),) = seller.rows(
         "SELECT sum(energy_kwh) FROM energy WHERE start >= '2026-07-02T02:00Z' "
         "AND start < '2026-07-02T06:00Z'"
@@ -237,134 +376,28 @@ def test_from_catalogue_to_settlement_and_the_job_really_moves(plants: Plants) -
     assert seller.rows("SELECT 1 FROM beckn_hold WHERE NOT freed") == []
 
 
-def test_no_misbehaviour_of_a_buyer_sells_twice_or_leaves_anything_open(
-    embedded_server: str, tmp_path: Path
-) -> None:
-    with SandboxNetwork(
-        parts=frozenset({Part.UTILITY}),
-        ttl_s=3,
-        every_s=1,
-        clock=SLOW,
-    ) as net:
-        utility = f"{net.base_urls[Part.UTILITY]}/_sandbox"
+def test_a_utility_that_wants_less_load_gets_it_and_pays(pair: Pair) -> None:
+    answerer = pair.answerer
 
-        def behave(behaviour: Behaviour) -> None:
-            order = {"behaviour": behaviour.value}
-            httpx.put(f"{utility}/behaviour", json=order).raise_for_status()
+    answerer.wait(complete)
+    started_at = "SELECT started_at FROM attempt WHERE started_at IS NOT NULL"
+    answerer.wait(lambda _: bool(answerer.rows(started_at)))
 
-        plants = Plants(embedded_server, net, tmp_path)
-        try:
-            behave(Behaviour.TIME_OUT)
-            seller = plants.start(
-                "seller",
-                prices=SELLER_PRICES,
-                intensity=FLAT,
-                jobs=["train-1"],
-                buys=False,
-                publish_s=1,
-            )
-            plants.go(clock=SLOW)
-            for behaviour in (Behaviour.REFUSE, Behaviour.SIGN_WRONGLY, Behaviour.HAGGLE):
-                behave(behaviour)
-                time.sleep(8)
-            behave(Behaviour.TWICE)
-            seller.wait(lambda found: any(one.stage is Stage.ACTIVE for one in found))
-            seller.wait(lambda found: all(not one.stage.is_draft for one in found))
-            found = seller.contracts()
-            bought = httpx.get(utility).json()["contracts"]
-        finally:
-            plants.stop()
-
-    active = [one.transaction_id for one in found if one.stage is Stage.ACTIVE]
-    assert len(active) == 1
-    assert seller.rows("SELECT thing FROM beckn_hold WHERE NOT freed") == [("train-1",)]
-    assert [one["transaction_id"] for one in bought if one["stage"] == "active"] == active
-    assert {"AUT_SIGNATURE_INVALID", "BIZ_PRICE_MISMATCH"} <= {one["reason_code"] for one in bought}
-
-
-def test_no_misbehaviour_of_a_seller_buys_twice_or_leaves_anything_open(
-    embedded_server: str, tmp_path: Path
-) -> None:
-    with SandboxNetwork(parts=frozenset({Part.AGGREGATOR}), ttl_s=3, every_s=1, clock=SLOW) as net:
-        aggregator = f"{net.base_urls[Part.AGGREGATOR]}/_sandbox"
-
-        def behave(behaviour: Behaviour) -> None:
-            order = {"behaviour": behaviour.value}
-            httpx.put(f"{aggregator}/behaviour", json=order).raise_for_status()
-
-        plants = Plants(embedded_server, net, tmp_path)
-        try:
-            behave(Behaviour.TIME_OUT)
-            buyer = plants.start(
-                "buyer",
-                prices=BUYER_PRICES,
-                intensity=CLEAN,
-                jobs=[],
-                sells=False,
-                discover_s=1,
-                ttl_s=3,
-            )
-            plants.go(clock=SLOW)
-            for behaviour, stage in (
-                (Behaviour.TIME_OUT, Stage.EXPIRED),
-                (Behaviour.REFUSE, Stage.REFUSED),
-                (Behaviour.HAGGLE, Stage.CANCELLED),
-                (Behaviour.SIGN_WRONGLY, Stage.EXPIRED),
-            ):
-                ends_now = some_newly(stage, buyer.contracts())
-                behave(behaviour)
-                buyer.wait(ends_now)
-            behave(Behaviour.TWICE)
-            buyer.wait(lambda found: sum(one.stage is Stage.ACTIVE for one in found) >= 3)
-            buyer.wait(lambda found: all(not one.stage.is_draft for one in found))
-            found = buyer.contracts()
-            state = httpx.get(aggregator).json()
-        finally:
-            plants.stop()
-
-    active = [one for one in found if one.stage is Stage.ACTIVE]
-    bought = [one.contract.commitments[0].resources[0].id for one in active]
-    assert len(bought) == len(set(bought)) == 3
-    assert sorted(state["holds"]) == ["simulated-1", "simulated-2", "simulated-3"]
-    sold = {one["transaction_id"] for one in state["contracts"] if one["stage"] == "active"}
-    assert sold == {one.transaction_id for one in active}
-    stages = {one.stage for one in found}
-    assert {Stage.EXPIRED, Stage.REFUSED, Stage.CANCELLED} <= stages
-    assert "POL_ENGAGEMENT_REFUSED" in {one.reason_code for one in found}
-    assert all(one.reason for one in found if one.stage is not Stage.ACTIVE)
-
-
-def test_a_utility_that_wants_less_load_gets_it_and_pays(
-    embedded_server: str, tmp_path: Path
-) -> None:
-    begins = datetime.now(UTC) + timedelta(seconds=45)
-    clock = ClockSettings(origin=EVENING, origin_wall=begins, speed=SPEED)
-    with SandboxNetwork(
-        parts=frozenset({Part.UTILITY}), ttl_s=6, every_s=1, clock=clock, wanted_hours=(22, 23)
-    ) as net:
-        plants = Plants(embedded_server, net, tmp_path)
-        try:
-            seller = plants.start(
-                "seller",
-                prices=SELLER_PRICES | {1: 20.0},
-                intensity=FLAT,
-                jobs=["train-1"],
-                sells=False,
-                buys=False,
-            )
-            plants.go(clock=clock)
-            seller.wait(complete)
-            started_at = "SELECT started_at FROM attempt WHERE started_at IS NOT NULL"
-            seller.wait(lambda _: bool(seller.rows(started_at)))
-            (sold,) = seller.contracts()
-        finally:
-            plants.stop()
-
+    (sold,) = agreed(answerer.contracts())
     assert sold.side is Side.BAP
     assert due_to_us_gbp(sold) == Decimal("45.0")  # 37.5 kW less for 2 h at 0.60
     assert demand_flex.need_settlement_fault(sold.contract) is None
-    planned = seller.rows("SELECT start FROM plan_run ORDER BY plan_id")
+    planned = answerer.rows("SELECT start FROM plan_run ORDER BY plan_id")
     assert planned[0][0].hour == 21
-    ((started,),) = seller.rows(started_at)
+    ((started,),) = answerer.rows(started_at)
     assert started >= datetime(2026, 7, 2, tzinfo=UTC)
-    assert seller.rows("SELECT 1 FROM beckn_hold WHERE NOT freed") == []
+    assert answerer.rows("SELECT 1 FROM beckn_hold WHERE NOT freed") == []
+
+
+def agreed(found: list[ContractState]) -> list[ContractState]:
+    """Return the contracts that came about."""
+    return [one for one in found if one.stage in {Stage.ACTIVE, Stage.COMPLETE}]
+
+
+def complete(found: list[ContractState]) -> bool:
+    return bool(agreed(found)) and all(one.stage is Stage.COMPLETE for one in agreed(found))
