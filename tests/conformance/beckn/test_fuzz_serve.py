@@ -193,7 +193,8 @@ class Remote(Target):
         return datetime.now(UTC)
 
     def send(self, action: str, raw: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
-        answer = self._client.post(f"{self._url}/{action}", content=raw, headers=headers)
+        trimmed = {name: value.strip() for name, value in headers.items()}  # as HTTP does
+        answer = self._client.post(f"{self._url}/{action}", content=raw, headers=trimmed)
         return answer.status_code, answer.content
 
 
