@@ -44,6 +44,9 @@ from gridflex.units import HOURS_PER_HALF_HOUR, energy_kwh
 log = logging.getLogger(__name__)
 
 CURRENCY: Final = "GBP"
+MOST_METERS: Final = 10_000
+"""In one offer, which cannot be spread over messages; more would have to lie elsewhere."""
+
 TRIED: Final = 8
 """Other starts that are tried for one job, the cheapest first."""
 
@@ -73,6 +76,7 @@ def best_answer(
     standing: Standing,
     *,
     only: Collection[Block] | None = None,
+    most: int = MOST_METERS,
 ) -> Answer | None:
     """Return what is worth offering to a need; None if nothing is.
 
@@ -84,6 +88,7 @@ def best_answer(
         need: In pounds.
         standing: What there is to move.
         only: The blocks that may be moved; all by default.
+        most: How many may be moved.
     """
     slack = standing.slack
     grid = tuple(need.table.start.span(need.table.half_hours))
@@ -94,6 +99,8 @@ def best_answer(
         key=lambda pair: -_margin_gbp(need, standing, answer, pair[1], pair[0]),
     )
     for starts, block in ranked:
+        if len(answer.moves) >= most:
+            break
         for start in starts:
             if _margin_gbp(need, standing, answer, block, [start]) < 0:
                 break
@@ -179,7 +186,7 @@ class Answerer(Asker):
         standing = await self._house.standing()
         if standing.now >= need.table.start or not _is_understood(need):
             return None
-        more = best_answer(_left(need, bid), standing)
+        more = best_answer(_left(need, bid), standing, most=MOST_METERS - len(bid.meters))
         if more is None:
             return None
         contract = with_bid(

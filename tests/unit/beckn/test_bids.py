@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from gridflex.beckn.answering import best_answer
 from gridflex.beckn.entities import Contract
 from gridflex.beckn.errors import BecknError
 from gridflex.beckn.messages import compose, parse
@@ -12,6 +13,17 @@ from gridflex.beckn.meters import digest_of
 from gridflex.beckn.needs import interest_in, read_bid, with_bid
 from tests.unit.beckn.feeder import HALF_HOURS, NeedTrade, need
 from tests.unit.beckn.wire import body
+
+
+async def test_no_more_jobs_are_offered_than_one_message_may_name() -> None:
+    standing = await NeedTrade(jobs=("a", "b", "c"), gpus=12).house.standing()
+
+    answer = best_answer(need(kw=1_000.0), standing, most=2)
+
+    assert answer is not None
+    assert len(answer.moves) == 2
+    assert answer.offered_kw == [75.0] * HALF_HOURS
+
 
 CURVE = {
     "@context": "https://schema.nfh.global/BecknTimeSeries/v1.0/context.jsonld",
