@@ -14,7 +14,7 @@ import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import Progress, TaskID
-from rich.table import Table
+from rich.table import Column, Table
 
 from gridflex.cli.traces import Trace, read_history, read_trace
 from gridflex.errors import ContractError
@@ -219,7 +219,14 @@ def _as_json(
 
 def _show(found: Mapping[str, Outcome], bound: Mapping[str, float], carbon_price: float) -> None:
     table = Table(
-        "policy", "cost GBP", "kgCO2", "both GBP", "saved", "waiting GPU h", "late", "pauses"
+        Column("policy", no_wrap=True),
+        "cost GBP",
+        "kgCO2",
+        "both GBP",
+        "saved",
+        "waiting GPU h",
+        "late",
+        "pauses",
     )
     first = next(iter(found.values()))
     base = _score(first, carbon_price)
@@ -235,9 +242,13 @@ def _show(found: Mapping[str, Outcome], bound: Mapping[str, float], carbon_price
             str(one.late),
             str(one.pauses),
         )
-    for name, label in (("plan_gbp", "plan, all known"), ("bound_gbp", "nobody can beat")):
+    late, beyond = int(bound["plan_late"]), "however late" if bound["plan_late"] else "on time"
+    for name, label, its_late in (
+        ("plan_gbp", "plan, all known", str(late)),
+        ("bound_gbp", f"nobody can beat {beyond}", ""),
+    ):
         saved = f"{1 - bound[name] / base:.1%}" if base else "-"
-        table.add_row(label, "", "", f"{bound[name]:.2f}", saved, "", "", "")
+        table.add_row(label, "", "", f"{bound[name]:.2f}", saved, "", its_late, "")
     out.print(table)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -173,7 +174,10 @@ def clairvoyant_gbp(
     carbon_price_gbp_per_tco2: float,
     budget_s: float,
 ) -> Mapping[str, float]:
-    """Return what nobody could beat on time and what a plan with perfect knowledge comes to, GBP.
+    """Return what nobody could beat and what a plan with perfect knowledge comes to, GBP.
+
+    The former holds for whoever is on time. Where that plan is late somewhere (``plan_late``), it
+    holds for whoever does all the work by the end of the series, however late.
 
     Args:
         arrivals: The trace.
@@ -190,8 +194,13 @@ def clairvoyant_gbp(
     problem = PlanningProblem(EPOCH, demands, (site,), carbon_price_gbp_per_tco2)
     search = Search(problem, Budget(budget_s))
     search.run()
+    plan_gbp, late = float(search.figures.objective_gbp.sum()), int(search.figures.is_late.sum())
+    if late:
+        patient = tuple(replace(one, deadline=grid.half_hours) for one in demands)
+        search = Search(replace(problem, jobs=patient), Budget(budget_s))
+        search.run()
     bound = on_time_bound_gbp(search.tables, search.prices)
-    return {"bound_gbp": bound, "plan_gbp": float(search.figures.objective_gbp.sum())}
+    return {"bound_gbp": bound, "plan_gbp": plan_gbp, "plan_late": late}
 
 
 def _site(gpus: int) -> Site:
