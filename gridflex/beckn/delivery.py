@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections import Counter
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Protocol
@@ -27,8 +28,14 @@ log = logging.getLogger(__name__)
 AT_ONCE: Final = 32
 """Messages sent together."""
 
-MOST_UNDER_WAY: Final = 256
-"""Messages that may wait for an acknowledgement; beyond it nothing new is sent."""
+MOST_UNDER_WAY: Final = 96
+"""Messages that may wait for an acknowledgement; an HTTP client has 100 connections."""
+
+MOST_PER_PEER: Final = 16
+"""Of these, to one peer."""
+
+LOOKED_AT: Final = 512
+"""Messages among which those to be sent now are chosen."""
 
 PROMPT_S: Final = 1.0
 """For as long a new message's acknowledgement is waited for before others get their turn."""
@@ -99,9 +106,7 @@ class Courier:
 
     async def send(self, now: datetime) -> int:
         """Send what is to be sent and return of how many messages the outcome is known."""
-        room = min(AT_ONCE, MOST_UNDER_WAY - len(self._under_way))
-        pending = await self._store.pending(now, limit=len(self._under_way) + room)
-        new = [one for one in pending if one.number not in self._under_way]
+        new = self._chosen(await self._store.pending(now, limit=LOOKED_AT))
         for one in new:
             self._under_way[one.number] = one, asyncio.create_task(self._post(one, now))
         if new:
@@ -114,6 +119,20 @@ class Courier:
             if delivery.retry_at is None:
                 await self._note(one.outgoing, heard, now=now)
         return len(ended)
+
+    def _chosen(self, pending: Sequence[Pending]) -> list[Pending]:
+        """Return what is sent now: the oldest, but never too many to a peer that is slow."""
+        to_peer = Counter(one.outgoing.peer_id for one, _ in self._under_way.values())
+        room = min(AT_ONCE, MOST_UNDER_WAY - len(self._under_way))
+        chosen: list[Pending] = []
+        for one in pending:
+            peer_id = one.outgoing.peer_id
+            if len(chosen) == room:
+                break
+            if one.number not in self._under_way and to_peer[peer_id] < MOST_PER_PEER:
+                to_peer[peer_id] += 1
+                chosen.append(one)
+        return chosen
 
     async def _post(self, one: Pending, now: datetime) -> _Ended:
         outgoing = one.outgoing

@@ -300,7 +300,8 @@ async def test_a_peer_that_lets_us_wait_holds_up_no_other() -> None:
     buyer = net.places[BAP.url]
     note = buyer.participant.note_outcome
     courier = Courier(store=buyer.store, transport=Slow({}), registry=registry(), note=note)
-    for peer in (Peer("silent.example.com", "https://silent.example.com/beckn"), SELLER):
+    deaf = Peer("silent.example.com", "https://silent.example.com/beckn")
+    for peer in (*[deaf] * 200, SELLER):
         await buyer.participant.start("select", DRAFT, peer=peer, now=net.now)
 
     first = await courier.send(net.now)
@@ -310,9 +311,10 @@ async def test_a_peer_that_lets_us_wait_holds_up_no_other() -> None:
     assert (first, second) == (1, 1)
     assert heard == [f"{BPP.url}/select"] * 2
     silent.set()
-    await asyncio.sleep(0)
-    assert await courier.send(net.now) == 1
-    assert heard[2:] == ["https://silent.example.com/beckn/select"]
+    while len(heard) < 202:
+        await asyncio.sleep(0)
+        await courier.send(net.now)
+    assert set(heard[2:]) == {"https://silent.example.com/beckn/select"}
 
 
 async def drafts(count: int, *, most: int) -> tuple[Network, list[str | None]]:
