@@ -8,15 +8,16 @@ readings of settlement meters, and of no others; each settlement run is computed
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from typing import Protocol
+from decimal import Decimal
+from typing import Final, Protocol
 
 from gridflex.adapters.position_book import PositionBook, TrackedPosition, raised
 from gridflex.agents.settling import Settlements
 from gridflex.agents.traded import Prices, Sold, TradedSite
-from gridflex.agents.trader import LEAD, Trader
+from gridflex.agents.trader import AS_PLANNED, LEAD, Trader
 from gridflex.errors import ContractError, StaleDataError
 from gridflex.halfhour import HalfHour
 from gridflex.market.alarms import AHEAD, WATCHED, Alarm, AlarmLimits
@@ -25,10 +26,15 @@ from gridflex.market.deadlines import deadline
 from gridflex.market.orders import OrderPendingError
 from gridflex.market.position import Status
 from gridflex.market.registry import MsidPair, Registry, UnitId
+from gridflex.market.selling import Sale
 from gridflex.market.volumes import ExportMWh
 from gridflex.market.working_days import WorkingCalendar, end_of_day
+from gridflex.units import gbp_text
 
 log = logging.getLogger(__name__)
+
+FEWEST_DELIVERIES: Final = 20
+"""Metered half-hours from which their spread says how much of a plan is delivered."""
 
 
 class Quotes(Protocol):
@@ -46,6 +52,7 @@ class EnergyReport:
     Args:
         sold: Half-hour and MWh of a sale made in this tick.
         pending: Half-hours whose order the exchange has not answered.
+        offered: How much of the half-hour was offered, and what it is expected to bring.
         notified: Settlement days whose delivered volumes were sent in this tick.
         settled: Settlement days and runs that were settled in this tick.
         degraded: What keeps it from trading or settling, and which deadlines are at risk.
@@ -53,6 +60,7 @@ class EnergyReport:
 
     sold: tuple[str, ...] = ()
     pending: tuple[str, ...] = ()
+    offered: str | None = None
     notified: tuple[str, ...] = ()
     settled: tuple[str, ...] = ()
     degraded: dict[str, str] = field(default_factory=dict)
@@ -129,6 +137,7 @@ class EnergySeller:
         self._trader: Trader | None = None
         self._site: TradedSite | None = None
         self._raised: frozenset[str] = frozenset()
+        self._recent: Sequence[TrackedPosition] | None = None
 
     async def tick(self, now: datetime) -> EnergyReport:
         """Sell the half-hour whose gate closes next, notify and settle what was delivered.
@@ -146,11 +155,14 @@ class EnergySeller:
         except ContractError as error:
             return EnergyReport(degraded={"registry": str(error)})
         trader = await self._trader_of(site, now)
+        if self._recent is None:
+            self._recent = await self._watched(now)
         report = await self._sell(trader, half_hour, now)
         watched = await self._watched(now)
         notified = await self._notify(trader, watched, now)
         if notified:
             watched = await self._watched(now)
+        self._recent = watched
         settling = await self._settlements.tick(now, sites=sites)
         pressing = raised(watched, now=now, calendar=self._calendar, limits=self._limits)
         return replace(
@@ -181,11 +193,15 @@ class EnergySeller:
             degraded["prices"] = str(error)
         sold: Sold | None = None
         try:
-            sold = await trader.tick(now, prices=prices)
+            sold = await trader.tick(
+                now, prices=prices, delivered_fractions=delivered_fractions(self._recent or ())
+            )
         except OrderPendingError as error:
             log.info("%s", error)
+        decided = trader.decision(half_hour)
         made = (str(half_hour), str(sold.trade.mwh)) if sold and sold.trade else ()
-        return EnergyReport(sold=made, degraded=degraded)
+        offered = _offer(half_hour, decided) if decided else None
+        return EnergyReport(sold=made, offered=offered, degraded=degraded)
 
     async def _watched(self, now: datetime) -> list[TrackedPosition]:
         first, last = HalfHour.containing(now - WATCHED), HalfHour.containing(now) + AHEAD
@@ -251,6 +267,28 @@ def traded_site(registry: Registry, terms: EnergyTerms, day: date) -> TradedSite
         supplier=site.supplier,
         authorisation=terms.authorisation,
         place=terms.place,
+    )
+
+
+def delivered_fractions(recent: Iterable[TrackedPosition]) -> tuple[Decimal, ...]:
+    """Return what share of the planned deliveries of late was delivered, as metered.
+
+    As long as there are too few, all that is planned counts as delivered.
+    """
+    fractions = tuple(
+        volume.mwh / one.position.expected_mwh
+        for one in recent
+        if one.position.expected_mwh > 0
+        for volume in _claimed(one).values()
+    )
+    return fractions if len(fractions) >= FEWEST_DELIVERIES else AS_PLANNED
+
+
+def _offer(half_hour: HalfHour, sale: Sale) -> str:
+    return (
+        f"{half_hour}: {sale.mwh} MWh, limited by {sale.binding}; "
+        f"{gbp_text(sale.expected_net_gbp)} GBP expected, {gbp_text(sale.bad_case_gbp)} in the bad "
+        f"case, {gbp_text(sale.nothing_sold_gbp)} without a sale"
     )
 
 

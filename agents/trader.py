@@ -7,8 +7,9 @@ change is imbalance. Volumes go to the ledger before they go to anybody else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Final
@@ -37,7 +38,7 @@ from gridflex.market.position import Status
 from gridflex.market.reconciliation import Trade
 from gridflex.market.reservations import Held
 from gridflex.market.restoring import continue_numbers, order_reference
-from gridflex.market.selling import Outlook, SalePolicy, decide_sale
+from gridflex.market.selling import Outlook, Sale, SalePolicy, decide_sale
 from gridflex.market.trade_records import trade_event
 from gridflex.market.trading import Trading
 from gridflex.market.volumes import (
@@ -53,6 +54,16 @@ from gridflex.units import energy_kwh
 LOOK_BACK: Final = timedelta(days=2)
 LEAD: Final = 3
 """Half-hours ahead: the first whose gate closes within the next half-hour, not before."""
+
+
+AS_PLANNED: Final = (Decimal(1),)
+"""All that the plan leaves free is delivered."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Likely:
+    prices: Prices
+    delivered_fractions: tuple[Decimal, ...]
 
 
 class Trader:
@@ -96,6 +107,7 @@ class Trader:
         self._trades: dict[HalfHour, Trade] = {}
         self._pending: set[HalfHour] = set()
         self._failed: dict[HalfHour, str] = {}
+        self._decisions: dict[HalfHour, Sale] = {}
 
     @property
     def sold(self) -> tuple[Sold, ...]:
@@ -121,6 +133,10 @@ class Trader:
         """Why the exchange's answer for a half-hour cannot be used, until it is put right."""
         return dict(self._failed)
 
+    def decision(self, half_hour: HalfHour) -> Sale | None:
+        """Return how much this process decided to sell of a half-hour, and why."""
+        return self._decisions.get(half_hour)
+
     @property
     def committed(self) -> tuple[HalfHour, ...]:
         """Half-hours for which a baseline was committed, sold or not, in order of time."""
@@ -144,12 +160,20 @@ class Trader:
         }
         await self._trading.collect(now=now)
 
-    async def tick(self, now: datetime, *, prices: Mapping[HalfHour, Prices]) -> Sold | None:
+    async def tick(
+        self,
+        now: datetime,
+        *,
+        prices: Mapping[HalfHour, Prices],
+        delivered_fractions: Sequence[Decimal] = AS_PLANNED,
+    ) -> Sold | None:
         """Trade the half-hour whose gate closes next; each step of it once.
 
         Args:
             now: GridFlex time.
             prices: Of the half-hours that may be traded.
+            delivered_fractions: Equally likely shares of what the plan leaves free that are
+                delivered in the end.
 
         Raises:
             OrderPendingError: The exchange has not answered yet.
@@ -165,7 +189,8 @@ class Trader:
         committed = self._committed.get(half_hour) or await self._commit(half_hour, now)
         if committed.is_traded:
             await self._announce(half_hour, committed, now)
-            await self._sell(half_hour, committed, prices[half_hour], now)
+            likely = _Likely(prices[half_hour], tuple(delivered_fractions))
+            await self._sell(half_hour, committed, likely, now)
             await self._trading.collect(now=now)
         self._done.add(half_hour)
         return next((one for one in self.sold if one.half_hour == half_hour), None)
@@ -192,9 +217,9 @@ class Trader:
             await self._trading.submit(ActivityNotice(half_hour, {unit: True}), now=now)
 
     async def _sell(
-        self, half_hour: HalfHour, committed: Committed, prices: Prices, now: datetime
+        self, half_hour: HalfHour, committed: Committed, likely: _Likely, now: datetime
     ) -> None:
-        trade = self._trades.get(half_hour) or await self._order(half_hour, committed, prices, now)
+        trade = self._trades.get(half_hour) or await self._order(half_hour, committed, likely, now)
         if trade is None:
             return
         await self._keep(trade, now)
@@ -257,14 +282,19 @@ class Trader:
         )
 
     async def _order(
-        self, half_hour: HalfHour, committed: Committed, prices: Prices, now: datetime
+        self, half_hour: HalfHour, committed: Committed, likely: _Likely, now: datetime
     ) -> Trade | None:
         reduction = (committed.expected - committed.planned).mwh
         own = self._reservation(half_hour, Decimal(0))
         others = (await self._energy.held(own.meter, half_hour)).others_mwh(own)
         free = max(reduction - others, Decimal(0))
-        outlook = Outlook((free,), prices.system_gbp_per_mwh, prices.sale_gbp_per_mwh)
+        outlook = Outlook(
+            tuple(free * one for one in likely.delivered_fractions),
+            likely.prices.system_gbp_per_mwh,
+            likely.prices.sale_gbp_per_mwh,
+        )
         sale = decide_sale(outlook, self._policy, rounding=self._rounding)
+        self._decisions[half_hour] = sale
         if sale.mwh <= 0:
             return None
         wanted = self._reservation(half_hour, sale.mwh)

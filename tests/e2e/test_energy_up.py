@@ -268,8 +268,8 @@ def check_the_proof(system: System) -> None:
     }  # fmt: skip
     size = system.get("/v1/settlement/ledger")["size"]
     system.wait(lambda: system.get("/v1/settlement/ledger")["signed_size"] >= size)
-    system.gridflex("settle", "export", "--out", "ledger")
     system.gridflex("settle", "receipt", "train", "--out", "receipt.json")
+    system.gridflex("settle", "export", "--out", "ledger")
     system.gridflex("settle", "verifier", "--out", "verify.pyz")
     key = next((system.folder / "state").rglob("key.pub"))
     done = subprocess.run(

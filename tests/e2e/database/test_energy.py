@@ -16,6 +16,7 @@ from gridflex.adapters.market_files import MarketFolder
 from gridflex.adapters.market_orders import FolderExchange
 from gridflex.adapters.plan_store import PlanStore
 from gridflex.adapters.position_book import PositionBook
+from gridflex.agents import energy
 from gridflex.agents.counterfactual import RunNow
 from gridflex.agents.energy import EnergyReport, EnergySeller, EnergyTerms
 from gridflex.agents.reductions import Reductions
@@ -391,23 +392,27 @@ class Counting(LedgerStore):
         return found
 
 
-async def test_a_seller_that_starts_again_reads_nothing_that_is_over(system: System) -> None:
+async def test_a_seller_that_starts_again_reads_nothing_that_is_long_over(system: System) -> None:
     await system.sell()
+    system.now = between = SIX + timedelta(days=20)
+    await system.plan("train-8", at=between)
+    for _ in range(3):
+        await system.tick()
     system.now = LATER
-    await system.plan("train-8", at=LATER)
+    await system.plan("train-9", at=LATER)
     system.ledger = ledger = Counting(system.engine)
     system.start()
 
     for _ in range(3):
         report = await system.tick()
 
-    assert report.degraded == {}
+    assert list(report.degraded) == ["settlement of 2026-07-21 in II"]  # nobody read the meter
     traded = HalfHour(LATER) + 3
-    assert {HalfHour.parse(one) for one in ledger.read} == {traded}
+    assert {HalfHour.parse(one) for one in ledger.read} == {HalfHour(between) + 3, traded}
     (one,) = await system.book.positions(first=traded, last=traded)
     assert one.position.track(ECVN).status is Status.ACCEPTED
     assert sorted(path.name for path in (system.root / "taken").iterdir()) == [
-        f"{role}00000000000{number}" for role in ("EN", "VP", "VT") for number in (1, 2)
+        f"{role}00000000000{number}" for role in ("EN", "VP", "VT") for number in (1, 2, 3)
     ]
     (old,) = await system.book.positions(first=TRADED, last=TRADED)
     assert old.position.track(ECVN).status is Status.ACCEPTED
@@ -425,3 +430,37 @@ async def test_positions_of_the_past_are_those_that_were_followed(system: System
     await again.positions(first=HalfHour(LATER), last=HalfHour(LATER) + 3)
 
     assert await again.positions(first=TRADED, last=TRADED) == [followed]
+
+
+async def test_a_seller_that_delivers_less_than_planned_sells_less(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At 140 against system prices of 100 and 210, a wary seller sells the 73 % quantile."""
+    monkeypatch.setattr(energy, "FEWEST_DELIVERIES", 1)
+    await system.sell()
+    await system.read(700)  # 0.3 MWh of 1 delivered
+    system.start()
+    system.now = CLOSED
+
+    offered = await system.tick()
+    await system.tick()
+    sold = await system.tick()
+
+    assert offered.offered is not None
+    assert offered.offered.startswith(f"{TRADED + 1}: 0.200 MWh, limited by share of the expected")
+    assert "GBP expected" in offered.offered
+    assert sold.degraded == {}
+    trades = await system.ledger.find(EventType.CONTRACT_MESSAGE, first=TRADED + 1)
+    assert [one.event["body"]["mw"] for one in trades] == ["0.40"]
+
+
+async def test_a_few_deliveries_say_nothing_about_the_next(system: System) -> None:
+    await system.sell()
+    await system.read(700)
+    system.start()
+    system.now = CLOSED
+
+    report = await system.tick()
+
+    assert report.offered is not None
+    assert report.offered.startswith(f"{TRADED + 1}: 0.800 MWh")
