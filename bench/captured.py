@@ -57,6 +57,16 @@ def provider(series: Array, *, seed: int = SEED, start: HalfHour = YEAR) -> Arra
     return said
 
 
+def near_known() -> Corrected:
+    """Return a forecast that is right for the provider's 48 h: what it loses lies beyond."""
+    series = hourly_2024()
+    truth = np.full((series.size, NEAR_HOURS + 1), np.nan)
+    for hour in range(series.size):
+        known = series[hour : hour + NEAR_HOURS + 1]
+        truth[hour, : known.size] = known
+    return Corrected(series, truth, periods_a_day=HOURS_A_DAY)
+
+
 def corrected_2024(*, seed: int = SEED) -> Corrected:
     """Return the provider's forecast of 2024 with errors of one seed, corrected."""
     series = hourly_2024()
@@ -98,6 +108,7 @@ def captured_figures() -> list[Figure]:
     plain = threshold_saving(
         ROWS, series=hourly_2024(), first=FIRST, every=EVERY, past=28 * HOURS_A_DAY
     )
+    near = shares(near_known().at)
     other_seed = corrected_2024(seed=SEED + 1).at
     return [
         Figure(
@@ -114,9 +125,11 @@ def captured_figures() -> list[Figure]:
                 "28-day profile with a fading level": mean_of(shares(profile)),
                 "run below the 28-day mean": mean_of(plain),
                 **{f"{row.work} h + {row.slack} h": share for row, share in ours.items()},
+                **{f"{row.work} h + {row.slack} h, 48 h known": near[row] for row in ROWS},
             },
             "share of the clairvoyant carbon saving, GB 2024 hourly (Electricity Maps direct), "
             "provider's forecast with documented errors, corrected by the newest; an arrival every "
-            f"{EVERY} h; peers: other ways, and ours row by row",
+            f"{EVERY} h; peers: other ways, ours row by row, and if the next 48 h were known: "
+            "what that adds is lost to the forecast's error, the rest lies beyond",
         )
     ]

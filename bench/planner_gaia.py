@@ -79,6 +79,7 @@ def normalised(zone: str) -> dict[str, float]:
     found = {
         "ours": _paused(given, corrected.at),
         "ours, forecast of the usual level alone": _paused(given, none.at),
+        "Lowest-Slot": _through(given, _lowest_slot(given)),
         "Lowest-Window": _through(given, lambda _job, _delays, sums: int(sums.argmin())),
         "Carbon-Time": _through(given, _carbon_time(given)),
         "all known, no pause": _through(given, None),
@@ -116,6 +117,11 @@ def _through(given: Trace, choose: Choice | None) -> float:
         )
         total += float(given.cpus[job] * own[chosen])
     return total
+
+
+def _lowest_slot(given: Trace) -> Choice:
+    hours = given.arrival + FIRST_HOUR
+    return lambda job, delays, _sums: int(given.year[(hours[job] + delays).astype(int)].argmin())
 
 
 def _carbon_time(given: Trace) -> Choice:
