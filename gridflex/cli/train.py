@@ -87,10 +87,10 @@ def forecaster(
     as_json: AsJson = False,
 ) -> None:
     """Search settings with Ray Tune, compare, and promote the winner if it beats the champion."""
+    stored_as(target, site=site)
+    settings = in_force(load_settings(config))
     from gridflex.training.families import DEMAND, trainable  # noqa: PLC0415 - imports Ray
 
-    settings = in_force(load_settings(config))
-    stored_as(target, site=site)
     folder = settings.state_path / "training" / (f"{target}-{site}" if site else target.value)
     if resume:
         place, request = interrupted(folder)

@@ -37,6 +37,13 @@ def test_at_80_columns_an_id_of_ray_is_whole_beside_tier_state_and_times() -> No
     assert max(map(len, lines)) <= 80
 
 
+def test_a_column_goes_only_where_there_is_no_room_for_it() -> None:
+    just_fits = max(map(len, shown(RAY_ID, width=80)))
+
+    assert "tier" in shown(RAY_ID, width=just_fits)[0]
+    assert "tier" not in shown(RAY_ID, width=just_fits - 1)[0]
+
+
 def test_what_a_job_says_is_shown_where_there_is_room() -> None:
     assert shown(RAY_ID, width=120)[2].endswith("held until 16:00")
 
