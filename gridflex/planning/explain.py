@@ -10,7 +10,7 @@ import numpy as np
 
 from gridflex import units
 from gridflex.errors import ContractError
-from gridflex.jobs import JobId
+from gridflex.jobs import JobId, Shape
 from gridflex.planning.plan import Plan, PlannedRun
 from gridflex.planning.planner import runs_of
 from gridflex.planning.problem import JobDemand, PlanningProblem
@@ -117,6 +117,7 @@ class _Explainer:
             text=" ".join(
                 (
                     *_of_choice(chosen, now),
+                    *self._of_mode(chosen),
                     *_of_second(shown, chosen),
                     _of_binding(binding, price_gbp),
                 )
@@ -150,6 +151,22 @@ class _Explainer:
         site = int(self._solo.tables.site[self._chosen.option])
         shut[site, int(self._chosen.mask.argmax())] = True
         return self._solo.best(shut=shut)
+
+    def _of_mode(self, chosen: Choice) -> tuple[str, ...]:
+        """Say in which mode it runs, and what its own would come to; nothing if it is its own."""
+        own = Shape(self._demand.gpus)
+        if not chosen.runs or chosen.runs[0].shape == own:
+            return ()
+        shape = chosen.runs[0].shape
+        going_on = self._demand.running_at if self._demand.running_shape is None else None
+        plain = replace(self._demand, modes=(), running_shape=None, running_at=going_on)
+        solo = Solo(_with(self._alone, plain))
+        found = solo.best()
+        said = f"It runs on {shape.gpus} GPUs{_limit(shape)}"
+        if found is None:
+            return (f"{said}; on its own {own.gpus} without a limit nothing would fit.",)
+        extra = _more(float(solo.figures(found).objective_gbp[0]) - chosen.score_gbp, "GBP")
+        return (f"{said}; on its own {own.gpus} without a limit it would come to {extra}.",)
 
     def _binding(self, chosen: Choice) -> tuple[Binding, float]:
         kept_out_gbp = chosen.score_gbp - _best_score_gbp(self._alone, default=chosen.score_gbp)
@@ -203,10 +220,12 @@ def _use_by_site(
     outlooks = {outlook.site.name: outlook for outlook in problem.sites}
     use: dict[str, tuple[float, float]] = {}
     for job in problem.jobs:
+        by_shape = {mode.shape: mode.power_kw for mode in job.modes}
         for run in plan.runs.get(job.id, ()) if job.id != without else ():
             first = problem.start.until(run.start)
             intensity = outlooks[run.site].intensity_gco2_per_kwh[first : first + run.half_hours]
-            each_kwh = units.energy_kwh(job.power_kw[run.site])
+            power_kw = by_shape.get(run.shape, job.power_kw)
+            each_kwh = units.energy_kwh(power_kw[run.site])
             energy_kwh, carbon_g = use.get(run.site, (0.0, 0.0))
             use[run.site] = (
                 energy_kwh + each_kwh * run.half_hours,
@@ -238,6 +257,11 @@ def _of_choice(chosen: Choice, now: Choice) -> tuple[str, ...]:
         f"Starting at once would cost {_more(cost, 'GBP')} and emit {_more(carbon, 'kgCO2')}.",
         *late,
     )
+
+
+def _limit(shape: Shape) -> str:
+    limited = shape.power_cap_fraction < 1
+    return f" under a power limit of {shape.power_cap_fraction:.0%}" if limited else ""
 
 
 def _of_second(second: Choice | None, chosen: Choice) -> tuple[str, ...]:

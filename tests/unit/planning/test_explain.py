@@ -8,7 +8,7 @@ from gridflex.errors import ContractError
 from gridflex.jobs import JobId
 from gridflex.planning.explain import Binding, Explanation, explain
 from gridflex.planning.planner import make_plan
-from gridflex.planning.problem import PlanningProblem
+from gridflex.planning.problem import Mode, PlanningProblem
 from tests.unit.planning.problems import MIDNIGHT, job, outlook, problem
 
 VALLEY = [90, 80, 20, 10, 30, 70, 80, 90]
@@ -81,6 +81,32 @@ def test_the_carbon_cap_of_a_site_has_its_price() -> None:
     assert found.binding is Binding.SITE_CARBON_CAP
     assert found.binding_price_gbp == pytest.approx(0.02)
     assert "carbon cap of the site, over all its jobs, costs 0.020 GBP" in found.text
+
+
+def test_a_mode_is_named_beside_what_its_own_would_come_to() -> None:
+    frugal = Mode(gpus=1, throughput=0.8, power_kw={"london": 1.0}, power_cap_fraction=0.6)
+    capped = job("a", work=4, power_kw={"london": 2.0}, modes=(frugal,))
+
+    found = explained(problem([capped], outlook([40] * 8)), "a")
+
+    # five half-hours at 1 kW, or four at 2 kW
+    assert found.chosen.cost_gbp == pytest.approx(0.1)
+    assert (
+        "It runs on 1 GPUs under a power limit of 60%; on its own 1 without a limit it would come "
+        "to 0.06 GBP more." in found.text
+    )
+
+
+def test_the_energy_of_others_is_that_of_their_modes() -> None:
+    frugal = Mode(gpus=1, throughput=1.0, power_kw={"london": 1.0}, power_cap_fraction=0.6)
+    clean = job("b", work=4, release=4, power_kw={"london": 9.0}, modes=(frugal,))
+    dirty_but_cheap = outlook([10] * 4 + [20] * 4, intensity=[300] * 4 + [90] * 4)
+    capped = replace(dirty_but_cheap, cap_gco2_per_kwh=150.0)
+
+    found = explained(problem([job("a"), clean], capped), "a")
+
+    # b uses 2 kWh at 90 g: with a's 2 kWh at 300 g beside them the mean were 195 g, not 111
+    assert found.binding is Binding.SITE_CARBON_CAP
 
 
 def test_a_job_without_room_says_so() -> None:
