@@ -111,13 +111,15 @@ class Curtailment:
         return self.placed_at <= now < self.until
 
 
+def held_by(orders: Iterable[Curtailment]) -> dict[JobId, Curtailment]:
+    """Return under which order each job stands still; under several, the last to end."""
+    in_order = sorted(orders, key=lambda order: order.until)
+    return {one.job_id: order for order in in_order for one in order.jobs}
+
+
 def held_until(orders: Iterable[Curtailment]) -> dict[JobId, datetime]:
     """Return until when each job stands still."""
-    found: dict[JobId, datetime] = {}
-    for order in orders:
-        for one in order.jobs:
-            found[one.job_id] = max(order.until, found.get(one.job_id, order.until))
-    return found
+    return {job_id: order.until for job_id, order in held_by(orders).items()}
 
 
 def closed_since(orders: Iterable[Curtailment]) -> dict[str, datetime]:

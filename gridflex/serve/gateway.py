@@ -27,13 +27,14 @@ from gridflex.adapters.packages import package_name
 from gridflex.adapters.ray_jobs import RayJobs, Reply
 from gridflex.agents.clusters import cluster_at
 from gridflex.agents.ports import Ports
+from gridflex.curtailment import Curtailment, held_by
 from gridflex.dispatch import ATTEMPT_OF
 from gridflex.errors import ContractError, GridFlexError, SourceError
 from gridflex.jobs import JobId, Submission, parse_flexibility
 from gridflex.lifecycle import Job, JobRequest
 from gridflex.serve import ray_bodies
 from gridflex.serve.job_logs import all_logs, follow, send_all
-from gridflex.serve.next_runs import NextRuns
+from gridflex.serve.next_runs import NextRuns, order_over
 from gridflex.serve.problems import ProblemError, problem, problem_of
 from gridflex.serve.run_times import LearnedRunTimes
 from gridflex.settings import SiteSettings
@@ -184,9 +185,13 @@ class Gateway:
         """
         now = self._ports.clock.now()
         next_runs = await self._next_runs.of_all(now)
+        orders = held_by(await self._ports.curtailments.active(now))
         flexible = [
             ray_bodies.details(
-                job, next_run=next_runs.get(job.id), wall_time=self._ports.clock.wall
+                job,
+                next_run=next_runs.get(job.id),
+                order=orders.get(job.id),
+                wall_time=self._ports.clock.wall,
             )
             for job in await self._ports.jobs.newest(limit=LISTED)
         ]
@@ -195,8 +200,12 @@ class Gateway:
 
     async def details(self, job: Job) -> dict[str, Any]:
         """Return one flexible job as Ray's ``JobDetails``."""
-        next_run = await self._next_run(job)
-        return ray_bodies.details(job, next_run=next_run, wall_time=self._ports.clock.wall)
+        return ray_bodies.details(
+            job,
+            next_run=await self._next_run(job),
+            order=await self._order(job),
+            wall_time=self._ports.clock.wall,
+        )
 
     async def logs(self, job: Job) -> str:
         """Return what a flexible job has printed so far, and why it waits if it does."""
@@ -258,10 +267,15 @@ class Gateway:
         return cluster.tail(job_id) if await cluster.get(job_id) else None
 
     async def _notice(self, job: Job) -> str:
-        return ray_bodies.notice(job, await self._next_run(job)) if job.is_waiting else ""
+        if not job.is_waiting:
+            return ""
+        return ray_bodies.notice(job, await self._next_run(job), await self._order(job))
 
     async def _next_run(self, job: Job) -> ray_bodies.NextRun | None:
         return await self._next_runs.of(job.id, self._ports.clock.now()) if job.is_waiting else None
+
+    async def _order(self, job: Job) -> Curtailment | None:
+        return await order_over(job, self._ports.curtailments, self._ports.clock.now())
 
     async def _pass_on(self, body: Mapping[str, Any]) -> Reply:
         chosen = body.get("submission_id") or body.get("job_id")

@@ -12,11 +12,12 @@ from pydantic import BaseModel, ConfigDict
 
 from gridflex.adapters.job_store import JobStore
 from gridflex.agents.ports import Ports
+from gridflex.curtailment import Curtailment, held_by
 from gridflex.jobs import Flexibility, JobId, JobState, Tier
 from gridflex.lifecycle import Attempt, AttemptState, Job, Outcome, StopReason
 from gridflex.planning.explain import Binding, Choice, Explanation, explain
 from gridflex.serve.job_history import JobHistory, history_of
-from gridflex.serve.next_runs import NextRuns
+from gridflex.serve.next_runs import NextRuns, order_over
 from gridflex.serve.plans_api import RunView, problem_of_plan
 from gridflex.serve.problems import ProblemError
 from gridflex.serve.ray_bodies import NextRun, message
@@ -104,7 +105,7 @@ class JobView(BaseModel):
     message: str
 
     @classmethod
-    def of(cls, job: Job, next_run: NextRun | None) -> JobView:
+    def of(cls, job: Job, next_run: NextRun | None, order: Curtailment | None) -> JobView:
         """Return the view of a job."""
         return cls(
             id=job.id,
@@ -115,7 +116,7 @@ class JobView(BaseModel):
             flexibility=FlexibilityView.of(job.flexibility),
             attempts=[_attempt(attempt) for attempt in job.attempts],
             next_run=NextRunView.model_validate(next_run) if next_run else None,
-            message=message(job, next_run),
+            message=message(job, next_run, order),
         )
 
 
@@ -236,7 +237,8 @@ def create_jobs_router(ports: Ports) -> APIRouter:
 
     async def view(job: Job) -> JobView:
         next_run = await next_runs.of(job.id, ports.clock.now()) if job.is_waiting else None
-        return JobView.of(job, next_run)
+        order = await order_over(job, ports.curtailments, ports.clock.now())
+        return JobView.of(job, next_run, order)
 
     @api.get("")
     async def page(
@@ -245,9 +247,14 @@ def create_jobs_router(ports: Ports) -> APIRouter:
     ) -> JobPage:
         found = await ports.jobs.newest(limit=limit + 1, before_seq=cursor)
         jobs = found[:limit]
-        planned = await next_runs.of_all(ports.clock.now())
+        now = ports.clock.now()
+        planned = await next_runs.of_all(now)
+        orders = held_by(await ports.curtailments.active(now))
         return JobPage(
-            jobs=[JobView.of(job, planned.get(job.id) if job.is_waiting else None) for job in jobs],
+            jobs=[
+                JobView.of(job, planned.get(job.id) if job.is_waiting else None, orders.get(job.id))
+                for job in jobs
+            ],
             next_cursor=jobs[-1].seq if len(found) > limit else None,
         )
 

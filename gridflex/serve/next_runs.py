@@ -1,4 +1,4 @@
-"""When the newest plan runs a job that waits, and what it expects that half-hour to be like."""
+"""When the newest plan runs a job that waits, what that half-hour is like, and what forbids it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
+from gridflex.adapters.curtailment_store import CurtailmentStore
 from gridflex.adapters.plan_store import PlanStore
+from gridflex.curtailment import Curtailment, held_by
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId
+from gridflex.lifecycle import AttemptState, Job
 from gridflex.planning.plan import PlannedRun
 from gridflex.planning.problem import SiteOutlook
 from gridflex.serve.ray_bodies import NextRun
@@ -58,6 +61,13 @@ class NextRuns:
             while len(self._outlooks) > PLANS_REMEMBERED:
                 del self._outlooks[min(self._outlooks)]
         return self._outlooks[plan_id]
+
+
+async def order_over(job: Job, curtailments: CurtailmentStore, now: datetime) -> Curtailment | None:
+    """Return the order to free power under which a job stands still or is being paused."""
+    attempt = job.live_attempt
+    may_be_held = job.is_waiting or (attempt and attempt.state is AttemptState.STOPPING)
+    return held_by(await curtailments.active(now)).get(job.id) if may_be_held else None
 
 
 def _expected(run: PlannedRun, start: HalfHour, outlooks: Mapping[str, SiteOutlook]) -> NextRun:

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, Field, StrictFloat, StrictInt, StrictStr, ValidationError
 
+from gridflex.curtailment import Curtailment
 from gridflex.errors import ContractError
 from gridflex.faults import faults_text
 from gridflex.jobs import PREFIX, JobId, JobState
@@ -169,30 +170,41 @@ class NextRun:
     intensity_gco2_per_kwh: float | None = None
 
 
-def message(job: Job, next_run: NextRun | None) -> str:
-    """Return what a person should be told about a job now."""
+def message(job: Job, next_run: NextRun | None, order: Curtailment | None = None) -> str:
+    """Return what a person should be told about a job now.
+
+    Args:
+        job: The job.
+        next_run: Its next run by the plan in force, if it waits.
+        order: The order to free power under which it stands still, if any.
+    """
     attempt = job.live_attempt
     if job.state.is_final:
         return job.message or f"Job has ended: {job.state}."
     if attempt is None:
-        return _waiting(job, next_run)
+        return _waiting(job, next_run, order)
     if job.stop_requested_at:
         return f"Stopping at site {attempt.site}, as asked by its owner."
     if attempt.state is AttemptState.STOPPING and attempt.stop_reason is StopReason.PAUSE:
-        return f"Being paused at site {attempt.site}; it resumes by {_by(job)}."
+        why = f" {_ordered(order)}" if order else ""
+        return f"Being paused at site {attempt.site}{why}; it resumes by {_by(job)}."
     if job.state is not JobState.RUNNING:
         return f"Being started at site {attempt.site}."
     return str((attempt.driver or {}).get("message") or "Job is currently running.")
 
 
-def notice(job: Job, next_run: NextRun | None) -> str:
+def notice(job: Job, next_run: NextRun | None, order: Curtailment | None = None) -> str:
     """Return the line that the log of a waiting job ends with; the same until its run moves."""
     when_and_where = NextRun(next_run.start, next_run.site) if next_run else None
-    return f"[gridflex] {_waiting(job, when_and_where)}\n"
+    return f"[gridflex] {_waiting(job, when_and_where, order)}\n"
 
 
 def details(
-    job: Job, *, next_run: NextRun | None, wall_time: Callable[[datetime], datetime]
+    job: Job,
+    *,
+    next_run: NextRun | None,
+    wall_time: Callable[[datetime], datetime],
+    order: Curtailment | None = None,
 ) -> dict[str, Any]:
     """Return a flexible job as Ray's ``JobDetails``: one job, however many attempts.
 
@@ -200,6 +212,7 @@ def details(
         job: The job.
         next_run: Its next run by the plan in force, if it waits.
         wall_time: Turns GridFlex time into wall time.
+        order: The order to free power under which it stands still, if any.
     """
     first = _driver(job.attempts[0]) if job.attempts else {}
     last = _driver(job.attempts[-1]) if job.attempts else {}
@@ -211,7 +224,7 @@ def details(
         "driver_info": last.get("driver_info"),
         "status": RAY_STATUS[job.state],
         "entrypoint": job.request.entrypoint,
-        "message": message(job, next_run),
+        "message": message(job, next_run, order),
         "error_type": last.get("error_type") if job.state is JobState.FAILED else None,
         "start_time": first.get("start_time") or _unix_ms(wall_time(job.submitted_at)),
         "end_time": (last.get("end_time") or _unix_ms(wall_time(ended))) if ended else None,
@@ -232,17 +245,28 @@ def redacted(job_details: dict[str, Any]) -> dict[str, Any]:
     return {**job_details, "runtime_env": {**environment, "env_vars": masked}}
 
 
-def _waiting(job: Job, next_run: NextRun | None) -> str:
+def _waiting(job: Job, next_run: NextRun | None, order: Curtailment | None) -> str:
     verb = "Paused" if job.state is JobState.PAUSED else "Held"
     again = "resumes" if job.state is JobState.PAUSED else "starts"
+    if order:
+        knows_order = next_run and next_run.start >= order.until
+        when = _when_and_where(next_run) if next_run and knows_order else "after that, as planned"
+        return f"{verb} by GridFlex {_ordered(order)}: {again} {when}; {_limit(job)}."
     if next_run is None:
         return f"{verb} by GridFlex until the next plan decides when it {again}; {_limit(job)}."
+    when = _when_and_where(next_run)
+    return f"{verb} by GridFlex for a better half-hour: {again} {when}; {_limit(job)}."
+
+
+def _ordered(order: Curtailment) -> str:
+    reason = f" ({order.request.reason})" if order.request.reason else ""
+    return f"to free power until {_clock(order.until)}, by order {order.id}{reason}"
+
+
+def _when_and_where(next_run: NextRun) -> str:
     figures = ", ".join(_figures(next_run))
     because = f" ({figures} forecast)" if figures else ""
-    return (
-        f"{verb} by GridFlex for a better half-hour: {again} at "
-        f"{_clock(next_run.start)} at site {next_run.site}{because}; {_limit(job)}."
-    )
+    return f"at {_clock(next_run.start)} at site {next_run.site}{because}"
 
 
 def _figures(next_run: NextRun) -> list[str]:

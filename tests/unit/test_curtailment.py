@@ -6,7 +6,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from gridflex.curtailment import CurtailedJob, Curtailment, CurtailmentRequest, held_until
+from gridflex.curtailment import CurtailedJob, Curtailment, CurtailmentRequest, held_by, held_until
 from gridflex.dispatch import Action, Orders, next_action
 from gridflex.errors import ContractError
 from gridflex.fleet import Site
@@ -80,8 +80,9 @@ def test_an_order_that_was_ended_is_over_then() -> None:
 
 
 def test_a_job_under_two_orders_stands_still_until_the_later_ends() -> None:
-    longer = order(request=CurtailmentRequest(1.0, within=MINUTE, hold=3 * HOUR))
+    longer = order("longer", request=CurtailmentRequest(1.0, within=MINUTE, hold=3 * HOUR))
 
+    assert held_by([longer, order()]) == held_by([order(), longer]) == {JOB: longer}
     assert held_until([longer, order()]) == {JOB: PLACED + 3 * HOUR}
     assert held_until([order(), longer]) == {JOB: PLACED + 3 * HOUR}
 
@@ -136,6 +137,12 @@ def test_a_request_that_means_nothing_is_refused(changes: dict[str, object], mes
         ),
         pytest.param(
             job(), orders(order(jobs=()), made_at_minute=12), Action.START, id="the plan knows it"
+        ),
+        pytest.param(
+            job(),
+            orders(order(jobs=()), made_at_minute=10),
+            Action.START,
+            id="the plan was made at that very moment, when it reads of the order",
         ),
         pytest.param(job(), orders(order(jobs=()), site="slough"), Action.START, id="another site"),
         pytest.param(

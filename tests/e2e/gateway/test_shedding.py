@@ -74,6 +74,17 @@ async def test_the_cheapest_jobs_are_paused_and_run_again_when_it_is_over(
     assert placed["until"] == "2026-07-01T13:15:00Z"
     assert report.actions == dict.fromkeys(names, "pause")
     assert await states(world, *names) == [JobState.PAUSED] * 2
+    told = {one["id"]: one["message"] for one in (await get(http, "/v1/jobs"))["jobs"]}
+    to_ray = {one["submission_id"]: one["message"] for one in await get(http, "/api/jobs/")}
+    why = "to free power until 2026-07-01 13:15 UTC, by order order-1 (low frequency)"
+    for name in names:
+        one = await get(http, f"/v1/jobs/{name}")
+        single = await get(http, f"/api/jobs/{name}")
+        log = (await get(http, f"/api/jobs/{name}/logs"))["logs"]
+        for said in (told[name], to_ray[name], one["message"], single["message"], log):
+            assert why in said
+    (other,) = {"job-1", "job-2", "job-3"} - set(names)
+    assert told[other] == to_ray[other] == "Job is currently running."
     shown = await get(http, "/v1/plans/shed/orders/order-1")
     assert (shown["is_active"], shown["freed_now_kw"]) == (True, 22.0)
 

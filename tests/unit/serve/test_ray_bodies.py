@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from ray.dashboard.modules.job.pydantic_models import JobDetails
 
+from gridflex.curtailment import Curtailment, CurtailmentRequest
 from gridflex.errors import ContractError
 from gridflex.jobs import JobState
 from gridflex.lifecycle import Attempt, AttemptState, Job, Outcome, StopReason
@@ -18,6 +19,7 @@ from gridflex.serve.ray_bodies import (
     generated_id,
     is_flexible,
     message,
+    notice,
     parse_submission,
     path,
     redacted,
@@ -34,6 +36,13 @@ DRIVER = {
     "driver_exit_code": 0,
 }
 TONIGHT = NextRun(NOON + 14 * HOUR, "london", 41.5, 88.4)
+ORDER = Curtailment(
+    "event-7",
+    CurtailmentRequest(10, within=HOUR, hold=2 * HOUR, reason="low frequency"),
+    placed_at=NOON,
+    jobs=(),
+    limits_kw={},
+)
 
 
 def over(outcome: Outcome = Outcome.SUCCEEDED, **driver: object) -> Attempt:
@@ -150,6 +159,48 @@ def test_a_held_job_says_why_and_until_when() -> None:
         "Held by GridFlex for a better half-hour: starts at 2026-07-02 02:00 UTC at site "
         "london (41.50 GBP/MWh, 88 gCO2/kWh forecast); will finish by 2026-07-02 00:00 UTC."
     )
+
+
+@pytest.mark.parametrize(
+    ("found", "next_run", "said"),
+    [
+        pytest.param(
+            job(over(Outcome.STOPPED), state=JobState.PAUSED),
+            TONIGHT,
+            "Paused by GridFlex to free power until 2026-07-01 14:00 UTC, by order event-7 "
+            "(low frequency): resumes at 2026-07-02 02:00 UTC at site london (41.50 GBP/MWh, 88 "
+            "gCO2/kWh forecast); will finish by 2026-07-02 00:00 UTC.",
+            id="paused",
+        ),
+        pytest.param(
+            job(),
+            NextRun(NOON, "london"),
+            "Held by GridFlex to free power until 2026-07-01 14:00 UTC, by order event-7 "
+            "(low frequency): starts after that, as planned; will finish by 2026-07-02 00:00 UTC.",
+            id="held, by a plan that does not know the order",
+        ),
+        pytest.param(
+            job(attempt(state=AttemptState.STOPPING, stop_reason=StopReason.PAUSE)),
+            None,
+            "Being paused at site london to free power until 2026-07-01 14:00 UTC, by order "
+            "event-7 (low frequency); it resumes by 2026-07-02 00:00 UTC.",
+            id="being paused",
+        ),
+    ],
+)
+def test_a_job_that_stands_still_to_free_power_names_the_order(
+    found: Job, next_run: NextRun | None, said: str
+) -> None:
+    shown = details(found, next_run=next_run, order=ORDER, wall_time=lambda moment: moment)
+
+    assert message(found, next_run, ORDER) == shown["message"] == said
+
+
+def test_the_log_of_a_job_that_stands_still_to_free_power_names_the_order() -> None:
+    line = notice(job(), TONIGHT, ORDER)
+
+    assert line.startswith("[gridflex] Held by GridFlex to free power until 2026-07-01 14:00 UTC")
+    assert "by order event-7" in line
 
 
 @pytest.mark.parametrize(
