@@ -128,7 +128,7 @@ class OrchestratorActor(AgentShell):
     """`Orchestrator` behind Ray. Builds the core and ticks it; decides nothing."""
 
     def __init__(self, settings_yaml: str) -> None:
-        wanted = frozenset({"job", "stop", "ended", "forecast", "hold", "curtailment"})
+        wanted = frozenset({"job", "stop", "ended", "forecast", "hold", "curtailment", "power"})
         super().__init__(
             settings_yaml, _AgentLoop(ORCHESTRATOR, settings_yaml, orchestrator_tick, wanted)
         )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from gridflex.adapters.job_store import JobStore
+from gridflex.capping import PowerLimit, limited_share
 from gridflex.fleet import Site, power_source, shaped_power_kw
 from gridflex.halfhour import HALF_HOUR
+from gridflex.jobs import JobId, Shape
 from gridflex.lifecycle import Attempt, Job
 from gridflex.metering import metered
 
@@ -16,17 +18,37 @@ LOOK_BACK: Final = timedelta(days=31)
 """How far back a new agent looks for runs that its predecessor did not meter."""
 
 
+class Limits(Protocol):
+    """Power limits that were set; see `gridflex.agents.capping.Capping`."""
+
+    @property
+    def sites(self) -> Collection[str]:
+        """The sites where GridFlex is to set them."""
+        ...
+
+    async def limits_of(self, runs: Collection[tuple[JobId, int]]) -> list[PowerLimit]:
+        """Return all limits of some runs, each named by its job and number."""
+        ...
+
+
 class Meter:
     """Appends the energy of every attempt, half-hour by half-hour.
+
+    Where GridFlex sets power limits, a run draws less only while one was in force; elsewhere a run
+    is taken to keep the limit that it was told of.
 
     Args:
         jobs: Where jobs and their energy are kept.
         sites: The sites, by name.
+        limits: Power limits that were set; None where nobody sets any.
     """
 
-    def __init__(self, *, jobs: JobStore, sites: Mapping[str, Site]) -> None:
+    def __init__(
+        self, *, jobs: JobStore, sites: Mapping[str, Site], limits: Limits | None = None
+    ) -> None:
         self._jobs = jobs
         self._sites = sites
+        self._limits = limits
         self._metered_until: dict[str, datetime] | None = None
 
     async def read(
@@ -57,15 +79,26 @@ class Meter:
             for site, first in since.items()
             for job in await self._jobs.ended_since(first, site=site)
         ]
+        runs = [
+            (job, attempt)
+            for job in (*jobs, *ended)
+            if job.id not in unclear
+            for attempt in job.attempts
+            if (first := since.get(attempt.site))
+            if attempt.ended_at is None or attempt.ended_at >= first
+        ]
+        limits = await self._limits_of(runs)
         await self._jobs.add_energy(
             [
                 row
-                for job in (*jobs, *ended)
-                if job.id not in unclear
-                for attempt in job.attempts
-                if (first := since.get(attempt.site))
-                if attempt.ended_at is None or attempt.ended_at >= first
-                for row in self._rows(job, attempt, since=first, now=now)
+                for job, attempt in runs
+                for row in self._rows(
+                    job,
+                    attempt,
+                    since=since[attempt.site],
+                    now=now,
+                    limits=limits.get((job.id, attempt.number)),
+                )
             ]
         )
         waiting = {job.live_attempt.site for job in jobs if job.live_attempt and job.id in unclear}
@@ -76,17 +109,45 @@ class Meter:
         newest = await self._jobs.newest_metered(since=now - LOOK_BACK)
         return {site: start - HALF_HOUR for site, start in newest.items()}
 
+    async def _limits_of(
+        self, runs: Sequence[tuple[Job, Attempt]]
+    ) -> dict[tuple[JobId, int], list[PowerLimit]]:
+        """Return the limits of each run whose limits GridFlex sets."""
+        if self._limits is None:
+            return {}
+        found: dict[tuple[JobId, int], list[PowerLimit]] = {
+            (job.id, attempt.number): []
+            for job, attempt in runs
+            if attempt.power_cap_fraction < 1 and attempt.site in self._limits.sites
+        }
+        for limit in await self._limits.limits_of(found.keys()):
+            found[limit.job_id, limit.attempt].append(limit)
+        return found
+
     def _rows(
-        self, job: Job, attempt: Attempt, *, since: datetime, now: datetime
+        self,
+        job: Job,
+        attempt: Attempt,
+        *,
+        since: datetime,
+        now: datetime,
+        limits: Sequence[PowerLimit] | None,
     ) -> Iterator[dict[str, Any]]:
         site, cpus = self._sites[attempt.site], job.request.entrypoint_cpus
-        power_kw = shaped_power_kw(job.flexibility, site, job.shape_of(attempt), cpus=cpus)
-        for part in metered(attempt, power_kw=power_kw, since=since, until=now):
+        shape = job.shape_of(attempt)
+        limited_kw = shaped_power_kw(job.flexibility, site, shape, cpus=cpus)
+        free_kw = shaped_power_kw(job.flexibility, site, Shape(shape.gpus), cpus=cpus)
+        for part in metered(attempt, power_kw=1.0, since=since, until=now):
+            share = 1.0
+            if limits is not None:
+                share = limited_share(
+                    limits, gpus=shape.gpus, begin=part.begin, end=part.begin + part.running
+                )
             yield {
                 "job_id": str(job.id),
                 "attempt": attempt.number,
                 "start": part.half_hour.start,
                 "running_s": part.running.total_seconds(),
-                "energy_kwh": part.energy_kwh,
+                "energy_kwh": part.energy_kwh * (share * limited_kw + (1 - share) * free_kw),
                 "method": power_source(job.flexibility),
             }

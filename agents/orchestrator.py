@@ -86,6 +86,14 @@ class Promises(Protocol):
         ...
 
 
+class Abilities(Protocol):
+    """Where power limits can be set; see `gridflex.adapters.power_store.PowerAbilities`."""
+
+    async def unlimited(self) -> frozenset[str]:
+        """Return the sites where a planned limit could not be set."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Position:
     """What there is to plan at one moment.
@@ -121,6 +129,7 @@ class Orchestrator:
         promises: Jobs that contracts have fixed; None if nothing is sold.
         tariffs: Delivered prices; None counts energy at its wholesale price everywhere.
         report_lag: How long a cluster may go on reporting the GPUs of a run that has ended.
+        abilities: Where power limits can be set; None believes the sites.
     """
 
     def __init__(
@@ -137,6 +146,7 @@ class Orchestrator:
         promises: Promises | None = None,
         tariffs: Tariffs | None = None,
         report_lag: timedelta = REPORT_LAG,
+        abilities: Abilities | None = None,
     ) -> None:
         self._jobs = jobs
         self._plans = plans
@@ -149,6 +159,7 @@ class Orchestrator:
         self._promises = promises
         self._prices = SitePrices(tariffs)
         self._report_lag = report_lag
+        self._abilities = abilities
 
     async def tick(self, now: datetime, *, reason: str) -> OrchestratorReport:
         """Make a plan from the next half-hour on; commit it if it decides something new.
@@ -252,6 +263,7 @@ class Orchestrator:
         }
         wholesale = {name: price.values for name, (_, price) in outlooks.items()}
         costs = await self._prices.at(wholesale, start=start)
+        unlimited = await self._abilities.unlimited() if self._abilities else frozenset()
         for site in self._sites:
             intensity, price = outlooks[site.name]
             busy: int | None = None
@@ -269,7 +281,7 @@ class Orchestrator:
             doubt = spread(price.quantiles)
             states.append(
                 SiteState(
-                    site,
+                    replace(site, power_caps=()) if site.name in unlimited else site,
                     cost.gbp_per_mwh,
                     intensity.values,
                     other,

@@ -5,19 +5,24 @@ from __future__ import annotations
 import asyncio
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from gridflex.adapters.grid_store import GridStore
 from gridflex.adapters.ledger_feed import LedgerFeed
+from gridflex.adapters.power_store import PowerStore
+from gridflex.adapters.ray_slots import gpu_nodes, gpu_slots
 from gridflex.adapters.receipt_store import ReceiptStore
 from gridflex.adapters.timestamps import TimestampAuthority
 from gridflex.agents.bookkeeper import Bookkeeper
+from gridflex.agents.capping import Capping, Cluster
 from gridflex.agents.cleaning import Cleaner, Retention
 from gridflex.agents.energy import EnergySeller
 from gridflex.agents.energy_ports import build_seller
 from gridflex.agents.loop import Next, Tick
 from gridflex.agents.own_cluster import OwnCluster
 from gridflex.agents.ports import Ports
+from gridflex.agents.power_keepers import Keepers
 from gridflex.agents.roles import (
     BOOKS_EVERY_S,
     ENERGY_EVERY_S,
@@ -33,6 +38,9 @@ POLLS_PER_HALF_HOUR: Final = 10
 SLOWEST_POLL_S: Final = 2.0
 FASTEST_POLL_S: Final = 0.5
 """Wall time between two looks at the clusters; changes in the database wake the agent earlier."""
+
+LIMITS_CHECKED_EVERY_S: Final = 60.0
+"""Wall time between two looks at where power limits can be set."""
 
 ASK_AGAIN_S: Final = 20.0
 """Wall time after which a stop that had no effect is asked for again."""
@@ -55,6 +63,7 @@ async def workload_tick(ports: Ports) -> Tick:
         checkpoint_root=ports.settings.checkpoint_root,
         clock=ports.clock.now,
         gridflex_time=ports.clock.at,
+        capping=_capping(ports),
     )
     cleaner = Cleaner(jobs=ports.jobs, packages=ports.packages)
     half_hour_s = ports.clock.wall_s(1800)
@@ -66,6 +75,25 @@ async def workload_tick(ports: Ports) -> Tick:
         return Next(min(poll_s * speed, _to_next_half_hour_s(now)), asdict(report))
 
     return tick
+
+
+def _capping(ports: Ports) -> Capping | None:
+    """Return what sets power limits; None where no site leaves that to GridFlex."""
+    sites = [site.name for site in ports.settings.sites if site.is_capped_by_us]
+    if not sites:
+        return None
+    return Capping(
+        store=PowerStore(ports.engine),
+        keepers=Keepers(),
+        clusters={
+            name: Cluster(
+                nodes=partial(gpu_nodes, ports.clusters[name]),
+                slots=partial(gpu_slots, ports.clusters[name]),
+            )
+            for name in sites
+        },
+        check_every=timedelta(seconds=LIMITS_CHECKED_EVERY_S * ports.clock.speed),
+    )
 
 
 async def grid_tick(ports: Ports) -> Tick:

@@ -11,6 +11,7 @@ from gridflex.adapters.beckn_keys import BecknKeys
 from gridflex.adapters.beckn_store import BecknStore
 from gridflex.adapters.grid_store import GridStore
 from gridflex.adapters.position_book import PositionBook
+from gridflex.adapters.power_store import PowerAbilities, PowerStore
 from gridflex.adapters.reserving_store import ReservingStore
 from gridflex.agents.energy import traded_site
 from gridflex.agents.energy_ports import energy_terms
@@ -84,6 +85,10 @@ async def build_planner(ports: Ports) -> Orchestrator:
         promises=BecknStore(ports.engine),
         tariffs=ports.tariffs,
         report_lag=REPORT_LAG * ports.clock.speed,
+        abilities=PowerAbilities(
+            PowerStore(ports.engine),
+            asked=[site.name for site in ports.settings.sites if site.is_capped_by_us],
+        ),
     )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -19,6 +19,7 @@ from gridflex.adapters.curtailment_store import CurtailmentStore
 from gridflex.adapters.job_store import JobStore
 from gridflex.adapters.packages import PackageStore
 from gridflex.adapters.plan_store import PlanStore
+from gridflex.agents.capping import Capping
 from gridflex.agents.clusters import Cluster, cluster_at
 from gridflex.agents.meter import Meter
 from gridflex.agents.watching import Watch
@@ -90,6 +91,7 @@ class Workload:
         checkpoint_root: Folder or URL under which each job gets a folder of its own.
         clock: GridFlex time, to stamp what has just been seen or done.
         gridflex_time: Turns a cluster's wall time into GridFlex time.
+        capping: Sets power limits; None where nobody does, and jobs keep them by themselves.
     """
 
     def __init__(
@@ -106,6 +108,7 @@ class Workload:
         checkpoint_root: str,
         clock: Callable[[], datetime],
         gridflex_time: Callable[[datetime], datetime],
+        capping: Capping | None = None,
     ) -> None:
         self._jobs = jobs
         self._plans = plans
@@ -126,7 +129,8 @@ class Workload:
             gridflex_time=gridflex_time,
             settle=ask_again_after,
         )
-        self._meter = Meter(jobs=jobs, sites=self._sites)
+        self._capping = capping
+        self._meter = Meter(jobs=jobs, sites=self._sites, limits=capping)
 
     async def tick(self, now: datetime) -> WorkloadReport:
         """Bring intent and clusters together once.
@@ -140,6 +144,8 @@ class Workload:
             jobs = await self._jobs.open_jobs()
         now = max(now, self._clock())  # asking the clusters took a while
         turn = _Turn(now, closed=set(seen.unreachable))
+        if self._capping:
+            await self._capping.tick(jobs, now)
         await self._act([job for job in jobs if job.id not in seen.failures], turn)
         await self._meter.read(jobs, now, unreachable=seen.unreachable, unclear=seen.failures)
         return WorkloadReport(
@@ -154,6 +160,8 @@ class Workload:
         planned = await self._plans.orders(HalfHour.containing(turn.now))
         orders = planned.under(await self._curtailments.active(turn.now))
         restart = start_allowance(jobs, usual=self._restart)
+        if self._capping:
+            orders = replace(orders, unlimited=self._capping.unlimited)
         todo: list[tuple[Job, Action, _Where]] = []
         for job in jobs:
             action = next_action(
@@ -164,7 +172,7 @@ class Workload:
                 ask_again_after=self._ask_again_after,
             )
             if action:
-                todo.append((job, action, self._where(job, orders.runs.get(job.id))))
+                todo.append((job, action, self._where(job, orders.run_of(job.id))))
         todo.sort(key=lambda one: one[0].id in self._failed)  # they had their turn
         await together(self._try(job, act, where=where, turn=turn) for job, act, where in todo)
         self._failed = frozenset(turn.failures)

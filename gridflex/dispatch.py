@@ -56,6 +56,7 @@ class Orders:
         plan: All its runs, past ones included.
         curtailed: Jobs that stand still, whatever the plan says.
         closed: Sites where nothing begins, as the plan was made before an order to free power.
+        unlimited: Sites where planned power limits cannot be set: runs there have none.
     """
 
     made_at: datetime | None
@@ -63,12 +64,20 @@ class Orders:
     plan: Mapping[JobId, tuple[PlannedRun, ...]] = field(default_factory=dict)
     curtailed: frozenset[JobId] = frozenset()
     closed: frozenset[str] = frozenset()
+    unlimited: frozenset[str] = frozenset()
 
     def know_of(self, job_id: JobId, attempt: Attempt) -> bool:
         """Return whether the plan knew that the attempt would run: ordered it, or came later."""
         began = HalfHour.containing(attempt.decided_at)
         is_ordered = any(run.covers(began) for run in self.plan.get(job_id, ()))
         return is_ordered or (self.made_at is not None and self.made_at > attempt.decided_at)
+
+    def run_of(self, job_id: JobId) -> PlannedRun | None:
+        """Return the run of a job as it can be started: without a limit that cannot be set."""
+        run = self.runs.get(job_id)
+        if run is None or run.site not in self.unlimited:
+            return run
+        return replace(run, power_cap_fraction=1.0)
 
     def start(self, job_id: JobId) -> bool:
         """Return whether the job is to begin now."""
@@ -120,7 +129,7 @@ def next_action(
         reason = attempt.stop_reason or StopReason.PAUSE
         ask = _may_ask(attempt, reason, now, again_after=ask_again_after)
         return Action(reason.value) if ask else None
-    is_wrong = job.id in orders.runs and not (run and _runs_as_ordered(job, attempt, run))
+    is_wrong = job.id in orders.runs and not (run and _runs_as_ordered(job, attempt, run, orders))
     is_over = is_held or (is_wrong and orders.know_of(job.id, attempt))
     patience = timedelta(0) if is_held else QUEUE_PATIENCE * restart
     may_pause = is_over and _may_pause(job, now, restart=restart, patience=patience)
@@ -166,8 +175,11 @@ def attempt_metadata(job: Job) -> dict[str, str]:
     return {**job.request.metadata, ATTEMPT_OF: str(job.id)}
 
 
-def _runs_as_ordered(job: Job, attempt: Attempt, run: PlannedRun) -> bool:
-    return (attempt.site, job.shape_of(attempt)) == (run.site, run.shape)
+def _runs_as_ordered(job: Job, attempt: Attempt, run: PlannedRun, orders: Orders) -> bool:
+    shape = job.shape_of(attempt)
+    if attempt.site != run.site or shape.gpus != run.gpus:
+        return False
+    return run.site in orders.unlimited or shape == run.shape
 
 
 def _may_pause(job: Job, now: datetime, *, restart: timedelta, patience: timedelta) -> bool:

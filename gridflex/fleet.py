@@ -116,7 +116,7 @@ class Site:
         marginal_pue: Facility power added per unit of IT power added, at least 1.
         intensity_cap_gco2_per_kwh: Energy-weighted mean that a plan should stay under.
         power_caps: Power limits of its GPUs that jobs may be started under, as shares of the
-            uncapped draw; none if nobody sets them.
+            default one; none if nobody sets them.
     """
 
     name: str

@@ -46,6 +46,9 @@ class JobEventKind(StrEnum):
     DELETED = "deleted"
     CURTAILED = "curtailed"
     CURTAILMENT_ENDED = "curtailment ended"
+    POWER_LIMITED = "power limited"
+    POWER_NOT_LIMITED = "power not limited"
+    POWER_RESTORED = "power restored"
 
 
 CAP_CHANGED: Final = JobEventKind.CAP_CHANGED

@@ -21,11 +21,13 @@ class MeteredHalfHour:
 
     Args:
         half_hour: When.
-        running: For how much of it the attempt ran, above zero.
+        begin: Since when in it the attempt ran.
+        running: For how long it did, above zero.
         energy_kwh: Dynamic energy at the meter.
     """
 
     half_hour: HalfHour
+    begin: datetime
     running: timedelta
     energy_kwh: float
 
@@ -50,8 +52,9 @@ def metered(
     half_hour = HalfHour.containing(max(attempt.started_at, since))
     while half_hour.start < end:
         is_complete = half_hour.end <= until or attempt.ended_at is not None
-        running = min(end, half_hour.end) - max(attempt.started_at, half_hour.start)
+        begin = max(attempt.started_at, half_hour.start)
+        running = min(end, half_hour.end) - begin
         if is_complete and running > timedelta(0):
             energy_kwh = units.energy_over_kwh(power_kw, running)
-            yield MeteredHalfHour(half_hour, running, energy_kwh)
+            yield MeteredHalfHour(half_hour, begin, running, energy_kwh)
         half_hour += 1

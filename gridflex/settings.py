@@ -44,8 +44,9 @@ class SiteSettings(BaseModel, extra="forbid", frozen=True):
         marginal_pue: Facility power added per unit of IT power added.
         intensity_cap_gco2_per_kwh: Energy-weighted mean that a plan should stay under.
         power_caps: Power limits that jobs here may be started under, as shares of a GPU's
-            uncapped draw; each run is told its own in ``GRIDFLEX_POWER_CAP_FRACTION`` and has to
-            keep it. None where nobody sets power limits.
+            default one; each run is told its own in ``GRIDFLEX_POWER_CAP_FRACTION``.
+        power_caps_set_by: ``gridflex`` sets them on the GPUs that a run holds, which takes root
+            there and a site that is the Ray cluster of the agents; ``jobs`` leaves it to the jobs.
         tariff: Tariff file of the site (docs/settlement.md); plans then count energy at what it
             costs delivered, with losses, networks and levies. None counts the wholesale price.
     """
@@ -61,7 +62,13 @@ class SiteSettings(BaseModel, extra="forbid", frozen=True):
     marginal_pue: float = Field(default=1.1, ge=1)
     intensity_cap_gco2_per_kwh: float = Field(default=200.0, gt=0)
     power_caps: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
+    power_caps_set_by: Literal["gridflex", "jobs"] = "gridflex"
     tariff: Path | None = None
+
+    @property
+    def is_capped_by_us(self) -> bool:
+        """Whether GridFlex is to set power limits here."""
+        return bool(self.power_caps) and self.power_caps_set_by == "gridflex"
 
     @field_validator("gpu_type")
     @classmethod

@@ -184,6 +184,41 @@ class CurtailmentRow(SQLModel, table=True):
     __table_args__ = (Index("curtailment_by_end", "until"),)
 
 
+class PowerLimitRow(SQLModel, table=True):
+    """One power limit on one GPU, recorded before it is set; as in `gridflex.capping`."""
+
+    __tablename__ = "power_limit"
+
+    id: int | None = Field(default=None, sa_column=counter())
+    site: str
+    node_id: str
+    gpu: str
+    job_id: str
+    attempt: int
+    before_w: float = Field(sa_column=Column(Double, nullable=False))
+    limit_w: float = Field(sa_column=Column(Double, nullable=False))
+    recorded_at: datetime = Field(sa_column=instant())
+    set_at: datetime | None = Field(default=None, sa_column=instant(nullable=True))
+    lifted_at: datetime | None = Field(default=None, sa_column=instant(nullable=True))
+
+    __table_args__ = (
+        ForeignKeyConstraint(["job_id", "attempt"], ["attempt.job_id", "attempt.number"]),
+        Index("power_limit_open", "gpu", unique=True, postgresql_where=text("lifted_at IS NULL")),
+        Index("power_limit_of_attempt", "job_id", "attempt"),
+    )
+
+
+class PowerAbilityRow(SQLModel, table=True):
+    """Whether power limits can be set at a site, as last seen; as in `gridflex.capping`."""
+
+    __tablename__ = "power_ability"
+
+    site: str = Field(primary_key=True)
+    is_able: bool
+    detail: str
+    at: datetime = Field(sa_column=instant())
+
+
 class ForecastRow(SQLModel, table=True):
     """One issued forecast, ours or a provider's, append-only."""
 

@@ -44,7 +44,7 @@ def plan_show(plan: PlanId = "newest", url: Url = None, as_json: AsJson = False)
         return
     out.print(_heading(shown), highlight=False)
     table = Table(
-        *("job", "site", "start (UTC)", "half-hours", "GPUs"),
+        *("job", "site", "start (UTC)", "half-hours", "GPUs", "power limit"),
         caption="a run holds its GPUs for every half-hour that it touches, its start included",
     )
     for job in shown["jobs"]:
@@ -55,6 +55,7 @@ def plan_show(plan: PlanId = "newest", url: Url = None, as_json: AsJson = False)
                 _minute(run["start"]),
                 str(run["half_hours"]),
                 str(run["gpus"]),
+                _share(run["power_cap_fraction"]),
             )
     out.print(table)
     out.print(_figures(shown["result"], against=shown["run_now"]))
@@ -166,6 +167,10 @@ def _number(option: str, text: str) -> float:
         return float(text)
     except ValueError as error:
         raise ContractError(f"{option}: {text!r} is not a number") from error
+
+
+def _share(fraction: float) -> str:
+    return "-" if fraction == 1 else f"{fraction:.0%}"
 
 
 def _minute(instant: str) -> str:

@@ -19,6 +19,7 @@ from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.adapters.market_files import MarketFolder
 from gridflex.adapters.model_store import ModelStore
 from gridflex.adapters.position_book import PositionBook
+from gridflex.adapters.power_store import PowerStore
 from gridflex.adapters.ray_auth import find_token, is_token_wanted
 from gridflex.adapters.ray_jobs import RayJobs
 from gridflex.adapters.tariff_files import TariffFiles
@@ -84,6 +85,11 @@ async def _run_checks(settings: Settings) -> list[Check]:
         await _try("energy", partial(_energy, settings)),
         await _try("tariffs", partial(_tariffs, settings)),
         *[await _try(f"site {site.name}", partial(_site, site)) for site in settings.sites],
+        *[
+            await _try(f"power limits of {site.name}", partial(_power_limits, settings, site))
+            for site in settings.sites
+            if site.power_caps
+        ],
         await _try("gateway", partial(_gateway, settings)),
     ]
 
@@ -179,6 +185,22 @@ async def _site(site: SiteSettings) -> str:
         version = await cluster.version()
         gpus = await cluster.gpus()
     return f"Ray {version.get('ray_version')} at {site.ray_url}, {gpus.total} GPUs"
+
+
+async def _power_limits(settings: Settings, site: SiteSettings) -> str:
+    caps = ", ".join(f"{cap:.0%}" for cap in site.power_caps)
+    if not site.is_capped_by_us:
+        return f"{caps}: left to the jobs, which are told (power_caps_set_by)"
+    engine = database.connect(await asyncio.to_thread(database.ensure_database, settings))
+    try:
+        known = (await PowerStore(engine).abilities()).get(site.name)
+    finally:
+        await engine.dispose()
+    if known is None:
+        return f"{caps}: planned once the workload agent has seen that they can be set"
+    if not known.is_able:
+        raise SourceError(f"{known.detail}; plans have no power limits there until they can be set")
+    return f"{caps}: {known.detail}"
 
 
 async def _gateway(settings: Settings) -> str:

@@ -47,7 +47,13 @@ PLAN = {
         {
             "id": "job-1",
             "runs": [
-                {"site": "london", "start": "2026-07-01T16:00:00Z", "half_hours": 4, "gpus": 2}
+                {
+                    "site": "london",
+                    "start": "2026-07-01T16:00:00Z",
+                    "half_hours": 4,
+                    "gpus": 2,
+                    "power_cap_fraction": 0.57,
+                }
             ],
         }
     ],
@@ -133,7 +139,7 @@ def test_a_plan_is_shown_beside_run_now(asked: list[httpx.Request]) -> None:
     shown = run("plan", "show")
 
     assert len(asked) == 1
-    for part in ("plan 7", "within 1.20%", "late: job-9", "2026-07-01 16:00Z", "-2.50"):
+    for part in ("plan 7", "within 1.20%", "late: job-9", "2026-07-01 16:00Z", "57%", "-2.50"):
         assert part in shown
 
 
