@@ -93,7 +93,7 @@ def test_a_mode_is_named_beside_what_its_own_would_come_to() -> None:
     assert found.chosen.cost_gbp == pytest.approx(0.1)
     assert (
         "It runs on 1 GPUs under a power limit of 60%; on its own 1 without a limit it would come "
-        "to 0.06 GBP more." in found.text
+        "to 0.060 GBP more." in found.text
     )
 
 
