@@ -229,6 +229,7 @@ class Capping:
                 watts = gpu.watts(attempt.power_cap_fraction)
                 numbers.append(await self._set(run, attempt, slot.node_id, gpu, now))
             except SourceError as error:
+                self._checked_at = None  # perhaps none can be set there any more
                 await self._tell_once(run, str(error), now)
         await self._store.note_set(numbers, at=now)
         if numbers:
@@ -263,7 +264,6 @@ class Capping:
             await self._keepers.limit(node, gpu.uuid, watts, before_w=gpu.limit_w)
         except SourceError:
             await self._store.note_lifted([number], at=now)
-            self._checked_at = None  # perhaps none can be set there
             raise
         return number
 

@@ -286,8 +286,9 @@ async def test_permission_that_is_lost_meanwhile_is_an_event_of_the_job_once(sit
     await site.tick()
     site.gpus.change(is_root=False)
     await site.run()
-    site.world.pass_time(10 * MINUTE)
     await site.tick()
+    assert not (await site.store.abilities())["london"].is_able
+    site.world.pass_time(10 * MINUTE)
     await site.tick()
 
     events = await site.world.jobs.events(JobId("job-1"))
