@@ -1,5 +1,6 @@
 """One whole system from ``serve_config.yaml``: real Ray, Serve with HAProxy, PostgreSQL, HTTP."""
 
+import os
 import secrets
 import shutil
 import sys
@@ -20,10 +21,11 @@ from gridflex.running import launch, processes
 from gridflex.running.up import with_sandbox
 from gridflex.settings import Settings
 from gridflex.settings_files import load_settings, write_settings
+from tests.nvml import BINDINGS, STATE_VARIABLE, FakeGpus
 
 ROOT = Path(__file__).parents[2]
-SPEED = 180.0
-"""A half-hour takes 10 s."""
+SPEED = 360.0
+"""A half-hour takes 5 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +37,14 @@ class Deployed:
         ray_pid: Leader of the session of its Ray head.
         gcs_address: Where its cluster is.
         settings: Its settings.
+        gpus: What its GPUs' driver would say; there are none.
     """
 
     url: str
     ray_pid: int
     gcs_address: str
     settings: Settings
+    gpus: FakeGpus
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +57,11 @@ def deployed() -> Iterator[Deployed]:
             MODE_VARIABLE: "token",
             TOKEN_VARIABLE: secrets.token_hex(16),
             "RAY_TMPDIR": str(state),
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(BINDINGS), os.getenv("PYTHONPATH")))),
+            STATE_VARIABLE: str(state / "gpus.json"),
+            "NODE_STATS_UPDATE_INTERVAL_SECONDS": "1",  # who holds which GPU; by default 15
         }
+        gpus = FakeGpus.make(state / "gpus.json", gpus=8)
         stack.enter_context(processes.environment(variables))
         settings = load_settings(flags=_flags(state))
         database.ensure_database(settings)
@@ -75,14 +83,21 @@ def deployed() -> Iterator[Deployed]:
                 command, log=log, ready_url=f"{url}/readyz", ready_s=launch.SERVE_READY_S
             )
         )
-        yield Deployed(url, ray_pid, address, settings)
+        yield Deployed(url, ray_pid, address, settings, gpus)
 
 
 def _flags(state: Path) -> dict[str, Any]:
     now = datetime.now(UTC).isoformat()
     return {
         "state_dir": str(state),
-        "sites": [{"ray_url": f"http://127.0.0.1:{processes.free_port()}", "gpus": 8}],
+        "sites": [
+            {
+                "ray_url": f"http://127.0.0.1:{processes.free_port()}",
+                "gpus": 8,
+                "power_caps": [0.57],
+            }
+        ],
+        "planner": {"waiting_gbp_per_gpu_hour": 0.5},
         "http": {"port": processes.free_port(), "auth": "token"},
         "clock": {"speed": SPEED, "origin": now, "origin_wall": now},
     }

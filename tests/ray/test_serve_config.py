@@ -1,19 +1,28 @@
 """``serve run serve_config.yaml`` and Ray's own command line against it."""
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import textwrap
+import time
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
 import httpx
 import psutil
+import pytest
 
 from gridflex.adapters.ray_auth import find_token, token_headers
 from gridflex.running import processes
 from gridflex.settings_files import dump_settings
 from tests.ray.conftest import Deployed
+
+T = TypeVar("T")
 
 RAY = str(Path(sys.executable).with_name("ray"))
 FLEXIBLE = {"gridflex.io/tier": "T1", "gridflex.io/duration": "PT10M"}
@@ -40,6 +49,13 @@ def submit(deployed: Deployed, *arguments: str, metadata: dict[str, str]) -> str
 
 def get(deployed: Deployed, path: str) -> httpx.Response:
     return httpx.get(f"{deployed.url}{path}", headers=token_headers(find_token()), timeout=30)
+
+
+def post(
+    deployed: Deployed, path: str, body: dict[str, Any], *, key: str | None = None
+) -> httpx.Response:
+    headers = token_headers(find_token()) | ({"Idempotency-Key": key} if key else {})
+    return httpx.post(f"{deployed.url}{path}", json=body, headers=headers, timeout=30)
 
 
 def test_both_applications_answer_through_haproxy(deployed: Deployed) -> None:
@@ -107,6 +123,125 @@ def test_rays_own_client_shows_what_is_wrong(deployed: Deployed) -> None:
     assert "status code 400" in printed
     assert "gridflex.io/duration: '4 hours' is not valid" in printed
     assert "such as PT4H" in printed
+
+
+STEPS = """
+    import os, pathlib, sys, time
+    folder = pathlib.Path(os.environ["GRIDFLEX_CHECKPOINT_DIR"])
+    folder.mkdir(parents=True, exist_ok=True)
+    steps = folder / "steps"
+    done = len(steps.read_text().splitlines()) if "GRIDFLEX_RESUME" in os.environ else 0
+    while not pathlib.Path(sys.argv[1]).exists():
+        time.sleep(0.1)
+        done += 1
+        with steps.open("a") as file:
+            print(done, os.getpid(), file=file)
+"""
+"""A job that counts, from where it was, until a file exists."""
+
+
+def until(found: Callable[[], T], *, within_s: float = 90) -> T:
+    """Return what is found as soon as it is true."""
+    deadline = time.monotonic() + within_s
+    while not (one := found()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert one, found
+    return one
+
+
+def jobs(deployed: Deployed) -> dict[str, dict[str, Any]]:
+    found = {one["id"]: one for one in get(deployed, "/v1/jobs").json()["jobs"]}
+    return {name: found[name] for name in ("freed-1", "freed-2", "capped")}
+
+
+def are(deployed: Deployed, state: str, *names: str) -> bool:
+    found = jobs(deployed)
+    return all(found[name]["state"] == state for name in names or found)
+
+
+def test_a_capped_run_and_an_order_to_free_power_survive_the_death_of_the_planner(
+    deployed: Deployed, tmp_path: Path
+) -> None:
+    """Power limits are simulated: the driver is a stand-in, all else is real."""
+    (tmp_path / "steps.py").write_text(textwrap.dedent(STEPS))
+    enough = tmp_path / "enough"
+    freed = {"gridflex.io/tier": "T3", "gridflex.io/duration": "PT6H", "gridflex.io/power-kw": "10"}
+    capped = {
+        "gridflex.io/tier": "T3",
+        "gridflex.io/duration": "PT50M",
+        "gridflex.io/max-deferral": "PT2H30M",
+        "gridflex.io/interruptible": "false",
+        "gridflex.io/power-kw": "5000",
+    }
+    for name, metadata in {"freed-1": freed, "freed-2": freed, "capped": capped}.items():
+        body = {
+            "submission_id": name,
+            "entrypoint": f"python {tmp_path / 'steps.py'} {enough}",
+            "entrypoint_num_gpus": 2,
+            "metadata": metadata,
+        }
+        assert post(deployed, "/api/jobs/", body).is_success
+
+    until(lambda: are(deployed, "running"))
+    until(lambda: sorted(deployed.gpus.limits_w) == [399.0] * 2 + [700.0] * 6)
+    order = {"kw": 15, "within": "PT10M", "hold": "PT30M", "reason": "low frequency"}
+    placed = post(deployed, "/v1/plans/shed", order, key="order-1").json()
+    stopping = until(lambda: [n for n in ("freed-1", "freed-2") if is_stopping(deployed, n)])
+    killed = planner(deployed)
+    os.kill(killed, signal.SIGKILL)
+
+    assert {name for name, _, _ in given(placed)} == {"freed-1", "freed-2"} >= {*stopping}
+    until(lambda: are(deployed, "paused", "freed-1", "freed-2"))
+    told = jobs(deployed)["freed-1"]["message"]
+    again = post(deployed, "/v1/plans/shed", order, key="order-1")
+    shown = get(deployed, "/v1/plans/shed/orders/order-1").json()
+    assert "by order order-1 (low frequency)" in told
+    assert again.status_code == 200
+    assert given(again.json()) == given(placed)
+    assert shown["freed_now_kw"] == placed["freed_kw"] == pytest.approx(22.0)  # PUE 1.1
+
+    until(lambda: are(deployed, "running"))
+    assert until(lambda: planner(deployed)) != killed
+    enough.touch()
+    until(lambda: are(deployed, "succeeded"))
+    until(lambda: deployed.gpus.limits_w == [700.0] * 8)
+    attempts = {name: len(one["attempts"]) for name, one in jobs(deployed).items()}
+    assert attempts == {"freed-1": 2, "freed-2": 2, "capped": 1}
+    for name in ("freed-1", "freed-2"):
+        again_at = jobs(deployed)[name]["attempts"][1]["decided_at"]
+        assert datetime.fromisoformat(again_at) >= datetime.fromisoformat(placed["until"])
+        lines = (Path(deployed.settings.checkpoint_root) / name / "steps").read_text().splitlines()
+        assert [int(line.split()[0]) for line in lines] == list(range(1, len(lines) + 1))
+        assert len({line.split()[1] for line in lines}) == 2
+    kinds = [one["kind"] for one in get(deployed, "/v1/jobs/capped").json()["events"]]
+    assert [kind for kind in kinds if kind.startswith("power")] == [
+        "power limited",
+        "power restored",
+    ]
+    assert deployed.gpus.changes_w[-1][1] == 700.0
+
+
+def given(order: dict[str, Any]) -> list[tuple[str, float, float]]:
+    """Return which jobs give how much to an order, and what that loses."""
+    return [(one["job_id"], one["freed_kw"], one["lost_kwh"]) for one in order["jobs"]]
+
+
+def is_stopping(deployed: Deployed, name: str) -> bool:
+    """Return whether its run has been asked to pause, or has ended by it."""
+    return bool(jobs(deployed)[name]["attempts"][0]["stop_reason"] == "pause")
+
+
+def planner(deployed: Deployed) -> int:
+    """Return the process of the orchestration engine; 0 while there is none."""
+    named = {pid for pid in processes.session(deployed.ray_pid) if is_planner(pid)}
+    return max(named, default=0)
+
+
+def is_planner(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).cmdline()[:1] == ["ray::OrchestratorActor"]
+    except psutil.Error:
+        return False
 
 
 def test_agents_are_replaced_only_where_the_settings_have_changed(deployed: Deployed) -> None:
