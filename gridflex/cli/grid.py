@@ -17,6 +17,7 @@ from rich.progress import track
 from rich.table import Table
 
 from gridflex.adapters.clock import Clock
+from gridflex.cli.instants import minute
 from gridflex.cli.options import AsJson, Url
 from gridflex.cli.shared_data import SHARED_VARIABLE, grid_folder
 from gridflex.client import Client
@@ -64,7 +65,7 @@ def grid_now(*, region: Region = NATIONAL, url: Url = None, as_json: AsJson = Fa
     feeds = Table("feed", "region", "last good answer (UTC)", "age")
     for feed in answer["feeds"]:
         last = feed["last_good_at"]
-        feeds.add_row(feed["source"], feed["region"], _minute(last), _age(feed["age_s"]))
+        feeds.add_row(feed["source"], feed["region"], minute(last), _age(feed["age_s"]))
     out.print(feeds)
     for feed in answer["feeds"]:
         if feed["reason"]:
@@ -304,7 +305,7 @@ def _figure(value: float | None) -> str:
 def _heading(answer: dict[str, Any]) -> str:
     origin = answer["origin"]
     shown = origin if origin == Origin.LIVE.value else f"[bold]{origin}[/]"
-    return f"{answer['region']} at {_minute(answer['now'])}, {shown}"
+    return f"{answer['region']} at {minute(answer['now'])}, {shown}"
 
 
 def _half_hours(half_hours: list[dict[str, Any]]) -> Table:
@@ -316,7 +317,7 @@ def _half_hours(half_hours: list[dict[str, Any]]) -> Table:
     for row in half_hours:
         intensity, price = row["intensity"], row["price"]
         table.add_row(
-            _minute(row["start"]),
+            minute(row["start"]),
             f"{intensity['gco2_per_kwh']:.0f}",
             _band(intensity),
             _known(intensity),
@@ -344,7 +345,7 @@ def _band(value: dict[str, Any]) -> str:
 def _mix(mix: dict[str, Any]) -> str:
     shares = sorted(mix["share_fraction"].items(), key=lambda item: -item[1])
     told = ", ".join(f"{fuel} {share:.0%}" for fuel, share in shares if share >= SHOWN_SHARE)
-    return f"generation at {_minute(mix['start'])}, {mix['origin']}: {told}"
+    return f"generation at {minute(mix['start'])}, {mix['origin']}: {told}"
 
 
 def _age(age_s: float | None) -> str:
@@ -352,7 +353,3 @@ def _age(age_s: float | None) -> str:
         return "never"
     minutes = round(age_s / 60)
     return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.0f} h"  # noqa: PLR2004 - two hours
-
-
-def _minute(instant: str | None) -> str:
-    return instant[:16].replace("T", " ") + "Z" if instant else "-"

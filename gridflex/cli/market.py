@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +21,7 @@ from gridflex.adapters.beckn_registration import (
 )
 from gridflex.adapters.clock import Clock
 from gridflex.beckn.registry import format_record
+from gridflex.cli.instants import minute
 from gridflex.cli.options import AsJson, Url
 from gridflex.client import Client
 from gridflex.errors import ContractError
@@ -61,8 +61,8 @@ def market_offers(*, url: Url = None, as_json: AsJson = False) -> None:
             offer["job_id"],
             offer["site"],
             f"{offer['energy_kwh']:g}",
-            _minute(offer["planned"]),
-            _minute(offer["latest_start"]),
+            minute(offer["planned"], zone=""),
+            minute(offer["latest_start"], zone=""),
             offer["price_gbp_per_kwh"],
         )
     out.print(table)
@@ -178,7 +178,7 @@ def keys_list(*, config: Config = None, as_json: AsJson = False) -> None:
         return
     table = Table("key", "public", "made (UTC)", "signs")
     for one in entries:
-        made = _minute(one.made_at.isoformat())
+        made = minute(one.made_at.isoformat(), zone="")
         table.add_row(str(one.key_id), one.public_base64, made, "yes" if one.is_current else "")
     out.print(table)
 
@@ -267,7 +267,7 @@ def _contracts(contracts: list[dict[str, Any]]) -> Table:
             one["stage"],
             "?" if one["energy_kwh"] is None else f"{one['energy_kwh']:g}",
             one["due_gbp"] or "",
-            _minute(one["opened_at"]),
+            minute(one["opened_at"], zone=""),
             one["fault"] or one["reason"] or "",
         )
     return table
@@ -287,7 +287,3 @@ def _messages(messages: list[dict[str, Any]]) -> Table:
             "; ".join(filter(None, (one["says"], one["note"]))),
         )
     return table
-
-
-def _minute(moment: str) -> str:
-    return datetime.fromisoformat(moment).strftime("%Y-%m-%d %H:%M")

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from gridflex.cli.instants import minute
 from gridflex.cli.options import AsJson, Url
 from gridflex.cli.shedding import plan_shed, plan_shed_end, plan_shed_orders
 from gridflex.client import Client
@@ -52,7 +53,7 @@ def plan_show(plan: PlanId = "newest", url: Url = None, as_json: AsJson = False)
             table.add_row(
                 job["id"],
                 run["site"],
-                _minute(run["start"]),
+                minute(run["start"]),
                 str(run["half_hours"]),
                 str(run["gpus"]),
                 _share(run["power_cap_fraction"]),
@@ -133,7 +134,7 @@ def _heading(shown: dict[str, Any]) -> str:
     result = shown["result"]
     late = f"; late: {', '.join(result['late'])}" if result["late"] else ""
     return (
-        f"plan {shown['id']} of {_minute(shown['made_at'])} ({shown['reason']}), "
+        f"plan {shown['id']} of {minute(shown['made_at'])} ({shown['reason']}), "
         f"{result['method']}, within {result['gap_fraction']:.2%} of the optimum{late}"
     )
 
@@ -171,7 +172,3 @@ def _number(option: str, text: str) -> float:
 
 def _share(fraction: float) -> str:
     return "-" if fraction == 1 else f"{fraction:.0%}"
-
-
-def _minute(instant: str) -> str:
-    return instant[:16].replace("T", " ") + "Z"

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from gridflex.cli.instants import minute
 from gridflex.client import Client
 from gridflex.market.artefacts import ArtefactKind
 
@@ -65,7 +66,7 @@ def alarms(*, url: Url = None, as_json: AsJson = False) -> None:
         for one in found:
             out.print(
                 f"{one['urgency'].upper()} {one['start']} {one['unit']} {one['message']}: "
-                f"{one['problem']}, due {_minute(one['due'])}; else {one['consequence']}",
+                f"{one['problem']}, due {minute(one['due'])}; else {one['consequence']}",
                 highlight=False,
                 soft_wrap=True,
             )
@@ -99,7 +100,3 @@ def deliveries(*, day: Day, url: Url = None, as_json: AsJson = False) -> None:
 def _status(message: dict[str, Any]) -> str:
     reason = f": {message['reason']}" if message["status"] == "rejected" else ""
     return f"{message['status']}{reason}"
-
-
-def _minute(moment: str) -> str:
-    return f"{datetime.fromisoformat(moment):%Y-%m-%d %H:%MZ}"

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from gridflex.cli.instants import minute
 from gridflex.cli.options import AsJson, Url
 from gridflex.client import Client
 from gridflex.errors import SourceError
@@ -48,7 +49,7 @@ def plan_shed(  # noqa: PLR0917 - options, not arguments
     until = {back["job_id"]: back["until"] for back in found["rebound"]}
     for cut in found["cuts"]:
         table.add_row(
-            cut["job_id"], cut["site"], cut["action"], *_figures(cut), _minute(until[cut["job_id"]])
+            cut["job_id"], cut["site"], cut["action"], *_figures(cut), minute(until[cut["job_id"]])
         )
     out.print(table)
     cost = gbp_text(found["cost_gbp"])
@@ -56,7 +57,7 @@ def plan_shed(  # noqa: PLR0917 - options, not arguments
     out.print(
         f"{found['freed_kw']:.2f} of {kw:g} kW{_enough(found)} for {cost} GBP; "
         f"{back_kwh:.2f} kWh come back after it; {found['running_kw']:.2f} kW ran at "
-        f"{_minute(found['read_at'])}, modelled",
+        f"{minute(found['read_at'])}, modelled",
         highlight=False,
     )
 
@@ -78,8 +79,8 @@ def plan_shed_orders(
         for one in found["orders"]:
             table.add_row(
                 one["id"],
-                _minute(one["placed_at"]),
-                _minute(one["until"]),
+                minute(one["placed_at"]),
+                minute(one["until"]),
                 f"{one['freed_kw']:.2f}",
                 f"{one['asked_kw']:g}",
                 "yes" if one["is_active"] else "no",
@@ -122,12 +123,12 @@ def _show(found: dict[str, Any]) -> None:
     table = Table("job", "site", "state", "frees kW", "lost kWh", "GBP", "back to work by")
     for one in found["jobs"]:
         table.add_row(
-            one["job_id"], one["site"], one["state"], *_figures(one), _minute(one["back_by"])
+            one["job_id"], one["site"], one["state"], *_figures(one), minute(one["back_by"])
         )
     out.print(table)
     said = "in force" if found["is_active"] else "over"
     out.print(
-        f"order {found['id']} is {said}, until {_minute(found['until'])}: {found['freed_kw']:.2f} "
+        f"order {found['id']} is {said}, until {minute(found['until'])}: {found['freed_kw']:.2f} "
         f"of {found['asked_kw']:g} kW{_enough(found)}, {found['freed_now_kw']:.2f} kW now, for "
         f"{gbp_text(found['cost_gbp'])} GBP; modelled",
         highlight=False,
@@ -140,7 +141,3 @@ def _figures(cut: dict[str, Any]) -> tuple[str, str, str]:
 
 def _enough(found: dict[str, Any]) -> str:
     return "" if found["is_enough"] else " [red](no more without a late job)[/red]"
-
-
-def _minute(instant: str) -> str:
-    return instant[:16].replace("T", " ") + "Z"

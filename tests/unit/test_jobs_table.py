@@ -11,14 +11,14 @@ from gridflex.cli.jobs_table import print_jobs
 RAY_ID = "raysubmit_7hJ2kLm9QwErTyUi"
 
 
-def shown(*ids: str, width: int) -> list[str]:
+def shown(*ids: str, width: int, message: str = "held until 16:00") -> list[str]:
     jobs: list[dict[str, Any]] = [
         {
             "id": job_id,
             "state": "succeeded",
             "flexibility": {"tier": "T2", "deadline": "2026-07-02T00:00:00Z"},
             "next_run": {"start": "2026-07-01T16:00:00Z"},
-            "message": "held until 16:00",
+            "message": message,
         }
         for job_id in ids
     ]
@@ -46,6 +46,16 @@ def test_a_column_goes_only_where_there_is_no_room_for_it() -> None:
 
 def test_what_a_job_says_is_shown_where_there_is_room() -> None:
     assert shown(RAY_ID, width=120)[2].endswith("held until 16:00")
+
+
+def test_a_long_message_takes_several_lines_and_keeps_its_end() -> None:
+    why = "Paused by GridFlex to free power until 18:00 UTC, by order dso-1 (low frequency)."
+
+    lines = shown(RAY_ID, width=110, message=why)
+
+    assert max(map(len, lines)) <= 110
+    assert lines[2].split()[:2] == [RAY_ID, "T2"]
+    assert lines[-1].endswith("frequency).")
 
 
 @pytest.mark.parametrize("width", [20, 50, 80])
