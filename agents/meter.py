@@ -137,17 +137,19 @@ class Meter:
         shape = job.shape_of(attempt)
         limited_kw = shaped_power_kw(job.flexibility, site, shape, cpus=cpus)
         free_kw = shaped_power_kw(job.flexibility, site, Shape(shape.gpus), cpus=cpus)
-        for part in metered(attempt, power_kw=1.0, since=since, until=now):
-            share = 1.0
-            if limits is not None:
-                share = limited_share(
-                    limits, gpus=shape.gpus, begin=part.begin, end=part.begin + part.running
-                )
+
+        def mean_kw(begin: datetime, end: datetime) -> float:
+            if limits is None:
+                return limited_kw
+            share = limited_share(limits, gpus=shape.gpus, begin=begin, end=end)
+            return share * limited_kw + (1 - share) * free_kw
+
+        for part in metered(attempt, mean_kw=mean_kw, since=since, until=now):
             yield {
                 "job_id": str(job.id),
                 "attempt": attempt.number,
                 "start": part.half_hour.start,
                 "running_s": part.running.total_seconds(),
-                "energy_kwh": part.energy_kwh * (share * limited_kw + (1 - share) * free_kw),
+                "energy_kwh": part.energy_kwh,
                 "method": power_source(job.flexibility),
             }

@@ -6,7 +6,7 @@ times the time it was seen running.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -21,19 +21,21 @@ class MeteredHalfHour:
 
     Args:
         half_hour: When.
-        begin: Since when in it the attempt ran.
         running: For how long it did, above zero.
         energy_kwh: Dynamic energy at the meter.
     """
 
     half_hour: HalfHour
-    begin: datetime
     running: timedelta
     energy_kwh: float
 
 
 def metered(
-    attempt: Attempt, *, power_kw: float, since: datetime, until: datetime
+    attempt: Attempt,
+    *,
+    mean_kw: Callable[[datetime, datetime], float],
+    since: datetime,
+    until: datetime,
 ) -> Iterator[MeteredHalfHour]:
     """Yield the half-hours of an attempt that are complete and not yet metered.
 
@@ -42,7 +44,7 @@ def metered(
 
     Args:
         attempt: The run; one that has not started yields nothing.
-        power_kw: Steady dynamic power at the meter while it runs.
+        mean_kw: Returns its mean dynamic power at the meter between two instants.
         since: Half-hours that start earlier are left out.
         until: Now.
     """
@@ -53,8 +55,8 @@ def metered(
     while half_hour.start < end:
         is_complete = half_hour.end <= until or attempt.ended_at is not None
         begin = max(attempt.started_at, half_hour.start)
-        running = min(end, half_hour.end) - begin
-        if is_complete and running > timedelta(0):
-            energy_kwh = units.energy_over_kwh(power_kw, running)
-            yield MeteredHalfHour(half_hour, begin, running, energy_kwh)
+        stop = min(end, half_hour.end)
+        if is_complete and stop > begin:
+            energy_kwh = units.energy_over_kwh(mean_kw(begin, stop), stop - begin)
+            yield MeteredHalfHour(half_hour, stop - begin, energy_kwh)
         half_hour += 1

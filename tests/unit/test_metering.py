@@ -18,10 +18,14 @@ RUNNING = Attempt(
 )  # fmt: skip
 
 
+def six_kw(_begin: datetime, _end: datetime) -> float:
+    return 6.0
+
+
 def minutes_of(attempt: Attempt, *, since: float = 0, until: float) -> dict[float, float]:
     parts = metered(
         attempt,
-        power_kw=6.0,
+        mean_kw=six_kw,
         since=NOON + timedelta(minutes=since),
         until=NOON + timedelta(minutes=until),
     )
@@ -59,7 +63,7 @@ def test_an_end_before_the_start_was_seen_uses_nothing() -> None:
 
 
 def test_energy_is_power_times_time() -> None:
-    (part,) = metered(ended(30), power_kw=6.0, since=NOON, until=NOON + timedelta(hours=1))
+    (part,) = metered(ended(30), mean_kw=six_kw, since=NOON, until=NOON + timedelta(hours=1))
 
     assert part.energy_kwh == pytest.approx(2.0)
 
@@ -79,7 +83,7 @@ def test_however_often_it_is_metered_each_half_hour_is_the_same_and_all_make_the
         until += timedelta(minutes=step)
         run = ended(first + ran) if until >= end else RUNNING
         run = replace(run, started_at=start)
-        for part in metered(run, power_kw=6.0, since=since, until=until):
+        for part in metered(run, mean_kw=six_kw, since=since, until=until):
             assert parts.setdefault(part.half_hour, part) == part
         since = until - timedelta(minutes=30)
 
