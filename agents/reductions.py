@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import timedelta
-from decimal import Decimal
 from typing import Final
 
 from gridflex.adapters.job_store import JobStore
@@ -13,7 +12,7 @@ from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId
 from gridflex.lifecycle import Job
 from gridflex.market.attribution import Contribution
-from gridflex.market.volumes import KWH_PER_MWH, Rounding
+from gridflex.market.volumes import Rounding
 
 LOOK_BACK: Final = timedelta(days=2)
 """How long before a half-hour a job may have ended and still count in the queue before it."""
@@ -52,11 +51,12 @@ class Reductions:
         at_once = self._run_now.energy(jobs)
         here = [one for one in jobs if place in {None, self._run_now.site(one).name}]
         used = await self._used(here)
+        volume = Rounding().volume_of_kwh
         return [
             Contribution(at, str(job.id), job.flexibility.team or NO_TEAM, None, mwh)
             for job in here
             for at in sorted(half_hours)
-            if (mwh := _mwh(at_once[job.id].get(at, 0.0) - used[job.id].get(at, 0.0)))
+            if (mwh := volume(at_once[job.id].get(at, 0.0) - used[job.id].get(at, 0.0)))
         ]
 
     async def _used(self, jobs: Sequence[Job]) -> dict[JobId, dict[HalfHour, float]]:
@@ -65,7 +65,3 @@ class Reductions:
             of_job, half_hour = used[JobId(row.job_id)], HalfHour.containing(row.start)
             of_job[half_hour] = of_job.get(half_hour, 0.0) + row.energy_kwh
         return used
-
-
-def _mwh(kwh: float) -> Decimal:
-    return Rounding().volume(Decimal(repr(kwh)) / KWH_PER_MWH)

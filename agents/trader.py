@@ -43,7 +43,6 @@ from gridflex.market.trade_records import trade_event
 from gridflex.market.trading import Trading
 from gridflex.market.volumes import (
     HOURS_PER_HALF_HOUR,
-    KWH_PER_MWH,
     ExportMWh,
     ImportMWh,
     Rounding,
@@ -324,7 +323,7 @@ class Trader:
         return self._site.place in {None, site}
 
     def _import(self, kwh: float) -> ImportMWh:
-        return ImportMWh(self._rounding.volume(Decimal(repr(kwh)) / KWH_PER_MWH))
+        return ImportMWh(self._rounding.volume_of_kwh(kwh))
 
     async def deliver(self, delivered: Mapping[HalfHour, ExportMWh], *, now: datetime) -> None:
         """Notify what was delivered in each traded half-hour, by settlement day, once.

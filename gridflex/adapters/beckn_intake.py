@@ -44,6 +44,9 @@ _KEPT: Final = {
 }
 
 
+IS_DRAFT: Final = "side = 'bpp' AND NOT is_final AND stage <> 'active'"
+"""A contract that a peer has opened here and not confirmed."""
+
 _BACKGROUND: Final = text(f"""
     SELECT
         (SELECT array_agg(signature) FROM beckn_message
@@ -55,7 +58,7 @@ _BACKGROUND: Final = text(f"""
          WHERE transaction_id = q.transaction_id AND side = q.side) AS state,
         CASE WHEN q.may_open THEN
             (SELECT count(*) FROM beckn_contract
-             WHERE side = 'bpp' AND NOT is_final AND stage <> 'active' AND peer = q.sender)
+             WHERE {IS_DRAFT} AND peer = q.sender)
         ELSE 0 END AS drafts
     FROM {unnest(_ASKED)} WITH ORDINALITY AS q({", ".join(_ASKED)}, place)
     LEFT JOIN beckn_message AS asked ON q.is_callback AND asked.way = 'out'

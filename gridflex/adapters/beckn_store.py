@@ -16,7 +16,7 @@ from sqlalchemy import RowMapping, TextClause, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from gridflex.adapters.beckn_intake import Intake
+from gridflex.adapters.beckn_intake import IS_DRAFT, Intake
 from gridflex.adapters.database import single_statements, source_errors
 from gridflex.beckn.acknowledging import Reply
 from gridflex.beckn.context import Context
@@ -99,10 +99,9 @@ _CONTRACT: Final = text("""
 _OPEN: Final = text("""
     SELECT state FROM beckn_contract WHERE side = :side AND NOT is_final ORDER BY opened_at
 """)
-_DRAFTS: Final = text("""
-    SELECT count(*) AS drafts FROM beckn_contract
-    WHERE side = 'bpp' AND NOT is_final AND stage <> 'active' AND peer = :peer
-""")
+_DRAFTS: Final = text(f"""
+    SELECT count(*) AS drafts FROM beckn_contract WHERE {IS_DRAFT} AND peer = :peer
+""")  # noqa: S608 - words of our own
 _DUE: Final = text("SELECT state FROM beckn_contract WHERE due_at <= :now ORDER BY due_at")
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
-from decimal import Decimal
 from typing import Final
 
 from gridflex.agents.traded import TradedSite
@@ -73,7 +72,7 @@ def boundary_readings(
             Reading(
                 meter=site.pair.import_msid,
                 half_hour=at,
-                import_kwh=Rounding().volume(Decimal(repr(kwh)) / KWH_PER_MWH) * KWH_PER_MWH,
+                import_kwh=Rounding().volume_of_kwh(kwh) * KWH_PER_MWH,
                 export_kwh=ZERO,
                 evidence=Evidence.ESTIMATED,
                 is_substituted=False,

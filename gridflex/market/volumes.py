@@ -107,6 +107,10 @@ class Rounding:
         """Return a metered, expected or delivered volume in MWh as it is reported."""
         return quantised(mwh, places=self.volume_places, mode=self.mode)
 
+    def volume_of_kwh(self, kwh: float) -> Decimal:
+        """Return energy that was metered or modelled in kWh as such a volume in MWh."""
+        return self.volume(Decimal(repr(kwh)) / KWH_PER_MWH)
+
     def contract(self, mwh: Decimal | Fraction) -> Decimal:
         """Return a volume that may be sold: never more than ``mwh``."""
         return quantised(mwh, places=self.contract_places, mode=ROUND_DOWN)
