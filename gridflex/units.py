@@ -10,7 +10,7 @@ consumption is reduced against the baseline.
 from __future__ import annotations
 
 from datetime import timedelta
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from typing import Final, TypeVar
 
 import numpy as np
@@ -84,13 +84,3 @@ def kg(grams: float) -> float:
 def hours(duration: timedelta) -> float:
     """Return ``duration`` in hours."""
     return duration.total_seconds() / SECONDS_PER_HOUR
-
-
-def gbp_per_mwh_from_pence_per_kwh(pence_per_kwh: Number) -> Number:
-    """Return a retail rate in p/kWh as GBP/MWh, VAT as it was."""
-    return pence_per_kwh * 10.0
-
-
-def pence(amount: Decimal) -> Decimal:
-    """Return a GBP amount rounded to whole pence, half to even."""
-    return amount.quantize(Decimal("0.01"), rounding=ROUND_HALF_EVEN)

@@ -12,7 +12,6 @@ BINDINGS = Path(__file__).parent / "stand_ins" / "nvml"
 """Put first on the path, ``import pynvml`` finds the stand-in."""
 
 STATE_VARIABLE = "NVML_STAND_IN"
-DEFAULT_W = 700.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from gridflex.beckn.context import Context
 from gridflex.beckn.entities import Contract, Wire
-from gridflex.beckn.errors import CODES, BecknError, Code, refuse
+from gridflex.beckn.errors import BecknError, Code, refuse
 from gridflex.beckn.payloads import MODELS, ContractMessage, ErrorBody
 from gridflex.faults import faults_of
 
@@ -184,13 +184,6 @@ def error_body(error: BecknError) -> ErrorBody:
     if details:
         values["details"] = details
     return ErrorBody.model_validate(values)
-
-
-def error_of(body: ErrorBody) -> BecknError:
-    """Return what a peer wrote as a refusal; a code outside the list becomes the cause."""
-    if body.code in CODES:
-        return BecknError(body.code, body.message)
-    return BecknError(Code.BIZ_GENERIC_ERROR, body.message, cause=body.code)
 
 
 def _is_finite(values: Any) -> bool:  # noqa: ANN401 - any JSON value

@@ -17,7 +17,7 @@ from typing import Final
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.market.registry import Msid
-from gridflex.market.volumes import ZERO, ImportMWh
+from gridflex.market.volumes import ImportMWh
 from gridflex.market.working_days import half_hours_of
 
 
@@ -149,8 +149,3 @@ def check_once(readings: Iterable[Reading]) -> tuple[Reading, ...]:
 def _said(one: Reading) -> str:
     mark = " substituted" if one.is_substituted else ""
     return f"{one.import_kwh} kWh import {one.export_kwh} kWh export {one.evidence}{mark}"
-
-
-def net_import(readings: Iterable[Reading]) -> ImportMWh:
-    """Return the sum of net imports."""
-    return sum((reading.net for reading in readings), ImportMWh(ZERO))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gridflex.beckn.acknowledging import ack, nack, read_acknowledgement
 from gridflex.beckn.context import DIRECTION, utc, zulu
 from gridflex.beckn.errors import CODES, BecknError, Code, http_status, is_retryable
-from gridflex.beckn.messages import compose, error_of, parse
+from gridflex.beckn.messages import compose, parse
 from gridflex.beckn.payloads import MODELS
 from tests.shared import shared_data
 from tests.unit.beckn.wire import BAP, NOW, body, context, contract, message
@@ -285,7 +285,7 @@ def test_a_late_failure_is_written_beside_the_contract() -> None:
     again = parse(compose(failed.context, failed.payload, error=failed.error).raw)
 
     assert again.error is not None
-    assert error_of(again.error).code == "BIZ_QUANTITY_UNAVAILABLE"
+    assert again.error.code == "BIZ_QUANTITY_UNAVAILABLE"
     assert again.contract.code == "CANCELLED"
 
 

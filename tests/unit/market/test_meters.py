@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour, periods_in
 from gridflex.market.meter_files import ReadingsIn, read_csv
-from gridflex.market.meters import Evidence, MeterHistory, Reading, check_once, net_import
+from gridflex.market.meters import Evidence, MeterHistory, Reading, check_once
 from gridflex.market.monthly import parse_month
 from gridflex.market.registry import Msid
 from gridflex.market.volumes import ImportMWh
@@ -36,9 +36,7 @@ def reading(
 
 
 def test_net_import_is_import_minus_export_in_mwh() -> None:
-    assert net_import([reading(kwh="500", export="20"), reading(kwh="1")]) == ImportMWh(
-        Decimal("0.481")
-    )
+    assert reading(kwh="500", export="20").net == ImportMWh(Decimal("0.48"))
 
 
 @pytest.mark.parametrize(
