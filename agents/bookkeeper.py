@@ -20,7 +20,7 @@ from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.adapters.receipt_store import ReceiptStore
 from gridflex.adapters.tables import EnergyRow
 from gridflex.agents.counterfactual import RunNow
-from gridflex.agents.earnings import Earnings
+from gridflex.agents.earnings import RECEIPT_WITHIN, Earnings
 from gridflex.agents.grid import USUAL_LEVEL_FROM
 from gridflex.agents.site_prices import Tariffs
 from gridflex.errors import ContractError, GridFlexError, SourceError
@@ -47,9 +47,6 @@ log = logging.getLogger(__name__)
 BATCH: Final = 1_000
 RECEIPT_AFTER: Final = timedelta(hours=1)
 """After the end of a job: its last reading and the outturns come half an hour late."""
-
-RECEIPT_WITHIN: Final = timedelta(days=7)
-"""How long a job without known prices is tried again."""
 
 _ENERGY: Final = {
     "measured": Basis.MEASURED,

@@ -21,8 +21,11 @@ from gridflex.market.earnings import (
 from gridflex.market.receipts import IssuedReceipt
 
 BATCH: Final = 500
-FOLLOWED_AGAIN: Final = timedelta(days=8)
-"""Before the last receipt; a job waits for its first one no longer than seven."""
+RECEIPT_WITHIN: Final = timedelta(days=7)
+"""How long a job without known prices is tried again."""
+
+FOLLOWED_AGAIN: Final = RECEIPT_WITHIN + timedelta(days=1)
+"""Settlements so long before the last receipt may be of a job that had none yet."""
 
 
 class Earnings:

@@ -389,6 +389,21 @@ async def test_a_settlement_before_the_receipt_is_not_forgotten(books: Books) ->
     assert (report.receipts, report.earned) == ((JOB,), (JOB,))
 
 
+async def test_a_job_that_waits_for_its_receipt_is_followed_by_whoever_starts_again(
+    books: Books,
+) -> None:
+    """Receipts of other jobs, issued since its settlement, do not hide that."""
+    await settle(books)
+    other = Event("receipt:other", EventType.RECEIPT_ISSUED, {}, subject="job:other")
+    await books.ledger.append([other], now=NOON + timedelta(days=5))
+    await books.run_job()
+    await books.outturns()
+
+    report = await books.new_keeper().tick(NOON + timedelta(days=5, minutes=1))
+
+    assert report.earned == (JOB,)
+
+
 async def test_a_bookkeeper_that_starts_again_follows_nothing_twice(books: Books) -> None:
     await books.run_job()
     await books.outturns()
