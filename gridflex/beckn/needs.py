@@ -47,7 +47,6 @@ PRICE: Final = "PRICE"
 PENALTY: Final = "SHORTFALL_PENALTY"
 BUYER: Final = "buyer"
 SELLER: Final = "seller"
-ROLES: Final = (BUYER, SELLER)
 METERS: Final = "participatingMeters"
 DIGEST: Final = "participatingMetersDigest"
 LONGEST_METER: Final = 512

@@ -263,8 +263,3 @@ def _lifetime_of_answer(asked: Context, now: datetime) -> timedelta:
 def peer_of(state: ContractState) -> Peer:
     """Return the other party of a contract."""
     return Peer(state.peer_id, state.peer_uri)
-
-
-def other_side(side: Side) -> Side:
-    """Return the part that the peer plays."""
-    return Side.BPP if side is Side.BAP else Side.BAP

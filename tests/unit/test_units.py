@@ -1,6 +1,7 @@
 """Conversions, each with a case worked by hand."""
 
 from datetime import timedelta
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -45,6 +46,21 @@ def test_a_tonne_at_80_pounds_makes_a_megawatt_hour_at_150_grams_twelve_pounds_d
 )
 def test_small_conversions(converted: float, expected: float) -> None:
     assert converted == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("amount", "printed"),
+    [
+        pytest.param(1234.5, "1,234.50", id="pence"),
+        pytest.param(0.1, "0.10", id="ten pence"),
+        pytest.param(0.05, "0.050", id="below ten pence"),
+        pytest.param(Decimal("-0.00421"), "-0.0042", id="two digits of a negative amount"),
+        pytest.param(1e-9, "0.000000", id="less than is worked out"),
+        pytest.param(0, "0.00", id="nothing"),
+    ],
+)
+def test_small_amounts_are_printed_with_two_digits(amount: float | Decimal, printed: str) -> None:
+    assert units.gbp_text(amount) == printed
 
 
 @given(st.floats(0, 1e5), st.floats(-1e3, 1e4), st.floats(-1e3, 1e4), st.integers(1, 48))
