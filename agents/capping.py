@@ -10,19 +10,23 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Final, Protocol
 
 from gridflex.adapters.power_store import PowerStore
 from gridflex.capping import Ability, GpuPower, GpuSlot, NodePower, PowerLimit
-from gridflex.errors import SourceError
+from gridflex.errors import NoAnswerError, SourceError
 from gridflex.jobs import JobId
 from gridflex.lifecycle import Attempt, Job, JobEventKind
 
 log = logging.getLogger(__name__)
 
 Run = tuple[JobId, int]
+
+GONE_FOR_GOOD: Final = timedelta(days=1)
+"""A GPU that is on no node for so long is not waited for: its limit counts as lifted."""
 
 
 class Keepers(Protocol):
@@ -123,7 +127,8 @@ class Capping:
             and attempt.started_at is not None
             and attempt.power_cap_fraction < 1
         }
-        still = await self._settle(wanted, now)
+        holders = await self._holders({attempt.site for _, attempt in wanted.values()}, now)
+        still = await self._settle(wanted, holders, now)
         await self._limit_all(wanted, still, now)
 
     async def _check(self, now: datetime) -> None:
@@ -145,17 +150,36 @@ class Capping:
                 log.info("site %s: %s", name, ability.detail)
                 await self._store.note_ability(ability)
 
+    async def _holders(self, sites: Collection[str], now: datetime) -> dict[str, set[str]]:
+        """Return the runs that hold each GPU, by its UUID; looks when limits are checked."""
+        holders: dict[str, set[str]] = {}
+        if self._checked_at != now:
+            return holders
+        for site in sorted(sites):
+            for ray_id, slots in (await self._slots(site)).items():
+                for slot in slots:
+                    with suppress(SourceError):
+                        holders.setdefault(self._gpu(slot).uuid, set()).add(ray_id)
+        return holders
+
     async def _settle(
-        self, wanted: Mapping[Run, tuple[Job, Attempt]], now: datetime
+        self,
+        wanted: Mapping[Run, tuple[Job, Attempt]],
+        holders: Mapping[str, Collection[str]],
+        now: datetime,
     ) -> list[PowerLimit]:
         """Lift what is not wanted, or not held any more; return what is, or may be, in force."""
         recorded = await self._store.open()
-        held = {node: await self._held(node) for node in {limit.node_id for limit in recorded}}
+        nodes = {limit.id: self._node_of(limit) for limit in recorded}
+        held = {node: await self._held(node) for node in set(nodes.values()) if node}
         lifted = [
             limit
             for limit in recorded
-            if not _is_kept(limit, wanted, held[limit.node_id])
-            and (limit.node_id not in self._nodes or await self._lift(limit))
+            for node in [nodes[limit.id]]
+            if node != limit.node_id
+            or not _is_kept(limit, wanted, held.get(node))
+            or _is_passed_on(limit, wanted, holders)
+            if (await self._lift(limit, node) if node else now - limit.recorded_at > GONE_FOR_GOOD)
         ]
         await self._store.note_lifted([limit.id for limit in lifted], at=now)
         for run in {(limit.job_id, limit.attempt) for limit in lifted if limit.set_at}:
@@ -172,9 +196,22 @@ class Capping:
             log.warning("%s", error)
             return None
 
-    async def _lift(self, limit: PowerLimit) -> bool:
+    def _node_of(self, limit: PowerLimit) -> str | None:
+        """Return where its GPU is: a node that was started anew has another id."""
+        if limit.node_id in self._nodes:
+            return limit.node_id
+        return next(
+            (
+                node
+                for node, power in self._nodes.items()
+                if any(gpu.uuid == limit.gpu for gpu in power.gpus)
+            ),
+            None,
+        )
+
+    async def _lift(self, limit: PowerLimit, node: str) -> bool:
         try:
-            await self._keepers.lift(limit.node_id, limit.gpu, limit.before_w)
+            await self._keepers.lift(node, limit.gpu, limit.before_w)
         except SourceError as error:
             log.warning("a power limit is lifted later: %s", error)
             return False
@@ -262,6 +299,8 @@ class Capping:
         )
         try:
             await self._keepers.limit(node, gpu.uuid, watts, before_w=gpu.limit_w)
+        except NoAnswerError:  # it may have been set: it stays recorded, and is lifted
+            raise
         except SourceError:
             await self._store.note_lifted([number], at=now)
             raise
@@ -300,3 +339,13 @@ def _ability(
     least = max(gpu.least_w / gpu.default_w for gpu in gpus) if gpus else 1.0
     detail = f"can be set on {len(gpus)} GPUs, from {least:.0%} of their default on"
     return Ability(site, is_able=bool(gpus), detail=detail, at=at)
+
+
+def _is_passed_on(
+    limit: PowerLimit,
+    wanted: Mapping[Run, tuple[Job, Attempt]],
+    holders: Mapping[str, Collection[str]],
+) -> bool:
+    """Return whether its GPU is another job's by now: a run may hold GPUs for a while only."""
+    _, attempt = wanted[limit.job_id, limit.attempt]
+    return attempt.ray_id not in holders.get(limit.gpu, (attempt.ray_id,))

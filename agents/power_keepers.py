@@ -14,7 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from gridflex.agents.power_keeper import PowerKeeperActor
 from gridflex.capping import NodePower
-from gridflex.errors import SourceError
+from gridflex.errors import NoAnswerError, SourceError
 from gridflex.together import together
 
 log = logging.getLogger(__name__)
@@ -81,11 +81,11 @@ async def _answer(node: str, asked: Awaitable[T]) -> T:
     try:
         return await asyncio.wait_for(asked, ANSWER_S)
     except TimeoutError as error:
-        raise SourceError(f"node {node}: no answer about power in {ANSWER_S:g} s") from error
+        raise NoAnswerError(f"node {node}: no answer about power in {ANSWER_S:g} s") from error
     except RayTaskError as error:
         raise SourceError(str(error.cause)) from error
     except RayError as error:
-        raise SourceError(f"node {node}: {error}") from error
+        raise NoAnswerError(f"node {node}: {error}") from error
 
 
 def _gpu_nodes() -> set[str]:

@@ -2,7 +2,8 @@
 
 GridFlexError
 ├── SourceError          an outside service failed; retry or degrade
-│   └── StaleDataError       it answered, but with data too old to act on
+│   ├── StaleDataError       it answered, but with data too old to act on
+│   └── NoAnswerError        nobody knows whether it did what it was asked
 ├── ContractError        data or messages break an agreed schema; never retry
 │   ├── MetadataError        one metadata key of one job
 │   └── ConflictError        somebody else was faster; decide again
@@ -22,6 +23,10 @@ class SourceError(GridFlexError):
 
 class StaleDataError(SourceError):
     """The newest data is too old to act on."""
+
+
+class NoAnswerError(SourceError):
+    """No answer came: what was asked for may have been done, or may be done yet."""
 
 
 class ContractError(GridFlexError):

@@ -15,7 +15,7 @@ from gridflex.agents.capping import Capping, Cluster
 from gridflex.agents.power_keeper import LEASE_S, PowerKeeper
 from gridflex.agents.workload import Workload
 from gridflex.capping import GpuSlot, NodePower
-from gridflex.errors import SourceError
+from gridflex.errors import NoAnswerError
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId
 from gridflex.lifecycle import JobEventKind
@@ -52,6 +52,7 @@ class Keepers:
 
     monotonic_s: Callable[[], float]
     is_silent: bool = False
+    node: str | None = NODE
 
     def __post_init__(self) -> None:
         self.start_again()
@@ -64,7 +65,7 @@ class Keepers:
         )
 
     async def reports(self) -> Mapping[str, NodePower]:
-        return {NODE: self.keeper.report()}
+        return {self.node: self.keeper.report()} if self.node else {}
 
     async def limit(self, node: str, gpu: str, watts: float, *, before_w: float) -> None:
         self._there(node).limit(gpu, watts, before_w=before_w)
@@ -76,8 +77,8 @@ class Keepers:
         return self._there(node).hold()
 
     def _there(self, node: str) -> PowerKeeper:
-        if self.is_silent or node != NODE:
-            raise SourceError(f"node {node}: no answer")
+        if self.is_silent or node != self.node:
+            raise NoAnswerError(f"node {node}: no answer")
         return self.keeper
 
 
@@ -313,6 +314,54 @@ async def test_a_node_that_does_not_answer_keeps_its_limits_recorded(site: Site)
     await site.tick()
     assert await site.store.open() == []
     assert site.gpus.limits_w == [700.0, 700.0]
+
+
+async def test_a_limit_of_which_nobody_knows_whether_it_was_set_is_lifted(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_limit = site.keepers.limit
+
+    async def answer_too_late(node: str, gpu: str, watts: float, *, before_w: float) -> None:
+        await set_limit(node, gpu, watts, before_w=before_w)
+        raise NoAnswerError(f"node {node}: no answer about power in 20 s")
+
+    monkeypatch.setattr(site.keepers, "limit", answer_too_late)
+    await site.run()
+    monkeypatch.setattr(site.keepers, "limit", set_limit)
+    await site.tick()
+    site.world.london.end("job-1")
+    await site.tick()
+
+    assert site.gpus.limits_w == [700.0, 700.0]
+    assert {one.before_w for one in await site.store.of_attempts([(JobId("job-1"), 1)])} == {700.0}
+
+
+async def test_a_gpu_that_comes_back_on_another_node_is_not_forgotten(site: Site) -> None:
+    await site.run()
+    site.keepers.start_again()  # all processes of the machine were killed at once
+    site.keepers.node = None
+    site.slots.clear()
+    site.world.london.end("job-1")
+    site.world.pass_time(2 * MINUTE)
+    await site.tick()
+
+    site.keepers.node = "node-2"
+    site.world.pass_time(2 * MINUTE)
+    await site.tick()
+
+    assert site.gpus.limits_w == [700.0, 700.0]
+    assert await site.store.open() == []
+
+
+async def test_a_gpu_that_went_over_to_another_job_is_not_limited_any_more(site: Site) -> None:
+    await site.run()
+    site.slots["job-1"] = (GpuSlot(NODE, 0),)
+    site.slots["another"] = (GpuSlot(NODE, 1),)
+    site.world.pass_time(2 * MINUTE)
+
+    await site.tick()
+
+    assert site.gpus.limits_w == [399.0, 700.0]
 
 
 async def test_a_limit_that_an_operator_had_set_comes_back(site: Site) -> None:
