@@ -57,8 +57,12 @@ _ARRIVED: Final = text("""
     WHERE t.kind = 'handle' AND t.done_at IS NULL ORDER BY m.id LIMIT :limit
 """)
 _PENDING: Final = text("""
-    SELECT m.*, t.tries FROM beckn_task t JOIN beckn_message m ON m.id = t.message
-    WHERE t.kind = 'send' AND t.done_at IS NULL AND t.due_at <= :now ORDER BY m.id LIMIT :limit
+    SELECT m.*, due.tries FROM beckn_message m JOIN (
+        SELECT t.message, t.tries, row_number() OVER (PARTITION BY p.peer ORDER BY p.id) AS place
+        FROM beckn_task t JOIN beckn_message p ON p.id = t.message
+        WHERE t.kind = 'send' AND t.done_at IS NULL AND t.due_at <= :now
+    ) AS due ON due.message = m.id
+    WHERE due.place <= :per_peer ORDER BY m.id LIMIT :limit
 """)
 _TAKE_UP: Final = text("""
     UPDATE beckn_task SET done_at = now(), failure = :failure
@@ -160,9 +164,10 @@ class BecknStore:
         rows = await self._rows(_ARRIVED, {"limit": limit}, "reading what arrived")
         return await self._readable(rows, lambda row: Arrived(row["id"], _incoming(row)))
 
-    async def pending(self, now: datetime, *, limit: int) -> Sequence[Pending]:
+    async def pending(self, now: datetime, *, limit: int, per_peer: int) -> Sequence[Pending]:
         """See `gridflex.beckn.keeping.Store.pending`."""
-        rows = await self._rows(_PENDING, {"now": now, "limit": limit}, "reading what is to send")
+        values = {"now": now, "limit": limit, "per_peer": per_peer}
+        rows = await self._rows(_PENDING, values, "reading what is to send")
         return await self._readable(
             rows, lambda row: Pending(row["id"], _outgoing(row), row["tries"])
         )

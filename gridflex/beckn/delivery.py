@@ -106,7 +106,8 @@ class Courier:
 
     async def send(self, now: datetime) -> int:
         """Send what is to be sent and return of how many messages the outcome is known."""
-        new = self._chosen(await self._store.pending(now, limit=LOOKED_AT))
+        due = await self._store.pending(now, limit=LOOKED_AT, per_peer=2 * MOST_PER_PEER)
+        new = self._chosen(due)
         for one in new:
             self._under_way[one.number] = one, asyncio.create_task(self._post(one, now))
         if new:

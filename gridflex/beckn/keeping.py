@@ -156,8 +156,14 @@ class Store(Inbox, Protocol):
         """Return received messages that nobody has taken up, oldest first."""
         ...
 
-    async def pending(self, now: datetime, *, limit: int) -> Sequence[Pending]:
-        """Return messages whose time to be sent has come, oldest first."""
+    async def pending(self, now: datetime, *, limit: int, per_peer: int) -> Sequence[Pending]:
+        """Return messages whose time to be sent has come, oldest first.
+
+        Args:
+            now: Aware UTC.
+            limit: How many at most.
+            per_peer: How many to one peer at most, so that others come into view.
+        """
         ...
 
     async def delivered(self, number: int, delivery: Delivery) -> None:

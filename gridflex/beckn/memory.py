@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -81,10 +82,17 @@ class MemoryStore:
         )
         return [one for one, _ in zip(waiting, range(limit), strict=False)]
 
-    async def pending(self, now: datetime, *, limit: int) -> Sequence[Pending]:
+    async def pending(self, now: datetime, *, limit: int, per_peer: int) -> Sequence[Pending]:
         """See `Store.pending`."""
-        due = [number for number, (at, _) in self._due.items() if at <= now]
-        return [Pending(n, self.sent[n], self._due[n][1]) for n in sorted(due)[:limit]]
+        due = sorted(number for number, (at, _) in self._due.items() if at <= now)
+        to_peer: Counter[str] = Counter()
+        found: list[Pending] = []
+        for number in due:
+            outgoing = self.sent[number]
+            to_peer[outgoing.peer_id] += 1
+            if to_peer[outgoing.peer_id] <= per_peer:
+                found.append(Pending(number, outgoing, self._due[number][1]))
+        return found[:limit]
 
     async def delivered(self, number: int, delivery: Delivery) -> None:
         """See `Store.delivered`."""

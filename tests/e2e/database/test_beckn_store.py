@@ -163,6 +163,19 @@ async def test_drafts_of_a_peer_are_counted_until_they_are_confirmed_or_end(
     assert await store.drafts(BAP.subscriber_id) == 0  # one is active, the other was refused
 
 
+async def test_a_peer_with_many_messages_leaves_those_of_others_in_sight(store: BecknStore) -> None:
+    buyer = network(stores=(store, None)).places[BAP.url].participant
+    for peer in (*[replace(SELLER, subscriber_id="silent.example.com")] * 5, SELLER):
+        await buyer.start("select", DRAFT, peer=peer, now=NOW)
+
+    pending = await store.pending(NOW, limit=10, per_peer=2)
+    (first,) = await store.pending(NOW, limit=1, per_peer=2)
+
+    peers = [one.outgoing.peer_id for one in pending]
+    assert peers == ["silent.example.com"] * 2 + [SELLER.subscriber_id]
+    assert first.number == pending[0].number == min(one.number for one in pending)
+
+
 async def test_two_sellers_over_one_database_never_sell_the_same_thing(store: BecknStore) -> None:
     first = network(stores=(None, store), seller=ScriptedSeller("job-1"))
     second = network(stores=(None, store), seller=ScriptedSeller("job-1"))
