@@ -285,7 +285,7 @@ class _Reader:
                 self._values.get(name),
                 valid=(
                     f"a finish from {earliest:%Y-%m-%dT%H:%M:%SZ} (submission plus the run time "
-                    f"of {isodate.duration_isoformat(duration)}) to "
+                    f"of {isodate.duration_isoformat(_whole_seconds(duration))}) to "
                     f"{submitted_at + 2 * MAX_WINDOW:%Y-%m-%dT%H:%M:%SZ}"
                 ),
             )
@@ -340,6 +340,10 @@ def _boolean(text: str) -> bool:
     if text.lower() not in {"true", "false"}:
         raise ValueError(text)
     return text.lower() == "true"
+
+
+def _whole_seconds(duration: timedelta) -> timedelta:
+    return timedelta(seconds=math.ceil(duration.total_seconds()))
 
 
 def _duration(text: str) -> timedelta:

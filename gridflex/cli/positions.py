@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 
 import typer
+from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from gridflex.cli.instants import minute
 from gridflex.client import Client
@@ -42,7 +43,7 @@ def positions(
     if as_json:
         out.print_json(json.dumps(found))
         return
-    table = Table("UTC", "unit", "stage", "expected MWh", "sold MWh", *(k.upper() for k in KINDS))
+    table = _table("stage", "expected MWh", "sold MWh", *(k.upper() for k in KINDS))
     for row in found:
         shown = (row["messages"][kind] for kind in KINDS)
         table.add_row(
@@ -83,7 +84,7 @@ def deliveries(*, day: Day, url: Url = None, as_json: AsJson = False) -> None:
     if as_json:
         out.print_json(json.dumps(found))
         return
-    table = Table("UTC", "unit", "expected MWh", "delivered MWh", "notified", "status", "why not")
+    table = _table("expected MWh", "delivered MWh", "notified", "status", "why not")
     for row in found:
         table.add_row(
             row["start"],
@@ -95,6 +96,13 @@ def deliveries(*, day: Day, url: Url = None, as_json: AsJson = False) -> None:
             "; ".join(row["why_not"]) or "-",
         )
     out.print(table)
+
+
+def _table(*titles: str) -> Table:
+    """A table by half-hour and unit, which stay whole where the terminal is narrow."""
+    whole = (Column(title, no_wrap=True) for title in ("UTC", "unit"))
+    others = (Column(title, overflow="fold") for title in titles)
+    return Table(*whole, *others, box=box.SIMPLE_HEAD, show_edge=False, padding=0)
 
 
 def _status(message: dict[str, Any]) -> str:

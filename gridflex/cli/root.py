@@ -155,7 +155,7 @@ def submit(
     if as_json:
         _print_json({"submission_id": job_id})
     else:
-        out.print(f"submitted {job_id}; see: gridflex jobs explain {job_id}")
+        _say(f"submitted {job_id}; see: gridflex jobs explain {job_id}")
 
 
 @jobs_app.command("ls")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -72,27 +73,32 @@ def read_trace(jobs: Path, grid: Path, *, slack: timedelta) -> Trace:
     """Return the jobs of one CSV file and the series of another.
 
     Raises:
-        ContractError: A column or a time zone is missing, or times are not evenly spaced.
+        ContractError: A column or a time zone is missing, a value is no number or time, or times
+            are not evenly spaced.
     """
     start, series = _read_grid(grid)
     arrivals = []
     for number, row in enumerate(_rows(jobs, ("submitted_at", "duration_s", "gpus")), start=1):
         at = start.until(HalfHour.at_or_after(_instant(row["submitted_at"])))
-        work = max(1, half_hours_needed(timedelta(seconds=float(row["duration_s"]))))
+        work = max(1, half_hours_needed(timedelta(seconds=_number(jobs, row, "duration_s"))))
         given = row.get("deadline")
         deadline = (
             start.until(HalfHour.containing(_instant(given)))
             if given
             else at + work + int(slack / HALF_HOUR)
         )
-        gpus = int(row["gpus"])
+        gpus = int(_number(jobs, row, "gpus"))
         arrivals.append(
             Arrival(
                 id=JobId(row.get("id") or f"job-{number}"),
                 at=at,
                 work=work,
                 gpus=gpus,
-                power_kw=float(row.get("power_kw") or gpus * GPU_TYPES["H100"].dynamic_kw),
+                power_kw=(
+                    _number(jobs, row, "power_kw")
+                    if row.get("power_kw")
+                    else gpus * GPU_TYPES["H100"].dynamic_kw
+                ),
                 deadline=deadline,
                 interruptible=(row.get("interruptible") or "true").lower() == "true",
             )
@@ -108,7 +114,7 @@ def _read_grid(path: Path) -> tuple[HalfHour, GridSeries]:
     if each < 1 or any(later - time != step for time, later in pairwise(times)):
         raise ContractError(f"{path}: times must be evenly spaced, an hour or a half-hour apart")
     columns = [
-        np.repeat(np.array([float(row[name]) for row in rows]), each)
+        np.repeat(np.array([_number(path, row, name) for row in rows]), each)
         for name in ("price_gbp_per_mwh", "intensity_gco2_per_kwh")
     ]
     return HalfHour(times[0]), GridSeries(*columns)
@@ -123,8 +129,21 @@ def _rows(path: Path, needed: tuple[str, ...]) -> list[dict[str, str]]:
     return rows
 
 
+def _number(path: Path, row: dict[str, str], name: str) -> float:
+    try:
+        value = float(row[name])
+    except (TypeError, ValueError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise ContractError(f"{path}: {name}: {row[name]!r} is not valid; valid is a number")
+    return value
+
+
 def _instant(text: str) -> datetime:
-    instant = datetime.fromisoformat(text)
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ContractError(f"{text!r} is not a time; write it as 2026-07-01T12:00:00Z") from error
     if instant.tzinfo is None:
         raise ContractError(f"{text!r} has no time zone; write 2026-07-01T12:00:00Z")
     return instant

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId
 from gridflex.planning.plan import PlannedRun
 from gridflex.planning.problem import JobDemand, PlanningProblem, SiteOutlook
+
+MOST_NAMED: Final = 10
+"""Names that an error lists of what would have been valid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,10 @@ def _check(problem: PlanningProblem, changes: Changes) -> None:
         ("carbon_caps_gco2_per_kwh", set(changes.carbon_caps_gco2_per_kwh), jobs),
     ):
         for name in sorted(map(str, named - known)):
-            raise ContractError(f"{what}: {name!r} is not part of this plan")
+            shown = sorted(map(str, known))
+            more = ", …" if len(shown) > MOST_NAMED else ""
+            valid = f"{', '.join(shown[:MOST_NAMED])}{more}" if shown else "none"
+            raise ContractError(f"{what}: {name!r} is not part of this plan; valid is {valid}")
 
 
 def _job(job: JobDemand, start: HalfHour, changes: Changes) -> JobDemand:

@@ -343,3 +343,10 @@ def test_a_refusal_survives_the_way_between_processes() -> None:
     assert (again.key, again.value, again.valid, str(again)) == (
         "gridflex.io/tier", "T9", "T0 to T5", str(error),
     )  # fmt: skip
+
+
+def test_a_run_time_that_its_owner_did_not_give_is_told_in_whole_seconds() -> None:
+    with pytest.raises(MetadataError) as refused:
+        read({"deadline": "2026-06-30T12:00:00Z"}, likely=timedelta(minutes=37, seconds=3.69))
+
+    assert "the run time of PT37M4S)" in str(refused.value)

@@ -2,6 +2,9 @@
 
 import json
 
+from typer.testing import CliRunner
+
+from gridflex.cli.settlement import settlement_app
 from tests.unit.market.test_cli_market_checks import Server, run, server
 
 __all__ = ["server"]
@@ -90,3 +93,16 @@ def test_claims_are_shown_beside_what_was_notified(server: Server) -> None:
     assert "2.8000" in shown
     assert "no reading" in shown
     assert server.asked[0][1] == "/v1/settlement/deliveries?day=2026-07-01"
+
+
+def test_half_hours_and_units_are_whole_on_a_narrow_terminal(server: Server) -> None:
+    for command, rows in (
+        (("positions", "--first", "2026-07-01"), [POSITION]),
+        (("deliveries", "--day", "2026-07-01"), [CLAIM]),
+    ):
+        server.answer = rows
+        result = CliRunner(env={"COLUMNS": "80"}).invoke(
+            settlement_app, [*command, "--url", server.url]
+        )
+
+        assert "2026-07-01T17:00Z V__CGRID001 " in result.output

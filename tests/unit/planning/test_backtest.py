@@ -1,6 +1,7 @@
 """A replay keeps capacity, hides the future, and ranks policies as worked out by hand."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from gridflex.cli import app
+from gridflex.cli.traces import read_trace
 from gridflex.errors import ContractError
 from gridflex.jobs import JobId
 from gridflex.planning.backtest import (
@@ -188,3 +190,28 @@ def test_the_command_compares_policies_on_files(tmp_path: Path) -> None:
     assert found["policies"]["planner"]["cost_gbp"] == pytest.approx(2 * 0.56 * 2 * 0.02)
     assert found["clairvoyant"]["bound_gbp"] <= found["policies"]["planner"]["score_gbp"]
     assert picture.stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        pytest.param("2026-07-02T08:00:00Z,soon,2", "duration_s: 'soon' is not valid", id="text"),
+        pytest.param(
+            "2026-07-02T08:00:00Z,nan,2", "duration_s: 'nan' is not valid", id="no number"
+        ),
+        pytest.param("2026-07-02T08:00:00Z,7200", "gpus: None is not valid", id="a short row"),
+        pytest.param("yesterday,7200,2", "'yesterday' is not a time", id="no time"),
+    ],
+)
+def test_a_trace_with_a_wrong_value_is_refused_by_its_column(
+    tmp_path: Path, row: str, says: str
+) -> None:
+    grid, jobs = tmp_path / "grid.csv", tmp_path / "jobs.csv"
+    grid.write_text(
+        "time,price_gbp_per_mwh,intensity_gco2_per_kwh\n2026-07-01T00:00:00Z,80,100\n"
+        "2026-07-01T00:30:00Z,80,100\n"
+    )
+    jobs.write_text(f"submitted_at,duration_s,gpus\n{row}\n")
+
+    with pytest.raises(ContractError, match=says):
+        read_trace(jobs, grid, slack=timedelta(hours=24))

@@ -56,7 +56,7 @@ def test_a_cap_and_a_price_of_carbon_are_taken_over() -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        pytest.param(Changes(gpus={"paris": 8}), "gpus: 'paris'", id="a site"),
+        pytest.param(Changes(gpus={"paris": 8}), "gpus: 'paris' .* valid is london$", id="a site"),
         pytest.param(Changes(deadlines={JobId("c"): MIDNIGHT.start}), "deadlines: 'c'", id="a job"),
         pytest.param(
             Changes(carbon_caps_gco2_per_kwh={JobId("c"): 1.0}), "carbon_caps.*'c'", id="its cap"
