@@ -353,6 +353,20 @@ async def test_a_gpu_that_comes_back_on_another_node_is_not_forgotten(site: Site
     assert await site.store.open() == []
 
 
+async def test_a_gpu_that_is_nowhere_for_more_than_a_day_is_not_waited_for(site: Site) -> None:
+    await site.run()
+    site.keepers.node = None
+    site.world.london.end("job-1")
+    site.world.pass_time(23 * HOUR)
+    await site.tick()
+    assert len(await site.store.open()) == 2
+
+    site.world.pass_time(2 * HOUR)
+    await site.tick()
+
+    assert await site.store.open() == []
+
+
 async def test_a_gpu_that_went_over_to_another_job_is_not_limited_any_more(site: Site) -> None:
     await site.run()
     site.slots["job-1"] = (GpuSlot(NODE, 0),)

@@ -179,6 +179,18 @@ async def test_a_process_that_starts_again_settles_nothing_twice(system: System)
     assert len(await system.ledger.find(EventType.SETTLEMENT_RUN)) == 1
 
 
+async def test_an_earlier_run_is_not_settled_after_a_later_one(system: System) -> None:
+    await deliver(system)
+    early = SettlementTerms(REFERENCE_PRICES, {(DAY, Run.SF): date(2026, 7, 3)})
+    system.seller._settlements = system.settlements(terms=early)
+    await at(system, II - timedelta(days=4))
+    system.start()
+
+    late = await at(system, II)
+
+    assert (late.settled, list(await net_gbp(system))) == ((), [Run.SF])
+
+
 class Killed(Exception):  # noqa: N818 - what happened, not what went wrong
     """The process is no more."""
 
