@@ -76,6 +76,10 @@ class EnergySettings(BaseModel, extra="forbid", frozen=True):
 
     @model_validator(mode="after")
     def _authorised(self) -> EnergySettings:
-        if self.unit is not None and not (self.authorisation and self.credential):
-            raise ValueError("a unit is traded under an authorisation with its credential")
+        missing = [name for name in ("authorisation", "credential") if not getattr(self, name)]
+        if self.unit is not None and missing:
+            raise ValueError(
+                f"unit {self.unit} is traded under an authorisation with its credential; missing: "
+                + ", ".join(f"energy.{one} (or GRIDFLEX_ENERGY__{one.upper()})" for one in missing)
+            )
         return self

@@ -16,6 +16,8 @@ from gridflex.jobs import JobId, JobState, Tier
 from gridflex.lifecycle import Job
 from gridflex.report import JobResult
 
+TIMELY: Final = "no job is late that could have been on time"
+
 T0_WITHIN_S: Final = 10.0
 T0_WITHIN_STARTS: Final = 3.0
 """A rigid job must run within so many wall seconds of its submission, or, on a machine where
@@ -84,7 +86,7 @@ def check_promises(
         Promise("no job runs that was not asked for", tuple(_unasked(jobs, runs))),
         Promise("no job runs twice at the same time", tuple(_overlapping(jobs, runs))),
         Promise("every job is done once", tuple(_not_once(jobs, runs))),
-        Promise("no job is late that could have been on time", tuple(_late(results))),
+        Promise(TIMELY, tuple(_late(results))),
         Promise(
             f"rigid jobs (T0) run within {within_s:.0f} s",
             tuple(_slow(t0_start_s(jobs, speed=speed), within_s=within_s)),

@@ -16,6 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from gridflex.demo.check import TIMELY
 from gridflex.demo.market_report import MarketReport
 from gridflex.demo.play import View
 from gridflex.demo.report import COMES_FROM, DemoReport
@@ -24,6 +25,11 @@ from gridflex.jobs import JobState
 from gridflex.lifecycle import Job
 from gridflex.report import Account, Row, pauses, saved_fraction
 from gridflex.signals import Blend, weakest
+
+MORE_TIME: Final = (
+    "on a machine that is busy with other work Ray may start a job too late: "
+    "`--half-hour-s 15` gives it more time"
+)
 
 LINE_EVERY: Final = 4
 """Half-hours between two lines where nothing can be drawn over."""
@@ -217,6 +223,8 @@ def _promises(report: DemoReport) -> Table:
         table.add_row(mark, promise.text)
         for case in promise.broken_by:
             table.add_row("", f"[red]{case}[/]")
+        if promise.text == TIMELY and not promise.is_kept:
+            table.add_row("", MORE_TIME)
     return table
 
 

@@ -31,6 +31,7 @@ ALLOCATION_LEAD_WORKING_DAYS: Final = 5
 
 _UNIT: Final = re.compile(r"V__([A-HJ-NP])[A-Z0-9]{4}\d{3}")
 _MSID: Final = re.compile(r"\d{13}")
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _MPAN_PRIMES: Final = (3, 5, 7, 13, 17, 19, 23, 29, 31, 37, 41, 43)
 
 
@@ -195,13 +196,23 @@ class Consent:
         site: Name of the site.
         signed_on: Day of signature.
         validity: Days for which it allows trading.
-        document_sha256: Digest of the document kept.
+        document_sha256: Digest of the document kept, 64 hexadecimal digits.
+
+    Raises:
+        ContractError: It is not a digest.
     """
 
     site: str
     signed_on: date
     validity: Validity
     document_sha256: str
+
+    def __post_init__(self) -> None:
+        if not _SHA256.fullmatch(self.document_sha256):
+            raise ContractError(
+                f"consent of {self.site}: document_sha256 {self.document_sha256!r} is not 64 "
+                "hexadecimal digits, such as sha256sum prints of the signed document"
+            )
 
 
 @dataclass(frozen=True, slots=True)

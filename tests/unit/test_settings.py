@@ -121,7 +121,11 @@ def test_an_empty_file_changes_nothing() -> None:
         pytest.param("prot: 1", "prot is not known", id="misspelt"),
         pytest.param("http: {prot: 1}", "http.prot is not known", id="misspelt inside"),
         pytest.param("http: {port: 99999}", "http.port: 99999 .*at most 65535", id="out of range"),
-        pytest.param("energy: {unit: V__CGRID001}", "under an authorisation", id="no credential"),
+        pytest.param(
+            "energy: {unit: V__CGRID001, authorisation: A}",
+            r"missing: energy\.credential \(or GRID",
+            id="no credential",
+        ),
         pytest.param("energy: {site: york}", "'york' is none of local", id="no such site"),
         pytest.param("http: {auth: maybe}", "'maybe' .*'token' or 'disabled'", id="no choice"),
         pytest.param("sites: []", "sites: .*at least 1", id="no site"),

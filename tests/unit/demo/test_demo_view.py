@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from gridflex.demo.check import TIMELY, Promise
 from gridflex.demo.report import DemoReport
 from gridflex.demo.view import Day, print_report
 from gridflex.halfhour import HalfHour
@@ -52,6 +53,16 @@ def test_every_row_of_the_table_fits_into_80_columns_whole() -> None:
         *("0.0→11.3", "12", "128", "min"),
     ]
     assert everything[:2] == ["all", "31/32"]
+
+
+def test_a_job_that_was_late_is_told_with_what_gives_ray_more_time() -> None:
+    console = Console(file=io.StringIO(), width=80)
+    late = replace(REPORT, promises=(Promise(TIMELY, ("demo-1 ended at 23:12",)),))
+
+    print_report(console, late)
+
+    assert isinstance(console.file, io.StringIO)
+    assert "--half-hour-s 15" in console.file.getvalue()
 
 
 @pytest.mark.parametrize("origin", [Origin.RECORDED, Origin.SIMULATED])

@@ -60,6 +60,12 @@ def test_the_check_digit_of_an_mpan() -> None:
     assert mpan_check_digit("200005077370") == 6
 
 
+@pytest.mark.parametrize("digest", ["", "…", "AB" * 32, "ab" * 31])
+def test_a_consent_names_its_document_by_a_digest(digest: str) -> None:
+    with pytest.raises(ContractError, match=r"document_sha256 .* is not 64 hexadecimal digits"):
+        replace(CONSENT, document_sha256=digest)
+
+
 @pytest.mark.parametrize("msid", ["1200012345678", "120001234567", "12000123456X9"])
 def test_a_wrong_mpan_is_refused(msid: str) -> None:
     with pytest.raises(ContractError, match="check digit"):
