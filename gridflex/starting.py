@@ -44,5 +44,5 @@ def start_allowance(jobs: Iterable[Job], *, usual: timedelta) -> timedelta:
     if len(starts) < LEAST_SEEN:
         return usual
     taken_s = [(started - decided).total_seconds() for decided, started in starts[-LOOKED_AT:]]
-    seen = timedelta(seconds=float(np.quantile(taken_s, LEVEL)))
+    seen = timedelta(seconds=float(np.quantile(taken_s, LEVEL, method="lower")))
     return max(usual, min(seen, LONGEST))

@@ -26,6 +26,7 @@ def started(minutes: Sequence[float]) -> list[Job]:
         pytest.param([1] * 9, 5, id="faster than the settings say"),
         pytest.param([20] * 5, 20, id="slower"),
         pytest.param(range(11), 9, id="nine in ten"),
+        pytest.param([1, 1, 1, 1, 20], 5, id="one of a few says nothing"),
         pytest.param([60] * 9, 30, id="a queue"),
     ],
 )
