@@ -15,8 +15,6 @@ from enum import StrEnum
 from math import ceil
 from statistics import fmean
 
-from scipy.stats import ks_2samp
-
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.market.registry import UnitId
@@ -179,6 +177,8 @@ def same_errors(outcomes: Sequence[Outcome], *, limits: HonestyLimits) -> Findin
     if min(len(active), len(idle)) < limits.sample:
         detail = f"{len(active)} activated and {len(idle)} other half-hours, {limits.sample} needed"
         return Finding(name, Verdict.INCONCLUSIVE, detail)
+    from scipy.stats import ks_2samp  # noqa: PLC0415 - slow to import, and every process would
+
     p = float(ks_2samp(active, idle).pvalue)
     verdict = Verdict.PASSED if p >= limits.significance else Verdict.FAILED
     detail = (
