@@ -81,7 +81,7 @@ async def test_a_tariff_moves_a_job_out_of_the_red_band(world: World, tmp_path: 
     tariffs = TariffFiles({"london": path})
     report = await world.orchestrator(tariffs=tariffs).tick(world.clock.moment, reason="job")
 
-    assert report.unreachable == {}
+    assert list(report.unreachable) == ["tariff of slough"]
     (run,) = await planned(world)
     # 16:00 to 19:00 in London costs 60 GBP/MWh more: 15:00 to 18:00 UTC in July
     assert "2026-07-01T18:00Z" <= run[0] <= "2026-07-01T19:30Z"  # cheap from 16:00 to 22:00
