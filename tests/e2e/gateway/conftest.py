@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
@@ -6,7 +6,15 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gridflex.serve.api import create_api
+from tests.e2e.conftest import Databases
 from tests.e2e.world import World
+
+
+@pytest.fixture
+def database_url(embedded_databases: Databases) -> Iterator[str]:
+    """An empty database on one kind of server; `tests/e2e/database` has the stores on both."""
+    with embedded_databases.one() as url:
+        yield url
 
 
 @pytest.fixture
