@@ -89,7 +89,7 @@ def evolve(mixture: Mixture, budget: Budget) -> tuple[Index, int]:
         repair=_Fitting(),
         eliminate_duplicates=True,
     )
-    result = minimize(mixture, algorithm, _Spent(budget), seed=SEED)
+    result = minimize(mixture, algorithm, WhileAnotherFits(budget), seed=SEED)
     found = np.concatenate([first, np.atleast_2d(result.X).astype(np.int64)])
     best = non_dominated(mixture.totals(found))
     return found[best], int(algorithm.evaluator.n_eval)
@@ -161,13 +161,23 @@ class _Fitting(Repair):  # type: ignore[misc]  # pymoo has no types
         return _repaired(problem, x)
 
 
-class _Spent(Termination):  # type: ignore[misc]  # pymoo has no types
+class WhileAnotherFits(Termination):  # type: ignore[misc]  # pymoo has no types
+    """Ends a search whose next generation, if it took as long as the longest, would be too long.
+
+    Args:
+        budget: Time to think.
+    """
+
     def __init__(self, budget: Budget) -> None:
         super().__init__()
         self._budget = budget
+        self._left_s, self._longest_s = budget.left_s, 0.0
 
     def _update(self, _algorithm: NSGA2) -> float:
-        return 1.0 if self._budget.is_spent else 0.0
+        left_s = self._budget.left_s
+        self._longest_s = max(self._longest_s, self._left_s - left_s)
+        self._left_s = left_s
+        return 1.0 if left_s <= self._longest_s else 0.0
 
 
 def _repaired(mixture: Mixture, genomes: Index) -> Index:
