@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, time
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Final
 
@@ -16,13 +17,17 @@ from gridflex.market.invoice import Document, Party
 from gridflex.market.invoice_files import facts_of, in_pounds, title_of, totals_of
 
 FONTS: Final = Path(mpl.get_data_path()) / "fonts" / "ttf"
-"""DejaVu, which has the letters of European names; what it lacks, such as Chinese, is said."""
+"""DejaVu, which has the letters of European names."""
+
+FURTHER: Final = files("noto_cjk_sans_otc") / "NotoSansCJK-Regular.ttc"
+"""Chinese, Japanese and Korean; read only for a document that has such letters."""
 
 BOXES: Final = (
-    "Letters that this font does not have are printed as boxes. The HTML and JSON forms of this "
+    "Letters that the fonts do not have are printed as boxes. The HTML and JSON forms of this "
     "document have them."
 )
 _FAMILY: Final = "DejaVu"
+_FURTHER_FAMILY: Final = "NotoCJK"
 _MARGIN_MM: Final = 20.0
 _LINE_MM: Final = 5.0
 _HEAD: Final = FontFace(emphasis=TextEmphasis.B)
@@ -45,23 +50,22 @@ def document_pdf(document: Document) -> bytes:
         pdf.ln(_LINE_MM)
         pdf.set_font(_FAMILY, size=7)
         _line(pdf, f"Rests on the settlement statement with SHA-256 {document.evidence_sha256}")
-    if _has_boxes(pdf, document):
+    if _lacking(pdf, document):
         pdf.ln(_LINE_MM)
         _line(pdf, BOXES)
     return bytes(pdf.output())
 
 
-def _has_boxes(pdf: FPDF, document: Document) -> bool:
-    """Return whether the font lacks a letter of the document."""
-    font = pdf.fonts[_FAMILY.lower()]
+def _lacking(pdf: FPDF, document: Document) -> frozenset[str]:
+    """Return the letters of the document that no font has."""
     printed = "".join(
         (
             *(part for one in (document.seller, document.customer) for part in _address(one)),
             *(one.team for one in document.show_back),
         )
     )
-    has = font.cmap if isinstance(font, TTFFont) else ()
-    return any(ord(letter) not in has for letter in printed)
+    has = {code for one in pdf.fonts.values() if isinstance(one, TTFFont) for code in one.cmap}
+    return frozenset(letter for letter in printed if ord(letter) not in has)
 
 
 def _blank(document: Document) -> FPDF:
@@ -73,6 +77,10 @@ def _blank(document: Document) -> FPDF:
     pdf.set_margin(_MARGIN_MM)
     pdf.add_font(_FAMILY, "", FONTS / "DejaVuSans.ttf")
     pdf.add_font(_FAMILY, "B", FONTS / "DejaVuSans-Bold.ttf")
+    if _lacking(pdf, document):
+        with as_file(FURTHER) as path:
+            pdf.add_font(_FURTHER_FAMILY, "", path)
+        pdf.set_fallback_fonts([_FURTHER_FAMILY], exact_match=False)
     pdf.add_page()
     return pdf
 

@@ -9,11 +9,13 @@ from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from io import BytesIO, StringIO
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pypdf import PdfReader
+from pypdf import PageObject, PdfReader
+from pypdf.generic import DictionaryObject
 
 from gridflex.adapters.invoice_pdf import document_pdf
 from gridflex.errors import ContractError
@@ -262,17 +264,37 @@ def test_the_pdf_says_what_the_page_says() -> None:
     assert payload == document_pdf(risky)
 
 
+def test_the_pdf_prints_names_in_eastern_scripts() -> None:
+    names = "数据中心有限公司 株式会社データ 데이터센터"
+
+    payload = document_pdf(replace(document(), customer=Party(names, ("北京",))))
+
+    page = PdfReader(BytesIO(payload)).pages[0]
+    words = "".join(page.extract_text().replace("\0", "").split())
+    assert names.replace(" ", "") in words
+    assert "boxes" not in words
+    assert any("NotoSansCJK" in str(one["/BaseFont"]) for one in fonts_of(page))
+    plain = PdfReader(BytesIO(document_pdf(document()))).pages[0]
+    assert all("DejaVu" in str(one["/BaseFont"]) for one in fonts_of(plain))
+
+
+def fonts_of(page: PageObject) -> list[DictionaryObject]:
+    resources = cast(DictionaryObject, page["/Resources"])
+    fonts = cast(DictionaryObject, resources["/Font"])
+    return [cast(DictionaryObject, one.get_object()) for one in fonts.values()]
+
+
 def test_the_pdf_says_which_letters_it_cannot_print() -> None:
-    chinese = replace(document(), customer=Party("数据中心有限公司", ("北京",)))
+    thai = replace(document(), customer=Party("ศูนย์ข้อมูล", ("กรุงเทพ",)))
 
     said, plain = (
         " ".join("".join(page.extract_text() for page in PdfReader(BytesIO(pdf)).pages).split())
-        for pdf in (document_pdf(chinese), document_pdf(document()))
+        for pdf in (document_pdf(thai), document_pdf(document()))
     )
 
     assert "are printed as boxes. The HTML and JSON forms" in said
     assert "boxes" not in plain
-    assert "数据中心有限公司" in document_html(chinese)
+    assert "ศูนย์ข้อมูล" in document_html(thai)
 
 
 def test_a_long_pdf_goes_on_on_the_next_page_with_its_heading() -> None:
