@@ -332,8 +332,11 @@ def read_prices(path: Path) -> dict[HalfHour, Decimal]:
         ContractError: A column is missing or a value is not valid.
     """
     rows = csv.DictReader(StringIO(text_of(path)))
-    if set(rows.fieldnames or ()) != {"start_utc", "gbp_per_mwh"}:
-        raise ContractError(f"{path} needs the columns start_utc and gbp_per_mwh")
+    columns = rows.fieldnames or ()
+    missing = [name for name in ("start_utc", "gbp_per_mwh") if name not in columns]
+    if missing:
+        has = ", ".join(columns) or "none"
+        raise ContractError(f"{path}: no {' and no '.join(missing)} among its columns ({has})")
     return {
         HalfHour.parse(row["start_utc"]): number("gbp_per_mwh", row["gbp_per_mwh"]) for row in rows
     }

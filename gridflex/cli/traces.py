@@ -111,7 +111,11 @@ def _read_grid(path: Path) -> tuple[HalfHour, GridSeries]:
     times = [_instant(row["time"]) for row in rows]
     step = (times[1] - times[0]) if len(times) > 1 else HALF_HOUR
     each = int(step / HALF_HOUR)
-    if each < 1 or any(later - time != step for time, later in pairwise(times)):
+    if (
+        each * HALF_HOUR != step
+        or each < 1
+        or any(later - time != step for time, later in pairwise(times))
+    ):
         raise ContractError(f"{path}: times must be evenly spaced, an hour or a half-hour apart")
     columns = [
         np.repeat(np.array([_number(path, row, name) for row in rows]), each)
@@ -121,11 +125,15 @@ def _read_grid(path: Path) -> tuple[HalfHour, GridSeries]:
 
 
 def _rows(path: Path, needed: tuple[str, ...]) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    missing = [name for name in needed if rows and name not in rows[0]]
-    if missing or not rows:
-        raise ContractError(f"{path}: needs rows with the columns {', '.join(needed)}")
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        table = csv.DictReader(file)
+        there, rows = table.fieldnames or (), list(table)
+    missing = [name for name in needed if name not in there]
+    if missing:
+        columns = ", ".join(there) or "none"
+        raise ContractError(f"{path}: no {' and no '.join(missing)} among its columns ({columns})")
+    if not rows:
+        raise ContractError(f"{path}: no rows below its columns")
     return rows
 
 

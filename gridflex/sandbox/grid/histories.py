@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from gridflex.errors import SourceError
+from gridflex.errors import ContractError, SourceError
 from gridflex.forecasting.history import Array, History, Indices, Input
 from gridflex.halfhour import HALF_HOUR, LONDON, HalfHour, periods_in
 from gridflex.sandbox.grid.desk import auction_published_at
@@ -32,6 +32,18 @@ _DERIVED: Final = "gb_ci_best_hh.parquet"
 _CARDINAL: Final = "gb_neso_dayahead_demand_cardinal_2018_2025.parquet"
 _NDF: Final = "gb_ndf_dayahead_vintages_2022_2024.parquet"
 _ENTSOE: Final = "gb_entsoe_dayahead_2014_2021.parquet"
+_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
+    _DERIVED: ("ts_utc", "ci_derived_gco2_kwh"),
+    _CARDINAL: (
+        *("target_date", "publish_utc", "cp_start_hhmm_local", "cp_end_hhmm_local"),
+        "forecast_demand_mw",
+    ),
+    _NDF: ("ts_utc", "publish_utc", "nd_forecast_mw"),
+    _ENTSOE: (
+        *("ts_utc", "da_wind_offshore_forecast_mw", "da_wind_onshore_forecast_mw"),
+        *("da_solar_forecast_mw", "da_load_forecast_mw"),
+    ),
+}
 
 WEATHER_PUBLISHED: Final = time(17, 0)
 """London time at which the day-ahead wind and solar forecasts must be out, the day before.
@@ -220,6 +232,10 @@ def _about(stamps: pd.Series[pd.Timestamp], start: HalfHour) -> Indices:
 
 def _table(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_parquet(path)
+        table = pd.read_parquet(path)
     except (OSError, ValueError) as error:
         raise SourceError(f"{path}: cannot be read: {error}") from error
+    missing = [name for name in _COLUMNS[path.name] if name not in table.columns]
+    if missing:
+        raise ContractError(f"{path}: columns {missing} are missing")
+    return table

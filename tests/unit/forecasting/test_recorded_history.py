@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.sandbox.grid.histories import INTENSITY, PROVIDER, provider_forecast, read_history
 from gridflex.sandbox.grid.recorded import TABLE, read_world
@@ -151,6 +152,16 @@ def test_weather_forecasts_are_known_from_the_latest_time_the_rules_allow(folder
     assert known_ahead(folder, "wind_forecast_mw", hh("2024-03-29T17:00Z")) == 14 + 48
     assert known_ahead(folder, "load_forecast_mw", hh("2024-03-29T09:00Z")) == 30 + 48
     assert read_history(folder).known_at(START + 34).window("wind_forecast_mw", 0, 1)[0] == 200.0
+
+
+def test_a_recording_is_refused_by_the_column_that_it_lacks(folder: Path) -> None:
+    path = folder / "gb_ndf_dayahead_vintages_2022_2024.parquet"
+    pd.DataFrame({"ts_utc": [], "publish_utc": []}).to_parquet(path)
+
+    with pytest.raises(
+        ContractError, match=r"vintages.*: columns \['nd_forecast_mw'\] are missing"
+    ):
+        read_history(folder)
 
 
 def test_a_provider_forecast_is_renewed_and_wrong_as_documented(folder: Path) -> None:

@@ -215,3 +215,36 @@ def test_a_trace_with_a_wrong_value_is_refused_by_its_column(
 
     with pytest.raises(ContractError, match=says):
         read_trace(jobs, grid, slack=timedelta(hours=24))
+
+
+@pytest.mark.parametrize(
+    ("series", "says"),
+    [
+        pytest.param(
+            "time,price_gbp_per_mwh\n",
+            r"no intensity_gco2_per_kwh among .*\(time, price_gbp",
+            id="one",
+        ),
+        pytest.param(
+            "time\n", "no price_gbp_per_mwh and no intensity_gco2_per_kwh among", id="two"
+        ),
+        pytest.param("", r"no time and no .* among its columns \(none\)", id="empty"),
+        pytest.param(
+            "time,price_gbp_per_mwh,intensity_gco2_per_kwh\n", "no rows below", id="no rows"
+        ),
+        pytest.param(
+            "\ufefftime,price_gbp_per_mwh,intensity_gco2_per_kwh\n2026-07-01T00:00:00Z,80,100\n"
+            "2026-07-01T00:45:00Z,80,100\n",
+            "an hour or a half-hour apart",
+            id="three quarters of an hour",
+        ),
+    ],
+)
+def test_a_series_is_refused_by_the_column_that_it_lacks(
+    tmp_path: Path, series: str, says: str
+) -> None:
+    grid = tmp_path / "grid.csv"
+    grid.write_text(series)
+
+    with pytest.raises(ContractError, match=says):
+        read_trace(tmp_path / "jobs.csv", grid, slack=timedelta(hours=24))
