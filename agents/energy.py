@@ -16,13 +16,14 @@ from typing import Final, Protocol
 
 from gridflex.adapters.position_book import PositionBook, TrackedPosition, raised
 from gridflex.agents.settling import Settlements
-from gridflex.agents.traded import Prices, Sold, TradedSite
+from gridflex.agents.traded import Conditions, Prices, Sold, TradedSite
 from gridflex.agents.trader import AS_PLANNED, LEAD, Trader
 from gridflex.errors import ContractError, StaleDataError
 from gridflex.halfhour import HalfHour
 from gridflex.market.alarms import AHEAD, WATCHED, Alarm, AlarmLimits
 from gridflex.market.artefacts import ArtefactKind
 from gridflex.market.deadlines import deadline
+from gridflex.market.losses import NO_LOSSES, LossSource
 from gridflex.market.orders import OrderPendingError
 from gridflex.market.position import Status
 from gridflex.market.registry import MsidPair, Registry, UnitId
@@ -114,6 +115,7 @@ class EnergySeller:
         settlements: Settles what was traded.
         calendar: Working days.
         limits: When to warn.
+        losses: Between the meter and the energy account.
     """
 
     def __init__(
@@ -126,6 +128,7 @@ class EnergySeller:
         settlements: Settlements,
         calendar: WorkingCalendar,
         limits: AlarmLimits | None = None,
+        losses: LossSource = NO_LOSSES,
     ) -> None:
         self._terms = terms
         self._book = book
@@ -134,6 +137,7 @@ class EnergySeller:
         self._settlements = settlements
         self._calendar = calendar
         self._limits = limits or AlarmLimits()
+        self._losses = losses
         self._trader: Trader | None = None
         self._site: TradedSite | None = None
         self._raised: frozenset[str] = frozenset()
@@ -192,9 +196,15 @@ class EnergySeller:
         except StaleDataError as error:
             degraded["prices"] = str(error)
         sold: Sold | None = None
+        conditions = self._conditions(half_hour)
+        if conditions.held_back is not None:
+            degraded["sale"] = conditions.held_back
         try:
             sold = await trader.tick(
-                now, prices=prices, delivered_fractions=delivered_fractions(self._recent or ())
+                now,
+                prices=prices,
+                delivered_fractions=delivered_fractions(self._recent or ()),
+                conditions=conditions,
             )
         except OrderPendingError as error:
             log.info("%s", error)
@@ -202,6 +212,13 @@ class EnergySeller:
         made = (str(half_hour), str(sold.trade.mwh)) if sold and sold.trade else ()
         offered = _offer(half_hour, decided) if decided else None
         return EnergyReport(sold=made, offered=offered, degraded=degraded)
+
+    def _conditions(self, half_hour: HalfHour) -> Conditions:
+        """Return on what terms a half-hour is sold; without known losses it is not."""
+        try:
+            return Conditions(self._losses.at(half_hour).line)
+        except ContractError as error:
+            return Conditions(held_back=str(error))
 
     async def _watched(self, now: datetime) -> list[TrackedPosition]:
         first, last = HalfHour.containing(now - WATCHED), HalfHour.containing(now) + AHEAD

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from gridflex.adapters.grid_feeds import system_prices
 from gridflex.adapters.grid_store import GridStore
+from gridflex.adapters.loss_file import LossFile
 from gridflex.adapters.market_files import MarketFolder
 from gridflex.adapters.market_orders import FolderExchange
 from gridflex.adapters.position_book import PositionBook
@@ -15,20 +16,26 @@ from gridflex.agents.energy import EnergySeller, EnergyTerms
 from gridflex.agents.ports import Ports
 from gridflex.agents.reductions import Reductions
 from gridflex.agents.sale_prices import SalePrices, SystemPrices
-from gridflex.agents.settling import Settlements, SettlementTerms, Settler
+from gridflex.agents.settling import NO_EXPORTS, Settlements, SettlementTerms, Settler
 from gridflex.agents.traded import TradedSite
 from gridflex.agents.trader import Trader
 from gridflex.energy_settings import EnergySettings
 from gridflex.errors import ContractError
+from gridflex.halfhour import HalfHour
 from gridflex.market.artefacts import channels_of
-from gridflex.market.compensation import REFERENCE_PRICES, ReferencePrice
+from gridflex.market.compensation import (
+    REFERENCE_PRICES,
+    ReferencePrice,
+    with_export_thresholds,
+)
 from gridflex.market.desk import TradingDesk
+from gridflex.market.losses import Losses, LossFactors, LossSource
 from gridflex.market.policy import Dated, Effective
 from gridflex.market.registry import UnitId
 from gridflex.market.runs import Run
 from gridflex.market.selling import SalePolicy
 from gridflex.market.trading import Trading
-from gridflex.market.volumes import HOURS_PER_HALF_HOUR
+from gridflex.market.volumes import HOURS_PER_HALF_HOUR, ExportMWh
 from gridflex.market.working_days import WorkingCalendar, calendar_around
 from gridflex.settings import Settings
 
@@ -60,6 +67,7 @@ async def build_seller(ports: Ports) -> EnergySeller:
             calendar=calendar,
         ),
         calendar=calendar,
+        losses=losses_of(ports.settings.energy),
     )
 
 
@@ -82,9 +90,42 @@ def settlement_terms(settings: EnergySettings) -> SettlementTerms:
     ]
     return SettlementTerms(
         Dated(REFERENCE_PRICES.name, (*derived, *given)),
+        compensation=with_export_thresholds(
+            [
+                Effective(row.start, ExportMWh(row.threshold_mwh), "settings")
+                for row in settings.exports
+                if row.threshold_mwh is not None
+            ]
+        ),
+        losses=losses_of(settings),
+        largest_export=Dated(
+            NO_EXPORTS.name,
+            (
+                *NO_EXPORTS.entries,
+                *(
+                    Effective(row.start, ExportMWh(row.largest_mwh), "settings")
+                    for row in settings.exports
+                ),
+            ),
+        ),
         published={
             (row.settlement_date, Run(row.run)): row.paid_on for row in settings.settlement_calendar
         },
+    )
+
+
+def losses_of(settings: EnergySettings) -> LossSource:
+    """Return the losses that the settings give, from their rows or their file."""
+    if settings.losses_file is not None:
+        return LossFile(settings.losses_file.expanduser().absolute())
+    return Losses(
+        tuple(
+            (
+                HalfHour.from_settlement(row.start, 1),
+                LossFactors(row.line_loss_factor, row.transmission_multiplier),
+            )
+            for row in settings.losses
+        )
     )
 
 

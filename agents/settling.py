@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Protocol
+from typing import Final, Protocol
 
 from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.adapters.position_book import PositionBook, TrackedPosition
@@ -27,8 +27,9 @@ from gridflex.market.artefacts import ArtefactKind
 from gridflex.market.commitments import is_commitment, read_commitment
 from gridflex.market.compensation import COMPENSATION, CompensationPolicy, ReferencePrice
 from gridflex.market.due_runs import due_days
+from gridflex.market.losses import NO_LOSSES, LossSource
 from gridflex.market.meters import METERED, Reading
-from gridflex.market.policy import Dated
+from gridflex.market.policy import Dated, Effective
 from gridflex.market.records import book_of, settlement_event
 from gridflex.market.registry import BaselineIndicator
 from gridflex.market.runs import Run
@@ -39,10 +40,12 @@ from gridflex.market.settlement import (
     SystemPrice,
     UnitPeriod,
 )
-from gridflex.market.volumes import KWH_PER_MWH, ExportMWh
+from gridflex.market.volumes import KWH_PER_MWH, NO_EXPORT, ExportMWh
 from gridflex.market.working_days import WorkingCalendar, half_hours_of
 
 log = logging.getLogger(__name__)
+
+NO_EXPORTS: Final = Dated("largest export", (Effective(date.min, NO_EXPORT, "nothing is given"),))
 
 
 class SystemPrices(Protocol):
@@ -61,11 +64,15 @@ class Rules:
         policy: Rule of supplier compensation.
         reference_price: For it.
         run: Which settlement run.
+        losses: Of the unit and its meter.
+        largest_export: Of the meter in any half-hour, as far as its readings do not say more.
     """
 
     policy: CompensationPolicy
     reference_price: ReferencePrice
     run: Run = Run.SF
+    losses: LossSource = NO_LOSSES
+    largest_export: ExportMWh = NO_EXPORT
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +83,29 @@ class SettlementTerms:
         reference_prices: For supplier compensation.
         published: Rows of the published Settlement Calendar.
         compensation: Rule of supplier compensation.
+        losses: Of the unit and its meter.
+        largest_export: Of the meter in any half-hour; none before its first day.
     """
 
     reference_prices: Dated[ReferencePrice]
     published: Mapping[tuple[date, Run], date] = field(default_factory=dict)
     compensation: Dated[CompensationPolicy] = COMPENSATION
+    losses: LossSource = NO_LOSSES
+    largest_export: Dated[ExportMWh] = NO_EXPORTS
+
+    def rules(self, day: date, run: Run) -> Rules:
+        """Return what a settlement day is computed by in a run.
+
+        Raises:
+            ContractError: A rule or a figure is missing for the day.
+        """
+        return Rules(
+            self.compensation.on(day),
+            self.reference_prices.on(day),
+            run,
+            self.losses,
+            self.largest_export.on(day),
+        )
 
 
 class Settler:
@@ -223,7 +248,7 @@ class Settlements:
         site = sites.on(day)
         prices = await self._prices.of(day, now=now)
         span = half_hours_of(day)
-        rules = Rules(self._terms.compensation.on(day), self._terms.reference_prices.on(day), run)
+        rules = self._terms.rules(day, run)
         found = await self._book.positions(first=span[0], last=span[-1])
         open_ = [
             one
@@ -311,22 +336,32 @@ def account_period(
     """
     position = tracked.position
     delivered = position.track(ArtefactKind.DVN)
+    losses = rules.losses.at(position.half_hour)
+    exported = ExportMWh(reading.export_kwh / KWH_PER_MWH)
     pair = PairPeriod(
         meter=site.pair.import_msid,
         supplier=site.supplier,
         indicator=BaselineIndicator.SUBMITTED,
         metered=reading.net,
         delivered=ExportMWh(delivered.standing_mwh) if delivered.standing_mwh is not None else None,
-        largest_export=ExportMWh(reading.export_kwh / KWH_PER_MWH),
+        line_loss_factor=losses.line,
+        largest_export=max(exported, rules.largest_export),
         evidence=reading.evidence,
         is_substituted=reading.is_substituted,
     )
-    submitted = tracked.expected.as_export()
     return AccountPeriod(
         account=site.account,
         half_hour=position.half_hour,
         run=rules.run,
-        units=(UnitPeriod(site.unit, position.counts, submitted, pairs=(pair,)),),
+        units=(
+            UnitPeriod(
+                site.unit,
+                position.counts,
+                tracked.submitted,
+                pairs=(pair,),
+                transmission_multiplier=losses.transmission,
+            ),
+        ),
         sold=tuple(
             SoldVolume(
                 trade=one.id,

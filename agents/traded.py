@@ -71,6 +71,19 @@ class Prices:
 
 
 @dataclass(frozen=True, slots=True)
+class Conditions:
+    """On what terms a half-hour is committed and sold.
+
+    Args:
+        line_loss_factor: Scales the meter to the grid supply point, where volumes are submitted.
+        held_back: Why nothing of it is to be sold; None where it may be.
+    """
+
+    line_loss_factor: Decimal = Decimal(1)
+    held_back: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Sold:
     """One half-hour that was traded.
 

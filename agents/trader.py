@@ -20,7 +20,7 @@ from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.adapters.plan_store import PlanStore
 from gridflex.adapters.traded_entries import newest_messages, open_since, traded_entries
 from gridflex.agents.counterfactual import RunNow
-from gridflex.agents.traded import Exchange, Prices, Sold, TradedSite
+from gridflex.agents.traded import Conditions, Exchange, Prices, Sold, TradedSite
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.market.artefacts import (
@@ -57,6 +57,8 @@ LEAD: Final = 3
 
 AS_PLANNED: Final = (Decimal(1),)
 """All that the plan leaves free is delivered."""
+
+FREELY: Final = Conditions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,7 @@ class Trader:
         *,
         prices: Mapping[HalfHour, Prices],
         delivered_fractions: Sequence[Decimal] = AS_PLANNED,
+        conditions: Conditions = FREELY,
     ) -> Sold | None:
         """Trade the half-hour whose gate closes next; each step of it once.
 
@@ -173,6 +176,8 @@ class Trader:
             prices: Of the half-hours that may be traded.
             delivered_fractions: Equally likely shares of what the plan leaves free that are
                 delivered in the end.
+            conditions: For a half-hour that is not committed yet; its baseline is committed also
+                where it is not to be sold.
 
         Raises:
             OrderPendingError: The exchange has not answered yet.
@@ -185,7 +190,7 @@ class Trader:
         half_hour = HalfHour.containing(now) + LEAD
         if half_hour in self._done or half_hour not in prices:
             return None
-        committed = self._committed.get(half_hour) or await self._commit(half_hour, now)
+        committed = self._committed.get(half_hour) or await self._commit(half_hour, conditions, now)
         if committed.is_traded:
             await self._announce(half_hour, committed, now)
             likely = _Likely(prices[half_hour], tuple(delivered_fractions))
@@ -194,11 +199,21 @@ class Trader:
         self._done.add(half_hour)
         return next((one for one in self.sold if one.half_hour == half_hour), None)
 
-    async def _commit(self, half_hour: HalfHour, now: datetime) -> Committed:
-        """Record what is expected and planned, also where the plan leaves too little to sell."""
+    async def _commit(
+        self, half_hour: HalfHour, conditions: Conditions, now: datetime
+    ) -> Committed:
+        """Record what is expected and planned, also where nothing of it is to be sold."""
         expected, planned = await self._volumes(half_hour, now)
-        is_traded = (expected - planned).mwh >= self._policy.lot_mwh
-        committed = Committed(expected, planned, self._policy.sale_fraction, is_traded)
+        is_enough = (expected - planned).mwh >= self._policy.lot_mwh
+        is_traded = is_enough and conditions.held_back is None
+        committed = Committed(
+            expected,
+            planned,
+            self._policy.sale_fraction,
+            is_traded,
+            conditions.line_loss_factor,
+            conditions.held_back if is_enough else None,
+        )
         unit = self._site.unit
         await self._ledger.append([commitment_event(committed, unit, half_hour)], now=now)
         if is_traded:
@@ -210,7 +225,7 @@ class Trader:
         unit = self._site.unit
         position = self._trading.desk.position(unit, half_hour)
         if position.track(ArtefactKind.SEV).status is Status.NONE:
-            volumes = {unit: {half_hour: committed.expected.as_export()}}
+            volumes = {unit: {half_hour: committed.submitted}}
             await self._trading.submit(ExpectedVolumes(volumes), now=now)
         if position.track(ArtefactKind.WMAN).status is Status.NONE:
             await self._trading.submit(ActivityNotice(half_hour, {unit: True}), now=now)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
-from pydantic import BaseModel, Field, SecretStr, model_validator
+from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
+
+from gridflex.market.losses import LEAST, MOST
+from gridflex.market.volumes import ZERO
 
 
 class ReferencePriceRow(BaseModel, extra="forbid", frozen=True):
@@ -40,6 +43,37 @@ class RunRow(BaseModel, extra="forbid", frozen=True):
     paid_on: date
 
 
+class LossRow(BaseModel, extra="forbid", frozen=True):
+    """By what energy at the meter counts, until the next row begins.
+
+    Attributes:
+        start: First settlement day.
+        line_loss_factor: Scales the meter to the grid supply point.
+        transmission_multiplier: Scales the unit's deviation to the energy account.
+    """
+
+    start: date
+    line_loss_factor: Decimal = Field(default=Decimal(1), ge=LEAST, le=MOST)
+    transmission_multiplier: Decimal = Field(default=Decimal(1), ge=LEAST, le=MOST)
+
+
+class ExportRow(BaseModel, extra="forbid", frozen=True):
+    """What the rule of compensation of August 2026 (P511) needs, until the next row begins.
+
+    Attributes:
+        start: First settlement day.
+        threshold_mwh: Largest half-hourly export that is still eligible; None is not known.
+        largest_mwh: Largest half-hourly export of the meter; readings that say more count.
+    """
+
+    start: date
+    threshold_mwh: Decimal | None = Field(default=None, ge=0)
+    largest_mwh: Decimal = Field(default=ZERO, ge=0)
+
+
+Row = TypeVar("Row", LossRow, ExportRow)
+
+
 class EnergySettings(BaseModel, extra="forbid", frozen=True):
     """Selling energy under P415; without a unit nothing is sold.
 
@@ -59,6 +93,10 @@ class EnergySettings(BaseModel, extra="forbid", frozen=True):
         lot_mw: Smallest step of an order.
         reference_prices: For supplier compensation, over those derived from published cash flows
             from the first of them on.
+        losses: Loss factors by day; without any they are 1.
+        losses_file: The same by day or half-hour, as CSV (docs/settlement.md); read again when it
+            changes. Not together with ``losses``.
+        exports: Threshold and export of the meter for supplier compensation.
         settlement_calendar: Published rows; where they are missing the usual lags count.
     """
 
@@ -72,7 +110,25 @@ class EnergySettings(BaseModel, extra="forbid", frozen=True):
     risk_aversion: Decimal = Field(default=Decimal("0.5"), ge=0, le=1)
     lot_mw: Decimal = Field(default=Decimal("0.1"), gt=0)
     reference_prices: tuple[ReferencePriceRow, ...] = ()
+    losses: tuple[LossRow, ...] = ()
+    losses_file: Path | None = None
+    exports: tuple[ExportRow, ...] = ()
     settlement_calendar: tuple[RunRow, ...] = ()
+
+    @field_validator("losses", "exports")
+    @classmethod
+    def _one_row_a_day(cls, rows: tuple[Row, ...]) -> tuple[Row, ...]:
+        days = [one.start for one in rows]
+        if len(set(days)) < len(days):
+            twice = sorted({f"{one}" for one in days if days.count(one) > 1})
+            raise ValueError(f"start {', '.join(twice)} is there twice; valid is one row of a day")
+        return tuple(sorted(rows, key=lambda one: one.start))
+
+    @model_validator(mode="after")
+    def _one_source_of_losses(self) -> EnergySettings:
+        if self.losses and self.losses_file is not None:
+            raise ValueError("losses and losses_file are both given; valid is one of them")
+        return self
 
     @model_validator(mode="after")
     def _authorised(self) -> EnergySettings:

@@ -31,7 +31,7 @@ from gridflex.market.records import readings_of, registry_of, settlement_inputs
 from gridflex.market.registry import Allocation, Msid, Registry, UnitId, pair_key
 from gridflex.market.restoring import TRADED, ordering_unit, restore
 from gridflex.market.trade_records import trades_of
-from gridflex.market.volumes import ImportMWh, Rounding
+from gridflex.market.volumes import ExportMWh, ImportMWh, Rounding
 from gridflex.market.working_days import WorkingCalendar
 
 log = logging.getLogger(__name__)
@@ -49,6 +49,7 @@ class TrackedPosition:
     Args:
         position: Its messages, its metering and its newest settlement run.
         expected: Import that was committed for it.
+        submitted: The same as its unit's expected volume, at the grid supply point.
         claim: What may be notified as delivered; None where the registry has no submitted pair
             of the unit, or several: the commitment is the unit's, and how its pairs share it is
             not recorded.
@@ -58,6 +59,7 @@ class TrackedPosition:
 
     position: Position
     expected: ImportMWh
+    submitted: ExportMWh
     claim: Claim | None
     reading: Reading | None = None
     trades: tuple[Trade, ...] = ()
@@ -207,7 +209,8 @@ class _Followed:
     ) -> TrackedPosition:
         """Return a position with what became of its half-hour."""
         unit, half_hour = key = _key(position)
-        expected = self._committed[key].expected
+        committed = self._committed[key]
+        expected = committed.expected
         outturns = [
             PairOutturn(
                 pair=one.pair,
@@ -227,7 +230,7 @@ class _Followed:
             claimed = claim(outturns, unit=unit, half_hour=half_hour, rounding=Rounding())
             reading = outturns[0].reading
         trades = tuple(self._trades.get(key, {}).values())
-        return TrackedPosition(position, expected, claimed, reading, trades)
+        return TrackedPosition(position, expected, committed.submitted, claimed, reading, trades)
 
     def _take(self, entry: Logged) -> None:
         try:

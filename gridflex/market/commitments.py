@@ -15,7 +15,7 @@ from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import Event, EventType
 from gridflex.market.position import Position
 from gridflex.market.registry import BaselineIndicator, UnitId
-from gridflex.market.volumes import ImportMWh
+from gridflex.market.volumes import ExportMWh, ImportMWh, Rounding
 
 METHOD: Final = "submitted"
 
@@ -29,12 +29,21 @@ class Committed:
         planned: Import by the plan.
         share: Greatest part of the difference that may be sold.
         is_traded: Whether the difference is offered for sale.
+        line_loss_factor: Scales the meter to the grid supply point, where volumes are submitted.
+        held_back: Why it is not offered although there is something to sell; None otherwise.
     """
 
     expected: ImportMWh
     planned: ImportMWh
     share: Decimal
     is_traded: bool = True
+    line_loss_factor: Decimal = Decimal(1)
+    held_back: str | None = None
+
+    @property
+    def submitted(self) -> ExportMWh:
+        """The expected volume as it is sent: at the grid supply point."""
+        return submitted_volume(self.expected, line_loss_factor=self.line_loss_factor)
 
     def position(self, unit: UnitId, half_hour: HalfHour) -> Position:
         """Return the position that it opens."""
@@ -51,6 +60,10 @@ def commitment_event(committed: Committed, unit: UnitId, half_hour: HalfHour) ->
         "sale_fraction": str(committed.share),
         "is_traded": committed.is_traded,
     }
+    if committed.line_loss_factor != 1:
+        body["line_loss_factor"] = str(committed.line_loss_factor)
+    if committed.held_back is not None:
+        body["held_back"] = committed.held_back
     return Event(
         id=f"baseline:{unit}:{half_hour}",
         event_type=EventType.BASELINE_COMPUTED,
@@ -73,4 +86,12 @@ def read_commitment(body: Mapping[str, Any]) -> Committed:
         planned=ImportMWh(Decimal(body["planned_import_mwh"])),
         share=Decimal(body["sale_fraction"]),
         is_traded=body["is_traded"],
+        line_loss_factor=Decimal(body.get("line_loss_factor", "1")),
+        held_back=body.get("held_back"),
     )
+
+
+def submitted_volume(expected: ImportMWh, *, line_loss_factor: Decimal) -> ExportMWh:
+    """Return an import at the meter as the expected volume of its unit."""
+    at_gsp = expected.mwh * line_loss_factor
+    return ExportMWh(Rounding().volume(ImportMWh(at_gsp).as_export().mwh))

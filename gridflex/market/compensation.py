@@ -8,8 +8,8 @@ trading party pay. The reference price is one figure per quarter.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from typing import Final, Literal
@@ -170,6 +170,41 @@ COMPENSATION: Final[Dated[CompensationPolicy]] = Dated(
         ),
     ),
 )
+
+
+def with_export_thresholds(
+    thresholds: Sequence[Effective[ExportMWh]],
+    policies: Dated[CompensationPolicy] = COMPENSATION,
+) -> Dated[CompensationPolicy]:
+    """Return the rules of compensation with the thresholds of P511, which are not public.
+
+    Args:
+        thresholds: Largest export that is still eligible, by the day from which it holds; each
+            holds until the next.
+        policies: Rules over time; before the first threshold they stay as they are.
+    """
+    entries: list[Effective[CompensationPolicy]] = []
+    for number, entry in enumerate(policies.entries):
+        following = policies.entries[number + 1 :]
+        until = entry.until or (following[0].start if following else None)
+        if not isinstance(entry.value, MutualisedP511):
+            entries.append(entry)
+            continue
+        known = [one for one in thresholds if until is None or one.start < until]
+        before = [one for one in known if one.start <= entry.start]
+        later = [one for one in known if one.start > entry.start]
+        first = before[-1].value if before else entry.value.threshold
+        entries.append(replace(entry, value=replace(entry.value, threshold=first)))
+        entries += [
+            replace(
+                entry,
+                start=one.start,
+                value=replace(entry.value, threshold=one.value),
+                source=f"{entry.source}; {one.source}",
+            )
+            for one in later
+        ]
+    return Dated(policies.name, tuple(entries))
 
 
 @dataclass(frozen=True, slots=True)

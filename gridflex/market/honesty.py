@@ -168,6 +168,7 @@ def _commitments(
                 plan="",
                 committed_at=recorded,
                 ledger_index=index,
+                line_loss_factor=one.line_loss_factor,
             )
 
 

@@ -35,6 +35,7 @@ class Commitment:
         plan: Id of the plan it was computed from.
         committed_at: When; before gate closure.
         ledger_index: Position of the entry in the ledger.
+        line_loss_factor: Scales the meter to the grid supply point, where volumes are submitted.
 
     Raises:
         ContractError: It was made at or after gate closure, or the quantiles are out of order.
@@ -48,6 +49,7 @@ class Commitment:
     plan: str
     committed_at: datetime
     ledger_index: int
+    line_loss_factor: Decimal = Decimal(1)
 
     def __post_init__(self) -> None:
         closes = gate_closure(self.half_hour)
@@ -64,7 +66,8 @@ class Commitment:
 
     def submitted(self, rounding: Rounding) -> ExportMWh:
         """Return the value as the expected-volume message carries it."""
-        return ExportMWh(rounding.volume(self.expected.as_export().mwh))
+        at_gsp = ImportMWh(self.expected.mwh * self.line_loss_factor)
+        return ExportMWh(rounding.volume(at_gsp.as_export().mwh))
 
 
 def in_force(

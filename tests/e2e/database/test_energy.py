@@ -29,15 +29,18 @@ from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId
 from gridflex.ledger.event import EventType
 from gridflex.lifecycle import JobRequest
-from gridflex.market.artefacts import ArtefactKind, channels_of
+from gridflex.market.artefacts import ArtefactKind, ExpectedVolumes, channels_of
 from gridflex.market.compensation import REFERENCE_PRICES
 from gridflex.market.desk import TradingDesk
+from gridflex.market.drafts import read_draft
+from gridflex.market.losses import Losses, LossFactors
 from gridflex.market.meters import Evidence, Reading
 from gridflex.market.position import Stage, Status
 from gridflex.market.records import reading_event, registry_event
 from gridflex.market.registry import SecondaryBmUnit
 from gridflex.market.selling import SalePolicy
 from gridflex.market.trading import Trading
+from gridflex.market.volumes import ExportMWh
 from gridflex.market.working_days import half_hours_of
 from gridflex.planning.plan import PlannedRun
 from gridflex.sandbox.market import Mishap, SimulatedAgents
@@ -84,6 +87,7 @@ class System:
         self.plans = PlanStore(engine)
         self.is_priced = True
         self.imbalance = Imbalance()
+        self.losses = Losses()
         self.run_now = RunNow(
             [Site("local", gpus=8, gpu_type="H100", marginal_pue=1.0)], restart=MINUTE
         )
@@ -106,6 +110,7 @@ class System:
             make_trader=self._trader,
             settlements=self.settlements(),
             calendar=CALENDAR,
+            losses=self.losses,
         )
 
     def settlements(
@@ -172,12 +177,12 @@ class System:
         for _ in range(3):
             await self.tick()
 
-    async def read(self, kwh: int, at: HalfHour = TRADED) -> None:
+    async def read(self, kwh: int, at: HalfHour = TRADED, *, export_kwh: int = 0) -> None:
         reading = Reading(
             meter=SITE.pair.import_msid,
             half_hour=at,
             import_kwh=Decimal(kwh),
-            export_kwh=Decimal(0),
+            export_kwh=Decimal(export_kwh),
             evidence=Evidence.SETTLEMENT,
             is_substituted=False,
             received_at=self.now,
@@ -335,6 +340,36 @@ async def test_without_a_price_nothing_is_sold_and_it_is_said(system: System) ->
     report = await system.tick()
 
     assert report.degraded == {"prices": "no price is known"}
+    assert list((system.root / "outbox").iterdir()) == []
+
+
+async def test_volumes_are_submitted_at_the_grid_supply_point(system: System) -> None:
+    system.losses = Losses([(TRADED, LossFactors(line=Decimal("1.05")))])
+    system.start()
+    await system.sell()
+
+    (sent,) = await system.ledger.find(EventType.SEV_SUBMITTED)
+    artefact, _ = read_draft(sent.event["body"])
+    assert isinstance(artefact, ExpectedVolumes)
+    assert artefact.volumes[SITE.unit][TRADED] == ExportMWh(Decimal("-1.05"))
+    (one,) = await system.book.positions(first=TRADED, last=TRADED)
+    assert (one.expected.mwh, one.submitted.mwh) == (Decimal(1), Decimal("-1.05"))
+
+
+async def test_where_losses_are_not_known_a_baseline_is_committed_and_nothing_sold(
+    system: System,
+) -> None:
+    system.losses = Losses([(TRADED + 1, LossFactors(line=Decimal("1.05")))])
+    system.start()
+    await system.register()
+    await system.plan()
+
+    report = await system.tick()
+
+    assert "losses: nothing is in force" in report.degraded["sale"]
+    (commitment,) = await system.ledger.find(EventType.BASELINE_COMPUTED)
+    assert commitment.event["body"]["is_traded"] is False
+    assert "losses" in commitment.event["body"]["held_back"]
     assert list((system.root / "outbox").iterdir()) == []
 
 

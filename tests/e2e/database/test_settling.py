@@ -13,20 +13,26 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gridflex.adapters.ledger_store import LedgerStore
-from gridflex.agents.energy import EnergyReport
+from gridflex.agents.energy import EnergyReport, EnergyTerms, TradedSites
 from gridflex.agents.settling import SettlementTerms
 from gridflex.ledger.event import Event, EventType
 from gridflex.market.artefacts import ArtefactKind
 from gridflex.market.audit import trace
 from gridflex.market.book import settle_book
-from gridflex.market.compensation import REFERENCE_PRICES
-from gridflex.market.policy import Dated
+from gridflex.market.compensation import (
+    REFERENCE_PRICES,
+    MutualisedP511,
+    with_export_thresholds,
+)
+from gridflex.market.losses import Losses, LossFactors
+from gridflex.market.policy import Dated, Effective
 from gridflex.market.position import Stage
 from gridflex.market.records import book_of, replay, settlement_event, settlement_inputs
 from gridflex.market.runs import Run
+from gridflex.market.volumes import ExportMWh
 from gridflex.sandbox.market import Mishap
-from tests.e2e.database.test_energy import MINUTE, NEXT_DAY, System
-from tests.e2e.database.test_trader import JOB, TRADED
+from tests.e2e.database.test_energy import MINUTE, NEXT_DAY, TERMS, System
+from tests.e2e.database.test_trader import JOB, SITE, TRADED
 from tests.e2e.world import ONE_SERVER
 
 DAY = date(2026, 7, 1)
@@ -247,6 +253,61 @@ async def test_what_somebody_else_settled_meanwhile_stands(system: System) -> No
 
     assert "recorded meanwhile" in report.degraded["settlement of 2026-07-01 in SF"]
     assert len(await system.ledger.find(EventType.SETTLEMENT_RUN)) == 1
+
+
+class Hurrying(LedgerStore):
+    """Somebody else settles at another price, just before we look how long the ledger is."""
+
+    def __init__(self, system: System) -> None:
+        super().__init__(system.engine)
+        self._system = system
+
+    async def size(self) -> int:
+        system = self._system
+        sites = TradedSites(await system.book.registry(), EnergyTerms(SITE.unit, "local", "A"))
+        system.imbalance.gbp_per_mwh = Decimal(200)
+        await system.settlements().tick(SF, sites=sites)
+        system.imbalance.gbp_per_mwh = Decimal(210)
+        return await super().size()
+
+
+async def test_how_long_the_ledger_is_is_known_before_what_is_settled_is_read(
+    system: System,
+) -> None:
+    await deliver(system)
+    system.seller._settlements = system.settlements(Hurrying(system))
+
+    report = await at(system, SF)
+
+    assert report.settled == ()
+    (entry,) = await system.ledger.find(EventType.SETTLEMENT_RUN)
+    assert settlement_inputs(entry.event).periods[0].system_price.buy_gbp_per_mwh == 200
+
+
+async def test_an_exporting_meter_is_settled_by_the_threshold_in_force(system: System) -> None:
+    await deliver(system)
+    await system.read(100, export_kwh=40)
+    strict = Dated("compensation", (Effective(date(2024, 11, 7), MutualisedP511(), "test"),))
+    open_ = replace(TERMS, compensation=strict)
+    known = replace(
+        open_,
+        compensation=with_export_thresholds(
+            [Effective(DAY, ExportMWh(Decimal("0.05")), "test")], strict
+        ),
+        losses=Losses([(TRADED, LossFactors(transmission=Decimal("1.1")))]),
+    )
+    system.seller._settlements = system.settlements(terms=open_)
+    refused = await at(system, SF)
+    system.seller._settlements = system.settlements(terms=known)
+
+    settled = await at(system, SF + MINUTE)
+
+    assert "threshold is not set" in refused.degraded["settlement of 2026-07-01 in SF"]
+    assert settled.settled == ("2026-07-01 SF (1)",)
+    delivered = (1 - Decimal("0.06")) * Decimal("1.1")
+    assert await net_gbp(system) == {
+        Run.SF: Decimal("0.8") * 140 + (delivered - Decimal("0.8")) * 210
+    }
 
 
 async def test_a_rejected_notice_is_settled_as_not_sold(

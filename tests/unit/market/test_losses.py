@@ -1,0 +1,136 @@
+"""Loss factors over time, from the settings and from a file."""
+
+import os
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from gridflex.adapters.loss_file import LossFile
+from gridflex.agents.energy_ports import losses_of, settlement_terms
+from gridflex.energy_settings import EnergySettings
+from gridflex.errors import ContractError
+from gridflex.halfhour import HalfHour
+from gridflex.market.compensation import (
+    MutualisedP415,
+    MutualisedP511,
+    with_export_thresholds,
+)
+from gridflex.market.losses import Losses, LossFactors, read_losses
+from gridflex.market.policy import Effective
+from gridflex.market.runs import Run
+from gridflex.market.volumes import ExportMWh
+
+MIDNIGHT = HalfHour.parse("2026-06-30T23:00Z")  # in London
+CSV = """start,line_loss_factor,transmission_multiplier
+2026-07-01,1.02,
+2026-07-01T06:00Z,1.05,1.01
+"""
+
+
+def test_each_row_holds_until_the_next_begins() -> None:
+    losses = read_losses(CSV)
+
+    night, day = losses.at(MIDNIGHT + 13), losses.at(MIDNIGHT + 14)
+
+    assert night == LossFactors(Decimal("1.02"))
+    assert day == LossFactors(Decimal("1.05"), Decimal("1.01"))
+    assert losses.at(MIDNIGHT + 48_000) == day
+
+
+def test_without_any_rows_nothing_is_lost() -> None:
+    assert Losses().at(MIDNIGHT) == LossFactors(Decimal(1), Decimal(1))
+
+
+def test_half_hours_before_the_first_row_are_not_guessed() -> None:
+    with pytest.raises(ContractError, match="nothing is in force in 2026-06-30T22:30Z"):
+        read_losses(CSV).at(MIDNIGHT + -1)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param("start,line_loss_factor\n", "transmission_multiplier is missing", id="column"),
+        pytest.param(CSV + "soon,1,1\n", "line 4: 'soon' is no half-hour", id="start"),
+        pytest.param(CSV + "2026-07-02,2 %,1\n", "line 4: 2 % 1 are not numbers", id="number"),
+        pytest.param(CSV + "2026-07-02,102,1\n", "line 4: line_loss_factor 102", id="percent"),
+        pytest.param(CSV + "2026-07-02,1,NaN\n", "transmission_multiplier NaN", id="nan"),
+        pytest.param(
+            CSV + "2026-07-01,1,1\n", "comes after that from 2026-06-30T23:00", id="twice"
+        ),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_named(text: str, said: str) -> None:
+    with pytest.raises(ContractError, match=said):
+        read_losses(text)
+
+
+def test_a_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
+    path = tmp_path / "losses.csv"
+    losses = losses_of(EnergySettings(losses_file=path))
+    assert isinstance(losses, LossFile)
+    with pytest.raises(ContractError, match=r"energy\.losses_file .*losses\.csv"):
+        losses.at(MIDNIGHT)
+    path.write_text(CSV)
+    before = losses.at(MIDNIGHT)
+    path.write_text(CSV.replace("1.02", "1.03"))
+    os.utime(path, ns=(1, 1))
+
+    assert (before.line, losses.at(MIDNIGHT).line) == (Decimal("1.02"), Decimal("1.03"))
+
+
+SETTINGS = {
+    "losses": [
+        {"start": "2026-09-01", "line_loss_factor": "1.03"},
+        {"start": "2026-07-01", "line_loss_factor": "1.02", "transmission_multiplier": "1.01"},
+    ],
+    "exports": [
+        {"start": "2026-08-01", "threshold_mwh": "0.5", "largest_mwh": "0.2"},
+        {"start": "2026-09-15", "threshold_mwh": "0.1"},
+    ],
+}
+
+
+def test_the_settings_say_by_what_a_day_is_settled() -> None:
+    terms = settlement_terms(EnergySettings.model_validate(SETTINGS))
+
+    summer = terms.rules(date(2026, 7, 1), Run.SF)
+    august = terms.rules(date(2026, 8, 24), Run.SF)
+    autumn = terms.rules(date(2026, 9, 15), Run.SF)
+
+    assert summer.losses.at(MIDNIGHT) == LossFactors(Decimal("1.02"), Decimal("1.01"))
+    assert (summer.policy, summer.largest_export.mwh) == (MutualisedP415(), 0)
+    assert august.policy == MutualisedP511(ExportMWh(Decimal("0.5")))
+    assert august.largest_export.mwh == Decimal("0.2")
+    assert autumn.policy == MutualisedP511(ExportMWh(Decimal("0.1")))
+    assert autumn.largest_export.mwh == 0
+    assert autumn.losses.at(HalfHour.parse("2026-09-15T12:00Z")).line == Decimal("1.03")
+
+
+def test_without_a_threshold_the_rule_stays_as_it_is() -> None:
+    later = Effective(date(2026, 10, 1), ExportMWh(Decimal(1)), "test")
+
+    rules = with_export_thresholds([later])
+
+    assert rules.on(date(2026, 9, 30)) == MutualisedP511()
+    assert rules.on(date(2026, 10, 1)) == MutualisedP511(ExportMWh(Decimal(1)))
+    assert rules.on(date(2026, 7, 1)) == MutualisedP415()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        pytest.param({"losses_file": "x.csv"}, "both given", id="two sources"),
+        pytest.param({"losses": SETTINGS["losses"][:1] * 2}, "2026-09-01 is there twice", id="day"),
+        pytest.param(
+            {"losses": [{"start": "2026-09-01", "line_loss_factor": "103"}]}, "less than", id="%"
+        ),
+    ],
+)
+def test_settings_that_contradict_themselves_are_refused(
+    given: dict[str, object], said: str
+) -> None:
+    with pytest.raises(ValidationError, match=said):
+        EnergySettings.model_validate(SETTINGS | given)
