@@ -258,16 +258,14 @@ async def test_what_somebody_else_settled_meanwhile_stands(system: System) -> No
 class Hurrying(LedgerStore):
     """Somebody else settles at another price, just before we look how long the ledger is."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: System, sites: TradedSites) -> None:
         super().__init__(system.engine)
-        self._system = system
+        self._system, self._sites = system, sites
 
     async def size(self) -> int:
-        system = self._system
-        sites = TradedSites(await system.book.registry(), EnergyTerms(SITE.unit, "local", "A"))
-        system.imbalance.gbp_per_mwh = Decimal(200)
-        await system.settlements().tick(SF, sites=sites)
-        system.imbalance.gbp_per_mwh = Decimal(210)
+        self._system.imbalance.gbp_per_mwh = Decimal(200)
+        await self._system.settlements().tick(SF, sites=self._sites)
+        self._system.imbalance.gbp_per_mwh = Decimal(210)
         return await super().size()
 
 
@@ -275,11 +273,12 @@ async def test_how_long_the_ledger_is_is_known_before_what_is_settled_is_read(
     system: System,
 ) -> None:
     await deliver(system)
-    system.seller._settlements = system.settlements(Hurrying(system))
+    sites = TradedSites(await system.book.registry(), EnergyTerms(SITE.unit, "local", "A"))
+    settlements = system.settlements(Hurrying(system, sites))
 
-    report = await at(system, SF)
+    found = await settlements._settle(DAY, Run.SF, SF, sites)
 
-    assert report.settled == ()
+    assert found == (0, None)
     (entry,) = await system.ledger.find(EventType.SETTLEMENT_RUN)
     assert settlement_inputs(entry.event).periods[0].system_price.buy_gbp_per_mwh == 200
 
