@@ -21,6 +21,7 @@ from gridflex.market.audit import trace
 from gridflex.market.book import settle_book
 from gridflex.market.compensation import (
     REFERENCE_PRICES,
+    CompensationPolicy,
     MutualisedP511,
     with_export_thresholds,
 )
@@ -286,7 +287,8 @@ async def test_how_long_the_ledger_is_is_known_before_what_is_settled_is_read(
 async def test_an_exporting_meter_is_settled_by_the_threshold_in_force(system: System) -> None:
     await deliver(system)
     await system.read(100, export_kwh=40)
-    strict = Dated("compensation", (Effective(date(2024, 11, 7), MutualisedP511(), "test"),))
+    rule: CompensationPolicy = MutualisedP511()
+    strict = Dated("compensation", (Effective(date(2024, 11, 7), rule, "test"),))
     open_ = replace(TERMS, compensation=strict)
     known = replace(
         open_,

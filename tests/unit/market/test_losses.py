@@ -101,7 +101,8 @@ def test_the_settings_say_by_what_a_day_is_settled() -> None:
     autumn = terms.rules(date(2026, 9, 15), Run.SF)
 
     assert summer.losses.at(MIDNIGHT) == LossFactors(Decimal("1.02"), Decimal("1.01"))
-    assert (summer.policy, summer.largest_export.mwh) == (MutualisedP415(), 0)
+    assert summer.policy == MutualisedP415()
+    assert summer.largest_export.mwh == 0
     assert august.policy == MutualisedP511(ExportMWh(Decimal("0.5")))
     assert august.largest_export.mwh == Decimal("0.2")
     assert autumn.policy == MutualisedP511(ExportMWh(Decimal("0.1")))
