@@ -6,7 +6,6 @@ import subprocess
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +17,33 @@ from gridflex.adapters import database
 from gridflex.settings import Settings
 
 TEMPLATE = "gridflex_template"
+SCHEMA = """
+    SELECT c.relname, t.tgname, t.tgenabled, p.proname
+    FROM pg_class c LEFT JOIN pg_trigger t ON t.tgrelid = c.oid
+    LEFT JOIN pg_proc p ON p.oid = t.tgfoid
+    WHERE c.relnamespace = 'public'::regnamespace ORDER BY 1, 2
+"""
+"""Tables, indexes and triggers; a test that changes them gets a database to itself."""
+ALONE = """
+    SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+CLEAR = """
+    DO $$
+    DECLARE name text; rows boolean;
+    BEGIN
+        SET LOCAL session_replication_role = replica;
+        FOR name IN SELECT tablename FROM pg_tables
+            WHERE schemaname = 'public' AND tablename <> 'alembic_version'
+        LOOP
+            EXECUTE format('SELECT EXISTS (SELECT FROM %I)', name) INTO rows;
+            IF rows THEN EXECUTE format('DELETE FROM %I', name); END IF;
+        END LOOP;
+        PERFORM setval(format('%I', sequencename)::regclass, start_value, false)
+            FROM pg_sequences WHERE schemaname = 'public' AND last_value IS NOT NULL;
+    END $$
+"""
+"""Delete all rows, those that are never to be deleted among them, and count from 1 again."""
 
 
 @pytest.fixture(scope="session")
@@ -92,7 +118,7 @@ def _make_template(server: str) -> None:
 
 
 class Databases:
-    """Empty databases on one server; the next one is made while a test uses the last.
+    """Empty databases on one server; one that a test is done with is emptied for the next.
 
     Args:
         server: URL of the server.
@@ -100,23 +126,24 @@ class Databases:
 
     def __init__(self, server: str) -> None:
         self._server = server
-        self._worker = ThreadPoolExecutor(max_workers=1)
-        self._next = self._worker.submit(self._make)
-        self._drops: list[Future[None]] = []
+        self._empty: list[str] = []
+        self._schema = self._schema_of(TEMPLATE)
 
     @contextmanager
     def one(self) -> Iterator[str]:
         """Lend the URL of one."""
-        name = self._next.result()
-        self._next = self._worker.submit(self._make)
-        yield self._server.replace("/postgres?", f"/{name}?")
-        self._drops.append(self._worker.submit(self._drop, name))
+        name = self._empty.pop() if self._empty else self._make()
+        yield self._url(name)
+        if self._schema_of(name) == self._schema:
+            self._clear(name)
+            self._empty.append(name)
+        else:
+            self._drop(name)
 
     def close(self) -> None:
-        """Wait until all that were lent are gone."""
-        self._worker.shutdown()
-        for drop in self._drops:
-            drop.result()
+        """Drop them all."""
+        for name in self._empty:
+            self._drop(name)
 
     def _make(self) -> str:
         name = f"test_{uuid.uuid4().hex[:12]}"
@@ -124,9 +151,21 @@ class Databases:
             connection.execute(f'CREATE DATABASE "{name}" TEMPLATE {TEMPLATE}')
         return name
 
+    def _clear(self, name: str) -> None:
+        with psycopg.connect(self._url(name)) as connection:
+            connection.execute(ALONE)
+            connection.execute(CLEAR)
+
     def _drop(self, name: str) -> None:
         with psycopg.connect(self._server, autocommit=True) as connection:
             connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+    def _schema_of(self, name: str) -> object:
+        with psycopg.connect(self._url(name)) as connection:
+            return connection.execute(SCHEMA).fetchall()
+
+    def _url(self, name: str) -> str:
+        return self._server.replace("/postgres?", f"/{name}?")
 
 
 @pytest.fixture(scope="session")
