@@ -1,4 +1,7 @@
-"""What each agent does when its loop wakes it: cores built over real ports, and their pace."""
+"""What each agent does when its loop wakes it: cores built over real ports, and their pace.
+
+Imports are where they are used: an agent's process loads what that agent needs, not the others'.
+"""
 
 from __future__ import annotations
 
@@ -6,33 +9,23 @@ import asyncio
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gridflex.adapters.grid_store import GridStore
-from gridflex.adapters.ledger_feed import LedgerFeed
-from gridflex.adapters.power_store import PowerStore
-from gridflex.adapters.ray_slots import gpu_nodes, gpu_slots
-from gridflex.adapters.receipt_store import ReceiptStore
-from gridflex.adapters.timestamps import TimestampAuthority
-from gridflex.agents.bookkeeper import Bookkeeper
-from gridflex.agents.capping import Capping, Cluster
 from gridflex.agents.cleaning import Cleaner, Retention
-from gridflex.agents.energy import EnergySeller
-from gridflex.agents.energy_ports import build_seller
 from gridflex.agents.loop import Next, Tick
-from gridflex.agents.own_cluster import OwnCluster
 from gridflex.agents.ports import Ports
-from gridflex.agents.power_keepers import Keepers
 from gridflex.agents.roles import (
     BOOKS_EVERY_S,
     ENERGY_EVERY_S,
     TRADING_EVERY_S,
 )
-from gridflex.agents.trading import Trading
-from gridflex.agents.trading_ports import build_planner, build_trading
-from gridflex.agents.workload import Workload
 from gridflex.halfhour import HalfHour
-from gridflex.planning.warm_up import warm_up
+
+if TYPE_CHECKING:
+    from gridflex.agents.capping import Capping
+    from gridflex.agents.energy import EnergySeller
+    from gridflex.agents.trading import Trading
 
 POLLS_PER_HALF_HOUR: Final = 10
 SLOWEST_POLL_S: Final = 2.0
@@ -50,6 +43,8 @@ IDLE_S: Final = 86_400.0
 
 async def workload_tick(ports: Ports) -> Tick:
     """Return the tick that starts and follows runs, and removes packages that nobody needs."""
+    from gridflex.agents.workload import Workload
+
     speed = ports.clock.speed
     core = Workload(
         jobs=ports.jobs,
@@ -82,6 +77,11 @@ def _capping(ports: Ports) -> Capping | None:
     sites = [site.name for site in ports.settings.sites if site.is_capped_by_us]
     if not sites:
         return None
+    from gridflex.adapters.power_store import PowerStore
+    from gridflex.adapters.ray_slots import gpu_nodes, gpu_slots
+    from gridflex.agents.capping import Capping, Cluster
+    from gridflex.agents.power_keepers import Keepers
+
     return Capping(
         store=PowerStore(ports.engine),
         keepers=Keepers(),
@@ -98,6 +98,8 @@ def _capping(ports: Ports) -> Capping | None:
 
 async def grid_tick(ports: Ports) -> Tick:
     """Return the tick that polls the grid, forecasts it, and trains forecasters again."""
+    from gridflex.agents.own_cluster import OwnCluster
+
     own = ports.own_forecasts()
     doubts = ports.learnt_doubts()
     retraining = ports.retraining(OwnCluster())
@@ -126,6 +128,11 @@ async def grid_tick(ports: Ports) -> Tick:
 
 async def books_tick(ports: Ports) -> Tick:
     """Return the tick that keeps the ledger and writes receipts."""
+    from gridflex.adapters.ledger_feed import LedgerFeed
+    from gridflex.adapters.receipt_store import ReceiptStore
+    from gridflex.adapters.timestamps import TimestampAuthority
+    from gridflex.agents.bookkeeper import Bookkeeper
+
     ledger = ports.signing_ledger()
     core = Bookkeeper(
         ledger=ledger,
@@ -150,6 +157,8 @@ async def trading_tick(ports: Ports) -> Tick:
     """Return the tick that trades over Beckn; an idle one where nobody does."""
     if ports.settings.market.subscriber_id is None:
         return _idle
+    from gridflex.agents.trading_ports import build_planner, build_trading
+
     planner = await build_planner(ports)
     desk: list[Trading] = []
 
@@ -166,6 +175,8 @@ async def energy_tick(ports: Ports) -> Tick:
     """Return the tick that sells energy; an idle one where no unit is named."""
     if ports.settings.energy.unit is None:
         return _idle
+    from gridflex.agents.energy_ports import build_seller
+
     seller: list[EnergySeller] = []
 
     async def tick(now: datetime, _reasons: frozenset[str]) -> Next:
@@ -183,6 +194,9 @@ async def _idle(_now: datetime, _reasons: frozenset[str]) -> Next:
 
 async def orchestrator_tick(ports: Ports) -> Tick:
     """Return the tick that plans."""
+    from gridflex.agents.trading_ports import build_planner
+    from gridflex.planning.warm_up import warm_up
+
     core = await build_planner(ports)
     await asyncio.to_thread(warm_up)
     retention = Retention(

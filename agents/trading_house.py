@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from gridflex.adapters.tables import EnergyRow
 from gridflex.agents.grid import Grid
-from gridflex.agents.orchestrator import Position
 from gridflex.beckn.buying import Expected, Outlook
 from gridflex.beckn.keeping import Store
 from gridflex.beckn.offers import Terms
@@ -24,6 +23,9 @@ from gridflex.jobs import JobId
 from gridflex.planning.slack import Slack
 from gridflex.settings import MarketSettings
 from gridflex.signals import NATIONAL
+
+if TYPE_CHECKING:
+    from gridflex.agents.orchestrator import Position
 
 OUTLOOK_HALF_HOURS: Final = 96
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 from functools import partial
+from typing import TYPE_CHECKING
 
 from gridflex.adapters.beckn_http import BecknClient, registry_of
 from gridflex.adapters.beckn_keys import BecknKeys
@@ -15,8 +16,6 @@ from gridflex.adapters.power_store import PowerAbilities, PowerStore
 from gridflex.adapters.reserving_store import ReservingStore
 from gridflex.agents.energy import traded_site
 from gridflex.agents.energy_ports import energy_terms
-from gridflex.agents.orchestrator import REPORT_LAG, Orchestrator
-from gridflex.agents.other_load import OtherLoad
 from gridflex.agents.ports import Ports
 from gridflex.agents.trading import Trading
 from gridflex.agents.trading_house import GridMarket, PlanHouse, Planner
@@ -30,6 +29,9 @@ from gridflex.halfhour import HalfHour
 from gridflex.market.working_days import calendar_around
 from gridflex.settings import MarketSettings
 from gridflex.signals import NATIONAL
+
+if TYPE_CHECKING:
+    from gridflex.agents.orchestrator import Orchestrator
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +73,12 @@ async def build_planner(ports: Ports) -> Orchestrator:
     Raises:
         SourceError: A site's size is not configured and its cluster does not say.
     """
+    from gridflex.agents.orchestrator import (  # noqa: PLC0415 - loads the compiled planner
+        REPORT_LAG,
+        Orchestrator,
+    )
+    from gridflex.agents.other_load import OtherLoad  # noqa: PLC0415 - as above
+
     return Orchestrator(
         jobs=ports.jobs,
         plans=ports.plans,

@@ -20,10 +20,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import psutil
 import psycopg
-from alembic import command
-from alembic.config import Config
 from psycopg.conninfo import conninfo_to_dict
-from sqlalchemy import URL, create_engine, make_url, text
+from sqlalchemy import URL, Connection, create_engine, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.event import listen
 from sqlalchemy.exc import (
@@ -113,26 +111,47 @@ def stop_embedded(settings: Settings) -> None:
 
 
 def migrate(url: str) -> None:
-    """Bring the schema of ``url`` to the newest version; processes take turns.
+    """Bring the schema of ``url`` to the newest version, if it is older; processes take turns.
 
     Raises:
         SourceError: The database cannot be reached.
     """
-    config = Config()
-    config.set_main_option("script_location", str(files("gridflex.adapters") / "migrations"))
     engine = create_engine(_sqlalchemy_url(url), connect_args={"connect_timeout": 10})
     with _as_source_errors(url):
         try:
             with engine.connect() as connection:
-                connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
-                connection.commit()
-                config.attributes["connection"] = connection
-                command.upgrade(config, "head")
-                connection.commit()
-                connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": MIGRATION_LOCK})
-                connection.commit()
+                if _version(connection) != newest_version():
+                    _upgrade(connection)
         finally:
             engine.dispose()
+
+
+def newest_version() -> str:
+    """Return the version of the schema that this GridFlex needs: that of its last migration."""
+    versions = files("gridflex.adapters") / "migrations" / "versions"
+    return max(one.name[:4] for one in versions.iterdir() if one.name[:4].isdigit())
+
+
+def _version(connection: Connection) -> str | None:
+    has_any = connection.scalar(text("SELECT to_regclass('alembic_version') IS NOT NULL"))
+    found = connection.scalar(text("SELECT version_num FROM alembic_version")) if has_any else None
+    connection.commit()
+    return found
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic import command  # noqa: PLC0415 - slow to import, and rarely needed
+    from alembic.config import Config  # noqa: PLC0415 - as above
+
+    config = Config()
+    config.set_main_option("script_location", str(files("gridflex.adapters") / "migrations"))
+    config.attributes["connection"] = connection
+    connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
+    connection.commit()
+    command.upgrade(config, "head")
+    connection.commit()
+    connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": MIGRATION_LOCK})
+    connection.commit()
 
 
 def connect(

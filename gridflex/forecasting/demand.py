@@ -11,9 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
-import lightgbm
 import numpy as np
 
 from gridflex.errors import ContractError
@@ -24,6 +23,9 @@ from gridflex.forecasting.demand_examples import EVERY, Examples, examples, usua
 from gridflex.forecasting.demand_features import DAY, LEVEL, View, names_of, view
 from gridflex.forecasting.forecaster import QuantileForecast
 from gridflex.forecasting.history import Array, Indices, Knowledge
+
+if TYPE_CHECKING:
+    import lightgbm
 
 LEAST_DAYS: Final = 8
 """A week, and a day to see what comes of it."""
@@ -143,6 +145,8 @@ class Demand:
     @classmethod
     def restore(cls, artefact: Artefact) -> Self:
         """Return the forecaster that was dumped."""
+        import lightgbm  # noqa: PLC0415 - slow to import, and needed where there is a model
+
         restored = cls()
         state, arrays = artefact.state, artefact.arrays
         restored._target, restored._usual = state["target"], float(state["usual"])
@@ -254,6 +258,8 @@ def _size(change: Array) -> float:
 
 
 def _grow(given: Examples) -> lightgbm.Booster:
+    import lightgbm  # noqa: PLC0415 - as above
+
     options = {**_TREE_OPTIONS, "min_data_in_leaf": max(5, min(400 // EVERY, len(given) // 6))}
     data = lightgbm.Dataset(given.features, given.change, params={"verbosity": -1})
     return lightgbm.train(options, data, _TREES)

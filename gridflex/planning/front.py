@@ -15,12 +15,10 @@ from functools import cached_property
 from typing import Final
 
 import numpy as np
-from pymoo.indicators.hv import HV
 
 from gridflex import units
 from gridflex.jobs import JobId
 from gridflex.planning.budget import Budget
-from gridflex.planning.genetic import Mixture, evolve, non_dominated
 from gridflex.planning.one_job import TOLERANCE
 from gridflex.planning.plan import Plan, PlannedRun
 from gridflex.planning.planner import Standing, finish, runs_of, state_of
@@ -161,6 +159,8 @@ def preferred_of(objectives: Array, *, gbp_per_tco2: float, gbp_per_gpu_hour: fl
 
 def hypervolume(objectives: Array, *, reference: Array, ideal: Array) -> float:
     """Return the share of the box from ``ideal`` to ``reference`` that a front dominates."""
+    from pymoo.indicators.hv import HV  # noqa: PLC0415 - slow to import, and only measured by
+
     scaled = (objectives - ideal) / (reference - ideal)
     return float(HV(ref_point=np.ones(objectives.shape[1]))(scaled))
 
@@ -227,6 +227,8 @@ class _Pool:
 
     def cross(self, budget: Budget) -> int:
         """Add the front of NSGA-II over the plans so far; return how many it looked at."""
+        from gridflex.planning.genetic import Mixture, evolve  # noqa: PLC0415 - loads pymoo
+
         fair = sorted(self._fair(), key=lambda i: float(self.objectives[i][1]), reverse=True)
         size = self.states[0].on.size
         if len(fair) < 2 or len(fair) * size > LARGEST_POOL:  # noqa: PLR2004 - a pair to cross
@@ -253,6 +255,8 @@ class _Pool:
         return [i for i, late in enumerate(self.late) if late == least]
 
     def front(self, *, evaluated: int) -> Front:
+        from gridflex.planning.genetic import non_dominated  # noqa: PLC0415 - as above
+
         fair = self._fair()
         objectives = np.array([self.objectives[i] for i in fair])
         kept = [fair[i] for i in non_dominated(objectives)]

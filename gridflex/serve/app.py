@@ -2,7 +2,8 @@
 
 ``serve run serve_config.yaml`` calls the builders below. Starting the orchestration
 application starts the agents; they outlive it. Annotations are not postponed here: Serve reads
-those of the builders to check their arguments.
+those of the builders to check their arguments. Imports are where they are used: who builds the
+applications, and the replica of each, loads what it needs and not what another does.
 """
 
 import asyncio
@@ -15,13 +16,7 @@ from pydantic import BaseModel
 from ray import serve
 from ray.serve import Application
 
-from gridflex.adapters.database import keep_embedded
-from gridflex.agents.actors import deploy_agents, ensure_agents
-from gridflex.agents.ports import build_ports
 from gridflex.agents.roles import ON_HEAD
-from gridflex.agents.trading_ports import build_receiver
-from gridflex.serve.api import create_api
-from gridflex.serve.beckn_api import create_beckn_api, create_closed_api
 from gridflex.settings_files import dump_settings, load_settings, parse_settings
 
 DATABASE_CONNECTIONS: Final = 10
@@ -52,17 +47,25 @@ class Orchestration:
     """The orchestration application in one replica; keeps the agents running."""
 
     def __init__(self, settings_yaml: str) -> None:
+        from gridflex.agents.actors import deploy_agents
+        from gridflex.agents.ports import build_ports
+
         self._settings = parse_settings(settings_yaml)
         self._ports = build_ports(self._settings, pool_size=DATABASE_CONNECTIONS)
         deploy_agents(self._settings)
-        gc.freeze()  # what was imported stays; looking through it again stops every request
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Return the application; Serve calls it after the constructor."""
+        from gridflex.serve.api import create_api
+
+        gc.freeze()  # what was imported stays; looking through it again stops every request
         return create_api(self._ports)
 
     async def check_health(self) -> None:
         """Start again what was killed for good; Serve calls it every few seconds."""
+        from gridflex.adapters.database import keep_embedded
+        from gridflex.agents.actors import ensure_agents
+
         await asyncio.to_thread(keep_embedded, self._settings)
         await asyncio.to_thread(ensure_agents, self._settings)
 
@@ -75,8 +78,13 @@ class Beckn:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Return the application; Serve calls it after the constructor."""
+        from gridflex.serve.beckn_api import create_beckn_api, create_closed_api
+
         if self._settings.market.subscriber_id is None:
             return create_closed_api()
+        from gridflex.agents.ports import build_ports
+        from gridflex.agents.trading_ports import build_receiver
+
         ports = build_ports(self._settings, pool_size=BECKN_CONNECTIONS)
         gc.freeze()  # as above
         return create_beckn_api(build_receiver(ports), clock=ports.clock.wall_now)
