@@ -19,7 +19,7 @@ from gridflex.adapters.grid_feeds import OutturnFeed, grid_feeds
 from gridflex.adapters.grid_store import GridStore
 from gridflex.errors import SourceError
 from gridflex.halfhour import HalfHour
-from gridflex.running.check import in_force
+from gridflex.running.launch import in_force
 from gridflex.settings import Settings
 from gridflex.settings_files import load_settings
 from gridflex.signals import Signal

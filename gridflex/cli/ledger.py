@@ -30,7 +30,7 @@ from gridflex.market.audit import trace
 from gridflex.market.receipt_page import receipt_html
 from gridflex.market.receipts import IssuedReceipt
 from gridflex.market.records import replay
-from gridflex.running.check import in_force
+from gridflex.running.launch import in_force
 from gridflex.settings_files import load_settings
 
 out = Console()

@@ -1,4 +1,4 @@
-"""``gridflex market`` and ``gridflex sandbox beckn``: trading, and a network to trade on."""
+"""``gridflex market``: offers, contracts and messages over Beckn, and the keys that sign."""
 
 from __future__ import annotations
 
@@ -25,10 +25,7 @@ from gridflex.cli.instants import minute
 from gridflex.cli.options import AsJson, Url
 from gridflex.client import Client
 from gridflex.errors import ContractError
-from gridflex.running.check import in_force
-from gridflex.sandbox.beckn.behaviour import Behaviour
-from gridflex.sandbox.beckn.network import SandboxNetwork
-from gridflex.sandbox.beckn.parts import Part
+from gridflex.running.launch import in_force
 from gridflex.settings import Settings
 from gridflex.settings_files import load_settings
 
@@ -181,50 +178,6 @@ def keys_list(*, config: Config = None, as_json: AsJson = False) -> None:
         made = minute(one.made_at.isoformat(), zone="")
         table.add_row(str(one.key_id), one.public_base64, made, "yes" if one.is_current else "")
     out.print(table)
-
-
-def sandbox_beckn(
-    *,
-    host: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option(min=0, max=65531, help="Of the registry; 0 takes any.")
-    ] = 8070,
-    utility: Annotated[Behaviour, typer.Option(help="How the utility behaves.")] = Behaviour.ACCEPT,
-    aggregator: Annotated[
-        Behaviour, typer.Option(help="How the aggregator behaves.")
-    ] = Behaviour.ACCEPT,
-    without: Annotated[
-        list[Part] | None, typer.Option(help="Leave out the utility or the aggregator.")
-    ] = None,
-    ttl: Annotated[float, typer.Option(help="Seconds for which their requests count.")] = 300.0,
-    every: Annotated[float, typer.Option(help="Seconds between two discoveries.")] = 5.0,
-    config: Config = None,
-    as_json: AsJson = False,
-) -> None:
-    """Run a Beckn network: registry, discovery service, utility and aggregator, a process each.
-
-    Jobs, prices and intensities of the counterparties are simulated. PUT /_sandbox/behaviour
-    changes how one behaves while it runs; GET /_sandbox shows its contracts.
-    """
-    network = SandboxNetwork(
-        host=host,
-        port=port,
-        behaviours={Part.UTILITY: utility, Part.AGGREGATOR: aggregator},
-        parts=frozenset(Part) - frozenset(without or ()),
-        clock=in_force(load_settings(config)).clock,
-        ttl_s=ttl,
-        every_s=every,
-    )
-    with network:
-        served = {part.value: base for part, base in network.base_urls.items()}
-        if as_json:
-            typer.echo(json.dumps({**served, "environment": network.environment()}))
-        else:
-            for part, base in served.items():
-                out.print(f"{part:<11} {base}", highlight=False)
-            for name, value in network.environment().items():
-                out.print(f"{name}={value}", highlight=False, soft_wrap=True)
-        network.wait()
 
 
 def _registration(settings: Settings, name: str | None) -> Registration:

@@ -18,7 +18,7 @@ from gridflex.errors import ContractError
 from gridflex.market.artefacts import ArtefactKind
 from gridflex.market.registry import UnitId
 from gridflex.market.working_days import england_and_wales
-from gridflex.running.check import in_force
+from gridflex.running.launch import in_force
 from gridflex.sandbox.market import Mishap, SimulatedAgents
 from gridflex.sandbox.market_folder import FolderMarket, Quotation, Round
 from gridflex.settings import Settings

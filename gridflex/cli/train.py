@@ -34,7 +34,7 @@ from gridflex.cli.training import (
     with_stores,
 )
 from gridflex.forecasting.lineage import Act, Decision, standing_of
-from gridflex.running.check import in_force
+from gridflex.running.launch import in_force
 from gridflex.settings_files import load_settings
 
 train_app = typer.Typer(no_args_is_help=True, help="Trained forecasters, and which of them count.")

@@ -31,7 +31,7 @@ from gridflex.halfhour import HALF_HOUR, HalfHour
 from gridflex.lifecycle import JobRequest
 from gridflex.planning.warm_up import warm_up
 from gridflex.running import launch, processes
-from gridflex.sandbox.grid.app import ELEXON_PATH, OCTOPUS_PATH
+from gridflex.sandbox.grid.paths import ELEXON_PATH, OCTOPUS_PATH
 from gridflex.settings import Settings
 from gridflex.settings_files import parse_settings
 

@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Final
 
 import numpy as np
@@ -25,6 +26,9 @@ from gridflex.forecasting.history import Array, History
 from gridflex.forecasting.naive import climatology, same_clock
 from gridflex.halfhour import HalfHour
 from gridflex.signals import FRESH_FOR, Series, Signal
+
+MOST_DAYS: Final = 90
+"""How far back issue times are looked from at most."""
 
 ORIGIN_EVERY: Final = 5
 """Half-hours between two issue times looked from: prime to a day, so all times of day count."""
@@ -40,6 +44,22 @@ LEAST_TO_PREFER: Final = 7 * 48
 MARGIN: Final = 0.02
 """By how much smaller its mean absolute error must be, as a share."""
 
+
+class Scored(StrEnum):
+    """Signals of which there is a skill board."""
+
+    INTENSITY = "intensity"
+    PRICE = "price"
+    DEMAND = "demand"
+    WIND = "wind"
+
+
+SCORED: Final[Mapping[Scored, Signal]] = {
+    Scored.INTENSITY: Signal.INTENSITY,
+    Scored.PRICE: Signal.PRICE,
+    Scored.DEMAND: Signal.DEMAND,
+    Scored.WIND: Signal.WIND,
+}
 
 Served = Callable[[Series, HalfHour], Series]
 """Returns a forecast with the band that plans of an issue time were made with."""

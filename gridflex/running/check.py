@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import fsspec
@@ -31,9 +30,7 @@ from gridflex.errors import GridFlexError, SourceError
 from gridflex.forecasting import models
 from gridflex.halfhour import HalfHour
 from gridflex.market.working_days import calendar_around
-from gridflex.running.launch import load_run
 from gridflex.settings import Settings, SiteSettings
-from gridflex.settings_files import SETTINGS_FILE, parse_settings
 from gridflex.signals import Signal
 
 _LIBRARY_ERRORS = (OSError, ValueError, ImportError)
@@ -53,12 +50,6 @@ class Check:
     name: str
     is_ok: bool
     detail: str
-
-
-def in_force(settings: Settings) -> Settings:
-    """Return the settings of the GridFlex that ``gridflex up`` started, else these."""
-    run = load_run(settings)
-    return parse_settings((Path(run.state_dir) / SETTINGS_FILE).read_text()) if run else settings
 
 
 def run_checks(settings: Settings) -> list[Check]:

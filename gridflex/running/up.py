@@ -10,11 +10,10 @@ from typing import Final
 
 from gridflex.adapters import database
 from gridflex.adapters.ray_auth import MODE_VARIABLE, is_token_wanted
-from gridflex.planning.warm_up import warm_up
 from gridflex.running import launch, processes
 from gridflex.running.launch import RunState
 from gridflex.running.processes import Leader
-from gridflex.sandbox.grid.app import ELEXON_PATH, OCTOPUS_PATH
+from gridflex.sandbox.grid.paths import ELEXON_PATH, OCTOPUS_PATH
 from gridflex.settings import Settings
 
 GCS_PORT: Final = 6379
@@ -36,6 +35,8 @@ def bring_up(settings: Settings, *, sandbox: bool, say: Say) -> RunState:
     Raises:
         SourceError: Something did not start; what had been started is ended again.
     """
+    from gridflex.planning.warm_up import warm_up  # noqa: PLC0415 - loads the compiled planner
+
     os.environ.setdefault(MODE_VARIABLE, "token")
     home = settings
     if sandbox:  # what is recorded or simulated never mixes with what is live

@@ -2,41 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from enum import StrEnum
-from typing import Annotated, Any, Final, Protocol
+from typing import Annotated, Any, Protocol
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
 from gridflex.forecasting.lineage import Decision, Standing, TrainedModel, standing_of
-from gridflex.forecasting.skill import Rank, SkillRow
+from gridflex.forecasting.skill import MOST_DAYS, SCORED, Rank, Scored, SkillRow
 from gridflex.halfhour import HalfHour
 from gridflex.signals import Origin, Signal
-
-MOST_DAYS: Final = 90
 
 Days = Annotated[
     int, Query(ge=1, le=MOST_DAYS, description="How far back issue times go, in days.")
 ]
-
-
-class Scored(StrEnum):
-    """Signals of which there is a skill board."""
-
-    INTENSITY = "intensity"
-    PRICE = "price"
-    DEMAND = "demand"
-    WIND = "wind"
-
-
-SIGNALS: Final[Mapping[Scored, Signal]] = {
-    Scored.INTENSITY: Signal.INTENSITY,
-    Scored.PRICE: Signal.PRICE,
-    Scored.DEMAND: Signal.DEMAND,
-    Scored.WIND: Signal.WIND,
-}
 
 
 class Clock(Protocol):
@@ -190,7 +170,7 @@ def create_forecasts_router(
     @api.get("/skill")
     async def skill(days: Days = 14, signal: Scored = Scored.INTENSITY) -> SkillBoard:
         """Every source's archived forecasts against outturns; a board is made once a half-hour."""
-        now, wanted = clock.now(), SIGNALS[signal]
+        now, wanted = clock.now(), SCORED[signal]
         running = HalfHour.containing(now)
         made, rows = boards.get((wanted, days), (None, ()))
         if made != running:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -23,12 +23,9 @@ from gridflex.sandbox.grid.desk import Clock, Desk
 from gridflex.sandbox.grid.elexon import elexon_router
 from gridflex.sandbox.grid.faults import FaultOrder, Faults, Provider
 from gridflex.sandbox.grid.octopus import octopus_router
+from gridflex.sandbox.grid.paths import CONTROL_PATH, ELEXON_PATH, OCTOPUS_PATH
 from gridflex.sandbox.grid.vintages import VERSION, carbon_errors, demand_errors, wind_errors
 from gridflex.sandbox.grid.world import World
-
-ELEXON_PATH: Final = "/bmrs/api/v1"
-OCTOPUS_PATH: Final = "/v1"
-CONTROL_PATH: Final = "/_sandbox"
 
 
 def create_grid_server(world: World, clock: Clock, *, seed: int = 0) -> FastAPI:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from gridflex.cli import app, grid
+from gridflex.cli import app, grid, sandbox_grid
 from gridflex.cli import shared_data as places
 from gridflex.client import Client
 from gridflex.errors import ContractError, SourceError
@@ -203,9 +203,9 @@ def test_recorded_series_are_served_where_the_clock_is_inside_them(
     monkeypatch.setenv("GRIDFLEX_SHARED", str(shared))
     inside, outside = at("2024-06-12T10:00Z"), at("2026-06-12T10:00Z")
 
-    recorded, _ = grid._world(None, inside, seed=0, is_simulated=False)
-    too_late, why = grid._world(None, outside, seed=0, is_simulated=False)
-    asked, _ = grid._world(None, inside, seed=0, is_simulated=True)
+    recorded, _ = sandbox_grid._world(None, inside, seed=0, is_simulated=False)
+    too_late, why = sandbox_grid._world(None, outside, seed=0, is_simulated=False)
+    asked, _ = sandbox_grid._world(None, inside, seed=0, is_simulated=True)
 
     assert [w.origin.value for w in (recorded, too_late, asked)] == [
         "recorded", "simulated", "simulated"
@@ -221,7 +221,7 @@ def test_recorded_series_beside_the_checkout_are_found_without_being_named(
     monkeypatch.delenv("GRIDFLEX_SHARED", raising=False)
     monkeypatch.setattr(places, "BESIDE", tmp_path)
 
-    world, _ = grid._world(None, at("2024-06-12T10:00Z"), seed=0, is_simulated=False)
+    world, _ = sandbox_grid._world(None, at("2024-06-12T10:00Z"), seed=0, is_simulated=False)
 
     assert world.origin.value == "recorded"
 
@@ -232,7 +232,7 @@ def test_without_recorded_series_the_grid_is_simulated(
     monkeypatch.delenv("GRIDFLEX_SHARED", raising=False)
     monkeypatch.setattr(places, "BESIDE", tmp_path)
 
-    world, why = grid._world(None, at("2026-06-12T10:00Z"), seed=0, is_simulated=False)
+    world, why = sandbox_grid._world(None, at("2026-06-12T10:00Z"), seed=0, is_simulated=False)
 
     assert world.origin.value == "simulated"
     assert str(tmp_path) in why
