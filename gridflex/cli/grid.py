@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
+from gridflex.cli.fitting import Column, print_fitting
 from gridflex.cli.instants import minute
 from gridflex.cli.on_demand import on_demand
 from gridflex.cli.options import AsJson, Url
@@ -18,6 +18,35 @@ from gridflex.forecasting.skill import MOST_DAYS, Scored
 from gridflex.signals import NATIONAL, Origin
 
 SHOWN_SHARE: Final = 0.005
+
+FEEDS: Final = (
+    Column("feed"),
+    Column("region", goes=1),
+    Column("last good answer (UTC)", goes=2),
+    Column("age"),
+)
+HALF_HOURS: Final = (
+    Column("start (UTC)"),
+    Column("gCO2/kWh"),
+    Column("90 % band", goes=4),
+    Column("known from", goes=2, narrowest=24),
+    Column("GBP/MWh"),
+    Column("90 % band", goes=3),
+    Column("known from", goes=1, narrowest=24),
+)
+SKILL: Final = (
+    Column("ahead"),
+    Column("source"),
+    Column("n", goes=5),
+    Column("half-hours", goes=1),
+    Column("MAE"),
+    Column("RMSE", goes=4),
+    Column("bias", goes=6),
+    Column("pinball", goes=2),
+    Column("in 90 % band", goes=7),
+    Column("in its own", goes=3),
+)
+BANDS: Final = "bands as plans were made with them; its own: as the source itself said it"
 
 grid_app = typer.Typer(
     no_args_is_help=True,
@@ -41,17 +70,18 @@ def grid_now(*, region: Region = NATIONAL, url: Url = None, as_json: AsJson = Fa
         out.print_json(json.dumps(answer))
         return
     out.print(_heading(answer), highlight=False)
-    out.print(_half_hours([answer["half_hour"]]))
+    print_fitting(out, *_now(answer["half_hour"]))
     if mix := answer["generation_mix"]:
         out.print(_mix(mix), highlight=False, soft_wrap=True)
-    feeds = Table("feed", "region", "last good answer (UTC)", "age")
-    for feed in answer["feeds"]:
-        last = feed["last_good_at"]
-        feeds.add_row(feed["source"], feed["region"], minute(last), _age(feed["age_s"]))
-    out.print(feeds)
+    feeds = [
+        (feed["source"], feed["region"], minute(feed["last_good_at"], zone=""), _age(feed["age_s"]))
+        for feed in answer["feeds"]
+    ]
+    print_fitting(out, FEEDS, feeds)
     for feed in answer["feeds"]:
         if feed["reason"]:
-            out.print(f"[red]{feed['source']}:[/] {escape(feed['reason'])}", highlight=False)
+            told = f"[red]{feed['source']}:[/] {escape(feed['reason'])}"
+            out.print(told, highlight=False, soft_wrap=True)
 
 
 @grid_app.command("forecast")
@@ -69,7 +99,7 @@ def grid_forecast(
         out.print_json(json.dumps(answer))
         return
     out.print(_heading(answer), highlight=False)
-    out.print(_half_hours(answer["half_hours"]))
+    print_fitting(out, HALF_HOURS, [_half_hour(row) for row in answer["half_hours"]])
 
 
 @grid_app.command("skill")
@@ -89,35 +119,24 @@ def grid_skill(
     if not answer["rows"]:
         out.print(f"no forecast of {answer['signal']} was issued in the last {days} days")
         return
-    out.print(_skill(answer))
+    out.print(f"{answer['signal']}, forecasts of the last {days} days", highlight=False)
+    print_fitting(
+        out, SKILL, [_skill(row) for row in answer["rows"]], caption=BANDS, has_sections=True
+    )
     first, source = answer["own_first"], answer["own_source"]
     if source is not None:
         where = f"goes first at {', '.join(first)}" if first else "goes after the providers'"
         out.print(f"{source} {where}", highlight=False)
 
 
-def _skill(answer: dict[str, Any]) -> Table:
-    title = f"{answer['signal']}, forecasts of the last {answer['days']} days"
-    table = Table(
-        *("ahead", "source", "n", "half-hours", "MAE", "RMSE", "bias"),
-        *("pinball", "in 90 % band", "in its own"),
-        title=title,
-        caption="bands as plans were made with them; its own: as the source itself said it",
+def _skill(row: dict[str, Any]) -> tuple[str, ...]:
+    n = str(row["count"]) if row["count"] else f"0 of {row['count_alone']}"
+    return (
+        *(row["lead"], row["source"], n, str(row["half_hours"])),
+        *(_figure(row[name]) for name in ("mae", "rmse", "bias", "served_pinball")),
+        _share(row["served_coverage_fraction"].get("90")),
+        _share(row["coverage_fraction"].get("90")),
     )
-    lead = None
-    for row in answer["rows"]:
-        if row["lead"] != lead:
-            table.add_section()
-        lead = row["lead"]
-        served, own = (
-            row[name].get("90") for name in ("served_coverage_fraction", "coverage_fraction")
-        )
-        n = str(row["count"]) if row["count"] else f"0 of {row['count_alone']}"
-        figures = [_figure(row[name]) for name in ("mae", "rmse", "bias", "served_pinball")]
-        table.add_row(
-            lead, row["source"], n, str(row["half_hours"]), *figures, _share(served), _share(own)
-        )
-    return table
 
 
 def _share(fraction: float | None) -> str:
@@ -134,24 +153,28 @@ def _heading(answer: dict[str, Any]) -> str:
     return f"{answer['region']} at {minute(answer['now'])}, {shown}"
 
 
-def _half_hours(half_hours: list[dict[str, Any]]) -> Table:
-    table = Table(
-        "start (UTC)",
-        *("gCO2/kWh", "90 % band", "known from"),
-        *("GBP/MWh", "90 % band", "known from"),
+def _now(half_hour: dict[str, Any]) -> tuple[tuple[Column, ...], list[tuple[str, ...]]]:
+    intensity, price = half_hour["intensity"], half_hour["price"]
+    known = (Column("value"), Column("90 % band"), Column("known from", narrowest=24))
+    return (Column(minute(half_hour["start"])), *known), [
+        ("intensity", f"{_amount(intensity)} gCO2/kWh", _band(intensity), _known(intensity)),
+        ("price", f"{_amount(price)} GBP/MWh", _band(price), _known(price)),
+    ]
+
+
+def _half_hour(row: dict[str, Any]) -> tuple[str, ...]:
+    intensity, price = row["intensity"], row["price"]
+    return (
+        minute(row["start"], zone=""),
+        *(_amount(intensity), _band(intensity), _known(intensity)),
+        *(_amount(price), _band(price), _known(price)),
     )
-    for row in half_hours:
-        intensity, price = row["intensity"], row["price"]
-        table.add_row(
-            minute(row["start"]),
-            f"{intensity['gco2_per_kwh']:.0f}",
-            _band(intensity),
-            _known(intensity),
-            f"{price['gbp_per_mwh']:.2f}",
-            _band(price),
-            _known(price),
-        )
-    return table
+
+
+def _amount(value: dict[str, Any]) -> str:
+    return (
+        f"{value['gco2_per_kwh']:.0f}" if "gco2_per_kwh" in value else f"{value['gbp_per_mwh']:.2f}"
+    )
 
 
 def _known(value: dict[str, Any]) -> str:

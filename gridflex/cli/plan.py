@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from gridflex.cli.fitting import Column, print_fitting
 from gridflex.cli.instants import minute
 from gridflex.cli.options import AsJson, Url
 from gridflex.cli.shedding import plan_shed, plan_shed_end, plan_shed_orders
@@ -25,6 +26,19 @@ PlanId = Annotated[str, typer.Option("--plan", help="Number of a plan; the newes
 plan_app.command("shed")(plan_shed)
 plan_app.command("shed-orders")(plan_shed_orders)
 plan_app.command("shed-end")(plan_shed_end)
+
+RUNS: Final = (
+    Column("job"),
+    Column("site", goes=4),
+    Column("start (UTC)"),
+    Column("half-hours", goes=2),
+    Column("GPUs", goes=3),
+    Column("power", goes=1),
+)
+HOLDS: Final = (
+    "a run holds its GPUs for every half-hour that it touches, its start included;\n"
+    "power: the limit of each GPU, as a share of its default"
+)
 
 FIGURES = (
     ("cost_gbp", "cost", "GBP"),
@@ -44,21 +58,19 @@ def plan_show(plan: PlanId = "newest", url: Url = None, as_json: AsJson = False)
         out.print_json(json.dumps(shown))
         return
     out.print(_heading(shown), highlight=False)
-    table = Table(
-        *("job", "site", "start (UTC)", "half-hours", "GPUs", "power limit"),
-        caption="a run holds its GPUs for every half-hour that it touches, its start included",
-    )
-    for job in shown["jobs"]:
-        for run in job["runs"]:
-            table.add_row(
-                job["id"],
-                run["site"],
-                minute(run["start"]),
-                str(run["half_hours"]),
-                str(run["gpus"]),
-                _share(run["power_cap_fraction"]),
-            )
-    out.print(table)
+    rows = [
+        (
+            job["id"],
+            run["site"],
+            minute(run["start"], zone=""),
+            str(run["half_hours"]),
+            str(run["gpus"]),
+            _share(run["power_cap_fraction"]),
+        )
+        for job in shown["jobs"]
+        for run in job["runs"]
+    ]
+    print_fitting(out, RUNS, rows, caption=HOLDS)
     out.print(_figures(shown["result"], against=shown["run_now"]))
 
 

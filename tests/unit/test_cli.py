@@ -37,7 +37,7 @@ FIGURES = {
     "waiting_gpu_hours": 0.0,
     "objective_gbp": 1.66,
 }
-PLAN = {
+PLAN: dict[str, Any] = {
     "id": 7,
     "made_at": "2026-07-01T12:00:00Z",
     "reason": "job",
@@ -114,8 +114,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[httpx.Request]:
     return seen
 
 
-def run(*arguments: str) -> str:
-    result = CliRunner(env={"NO_COLOR": "1", "COLUMNS": "200"}).invoke(
+def run(*arguments: str, columns: int = 200) -> str:
+    result = CliRunner(env={"NO_COLOR": "1", "COLUMNS": str(columns)}).invoke(
         cli.app, list(arguments), catch_exceptions=False
     )
     assert result.exit_code == 0, result.output
@@ -139,8 +139,19 @@ def test_a_plan_is_shown_beside_run_now(asked: list[httpx.Request]) -> None:
     shown = run("plan", "show")
 
     assert len(asked) == 1
-    for part in ("plan 7", "within 1.20%", "late: job-9", "2026-07-01 16:00Z", "57%", "-2.50"):
+    for part in ("plan 7", "within 1.20%", "late: job-9", "2026-07-01 16:00", "57%", "-2.50"):
         assert part in shown
+
+
+@pytest.mark.usefixtures("asked")
+def test_a_plan_is_whole_at_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray_id = "raysubmit_7hJ2kLm9QwErTyUi"
+    monkeypatch.setitem(PLAN, "jobs", [{**PLAN["jobs"][0], "id": ray_id}])
+
+    lines = run("plan", "show", columns=80).splitlines()
+
+    [row] = (line.split() for line in lines if ray_id in line)
+    assert row == [ray_id, "london", "2026-07-01", "16:00", "4", "2", "57%"]
 
 
 def test_a_what_if_asks_for_what_was_given(asked: list[httpx.Request]) -> None:

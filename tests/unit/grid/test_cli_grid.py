@@ -128,7 +128,7 @@ def test_grid_forecast_shows_each_half_hour_with_its_rung(cli: Cli) -> None:
 
     assert cli.asked == ["/v1/grid/forecast?hours=1&region=RG10"]
     assert "RG10 at 2026-01-15 12:05Z, live" in shown
-    assert "2026-01-15 12:30Z" in shown
+    assert "2026-01-15 12:30" in shown
     assert "climatology, 5 min, computed" in shown
     assert "95 to 161, measured" in shown
 
@@ -141,12 +141,46 @@ def test_json_is_the_answer_as_it_came(cli: Cli, command: str, body: Payload) ->
 def test_the_skill_board_shows_bands_as_served_beside_those_that_were_said(cli: Cli) -> None:
     shown = cli.run("grid", "skill")
 
-    ours, old = (line.split() for line in shown.splitlines() if "0-6h" in line and "│" in line)
-    assert [cell for cell in ours if cell != "│"] == [
+    ours, old = (line.split() for line in shown.splitlines() if line.startswith("0-6h"))
+    assert ours == [
         "0-6h", "gridflex/m", "90", "50", "11.5", "15.0", "-1.0", "4.2", "91%", "96%"
     ]  # fmt: skip
-    assert [cell for cell in old if cell != "│"][2:5] == ["0", "of", "7"]
+    assert old[2:5] == ["0", "of", "7"]
     assert "gridflex/m goes first at 0-6h" in shown
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("now", ["carbon-intensity/fw48h,", "octopus/agile-derived,", "fresh,", "elexon/mid"]),
+        ("forecast", ["gCO2/kWh", "123", "measured", "-5.25"]),
+        ("skill", ["gridflex/m", "11.5", "91%"]),
+    ],
+)
+def test_at_80_columns_no_word_is_cut(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, command: str, words: list[str]
+) -> None:
+    monkeypatch.setattr(grid.out, "_width", 80)
+
+    shown = cli.run("grid", command)
+
+    assert set(words) <= set(shown.split())
+    tables = shown.partition("generation")[0]
+    assert max(map(len, tables.splitlines())) <= 80
+
+
+def test_rows_of_another_lead_stand_apart(monkeypatch: pytest.MonkeyPatch, cli: Cli) -> None:
+    rows = [dict(row, lead=lead) for lead in ("0-6h", "6-12h") for row in SKILL["rows"]]
+    monkeypatch.setitem(SKILL, "rows", rows)
+
+    lines = cli.run("grid", "skill").splitlines()
+
+    first, second = (
+        next(i for i, line in enumerate(lines) if line.startswith(lead))
+        for lead in ("0-6h", "6-12h")
+    )
+    assert second - first == 3
+    assert not lines[second - 1].strip()
 
 
 def refused(*options: str) -> BaseException:
