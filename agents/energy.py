@@ -248,11 +248,7 @@ class EnergySeller:
 
     def _told(self, pressing: Sequence[Alarm]) -> dict[str, str]:
         """Return the alarms by what they are about; each is logged when it is new."""
-        told = {
-            f"{one.kind} {one.half_hour}": f"{one.urgency}: {one.problem}, due {one.due:%H:%MZ}; "
-            f"else {one.consequence}"
-            for one in pressing
-        }
+        told = {f"{one.kind} {one.half_hour}": f"{one.urgency}: {one}" for one in pressing}
         for name in sorted(told.keys() - self._raised):
             log.warning("%s %s: %s", self._terms.unit, name, told[name])
         self._raised = frozenset(told)

@@ -310,7 +310,10 @@ class _Reader:
         low = self._get("min-gpus", _whole, min(least, gpus), valid=valid_low)
         if not fewest <= low <= gpus:
             raise MetadataError(PREFIX + "min-gpus", str(low), valid=valid_low)
+        most = most if gpus else 0
         valid_high = f"a whole number from {gpus}, the GPUs asked for, to {most}"
+        if most == 0:
+            valid_high = "0: the job asks for no GPUs (gpus)"
         high = self._get("max-gpus", _whole, max(largest, gpus), valid=valid_high)
         if not gpus <= high <= most:
             raise MetadataError(PREFIX + "max-gpus", str(high), valid=valid_high)

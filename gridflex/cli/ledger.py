@@ -16,6 +16,7 @@ from gridflex.adapters.database import connect, ensure_database
 from gridflex.adapters.ledger_files import export_ledger
 from gridflex.adapters.ledger_key import LedgerKey
 from gridflex.adapters.ledger_store import LedgerStore
+from gridflex.cli.fitting import Column, print_fitting
 from gridflex.cli.options import AsJson, Url
 from gridflex.client import Client
 from gridflex.errors import SourceError
@@ -27,7 +28,7 @@ from gridflex.ledger.verify.command import read_key, summary, verify_paths
 from gridflex.ledger.verify.folder import read_entries
 from gridflex.ledger.verify.reading import VerificationError
 from gridflex.market.audit import trace
-from gridflex.market.receipt_page import receipt_html
+from gridflex.market.receipt_page import receipt_facts, receipt_html
 from gridflex.market.receipts import IssuedReceipt
 from gridflex.market.records import replay
 from gridflex.running.launch import in_force
@@ -125,19 +126,32 @@ def receipt(
         Path | None, typer.Option("--out", help="File: .html for the page, else JSON.")
     ] = None,
     url: Url = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Fetch a job's receipt: JSON to verify, or a page to print."""
+    """Show a job's receipt, or write it: JSON to verify, or a page to print."""
     with Client(url) as client:
         found = client.get(f"/v1/settlement/receipts/{job}")
     body = canonical_json(found)
-    if file is None:
+    issued = IssuedReceipt(**{name: one for name, one in found.items() if name != "schema"})
+    if file is not None:
+        write(file, receipt_html(issued).encode() if file.suffix == ".html" else body)
+    if as_json:
         out.print_json(body.decode())
-        return
-    if file.suffix == ".html":
-        fields = {name: one for name, one in found.items() if name != "schema"}
-        body = receipt_html(IssuedReceipt(**fields)).encode()
-    write(file, body)
-    out.print(str(file), highlight=False, soft_wrap=True)
+    elif file is not None:
+        out.print(str(file), highlight=False, soft_wrap=True)
+    else:
+        _print_receipt(job, issued)
+
+
+def _print_receipt(job: str, issued: IssuedReceipt) -> None:
+    columns = (Column(f"receipt for {job}"), Column(f"entry {issued.index} of the ledger"))
+    print_fitting(out, columns, list(receipt_facts(issued)))
+    out.print(
+        "each half-hour and the proof: --out receipt.json (or --json) to verify, "
+        "--out receipt.html to print",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def verifier(

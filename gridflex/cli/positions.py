@@ -13,6 +13,7 @@ from rich.table import Column, Table
 
 from gridflex.cli.instants import minute
 from gridflex.client import Client
+from gridflex.market.alarms import Urgency
 from gridflex.market.artefacts import ArtefactKind
 
 out = Console()
@@ -65,9 +66,11 @@ def alarms(*, url: Url = None, as_json: AsJson = False) -> None:
         out.print_json(json.dumps(found))
     else:
         for one in found:
+            is_missed = one["urgency"] == Urgency.MISSED
+            due, comes = ("was due", "so") if is_missed else ("due", "else")
             out.print(
                 f"{one['urgency'].upper()} {one['start']} {one['unit']} {one['message']}: "
-                f"{one['problem']}, due {minute(one['due'])}; else {one['consequence']}",
+                f"{one['problem']}, {due} {minute(one['due'])}; {comes} {one['consequence']}",
                 highlight=False,
                 soft_wrap=True,
             )

@@ -81,6 +81,12 @@ class Alarm:
     problem: str
     consequence: str
 
+    def __str__(self) -> str:
+        """What is wrong, by when it must be mended, and what comes of it if not."""
+        if self.urgency is Urgency.MISSED:
+            return f"{self.problem}, was due {self.due:%H:%MZ}; so {self.consequence}"
+        return f"{self.problem}, due {self.due:%H:%MZ}; else {self.consequence}"
+
 
 CONSEQUENCES: Final = {
     ArtefactKind.WMAN: "no deviation is measured; what was sold is bought back at system price",

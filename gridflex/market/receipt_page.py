@@ -1,4 +1,4 @@
-"""A receipt as a page to print, with the proof that it is in the ledger."""
+"""A receipt in a few lines, or as a page to print with the proof that it is in the ledger."""
 
 from __future__ import annotations
 
@@ -49,6 +49,16 @@ def receipt_html(receipt: IssuedReceipt) -> str:
     )
 
 
+def receipt_facts(receipt: IssuedReceipt) -> Iterable[tuple[str, str]]:
+    """Return what became of a job and what that was worth, each with a title."""
+    body = receipt.entry["body"]
+    yield from _done(body)
+    for name, title in FIGURES:
+        if name in body["figures"]:
+            amount, basis = _stated(body["figures"][name])
+            yield title, f"{amount} ({basis})" if amount else basis
+
+
 def _promised(promised: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     declared = "declared" if promised["duration_is_declared"] else "estimated"
     yield "Tier", promised["tier"]
@@ -87,13 +97,18 @@ def _figures(body: Mapping[str, Any]) -> str:
     )
 
 
-def _figure(title: str, figure: Mapping[str, Any] | None) -> str:
+def _stated(figure: Mapping[str, Any] | None) -> tuple[str, str]:
+    """Return the amount, and what it rests on."""
     if figure is None:
-        return f'<tr><td>{escape(title)}</td><td class="money"></td><td>not known</td></tr>'
+        return "", "not known"
     unit, value = figure["unit"], figure["value"]
     number = gbp_text(Decimal(value)) if unit == "GBP" else _rounded(value, _PLACES[unit])
-    amount = f"{number} {unit}"
-    basis = figure["basis"] + (f", run {figure['run']}" if "run" in figure else "")
+    run = f", run {figure['run']}" if "run" in figure else ""
+    return f"{number} {unit}", figure["basis"] + run
+
+
+def _figure(title: str, figure: Mapping[str, Any] | None) -> str:
+    amount, basis = _stated(figure)
     return (
         f'<tr><td>{escape(title)}</td><td class="money">{escape(amount)}</td>'
         f"<td>{escape(basis)}</td></tr>"

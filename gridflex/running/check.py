@@ -26,6 +26,7 @@ from gridflex.agents.energy import traded_site
 from gridflex.agents.energy_ports import energy_terms
 from gridflex.agents.forecasting import SIGNALS
 from gridflex.agents.site_prices import UNLIKE
+from gridflex.capping import Ability
 from gridflex.errors import GridFlexError, SourceError
 from gridflex.forecasting import models
 from gridflex.halfhour import HalfHour
@@ -187,11 +188,23 @@ async def _power_limits(settings: Settings, site: SiteSettings) -> str:
         known = (await PowerStore(engine).abilities()).get(site.name)
     finally:
         await engine.dispose()
+    return f"{caps}: {limits_found(known)}"
+
+
+def limits_found(known: Ability | None) -> str:
+    """Return what is known of a site where power limits are to be set.
+
+    Raises:
+        SourceError: They cannot be; says what to do.
+    """
     if known is None:
-        return f"{caps}: planned once the workload agent has seen that they can be set"
+        return "planned once the workload agent has seen that they can be set"
     if not known.is_able:
-        raise SourceError(f"{known.detail}; plans have no power limits there until they can be set")
-    return f"{caps}: {known.detail}"
+        raise SourceError(
+            f"{known.detail}; plans have no power limits there until they can be set, "
+            "or power_caps_set_by: jobs leaves them to the jobs"
+        )
+    return known.detail
 
 
 async def _gateway(settings: Settings) -> str:

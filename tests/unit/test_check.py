@@ -1,9 +1,11 @@
 """What `gridflex check` says of the tariffs."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from gridflex.capping import Ability
 from gridflex.errors import ContractError, SourceError
 from gridflex.running import check
 from gridflex.settings import ClockSettings, Settings, SiteSettings
@@ -34,6 +36,15 @@ async def test_a_site_without_a_tariff_beside_one_with_is_named(tariff: Path) ->
     assert "delivered cost at london; slough: it has no tariff" in mixed
     assert alike == "energy counts at its delivered cost at london, slough"
     assert none == "no site has a tariff: energy counts at the wholesale price"
+
+
+def test_where_no_limit_can_be_set_the_way_out_is_named() -> None:
+    without = Ability("london", is_able=False, detail="no node with GPUs", at=EARLY)
+
+    with pytest.raises(SourceError, match=r"^no node with GPUs;.*power_caps_set_by: jobs"):
+        check.limits_found(without)
+    assert check.limits_found(replace(without, is_able=True, detail="yes")) == "yes"
+    assert check.limits_found(None).startswith("planned once")
 
 
 @pytest.fixture

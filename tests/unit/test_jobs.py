@@ -315,6 +315,14 @@ def test_an_elastic_range_that_does_not_fit_is_refused(key: str, value: str, val
     assert valid in refused.value.valid
 
 
+@pytest.mark.parametrize("tier", ["T2", "T4"])
+def test_a_job_without_gpus_has_no_use_for_more(tier: str) -> None:
+    with pytest.raises(MetadataError, match="no GPUs") as refused:
+        read({"tier": tier, "max-gpus": "4"})
+
+    assert refused.value.key == PREFIX + "max-gpus"
+
+
 @given(st.dictionaries(st.sampled_from(sorted(KEYS)), st.text(max_size=12), min_size=1))
 def test_any_text_is_either_refused_or_makes_a_job_that_can_be_done(values: dict[str, str]) -> None:
     with suppress(MetadataError):

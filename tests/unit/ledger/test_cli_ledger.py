@@ -132,5 +132,17 @@ def test_a_receipt_is_fetched_as_a_page(server: str, tmp_path: Path) -> None:
     assert "<h1>Receipt for job train-7</h1>" in (tmp_path / "r.html").read_text()
 
 
-def test_a_receipt_is_printed(server: str) -> None:
-    assert json.loads(run("receipt", "train-7", "--url", server))["index"] == 5
+def test_a_receipt_is_printed_as_json_where_that_is_asked_for(server: str) -> None:
+    assert json.loads(run("receipt", "train-7", "--url", server, "--json"))["index"] == 5
+
+
+def test_a_receipt_is_shown_in_a_few_lines_that_say_where_the_rest_is(server: str) -> None:
+    lines = run("receipt", "train-7", "--url", server).splitlines()
+
+    facts = dict(line.split("  ", 1) for line in lines[2:-1])
+    assert "entry 5 of the ledger" in lines[0]
+    assert facts["Outcome"].strip() == "succeeded"
+    assert facts["Earned in the market, net"].strip() == "not known"
+    assert facts["Energy used"].split()[1:] == ["kWh", "(modelled)"]
+    assert "--out receipt.json" in lines[-1]
+    assert len(lines) < 24

@@ -79,6 +79,14 @@ def test_an_alarm_is_an_error(server: Server) -> None:
     assert "due 2026-07-01 16:00Z; else the sale is not in the account" in shown
 
 
+def test_an_alarm_whose_deadline_is_past_says_what_came_of_it(server: Server) -> None:
+    server.answer = [ALARM | {"urgency": "missed", "left_s": -60.0}]
+
+    shown = run("alarms", "--url", server.url, code=1)
+
+    assert "was due 2026-07-01 16:00Z; so the sale is not in the account" in shown
+
+
 def test_no_alarm_is_said_too(server: Server) -> None:
     server.answer = []
 

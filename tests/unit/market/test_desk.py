@@ -188,6 +188,10 @@ def test_nothing_is_offered_again_once_its_gate_has_closed() -> None:
     assert here.send_again(now=SIX.start - timedelta(hours=1)) == ()
     missed = [one for one in here.alarms(now=SIX.start) if one.kind is WMAN]
     assert {one.urgency for one in missed} == {Urgency.MISSED}
+    assert "was due 16:00Z; so no deviation is measured" in str(missed[0])
+    in_time = SIX.start - timedelta(minutes=65)
+    pressing = next(one for one in here.alarms(now=in_time) if one.kind is WMAN)
+    assert "due 16:00Z; else no deviation is measured" in str(pressing)
 
 
 def test_a_refused_header_gives_its_number_back() -> None:
