@@ -199,6 +199,7 @@ class Settlements:
         self._calendar = calendar
         self._finished: set[tuple[date, Run]] = set()
         self._looked_in: HalfHour | None = None
+        self._due: tuple[date, Mapping[date, Run]] | None = None
         self._last = SettlingReport()
 
     async def tick(self, now: datetime, *, sites: Sites) -> SettlingReport:
@@ -215,10 +216,7 @@ class Settlements:
             return replace(self._last, settled=())
         settled: list[str] = []
         waiting: dict[str, str] = {}
-        due = due_days(
-            now.astimezone(LONDON).date(), calendar=self._calendar, published=self._terms.published
-        )
-        for day, run in sorted(due.items()):
+        for day, run in sorted(self._due_on(now.astimezone(LONDON).date()).items()):
             if (day, run) in self._finished:
                 continue
             try:
@@ -236,6 +234,13 @@ class Settlements:
         self._looked_in = HalfHour.containing(now)
         self._last = SettlingReport(tuple(settled), waiting)
         return self._last
+
+    def _due_on(self, today: date) -> Mapping[date, Run]:
+        """Return the days of which a run came due lately; worked out once a day."""
+        if self._due is None or self._due[0] != today:
+            due = due_days(today, calendar=self._calendar, published=self._terms.published)
+            self._due = today, due
+        return self._due[1]
 
     async def _settle(
         self, day: date, run: Run, now: datetime, sites: Sites

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Final
@@ -54,6 +54,9 @@ LOOK_BACK: Final = timedelta(days=2)
 LEAD: Final = 3
 """Half-hours ahead: the first whose gate closes within the next half-hour, not before."""
 
+
+NOT_WORTH_IT: Final = "a delivery is expected to cost money"
+"""Why a half-hour is not sold at prices below zero."""
 
 AS_PLANNED: Final = (Decimal(1),)
 """All that the plan leaves free is delivered."""
@@ -190,29 +193,42 @@ class Trader:
         half_hour = HalfHour.containing(now) + LEAD
         if half_hour in self._done or half_hour not in prices:
             return None
-        committed = self._committed.get(half_hour) or await self._commit(half_hour, conditions, now)
+        likely = _Likely(prices[half_hour], tuple(delivered_fractions))
+        committed = self._committed.get(half_hour) or await self._commit(
+            half_hour, likely, conditions, now
+        )
         if committed.is_traded:
             await self._announce(half_hour, committed, now)
-            likely = _Likely(prices[half_hour], tuple(delivered_fractions))
             await self._sell(half_hour, committed, likely, now)
             await self._trading.collect(now=now)
         self._done.add(half_hour)
         return next((one for one in self.sold if one.half_hour == half_hour), None)
 
     async def _commit(
-        self, half_hour: HalfHour, conditions: Conditions, now: datetime
+        self, half_hour: HalfHour, likely: _Likely, conditions: Conditions, now: datetime
     ) -> Committed:
-        """Record what is expected and planned, also where nothing of it is to be sold."""
+        """Record what is expected and planned, also where nothing of it is to be sold.
+
+        Nothing is where a delivery is expected to cost money, sold or not: without an activity
+        notice no deviation is measured.
+        """
         expected, planned = await self._volumes(half_hour, now)
-        is_enough = (expected - planned).mwh >= self._policy.lot_mwh
-        is_traded = is_enough and conditions.held_back is None
+        reduction = (expected - planned).mwh
+        is_enough = reduction >= self._policy.lot_mwh
+        held_back = conditions.held_back
+        if is_enough and held_back is None:
+            sale = self._decide(reduction, likely)
+            if not sale.is_worthwhile:
+                held_back = NOT_WORTH_IT
+                self._decisions[half_hour] = replace(sale, mwh=Decimal(0), binding=held_back)
+        is_traded = is_enough and held_back is None
         committed = Committed(
             expected,
             planned,
             self._policy.sale_fraction,
             is_traded,
             conditions.line_loss_factor,
-            conditions.held_back if is_enough else None,
+            held_back if is_enough else None,
         )
         unit = self._site.unit
         await self._ledger.append([commitment_event(committed, unit, half_hour)], now=now)
@@ -302,12 +318,7 @@ class Trader:
         own = self._reservation(half_hour, Decimal(0))
         others = (await self._energy.held(own.meter, half_hour)).others_mwh(own)
         free = max(reduction - others, Decimal(0))
-        outlook = Outlook(
-            tuple(free * one for one in likely.delivered_fractions),
-            likely.prices.system_gbp_per_mwh,
-            likely.prices.sale_gbp_per_mwh,
-        )
-        sale = decide_sale(outlook, self._policy, rounding=self._rounding)
+        sale = self._decide(free, likely)
         self._decisions[half_hour] = sale
         if sale.mwh <= 0:
             return None
@@ -320,6 +331,15 @@ class Trader:
         if trade is None:
             await self._energy.release(held, reason="not taken by the exchange", now=now)
         return trade
+
+    def _decide(self, mwh: Decimal, likely: _Likely) -> Sale:
+        """Return how much to sell where ``mwh`` would be delivered as planned."""
+        outlook = Outlook(
+            tuple(mwh * one for one in likely.delivered_fractions),
+            likely.prices.system_gbp_per_mwh,
+            likely.prices.sale_gbp_per_mwh,
+        )
+        return decide_sale(outlook, self._policy, rounding=self._rounding)
 
     async def _volumes(self, half_hour: HalfHour, now: datetime) -> tuple[ImportMWh, ImportMWh]:
         jobs = [*await self._jobs.ended_since(now - LOOK_BACK), *await self._jobs.open_jobs()]
