@@ -86,7 +86,7 @@ class Capping:
         self._check_every = check_every
         self._checked_at: datetime | None = None
         self._nodes: Mapping[str, NodePower] = {}
-        self._able: set[str] = set()
+        self._refusals = dict.fromkeys(clusters, "it is not known yet whether they can be set")
         self._told: set[tuple[Run, str]] = set()
 
     @property
@@ -95,9 +95,9 @@ class Capping:
         return self._clusters.keys()
 
     @property
-    def unlimited(self) -> frozenset[str]:
-        """Those of which it is not known that it can."""
-        return frozenset(self._clusters) - self._able
+    def refusals(self) -> Mapping[str, str]:
+        """Those of which it is not known that it can, and why not."""
+        return self._refusals
 
     async def limits_of(self, runs: Collection[Run]) -> list[PowerLimit]:
         """Return all limits of some runs.
@@ -141,7 +141,9 @@ class Capping:
             except SourceError as error:
                 log.warning("site %s: power limits stay as they were: %s", name, error)
                 continue
-            self._able = (self._able - {name}) | ({name} if ability.is_able else set())
+            self._refusals.pop(name, None)
+            if not ability.is_able:
+                self._refusals[name] = ability.detail
             before = known.get(name)
             if before is None or (before.is_able, before.detail) != (
                 ability.is_able,

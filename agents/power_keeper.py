@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 import ray
 
-from gridflex.adapters.gpu_power import Nvml, counted_by_ray, visible_to_parent
+from gridflex.adapters.gpu_power import Nvml, counted_by_ray, parent_environment
 from gridflex.adapters.power_guard import Guard
 from gridflex.capping import GpuPower, NodePower
 from gridflex.errors import GridFlexError, SourceError
@@ -67,7 +67,7 @@ class PowerKeeper:
     Args:
         open_limits: Opens the driver; tried again where there is none.
         guard: Puts limits back if this process ends.
-        visible: ``CUDA_VISIBLE_DEVICES`` of the node's raylet.
+        raylet: Environment of the node's raylet, by which Ray counts GPUs.
         monotonic_s: Wall time.
     """
 
@@ -76,12 +76,12 @@ class PowerKeeper:
         open_limits: Callable[[], Limits],
         *,
         guard: Promises,
-        visible: str | None,
+        raylet: Mapping[str, str],
         monotonic_s: Callable[[], float],
     ) -> None:
         self._open = open_limits
         self._guard = guard
-        self._visible = visible
+        self._raylet = raylet
         self._monotonic_s = monotonic_s
         self._limits: Limits | None = None
         self._heard_at_s = monotonic_s()
@@ -93,7 +93,7 @@ class PowerKeeper:
         """
         try:
             limits = self._opened()
-            gpus = counted_by_ray(limits.gpus(), self._visible)
+            gpus = counted_by_ray(limits.gpus(), self._raylet)
             for gpu in gpus:
                 limits.set_limit(gpu.uuid, gpu.limit_w)
         except SourceError as error:
@@ -151,7 +151,7 @@ class PowerKeeperActor:
 
     def __init__(self) -> None:
         self._keeper = PowerKeeper(
-            Nvml, guard=Guard(), visible=visible_to_parent(), monotonic_s=time.monotonic
+            Nvml, guard=Guard(), raylet=parent_environment(), monotonic_s=time.monotonic
         )
         self._lapsing = asyncio.get_running_loop().create_task(self._lapse())
 

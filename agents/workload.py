@@ -49,6 +49,7 @@ class WorkloadReport:
         actions: What was done or tried, by job.
         unreachable: Why each unreachable site could not be asked.
         failures: What could not be noted or done and will be tried again, by job.
+        degraded: Why power limits cannot be set, by site.
     """
 
     open_jobs: int
@@ -56,6 +57,7 @@ class WorkloadReport:
     actions: Mapping[str, str]
     unreachable: Mapping[str, str]
     failures: Mapping[str, str]
+    degraded: Mapping[str, str]
 
 
 @dataclass(slots=True)
@@ -147,6 +149,7 @@ class Workload:
         if self._capping:
             await self._capping.tick(jobs, now)
         await self._act([job for job in jobs if job.id not in seen.failures], turn)
+        unlimited = dict(self._capping.refusals) if self._capping else {}
         await self._meter.read(jobs, now, unreachable=seen.unreachable, unclear=seen.failures)
         return WorkloadReport(
             open_jobs=len(jobs),
@@ -154,6 +157,7 @@ class Workload:
             actions=turn.actions,
             unreachable=seen.unreachable,
             failures={**seen.failures, **turn.failures},
+            degraded={f"power limits of {site}": why for site, why in unlimited.items()},
         )
 
     async def _act(self, jobs: Sequence[Job], turn: _Turn) -> None:
@@ -161,7 +165,7 @@ class Workload:
         orders = planned.under(await self._curtailments.active(turn.now))
         restart = start_allowance(jobs, usual=self._restart)
         if self._capping:
-            orders = replace(orders, unlimited=self._capping.unlimited)
+            orders = replace(orders, unlimited=frozenset(self._capping.refusals))
         todo: list[tuple[Job, Action, _Where]] = []
         for job in jobs:
             action = next_action(

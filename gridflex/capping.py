@@ -36,6 +36,7 @@ class GpuPower:
         least_w: Lowest limit that can be set.
         most_w: Highest one.
         limit_w: The one that is set.
+        model: What it is sold as.
     """
 
     uuid: str
@@ -43,6 +44,7 @@ class GpuPower:
     least_w: float
     most_w: float
     limit_w: float
+    model: str
 
     def watts(self, fraction: float) -> float:
         """Return the limit that is ``fraction`` of the default, in mW, as far as it can be set."""

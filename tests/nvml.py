@@ -33,6 +33,7 @@ class FakeGpus:
             "most_mw": 700_000,
             "limit_mw": 700_000,
             "has_limit": True,
+            "model": "NVIDIA H200",
             **of_each,
         }
         state = {
@@ -62,6 +63,12 @@ class FakeGpus:
             file.seek(0)
             file.truncate()
             file.write(json.dumps(state))
+
+    def swap(self, number: int, model: str) -> None:
+        """Put a GPU of another model in the place of one."""
+        gpus = self._read()["gpus"]
+        gpus[number]["model"] = model
+        self.change(gpus=gpus)
 
     def _read(self) -> dict[str, Any]:
         with self.path.open() as file:

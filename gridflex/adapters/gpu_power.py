@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -20,7 +20,10 @@ from gridflex.errors import SourceError
 MILLIWATTS: Final = 1000.0
 """NVML speaks of milliwatts."""
 
-_VISIBLE: Final = b"CUDA_VISIBLE_DEVICES="
+VISIBLE_VARIABLE: Final = "CUDA_VISIBLE_DEVICES"
+ORDER_VARIABLE: Final = "CUDA_DEVICE_ORDER"
+BY_BUS: Final = "PCI_BUS_ID"
+"""The order in which NVML counts; CUDA by itself takes the fastest GPU for the first."""
 
 
 class Nvml:
@@ -71,6 +74,7 @@ class Nvml:
                 least_w=least / MILLIWATTS,
                 most_w=most / MILLIWATTS,
                 limit_w=nvml.nvmlDeviceGetPowerManagementLimit(handle) / MILLIWATTS,
+                model=str(nvml.nvmlDeviceGetName(handle)),
             )
 
     @contextmanager
@@ -81,34 +85,43 @@ class Nvml:
             raise SourceError(f"{what}: {error}{_advice(self._nvml, error)}") from error
 
 
-def counted_by_ray(gpus: tuple[GpuPower, ...], visible: str | None) -> tuple[GpuPower, ...]:
+def counted_by_ray(gpus: tuple[GpuPower, ...], raylet: Mapping[str, str]) -> tuple[GpuPower, ...]:
     """Return the GPUs in the order in which Ray counts them on a node.
 
     Args:
         gpus: All of the machine, in NVML's order.
-        visible: ``CUDA_VISIBLE_DEVICES`` of the node's raylet: numbers or UUIDs; None for all.
+        raylet: Environment of the node's raylet; its ``CUDA_VISIBLE_DEVICES`` names GPUs by number
+            or UUID, and all where it is not set.
 
     Raises:
-        SourceError: It names a GPU that the machine does not have.
+        SourceError: It names a GPU that the machine does not have, or names by number GPUs that
+            differ, which CUDA may count otherwise.
     """
-    if visible is None:
-        return gpus
-    names = [name.strip() for name in visible.split(",") if name.strip()]
-    by_name = {str(index): gpu for index, gpu in enumerate(gpus)} | {gpu.uuid: gpu for gpu in gpus}
-    unknown = [name for name in names if name not in by_name]
-    if unknown:
-        raise SourceError(f"CUDA_VISIBLE_DEVICES names {', '.join(unknown)}, no GPU of NVML")
-    return tuple(by_name[name] for name in names)
+    visible = raylet.get(VISIBLE_VARIABLE)
+    by_number = {str(index): gpu for index, gpu in enumerate(gpus)}
+    by_uuid = {gpu.uuid: gpu for gpu in gpus}
+    names = [*by_number] if visible is None else [one.strip() for one in visible.split(",")]
+    names = [name for name in names if name]
+    if unknown := [name for name in names if name not in by_number | by_uuid]:
+        raise SourceError(f"{VISIBLE_VARIABLE} names {', '.join(unknown)}, no GPU of NVML")
+    models = sorted({gpu.model for gpu in gpus})
+    if len(models) > 1 and by_number.keys() & names and raylet.get(ORDER_VARIABLE) != BY_BUS:
+        raise SourceError(
+            f"its GPUs differ ({', '.join(models)}) and CUDA may count them in another order than "
+            f"NVML, so that another than the run's would be limited: start Ray there with "
+            f"{ORDER_VARIABLE}={BY_BUS}"
+        )
+    return tuple((by_number | by_uuid)[name] for name in names)
 
 
-def visible_to_parent() -> str | None:
-    """Return ``CUDA_VISIBLE_DEVICES`` of the process that started this one, None if not set.
+def parent_environment() -> dict[str, str]:
+    """Return the environment of the process that started this one.
 
     Ray starts workers from a node's raylet, and hides GPUs from those that reserve none.
     """
-    variables = Path(f"/proc/{os.getppid()}/environ").read_bytes().split(b"\0")
-    found = (one.removeprefix(_VISIBLE) for one in variables if one.startswith(_VISIBLE))
-    return next((value.decode() for value in found), None)
+    variables = Path(f"/proc/{os.getppid()}/environ").read_bytes().decode(errors="replace")
+    pairs = (one.partition("=") for one in variables.split("\0"))
+    return {name: value for name, equals, value in pairs if equals}
 
 
 def _bindings() -> ModuleType:

@@ -22,7 +22,9 @@ def limit(
 def test_a_share_is_one_of_the_default_as_far_as_it_can_be_set(
     fraction: float, watts: float
 ) -> None:
-    assert GpuPower("a", 700, 200, 700, limit_w=650).watts(fraction) == pytest.approx(watts)
+    gpu = GpuPower("a", 700, 200, 700, limit_w=650, model="H200")
+
+    assert gpu.watts(fraction) == pytest.approx(watts)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from gridflex.adapters.gpu_power import Nvml
 from gridflex.adapters.power_store import PowerAbilities, PowerStore
 from gridflex.agents.capping import Capping, Cluster
 from gridflex.agents.power_keeper import LEASE_S, PowerKeeper
-from gridflex.agents.workload import Workload
+from gridflex.agents.workload import Workload, WorkloadReport
 from gridflex.capping import GpuSlot, NodePower
 from gridflex.errors import NoAnswerError
 from gridflex.halfhour import HalfHour
@@ -60,9 +60,7 @@ class Keepers:
     def start_again(self) -> None:
         """Be a new process; the guard of the one before has done its work, or has not."""
         self.guard = Guard()
-        self.keeper = PowerKeeper(
-            Nvml, guard=self.guard, visible=None, monotonic_s=self.monotonic_s
-        )
+        self.keeper = PowerKeeper(Nvml, guard=self.guard, raylet={}, monotonic_s=self.monotonic_s)
 
     async def reports(self) -> Mapping[str, NodePower]:
         return {self.node: self.keeper.report()} if self.node else {}
@@ -106,9 +104,9 @@ class Site:
         )
         return self.world.workload(capping=capping)
 
-    async def tick(self) -> None:
+    async def tick(self) -> WorkloadReport:
         """Let the agent look and act."""
-        await self.world.tick(self.agent)
+        return await self.world.tick(self.agent)
 
     async def run(self, *, cap: float = 0.57, half_hours: int = 8) -> None:
         """Have job-1 run on both GPUs under a limit since noon, by plan."""
@@ -255,7 +253,7 @@ async def test_only_the_time_under_a_limit_is_metered_as_such(site: Site) -> Non
     assert energy.energy_kwh == pytest.approx((LIMITED_KW + 11.0) / 4)
 
 
-async def test_without_permission_runs_have_no_limit_plans_none_and_somebody_is_told(
+async def test_where_limits_cannot_be_set_runs_have_none_plans_none_and_somebody_is_told(
     site: Site,
 ) -> None:
     site.gpus.change(is_root=False)
@@ -273,8 +271,18 @@ async def test_without_permission_runs_have_no_limit_plans_none_and_somebody_is_
     assert (await site.world.tick(site.agent)).actions == {}  # it runs as it can
 
     site.gpus.change(is_root=True)
+    site.gpus.swap(1, "NVIDIA A100")
     site.world.pass_time(2 * MINUTE)
-    await site.tick()
+
+    detail = (await site.tick()).degraded["power limits of london"]
+    assert "its GPUs differ (NVIDIA A100, NVIDIA H200)" in detail
+    assert "CUDA_DEVICE_ORDER=PCI_BUS_ID" in detail
+    assert (await site.store.abilities())["london"].detail == detail
+    assert site.gpus.changes_w == []
+
+    site.gpus.swap(1, "NVIDIA H200")
+    site.world.pass_time(2 * MINUTE)
+    assert (await site.tick()).degraded == {}
 
     assert (await site.store.abilities())["london"].detail == (
         "can be set on 2 GPUs, from 29% of their default on"

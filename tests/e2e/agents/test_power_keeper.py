@@ -21,7 +21,7 @@ from gridflex.adapters.gpu_power import Nvml
 from gridflex.adapters.power_guard import Guard
 from gridflex.agents.power_keeper import PowerKeeper
 
-keeper = PowerKeeper(Nvml, guard=Guard(), visible=None, monotonic_s=time.monotonic)
+keeper = PowerKeeper(Nvml, guard=Guard(), raylet={}, monotonic_s=time.monotonic)
 for gpu in keeper.report().gpus:
     keeper.limit(gpu.uuid, 399.0, before_w=gpu.limit_w)
 keeper.lift("GPU-1", 700.0)

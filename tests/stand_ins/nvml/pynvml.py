@@ -100,6 +100,10 @@ def nvmlDeviceGetUUID(handle: int) -> str:
     return str(_gpu(handle)["uuid"])
 
 
+def nvmlDeviceGetName(handle: int) -> str:
+    return str(_gpu(handle)["model"])
+
+
 def nvmlDeviceGetPowerManagementLimit(handle: int) -> int:
     return int(_limited(handle)["limit_mw"])
 

@@ -24,12 +24,18 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeGpus:
     return FakeGpus.make(tmp_path / "gpus.json")
 
 
+def gpu(number: int, model: str = "NVIDIA H200") -> GpuPower:
+    return GpuPower(
+        f"GPU-{number}", default_w=700, least_w=200, most_w=700, limit_w=700, model=model
+    )
+
+
 def test_gpus_are_read_in_watts(machine: FakeGpus) -> None:
     machine.change()
 
     first, second = Nvml().gpus()
 
-    assert first == GpuPower("GPU-0", default_w=700, least_w=200, most_w=700, limit_w=700)
+    assert first == gpu(0)
     assert second.uuid == "GPU-1"
 
 
@@ -109,16 +115,34 @@ def test_the_stand_in_has_the_interface_of_the_bindings(machine: FakeGpus) -> No
     [(None, "012"), ("2,0", "20"), ("GPU-1", "1"), (" 1 , 2 ", "12"), ("", "")],
 )
 def test_gpus_are_counted_as_ray_does(visible: str | None, expected: str) -> None:
-    gpus = tuple(GpuPower(f"GPU-{n}", 700, 200, 700, 700) for n in range(3))
+    raylet = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
 
-    found = counted_by_ray(gpus, visible)
+    found = counted_by_ray(tuple(map(gpu, range(3))), raylet)
 
     assert [gpu.uuid[-1] for gpu in found] == list(expected)
 
 
 def test_a_gpu_that_nvml_does_not_know_is_named() -> None:
     with pytest.raises(SourceError, match="CUDA_VISIBLE_DEVICES names 7"):
-        counted_by_ray((GpuPower("GPU-0", 700, 200, 700, 700),), "0,7")
+        counted_by_ray((gpu(0),), {"CUDA_VISIBLE_DEVICES": "0,7"})
+
+
+MIXED = (gpu(0), gpu(1, "NVIDIA A100"))
+
+
+@pytest.mark.parametrize("raylet", [{}, {"CUDA_VISIBLE_DEVICES": "0"}])
+def test_gpus_that_differ_are_not_counted_in_an_order_that_cuda_may_not_share(
+    raylet: dict[str, str],
+) -> None:
+    for order in ({}, {"CUDA_DEVICE_ORDER": "FASTEST_FIRST"}):
+        with pytest.raises(SourceError, match=r"H200\) and CUDA.*CUDA_DEVICE_ORDER=PCI_BUS_ID"):
+            counted_by_ray(MIXED, raylet | order)
+
+    assert counted_by_ray(MIXED, raylet | {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"})[0] == gpu(0)
+
+
+def test_gpus_that_differ_and_are_named_by_what_they_are_need_no_order() -> None:
+    assert counted_by_ray(MIXED, {"CUDA_VISIBLE_DEVICES": "GPU-1,GPU-0"}) == MIXED[::-1]
 
 
 def test_a_guard_keeps_what_was_promised_and_not_released(tmp_path: Path) -> None:
