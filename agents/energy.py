@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import Final, Protocol
 
 from gridflex.adapters.position_book import PositionBook, TrackedPosition, raised
+from gridflex.agents.admission import Admission, Admissions
 from gridflex.agents.settling import Settlements
 from gridflex.agents.traded import Conditions, Prices, Sold, TradedSite
 from gridflex.agents.trader import AS_PLANNED, LEAD, Trader
@@ -56,6 +57,7 @@ class EnergyReport:
         offered: How much of the half-hour was offered, and what it is expected to bring.
         notified: Settlement days whose delivered volumes were sent in this tick.
         settled: Settlement days and runs that were settled in this tick.
+        predictability: How the unit's baseline is judged today, and who overrides that.
         degraded: What keeps it from trading or settling, and which deadlines are at risk.
     """
 
@@ -64,6 +66,7 @@ class EnergyReport:
     offered: str | None = None
     notified: tuple[str, ...] = ()
     settled: tuple[str, ...] = ()
+    predictability: str | None = None
     degraded: dict[str, str] = field(default_factory=dict)
 
 
@@ -113,6 +116,7 @@ class EnergySeller:
         quotes: Prices.
         make_trader: Makes the trader of a site.
         settlements: Settles what was traded.
+        admissions: Says whether it may be sold.
         calendar: Working days.
         limits: When to warn.
         losses: Between the meter and the energy account.
@@ -126,6 +130,7 @@ class EnergySeller:
         quotes: Quotes,
         make_trader: Callable[[TradedSite], Trader],
         settlements: Settlements,
+        admissions: Admissions,
         calendar: WorkingCalendar,
         limits: AlarmLimits | None = None,
         losses: LossSource = NO_LOSSES,
@@ -135,6 +140,7 @@ class EnergySeller:
         self._quotes = quotes
         self._make_trader = make_trader
         self._settlements = settlements
+        self._admissions = admissions
         self._calendar = calendar
         self._limits = limits or AlarmLimits()
         self._losses = losses
@@ -196,9 +202,12 @@ class EnergySeller:
         except StaleDataError as error:
             degraded["prices"] = str(error)
         sold: Sold | None = None
-        conditions = self._conditions(half_hour)
+        admission = await self._admissions.of(
+            self._terms.unit, day=half_hour.settlement[0], now=now
+        )
+        conditions = self._conditions(half_hour, admission)
         if conditions.held_back is not None:
-            degraded["sale"] = conditions.held_back
+            degraded["nothing is sold"] = conditions.held_back
         try:
             sold = await trader.tick(
                 now,
@@ -211,12 +220,14 @@ class EnergySeller:
         decided = trader.decision(half_hour)
         made = (str(half_hour), str(sold.trade.mwh)) if sold and sold.trade else ()
         offered = _offer(half_hour, decided) if decided else None
-        return EnergyReport(sold=made, offered=offered, degraded=degraded)
+        return EnergyReport(
+            sold=made, offered=offered, predictability=admission.said, degraded=degraded
+        )
 
-    def _conditions(self, half_hour: HalfHour) -> Conditions:
+    def _conditions(self, half_hour: HalfHour, admission: Admission) -> Conditions:
         """Return on what terms a half-hour is sold; without known losses it is not."""
         try:
-            return Conditions(self._losses.at(half_hour).line)
+            return Conditions(self._losses.at(half_hour).line, admission.held_back)
         except ContractError as error:
             return Conditions(held_back=str(error))
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from decimal import Decimal
 
+from gridflex.adapters.baseline_facts import BaselineFacts
 from gridflex.adapters.grid_feeds import system_prices
 from gridflex.adapters.grid_store import GridStore
 from gridflex.adapters.loss_file import LossFile
 from gridflex.adapters.market_files import MarketFolder
 from gridflex.adapters.market_orders import FolderExchange
 from gridflex.adapters.position_book import PositionBook
+from gridflex.agents.admission import Admissions
 from gridflex.agents.counterfactual import RunNow
 from gridflex.agents.energy import EnergySeller, EnergyTerms
 from gridflex.agents.ports import Ports
@@ -23,6 +25,7 @@ from gridflex.energy_settings import EnergySettings
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.market.artefacts import channels_of
+from gridflex.market.baseline_quality import PREDICTABILITY, PredictabilityLimits
 from gridflex.market.compensation import (
     REFERENCE_PRICES,
     ReferencePrice,
@@ -65,6 +68,9 @@ async def build_seller(ports: Ports) -> EnergySeller:
             prices=SystemPrices(store, ask=system_prices(ports.settings.grid, archive=store)),
             terms=settlement_terms(ports.settings.energy),
             calendar=calendar,
+        ),
+        admissions=Admissions(
+            BaselineFacts(ports.ledger), limits=predictability_limits(ports.settings.energy)
         ),
         calendar=calendar,
         losses=losses_of(ports.settings.energy),
@@ -112,6 +118,22 @@ def settlement_terms(settings: EnergySettings) -> SettlementTerms:
             (row.settlement_date, Run(row.run)): row.paid_on for row in settings.settlement_calendar
         },
     )
+
+
+def predictability_limits(settings: EnergySettings) -> Dated[PredictabilityLimits]:
+    """Return from when on which baseline is good enough: the settings' over the usual ones."""
+    given = [
+        Effective(
+            row.start,
+            PredictabilityLimits(
+                row.bias_fraction, row.rrmse_fraction, row.sample_days, row.source
+            ),
+            "settings",
+        )
+        for row in settings.predictability
+    ]
+    usual = [one for one in PREDICTABILITY.entries if not given or one.start < given[0].start]
+    return Dated(PREDICTABILITY.name, (*usual, *given))
 
 
 def losses_of(settings: EnergySettings) -> LossSource:

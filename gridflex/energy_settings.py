@@ -71,7 +71,25 @@ class ExportRow(BaseModel, extra="forbid", frozen=True):
     largest_mwh: Decimal = Field(default=ZERO, ge=0)
 
 
-Row = TypeVar("Row", LossRow, ExportRow)
+class PredictabilityRow(BaseModel, extra="forbid", frozen=True):
+    """From which a baseline is too poor to sell on, until the next row begins.
+
+    Attributes:
+        start: First day on which it is judged so.
+        bias_fraction: Greatest mean error relative to the mean load, either way.
+        rrmse_fraction: Greatest root mean square error relative to the mean load.
+        sample_days: Fewest days to judge by.
+        source: Where the limits come from.
+    """
+
+    start: date
+    bias_fraction: float = Field(default=0.10, gt=0)
+    rrmse_fraction: float = Field(default=0.20, gt=0)
+    sample_days: int = Field(default=10, ge=1, le=60)
+    source: str = "settings"
+
+
+Row = TypeVar("Row", LossRow, ExportRow, PredictabilityRow)
 
 
 class EnergySettings(BaseModel, extra="forbid", frozen=True):
@@ -97,6 +115,8 @@ class EnergySettings(BaseModel, extra="forbid", frozen=True):
         losses_file: The same by day or half-hour, as CSV (docs/settlement.md); read again when it
             changes. Not together with ``losses``.
         exports: Threshold and export of the meter for supplier compensation.
+        predictability: Limits within which a baseline must have met the meter for the unit to be
+            sold; the usual ones without.
         settlement_calendar: Published rows; where they are missing the usual lags count.
     """
 
@@ -113,9 +133,10 @@ class EnergySettings(BaseModel, extra="forbid", frozen=True):
     losses: tuple[LossRow, ...] = ()
     losses_file: Path | None = None
     exports: tuple[ExportRow, ...] = ()
+    predictability: tuple[PredictabilityRow, ...] = ()
     settlement_calendar: tuple[RunRow, ...] = ()
 
-    @field_validator("losses", "exports")
+    @field_validator("losses", "exports", "predictability")
     @classmethod
     def _one_row_a_day(cls, rows: tuple[Row, ...]) -> tuple[Row, ...]:
         days = [one.start for one in rows]

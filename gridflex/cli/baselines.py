@@ -28,6 +28,8 @@ Event = Annotated[
 ]
 HalfHours = Annotated[int, typer.Option(min=1, max=50, help="How long the activation lasts.")]
 
+Unit = Annotated[str, typer.Argument(help="Secondary BM Unit.")]
+
 PATH = "/v1/settlement/baselines"
 
 
@@ -151,6 +153,87 @@ def predict(
         )
     if not found["may_trade"]:
         raise typer.Exit(1)
+
+
+@baseline_app.command("judge")
+def judge(
+    unit: Unit,
+    *,
+    day: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Settlement day; today without.")
+    ] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say whether a unit may be sold, as its seller asks once a day; exit code 1 if not.
+
+    Its baseline is the one that the registry names: a submitted one is held against what was
+    committed, a computed one against the days before.
+    """
+    asked = {} if day is None else {"day": f"{day:%Y-%m-%d}"}
+    with Client(url) as client:
+        found = client.get(f"{PATH}/units/{unit}/predictability", **asked)
+    if as_json:
+        out.print_json(json.dumps(found))
+    else:
+        verdict = "within the limits" if found["may_trade"] else f"NOT: {found['reason']}"
+        out.print(
+            f"{unit} on {found['day']}: {found['days']} days, bias {found['bias_fraction']:+.1%}, "
+            f"error {found['rrmse_fraction']:.1%}: {verdict}",
+            highlight=False,
+            soft_wrap=True,
+        )
+        if found["override"] is not None:
+            held = found["override"]
+            out.print(
+                f"sold all the same until {held['until']}: {held['reason']}",
+                highlight=False,
+                soft_wrap=True,
+            )
+        elif not found["is_sold"]:
+            out.print("nothing is sold of it")
+    if not found["is_sold"]:
+        raise typer.Exit(1)
+
+
+@baseline_app.command("allow")
+def allow(
+    unit: Unit,
+    *,
+    until: Annotated[
+        datetime,
+        typer.Option(formats=["%Y-%m-%d"], help="First day on which it is not sold any more."),
+    ],
+    reason: Annotated[str, typer.Option(help="Why, and who decided it.")],
+    url: Url = None,
+) -> None:
+    """Have a unit sold however its baseline is judged; recorded in the ledger as an override."""
+    with Client(url) as client:
+        body = {"until": f"{until:%Y-%m-%d}", "reason": reason}
+        found = client.post(f"{PATH}/units/{unit}/override", body)
+    out.print(f"recorded as entry {found['index']}", highlight=False)
+
+
+@baseline_app.command("held-back")
+def held_back(
+    unit: Unit, *, first: Day, last: Day, url: Url = None, as_json: AsJson = False
+) -> None:
+    """List the half-hours in which something could have been sold and was not offered, and why."""
+    with Client(url) as client:
+        found = client.get(
+            f"{PATH}/units/{unit}/held-back", first=f"{first:%Y-%m-%d}", last=f"{last:%Y-%m-%d}"
+        )
+    if as_json:
+        out.print_json(json.dumps(found))
+        return
+    for one in found:
+        out.print(
+            f"{one['start']} {one['free_mwh']} MWh: {one['reason']}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if not found:
+        out.print("nothing was held back")
 
 
 @baseline_app.command("honesty")

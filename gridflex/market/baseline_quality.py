@@ -16,6 +16,8 @@ from typing import Final
 from gridflex.halfhour import HalfHour
 from gridflex.market.baseline import Event, History, baseline, day_label
 from gridflex.market.baseline_rules import Rule
+from gridflex.market.policy import Dated, Effective
+from gridflex.market.submitted import Outcome
 from gridflex.market.volumes import ZERO
 from gridflex.market.working_days import DAY, is_clock_change
 
@@ -166,14 +168,44 @@ def predictability(
         history: Loads, calendar, declared event days.
         limits: What is good enough.
     """
-    metered: list[float] = []
-    errors: list[float] = []
-    count = 0
-    for day in days:
-        pairs = _pairs(rule, day, window, history)
-        count += bool(pairs)
-        metered += [real for real, _ in pairs]
-        errors += [real - expected for real, expected in pairs]
+    return _judged([_pairs(rule, day, window, history) for day in days], limits)
+
+
+def submitted_predictability(
+    outcomes: Iterable[Outcome], *, limits: PredictabilityLimits
+) -> Predictability:
+    """Return how well a submitted baseline met the half-hours in which nothing was offered.
+
+    What the plan moved is taken out, as in the honesty tests: the jobs that ran by plan are what
+    is compared with the meter.
+
+    Args:
+        outcomes: Half-hours with a commitment and a reading.
+        limits: What is good enough.
+    """
+    days: dict[date, list[tuple[float, float]]] = {}
+    for one in outcomes:
+        if not one.is_activated:
+            expected = one.expected - one.explained
+            days.setdefault(one.half_hour.settlement[0], []).append(
+                (float(one.metered.mwh), float(expected.mwh))
+            )
+    return _judged(list(days.values()), limits)
+
+
+def weakest(found: Sequence[Predictability]) -> Predictability:
+    """Return the verdict that stands for all: one that forbids trading, else the largest error."""
+    return max(found, key=lambda one: (not one.may_trade, one.rrmse_fraction))
+
+
+def _judged(
+    days: Sequence[Sequence[tuple[float, float]]], limits: PredictabilityLimits
+) -> Predictability:
+    """Judge days, each with what was metered and what was expected in some of its half-hours."""
+    pairs = [pair for day in days for pair in day]
+    metered = [real for real, _ in pairs]
+    errors = [real - expected for real, expected in pairs]
+    count = sum(map(bool, days))
     if count < limits.sample_days or not sum(metered):
         reason = f"{count} days to judge by, {limits.sample_days} needed"
         return Predictability(count, 0.0, 0.0, may_trade=False, reason=reason)
@@ -201,6 +233,12 @@ def _pairs(rule: Rule, day: date, window: range, history: History) -> Sequence[t
         )
         if real is not None and expected is not None
     ]
+
+
+PREDICTABILITY: Final = Dated(
+    "limits of predictability",
+    (Effective(date(2024, 11, 7), USUAL_LIMITS, "P415 implementation date"),),
+)
 
 
 def _reason(bias: float, rrmse: float, limits: PredictabilityLimits) -> str:

@@ -32,7 +32,7 @@ from gridflex.market.submitted import (
     same_errors,
     unchanged,
 )
-from gridflex.market.volumes import NO_IMPORT, ExportMWh, ImportMWh, Rounding
+from gridflex.market.volumes import ExportMWh, ImportMWh, Rounding
 from gridflex.market.working_days import gate_closure
 
 
@@ -99,7 +99,7 @@ def outcomes(facts: Facts) -> list[Outcome]:
             half_hour=at,
             expected=one.expected,
             metered=facts.metered[at],
-            explained=one.expected - one.planned if one.is_traded else NO_IMPORT,
+            explained=one.expected - one.planned,
             is_activated=one.is_traded,
         )
         for at, (_, _, one) in _committed(facts)

@@ -13,6 +13,7 @@ from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
 
 from gridflex.adapters.beckn_log import BecknLog
+from gridflex.agents.energy_ports import predictability_limits
 from gridflex.agents.ports import Ports
 from gridflex.agents.shed_desk import ShedDesk
 from gridflex.agents.trading_ports import LaterHouse
@@ -82,7 +83,14 @@ def create_api(ports: Ports) -> FastAPI:
     v1.include_router(
         create_forecasts_router(ports.archive, ports.ranks, ports.models, ports.clock)
     )
-    v1.include_router(create_settlement_router(ports.ledger, ports.receipts, ports.clock))
+    v1.include_router(
+        create_settlement_router(
+            ports.ledger,
+            ports.receipts,
+            ports.clock,
+            limits=predictability_limits(ports.settings.energy),
+        )
+    )
     api.include_router(v1)
     api.include_router(create_health_router(ports))
 

@@ -13,8 +13,12 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
+from gridflex.adapters.baseline_facts import JUDGED_BY
 from gridflex.adapters.ledger_store import LedgerStore
+from gridflex.halfhour import LONDON, HalfHour
+from gridflex.ledger.event import EventType
 from gridflex.market.baseline_quality import (
+    PREDICTABILITY,
     USUAL_LIMITS,
     Predictability,
     PredictabilityLimits,
@@ -24,13 +28,16 @@ from gridflex.market.baseline_quality import (
 )
 from gridflex.market.baseline_report import baseline_event
 from gridflex.market.baseline_rules import RULES, Rule
+from gridflex.market.commitments import is_commitment, read_commitment
 from gridflex.market.delivery import rebound
 from gridflex.market.honesty import honesty, outcomes
+from gridflex.market.policy import Dated
 from gridflex.market.records import event_day_event
-from gridflex.market.registry import Msid
+from gridflex.market.registry import Msid, UnitId
 from gridflex.market.submitted import Finding, HonestyLimits
 from gridflex.market.volumes import Rounding
-from gridflex.market.working_days import DAY
+from gridflex.market.waivers import Waiver, waiver_event
+from gridflex.market.working_days import DAY, half_hours_of
 from gridflex.serve.baseline_books import ActivationIn, BaselineBooks, HonestyIn, rule_named
 from gridflex.serve.clock import Clock
 
@@ -144,12 +151,61 @@ class PredictabilityOut(BaseModel):
     limits: dict[str, Any]
 
 
-def create_baselines_router(ledger: LedgerStore, clock: Clock) -> APIRouter:
-    """Return the paths below ``/baselines``."""
+class OverrideIn(BaseModel, extra="forbid"):
+    """An operator's word that a unit is sold although its baseline may not predict well.
+
+    Attributes:
+        until: First settlement day on which it no longer is; a past one ends it.
+        reason: Why, and who decided it.
+    """
+
+    until: date
+    reason: str = Field(min_length=1, max_length=1000)
+
+
+class AdmissionOut(PredictabilityOut):
+    """Whether a unit may be sold: how its baseline met the meter, and who overrides that.
+
+    Attributes:
+        day: On which settlement day.
+        override: Which holds on that day; None without one.
+        is_sold: Whether the seller offers it.
+    """
+
+    day: date
+    override: OverrideIn | None
+    is_sold: bool
+
+
+class HeldBackOut(BaseModel):
+    """A half-hour in which something could have been sold and nothing was offered.
+
+    Attributes:
+        start: Of the half-hour.
+        free_mwh: What the plan left free.
+        reason: Why it was not offered.
+    """
+
+    start: str
+    free_mwh: Decimal
+    reason: str
+
+
+def create_baselines_router(
+    ledger: LedgerStore, clock: Clock, *, limits: Dated[PredictabilityLimits] = PREDICTABILITY
+) -> APIRouter:
+    """Return the paths below ``/baselines``.
+
+    Args:
+        ledger: Where everything is recorded.
+        clock: GridFlex time.
+        limits: Within which a baseline must have met the meter for its unit to be sold.
+    """
     api = APIRouter(prefix="/baselines", tags=["baselines"])
     books = BaselineBooks(ledger, clock)
     _add_rules(api, books)
     _add_quality(api, books)
+    _add_admission(api, books, limits)
     _add_honesty(api, books)
     return api
 
@@ -225,12 +281,65 @@ def _add_quality(api: APIRouter, books: BaselineBooks) -> None:
         )
         found: Predictability = predictability(
             chosen,
-            days=[until - back * DAY for back in range(1, 61)],
+            days=[until - back * DAY for back in range(1, JUDGED_BY + 1)],
             window=range(first_period - 1, min(first_period - 1 + periods, 48)),
             history=history,
             limits=limits,
         )
         return PredictabilityOut(**asdict(found), limits=asdict(limits))
+
+
+def _add_admission(
+    api: APIRouter, books: BaselineBooks, limits: Dated[PredictabilityLimits]
+) -> None:
+    @api.get("/units/{unit}/predictability")
+    async def admitted(unit: str, day: date | None = None) -> AdmissionOut:
+        """Whether a unit may be sold on a day, by what its seller asks once a day."""
+        now = books.clock.now()
+        at = day or now.astimezone(LONDON).date()
+        used = limits.on(at)
+        found = await books.known.predictability(UnitId(unit), day=at, limits=used, now=now)
+        waiver = await books.known.waiver(UnitId(unit), day=at)
+        return AdmissionOut(
+            **asdict(found),
+            limits=asdict(used),
+            day=at,
+            override=None
+            if waiver is None
+            else OverrideIn(until=waiver.until, reason=waiver.reason),
+            is_sold=found.may_trade or waiver is not None,
+        )
+
+    @api.post("/units/{unit}/override")
+    async def allow(unit: str, sent: OverrideIn) -> dict[str, int]:
+        """Have a unit sold until a day, however its baseline is judged; recorded as an override."""
+        now = books.clock.now()
+        (await books.known.registry(now)).unit(UnitId(unit))
+        event = waiver_event(Waiver(UnitId(unit), sent.until, sent.reason))
+        (index,) = await books.ledger.append([event], now=now)
+        return {"index": index}
+
+    @api.get("/units/{unit}/held-back")
+    async def held_back(unit: str, first: date, last: date) -> list[HeldBackOut]:
+        """Half-hours in which there was something to sell and nothing was offered, and why."""
+        span = half_hours_of(first)[0], half_hours_of(last)[-1]
+        found = await books.ledger.find(
+            EventType.BASELINE_COMPUTED, subject=f"unit:{unit}", first=span[0], last=span[1]
+        )
+        made = [
+            (one.event["valid_time"], read_commitment(one.event["body"]))
+            for one in found
+            if is_commitment(one.event)
+        ]
+        return [
+            HeldBackOut(
+                start=str(HalfHour.parse(at)),
+                free_mwh=(one.expected - one.planned).mwh,
+                reason=one.held_back,
+            )
+            for at, one in made
+            if one.held_back is not None
+        ]
 
 
 def _add_honesty(api: APIRouter, books: BaselineBooks) -> None:

@@ -24,6 +24,7 @@ from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId
 from gridflex.ledger.canonical import digest
 from gridflex.ledger.event import Event, EventType
+from gridflex.market.baseline_quality import PREDICTABILITY, PredictabilityLimits
 from gridflex.market.book import (
     DayTotal,
     SettlementBook,
@@ -42,6 +43,7 @@ from gridflex.market.monthly import (
     monthly_bill,
     parse_month,
 )
+from gridflex.market.policy import Dated
 from gridflex.market.receipt_page import receipt_html
 from gridflex.market.records import (
     book_of,
@@ -153,7 +155,11 @@ class InvoiceIn(BaseModel, extra="forbid"):
 
 
 def create_settlement_router(
-    ledger: LedgerStore, receipts: ReceiptStore, clock: Clock
+    ledger: LedgerStore,
+    receipts: ReceiptStore,
+    clock: Clock,
+    *,
+    limits: Dated[PredictabilityLimits] = PREDICTABILITY,
 ) -> APIRouter:
     """Return the paths below ``/settlement``.
 
@@ -161,10 +167,11 @@ def create_settlement_router(
         ledger: Where everything is kept.
         receipts: Receipts of jobs.
         clock: GridFlex time.
+        limits: Within which a baseline must have met the meter for its unit to be sold.
     """
     api = APIRouter(prefix="/settlement", tags=["settlement"])
     api.include_router(create_ledger_router(ledger))
-    api.include_router(create_baselines_router(ledger, clock))
+    api.include_router(create_baselines_router(ledger, clock, limits=limits))
     api.include_router(create_market_checks_router(ledger, clock))
     api.include_router(create_positions_router(ledger, clock))
     _add_sites_and_meters(api, ledger, clock)

@@ -214,6 +214,9 @@ def system() -> Iterator[System]:
 def test_from_the_plan_to_a_verified_ledger(system: System) -> None:
     system.file("records.json", json.dumps(RECORDS))
     system.gridflex("settle", "register", "records.json")
+    system.gridflex("settle", "baseline", "judge", UNIT, code=1)
+    allowed = ("--until", "2026-02-01", "--reason", "first start")
+    system.gridflex("settle", "baseline", "allow", UNIT, *allowed)
     system.submit("mistake")
     httpx.post(f"{system.url}/api/jobs/mistake/stop", timeout=30).raise_for_status()
     system.submit("train")

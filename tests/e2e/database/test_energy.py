@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from gridflex.adapters.baseline_facts import BaselineFacts
 from gridflex.adapters.energy_book import EnergyBook
 from gridflex.adapters.job_store import JobStore
 from gridflex.adapters.ledger_store import LedgerStore, Logged
@@ -17,6 +18,7 @@ from gridflex.adapters.market_orders import FolderExchange
 from gridflex.adapters.plan_store import PlanStore
 from gridflex.adapters.position_book import PositionBook
 from gridflex.agents import energy
+from gridflex.agents.admission import Admissions
 from gridflex.agents.counterfactual import RunNow
 from gridflex.agents.energy import EnergyReport, EnergySeller, EnergyTerms
 from gridflex.agents.reductions import Reductions
@@ -41,6 +43,7 @@ from gridflex.market.registry import SecondaryBmUnit
 from gridflex.market.selling import SalePolicy
 from gridflex.market.trading import Trading
 from gridflex.market.volumes import ExportMWh
+from gridflex.market.waivers import Waiver, waiver_event
 from gridflex.market.working_days import half_hours_of
 from gridflex.planning.plan import PlannedRun
 from gridflex.sandbox.market import Mishap, SimulatedAgents
@@ -109,6 +112,7 @@ class System:
             quotes=self,
             make_trader=self._trader,
             settlements=self.settlements(),
+            admissions=Admissions(BaselineFacts(LedgerStore(self.engine))),
             calendar=CALENDAR,
             losses=self.losses,
         )
@@ -147,8 +151,15 @@ class System:
             policy=SalePolicy(sale_fraction=Decimal("0.8"), lot_mwh=Decimal("0.05")),
         )
 
-    async def register(self) -> None:
+    async def register(self, *, is_allowed: bool = True) -> None:
         await self.ledger.append([registry_event(one) for one in RECORDS], now=SIX)
+        if is_allowed:
+            await self.allow()
+
+    async def allow(self) -> None:
+        """Say that the unit is sold although nothing is known of its baseline yet."""
+        event = waiver_event(Waiver(SITE.unit, date(2027, 1, 1), "first start"))
+        await self.ledger.append([event], now=SIX)
 
     async def plan(self, name: str = JOB, at: datetime = SIX) -> None:
         """Hold a job of 2 MW for six hours that would run for four at once."""
@@ -343,6 +354,26 @@ async def test_without_a_price_nothing_is_sold_and_it_is_said(system: System) ->
     assert list((system.root / "outbox").iterdir()) == []
 
 
+async def test_nothing_is_sold_on_a_baseline_that_is_not_known_to_predict_until_somebody_says_so(
+    system: System,
+) -> None:
+    await system.register(is_allowed=False)
+    await system.plan()
+    held_back = await system.tick()
+    (commitment,) = await system.ledger.find(EventType.BASELINE_COMPUTED)
+    await system.allow()
+    system.now += timedelta(minutes=30)
+
+    sold = [await system.tick() for _ in range(3)]
+
+    assert "0 days to judge by, 10 needed" in held_back.degraded["nothing is sold"]
+    assert commitment.event["body"]["is_traded"] is False
+    assert commitment.event["body"]["held_back"] == held_back.degraded["nothing is sold"]
+    assert [one.sold for one in sold] == [(), (str(TRADED + 1), "0.800"), ()]
+    assert sold[-1].degraded == {}
+    assert "sold all the same until 2027-01-01: first start" in str(sold[-1].predictability)
+
+
 async def test_volumes_are_submitted_at_the_grid_supply_point(system: System) -> None:
     system.losses = Losses([(TRADED, LossFactors(line=Decimal("1.05")))])
     system.start()
@@ -366,7 +397,7 @@ async def test_where_losses_are_not_known_a_baseline_is_committed_and_nothing_so
 
     report = await system.tick()
 
-    assert "losses: nothing is in force" in report.degraded["sale"]
+    assert "losses: nothing is in force" in report.degraded["nothing is sold"]
     (commitment,) = await system.ledger.find(EventType.BASELINE_COMPUTED)
     assert commitment.event["body"]["is_traded"] is False
     assert "losses" in commitment.event["body"]["held_back"]
@@ -384,6 +415,7 @@ async def test_jobs_of_another_site_are_not_sold(system: System) -> None:
         quotes=system,
         make_trader=system._trader,
         settlements=system.settlements(),
+        admissions=Admissions(BaselineFacts(system.ledger)),
         calendar=CALENDAR,
     )
 

@@ -6,14 +6,21 @@ from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
 
+import pytest
+
+from gridflex.halfhour import HalfHour
 from gridflex.market.baseline import History
 from gridflex.market.baseline_quality import (
     PredictabilityLimits,
     budget,
     exhausted_on,
     predictability,
+    submitted_predictability,
+    weakest,
 )
 from gridflex.market.baseline_rules import BL01
+from gridflex.market.submitted import Outcome
+from gridflex.market.volumes import ImportMWh
 from tests.unit.market.days import CALENDAR
 
 WEDNESDAY = date(2023, 4, 12)
@@ -104,3 +111,57 @@ def test_too_few_days_say_nothing() -> None:
 
     assert not result.may_trade
     assert "4 days to judge by, 5 needed" in result.reason
+
+
+def submitted(metered: str, *, planned: str = "2", days: int = 5, sold: int = 0) -> list[Outcome]:
+    """Some days on which 2 MWh were expected in each half-hour, one by default sold to 9 MWh."""
+    return [
+        Outcome(
+            half_hour=HalfHour.from_settlement(day, period),
+            expected=ImportMWh(Decimal(2)),
+            metered=ImportMWh(Decimal(9 if period <= sold else metered)),
+            explained=ImportMWh(2 - Decimal(planned)),
+            is_activated=period <= sold,
+        )
+        for day in back(WEDNESDAY, days)
+        for period in range(1, 49)
+    ]
+
+
+def test_a_submitted_baseline_that_meets_the_meter_may_be_traded() -> None:
+    found = submitted_predictability(submitted("1.96"), limits=LIMITS)
+
+    assert found.may_trade
+    assert found.days == 5
+    assert found.bias_fraction == pytest.approx(-0.04 / 1.96)
+
+
+def test_a_meter_that_shows_more_than_the_jobs_stops_trading() -> None:
+    found = submitted_predictability(submitted("2.5"), limits=LIMITS)
+
+    assert (found.may_trade, found.reason) == (False, "bias +20.0% is beyond 4.0%")
+
+
+def test_what_the_plan_moved_is_no_error_of_the_baseline() -> None:
+    assert submitted_predictability(submitted("0.5", planned="0.5"), limits=LIMITS).may_trade
+    assert not submitted_predictability(submitted("0.5"), limits=LIMITS).may_trade
+
+
+def test_half_hours_in_which_something_was_offered_are_not_judged_by() -> None:
+    assert submitted_predictability(submitted("2", sold=40), limits=LIMITS).may_trade
+    assert submitted_predictability(submitted("2", sold=48), limits=LIMITS).days == 0
+
+
+def test_a_submitted_baseline_with_too_few_days_says_nothing() -> None:
+    found = submitted_predictability(submitted("2", days=4), limits=LIMITS)
+
+    assert (found.may_trade, found.reason) == (False, "4 days to judge by, 5 needed")
+
+
+def test_the_weakest_baseline_decides() -> None:
+    good = submitted_predictability(submitted("1.96"), limits=LIMITS)
+    better = submitted_predictability(submitted("2"), limits=LIMITS)
+    bad = submitted_predictability(submitted("2", days=4), limits=LIMITS)
+
+    assert weakest([better, bad, good]) == bad
+    assert weakest([better, good]) == good

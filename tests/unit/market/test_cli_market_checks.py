@@ -256,6 +256,64 @@ def test_a_meter_that_does_not_predict_is_no_base_to_trade_on(server: Server) ->
     assert "NOT: bias +25.0%" in shown
 
 
+JUDGED = {
+    "day": "2026-07-01",
+    "days": 3,
+    "bias_fraction": 0.25,
+    "rrmse_fraction": 0.3,
+    "may_trade": False,
+    "reason": "3 days to judge by, 10 needed",
+    "override": None,
+    "is_sold": False,
+}
+
+
+def test_a_unit_that_may_not_be_sold_is_exit_code_1(server: Server) -> None:
+    server.answer = JUDGED
+
+    shown = run(
+        "baseline", "judge", "V__CGRID001", "--day", "2026-07-01", "--url", server.url, code=1
+    )
+
+    assert "NOT: 3 days to judge by, 10 needed" in shown
+    assert "nothing is sold of it" in shown
+    assert server.asked[0][1] == (
+        "/v1/settlement/baselines/units/V__CGRID001/predictability?day=2026-07-01"
+    )
+
+
+def test_a_unit_that_is_sold_by_an_override_says_by_whose_word(server: Server) -> None:
+    server.answer = JUDGED | {
+        "override": {"until": "2026-08-01", "reason": "first start"},
+        "is_sold": True,
+    }
+
+    shown = run("baseline", "judge", "V__CGRID001", "--url", server.url)
+
+    assert "sold all the same until 2026-08-01: first start" in shown
+
+
+def test_an_override_is_sent_with_its_reason(server: Server) -> None:
+    server.answer = {"index": 7}
+
+    shown = run(
+        *("baseline", "allow", "V__CGRID001", "--until", "2026-08-01"),
+        *("--reason", "first start", "--url", server.url),
+    )
+
+    assert "entry 7" in shown
+    assert json.loads(server.asked[0][2]) == {"until": "2026-08-01", "reason": "first start"}
+
+
+def test_what_was_held_back_is_listed(server: Server) -> None:
+    server.answer = [{"start": "2026-07-01T16:00Z", "free_mwh": "0.5", "reason": "too few days"}]
+    asked = ("baseline", "held-back", "V__CGRID001", "--first", "2026-07-01")
+
+    shown = run(*asked, "--last", "2026-07-01", "--url", server.url)
+
+    assert "2026-07-01T16:00Z 0.5 MWh: too few days" in shown
+
+
 def test_a_failed_honesty_test_is_an_error(server: Server, tmp_path: Path) -> None:
     (tmp_path / "caps.json").write_text("[]")
     server.answer = [{"test": "unchanged", "verdict": "failed", "detail": "sent 2, committed 1"}]

@@ -1,0 +1,88 @@
+"""Whether a unit may be sold: its baseline must have met the meter, or an operator says so."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from gridflex.adapters.baseline_facts import BaselineFacts
+from gridflex.errors import ContractError
+from gridflex.halfhour import LONDON
+from gridflex.market.baseline_quality import PREDICTABILITY, Predictability, PredictabilityLimits
+from gridflex.market.policy import Dated
+from gridflex.market.registry import UnitId
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Whether a unit may be sold.
+
+    Args:
+        said: How its baseline was judged, and who overrides that.
+        held_back: Why nothing is sold; None where it may be.
+    """
+
+    said: str
+    held_back: str | None = None
+
+
+class Admissions:
+    """Judges units, each once a day; an override counts at once.
+
+    Args:
+        facts: What was committed, metered and overridden.
+        limits: What is good enough, over time.
+    """
+
+    def __init__(
+        self, facts: BaselineFacts, *, limits: Dated[PredictabilityLimits] = PREDICTABILITY
+    ) -> None:
+        self._facts = facts
+        self._limits = limits
+        self._judged: dict[UnitId, tuple[date, Predictability]] = {}
+
+    async def of(self, unit: UnitId, *, day: date, now: datetime) -> Admission:
+        """Return whether a unit may be sold on a settlement day.
+
+        Args:
+            unit: Which unit.
+            day: Settlement day of what would be sold.
+            now: GridFlex time.
+
+        Raises:
+            SourceError: The database cannot be reached.
+        """
+        try:
+            found = await self._judge(unit, now)
+        except ContractError as error:
+            return Admission(str(error), held_back=str(error))
+        said = judged_text(found)
+        if found.may_trade:
+            return Admission(said)
+        waiver = await self._facts.waiver(unit, day=day)
+        if waiver is None:
+            return Admission(said, held_back=said)
+        return Admission(f"{said}; sold all the same until {waiver.until}: {waiver.reason}")
+
+    async def _judge(self, unit: UnitId, now: datetime) -> Predictability:
+        today = now.astimezone(LONDON).date()
+        known = self._judged.get(unit)
+        if known is None or known[0] != today:
+            limits = self._limits.on(today)
+            found = await self._facts.predictability(unit, day=today, limits=limits, now=now)
+            log.info("%s on %s: %s", unit, today, judged_text(found))
+            known = self._judged[unit] = today, found
+        return known[1]
+
+
+def judged_text(found: Predictability) -> str:
+    """Return a verdict in words."""
+    if not found.may_trade:
+        return f"baseline is not known to predict the meter: {found.reason}"
+    return (
+        f"baseline met the meter on {found.days} days: bias {found.bias_fraction:+.1%}, error "
+        f"{found.rrmse_fraction:.1%}"
+    )
