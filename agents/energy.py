@@ -78,11 +78,13 @@ class EnergyTerms:
         unit: Secondary BM Unit.
         place: GridFlex's name of the site behind its meters.
         authorisation: Under which contract notices are sent.
+        contract: Flexibility contract with the site, by which its revenue is told apart.
     """
 
     unit: UnitId
     place: str
     authorisation: str
+    contract: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +293,7 @@ def traded_site(registry: Registry, terms: EnergyTerms, day: date) -> TradedSite
         supplier=site.supplier,
         authorisation=terms.authorisation,
         place=terms.place,
+        contract=terms.contract,
     )
 
 

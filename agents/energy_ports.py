@@ -163,6 +163,7 @@ def energy_terms(settings: Settings) -> EnergyTerms:
         UnitId(settings.energy.unit),
         settings.energy.site or settings.sites[0].name,
         settings.energy.authorisation,
+        settings.energy.contract,
     )
 
 

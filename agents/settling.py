@@ -16,6 +16,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Final, Protocol
 
+from gridflex.adapters.energy_book import EnergyBook
 from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.adapters.position_book import PositionBook, TrackedPosition
 from gridflex.agents.reductions import Reductions
@@ -24,6 +25,7 @@ from gridflex.errors import ConflictError, ContractError
 from gridflex.halfhour import LONDON, HalfHour
 from gridflex.ledger.event import EventType
 from gridflex.market.artefacts import ArtefactKind
+from gridflex.market.attribution import Contribution
 from gridflex.market.commitments import is_commitment, read_commitment
 from gridflex.market.compensation import COMPENSATION, CompensationPolicy, ReferencePrice
 from gridflex.market.due_runs import due_days
@@ -146,7 +148,8 @@ class Settler:
         )
         before = book_of(one.event for one in found)
         fresh = about - {one.half_hour for one in before.periods}
-        did = [*before.contributions, *await self._reductions.of(fresh, place=site.place)]
+        new = await self._reductions.of(fresh, place=site.place)
+        did = [*before.contributions, *await self._by_contract(new, site)]
         events = [
             settlement_event(one, contributions=[c for c in did if c.half_hour == one.half_hour])
             for one in periods
@@ -154,6 +157,21 @@ class Settler:
         return await self._ledger.append_unless_changed(
             events, now=now, since=since, kinds=[EventType.SETTLEMENT_RUN]
         )
+
+    async def _by_contract(
+        self, contributions: Sequence[Contribution], site: TradedSite
+    ) -> list[Contribution]:
+        """Say under which contract each was sold: one that moved the job, else the site's own."""
+        if not contributions:
+            return []
+        about = {one.half_hour for one in contributions}
+        served = await EnergyBook(self._ledger).served(
+            site.pair.import_msid, first=min(about), last=max(about)
+        )
+        return [
+            replace(one, contract=served.get((one.half_hour, one.job), site.sold_under))
+            for one in contributions
+        ]
 
 
 @dataclass(frozen=True, slots=True)

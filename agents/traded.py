@@ -24,6 +24,7 @@ class TradedSite:
         supplier: Who supplies the site.
         authorisation: Under which contract notices are sent.
         place: GridFlex's name of the site whose jobs are behind the meters; None for all jobs.
+        contract: Flexibility contract with the site; None has none.
     """
 
     account: str
@@ -33,6 +34,12 @@ class TradedSite:
     supplier: str
     authorisation: str
     place: str | None = None
+    contract: str | None = None
+
+    @property
+    def sold_under(self) -> str:
+        """Name of what its energy is sold under on the wholesale market."""
+        return self.contract or f"wholesale:{self.unit}"
 
 
 class Exchange(Protocol):

@@ -259,6 +259,7 @@ class Trader:
             await self._trading.submit(notice, now=now)
 
     async def _keep(self, trade: Trade, now: datetime) -> None:
+        trade = replace(trade, contract=trade.contract or self._site.sold_under)
         await self._ledger.append([trade_event(trade)], now=now)
         self._trades[trade.first] = trade
 

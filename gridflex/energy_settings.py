@@ -101,6 +101,8 @@ class EnergySettings(BaseModel, extra="forbid", frozen=True):
     Attributes:
         unit: Secondary BM Unit; None sells nothing.
         site: Name of the site whose jobs are behind its meters; None is the default one.
+        contract: Flexibility contract with the site, to which its revenue is attributed; without
+            it ``wholesale:`` and the unit.
         authorisation: ECVNAA id under which contract notices are sent.
         credential: Key of that authorisation, which only the files bear.
         phase: ``OPER``, or a test phase of the central systems.
@@ -122,6 +124,7 @@ class EnergySettings(BaseModel, extra="forbid", frozen=True):
 
     unit: str | None = Field(default=None, pattern=r"^V__[A-HJ-NP][A-Z0-9]{4}[0-9]{3}$")
     site: str | None = None
+    contract: str | None = Field(default=None, min_length=1, max_length=100)
     authorisation: str = Field(default="", max_length=10)
     credential: SecretStr | None = None
     phase: str = Field(default="OPER", pattern=r"^[A-Z0-9]{4}$")

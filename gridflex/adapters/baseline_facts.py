@@ -110,7 +110,9 @@ class BaselineFacts:
         pairs = [one for one in registry.allocations if one.unit == unit]
         if not pairs:
             raise ContractError(f"unit {unit} has no meters in the registry")
-        metered = await self._metered(pairs, first - LOOK_BACK, last, now, evidence=frozenset(Evidence))
+        metered = await self._metered(
+            pairs, first - LOOK_BACK, last, now, evidence=frozenset(Evidence)
+        )
         begin, _ = _span(first, last)
         sites = {registry.site_of(one.pair).name: registry.site_of(one.pair) for one in pairs}
         return Facts(

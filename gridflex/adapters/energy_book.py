@@ -17,6 +17,7 @@ from gridflex.market.reservations import (
     holdings,
     release_event,
     reservation_event,
+    served,
 )
 
 log = logging.getLogger(__name__)
@@ -74,6 +75,15 @@ class EnergyBook:
     async def release(self, held: Held, *, reason: str, now: datetime) -> None:
         """Give energy back."""
         await self._ledger.append([release_event(held, reason=reason)], now=now)
+
+    async def served(
+        self, meter: str, *, first: HalfHour, last: HalfHour
+    ) -> dict[tuple[HalfHour, str], str]:
+        """Return under which contract each job lowers the import of a meter pair."""
+        found = await self._ledger.find(
+            *RESERVATIONS, subject=f"meter:{meter}", first=first, last=last
+        )
+        return served((one.index, one.event) for one in found)
 
     async def held(self, meter: str, half_hour: HalfHour) -> Holdings:
         """Return what is promised of a meter pair in a half-hour."""

@@ -105,6 +105,7 @@ class ReservingStore(BecknStore):
         return shift_reservations(
             meter=meter,
             contract=_name(hold.transaction_id),
+            job=hold.thing,
             planned=run.start.span(run.half_hours),
             promised=hold.start.span(hold.half_hours),
             mwh=mwh,

@@ -62,6 +62,7 @@ class Reservation:
         product: To whom.
         mwh: How much, above zero.
         contract: Under which contract.
+        job: Whose run it moves; None where it is not of one job.
     """
 
     meter: str
@@ -70,6 +71,7 @@ class Reservation:
     product: Product
     mwh: Decimal
     contract: str
+    job: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

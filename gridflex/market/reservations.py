@@ -89,6 +89,8 @@ def reservation_event(
         "flexible_mwh": None if flexible_mwh is None else str(flexible_mwh),
     }
     after = [] if released is None else [released]
+    if one.job is not None:
+        body["job"] = one.job
     name = digest(canonical_json([body, str(one.half_hour), *after]))[:32]
     return Event(
         id=f"reservation:{name}",
@@ -132,6 +134,23 @@ def holdings(entries: Iterable[tuple[int, Json]]) -> Holdings:
     return Holdings(held, refused, released)
 
 
+def served(entries: Iterable[tuple[int, Json]]) -> dict[tuple[HalfHour, str], str]:
+    """Return under which contract each job lowers import in a half-hour.
+
+    Args:
+        entries: Reservations and releases of one pair with their index, oldest first.
+    """
+    by_half_hour: dict[str, list[tuple[int, Json]]] = {}
+    for index, entry in entries:
+        by_half_hour.setdefault(entry["valid_time"], []).append((index, entry))
+    return {
+        (one.reservation.half_hour, one.reservation.job): one.reservation.contract
+        for some in by_half_hour.values()
+        for one in holdings(some).held
+        if one.reservation.job is not None and one.reservation.direction is Direction.DOWN
+    }
+
+
 def _with(held: tuple[Held, ...], index: int, entry: Json) -> tuple[Held, ...]:
     """Return what holds with one more reservation; one that is held already changes nothing."""
     one, book = _read(entry), ExclusivityLedger(tuple(other.reservation for other in held))
@@ -151,6 +170,7 @@ def _read(entry: Json) -> Reservation:
         product=Product(body["product"]),
         mwh=Decimal(body["mwh"]),
         contract=body["contract"],
+        job=body.get("job"),
     )
 
 

@@ -17,6 +17,7 @@ def shift_reservations(
     *,
     meter: str,
     contract: str,
+    job: str,
     planned: Iterable[HalfHour],
     promised: Iterable[HalfHour],
     mwh: Decimal,
@@ -26,6 +27,7 @@ def shift_reservations(
     Args:
         meter: Import id of the pair behind which the job runs.
         contract: Which contract.
+        job: Which job.
         planned: Half-hours in which the job would run by the plan.
         promised: Half-hours in which it is to run.
         mwh: What it uses in each, above zero.
@@ -33,6 +35,6 @@ def shift_reservations(
     old, new = frozenset(planned), frozenset(promised)
     moves = [(at, Direction.DOWN) for at in old - new] + [(at, Direction.UP) for at in new - old]
     return [
-        Reservation(meter, at, direction, Product.BECKN, mwh, contract)
+        Reservation(meter, at, direction, Product.BECKN, mwh, contract, job)
         for at, direction in sorted(moves)
     ]

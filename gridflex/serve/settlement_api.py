@@ -127,7 +127,9 @@ class SharesOut(BaseModel):
 
     Attributes:
         total_gbp: The net, in whole pence.
-        by_contract_gbp: Per flexibility contract; ``portfolio`` where none was served.
+        by_contract_gbp: Per flexibility contract: ``beckn:`` and its transaction where one moved
+            the job, else the site's own (``energy.contract``) or ``wholesale:`` and the unit;
+            ``portfolio`` for what no job explains.
         by_job_gbp: Per job; ``portfolio`` for what no job explains.
         by_team_gbp: Per team.
         used_more_mwh: Per job, what it used more than expected; it took no revenue.

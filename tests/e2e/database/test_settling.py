@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from gridflex.adapters.energy_book import EnergyBook
 from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.agents.energy import EnergyReport, EnergyTerms, TradedSites
 from gridflex.agents.settling import SettlementTerms
@@ -25,12 +26,15 @@ from gridflex.market.compensation import (
     MutualisedP511,
     with_export_thresholds,
 )
+from gridflex.market.exclusivity import Direction, Product, Reservation
 from gridflex.market.losses import Losses, LossFactors
 from gridflex.market.policy import Dated, Effective
 from gridflex.market.position import Stage
 from gridflex.market.records import book_of, replay, settlement_event, settlement_inputs
+from gridflex.market.reservations import Held
 from gridflex.market.runs import Run
-from gridflex.market.volumes import ExportMWh
+from gridflex.market.show_back import newest_shares
+from gridflex.market.volumes import ExportMWh, Rounding
 from gridflex.sandbox.market import Mishap
 from tests.e2e.database.test_energy import MINUTE, NEXT_DAY, TERMS, System
 from tests.e2e.database.test_trader import JOB, SITE, TRADED
@@ -90,6 +94,42 @@ async def test_each_run_is_settled_once_when_it_is_due(system: System) -> None:
     assert await system.stage() is Stage.SF
     (job,) = book_of([one.event for one in await system.ledger.find()]).contributions
     assert (job.job, job.reduction_mwh) == (str(JOB), Decimal("1.0000"))
+
+
+async def test_what_was_earned_is_told_by_the_contract_that_sold_it(system: System) -> None:
+    meter = SITE.pair.import_msid
+    given_back = Reservation(
+        meter, TRADED, Direction.DOWN, Product.BECKN, Decimal("0.2"), "beckn:t0", str(JOB)
+    )
+    book = EnergyBook(system.ledger)
+    held = await book.reserve(given_back, flexible_mwh=None, now=system.now)
+    assert isinstance(held, Held)
+    await book.release(held, reason="the contract ended", now=system.now)
+    await deliver(system)
+    await at(system, II)
+
+    ours = book_of([one.event for one in await system.ledger.find()])
+    (before,) = ours.contributions
+    (sold,) = ours.periods[0].sold
+    assert before.contract == sold.contract == f"wholesale:{SITE.unit}"
+
+
+async def test_a_job_that_a_contract_moved_earns_for_that_contract(system: System) -> None:
+    moved = Reservation(
+        SITE.pair.import_msid, TRADED, Direction.DOWN, Product.BECKN, Decimal("0.2"),
+        "beckn:t1", str(JOB),
+    )  # fmt: skip
+    await EnergyBook(system.ledger).reserve(moved, flexible_mwh=None, now=system.now)
+    await deliver(system)
+    await at(system, SF)
+
+    shares = newest_shares(
+        book_of([one.event for one in await system.ledger.find()]),
+        account=SITE.account,
+        rounding=Rounding(),
+    )
+    assert shares.by_contract == {"beckn:t1": shares.total_gbp}
+    assert shares.total_gbp == Decimal("133.00")
 
 
 async def test_every_input_is_what_the_ledger_said_before(system: System) -> None:
