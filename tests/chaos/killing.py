@@ -24,7 +24,7 @@ from gridflex.agents.roles import NAMESPACE
 from gridflex.running import processes
 from gridflex.serve.app import GATEWAY as REPLICA
 
-LOOK_EVERY_S = 0.002
+LOOK_EVERY_S = 0.01
 PATIENCE_S = 120.0
 GATEWAY = "gateway"
 DATABASE = "database"

@@ -135,7 +135,7 @@ class Plants:
             state_dir=self._folder / name,
             database_url=url,
             sites=[{"name": "london", "gpus": 8, "marginal_pue": 1.0}],
-            planner={"restart_s": 0, "budget_s": 1, "replan_s": 1800},
+            planner={"restart_s": 0, "budget_s": 1, "front_budget_s": 0, "replan_s": 1800},
             market={
                 "subscriber_id": f"{name}.example",
                 "url": f"{base}/",
