@@ -67,6 +67,10 @@ class Client:
         """
         return self._ask("GET", path, params=params)
 
+    def get_text(self, path: str) -> str:
+        """Return the text that ``path`` answers; raises as `get`."""
+        return self._answer("GET", path).text
+
     def post(self, path: str, body: object, *, key: str | None = None) -> Any:  # noqa: ANN401 - JSON
         """Send JSON to ``path`` and return what it answers; raises as `get` does.
 
@@ -82,7 +86,10 @@ class Client:
         """Send text of a media type to ``path`` and return what it answers; raises as `get`."""
         return self._ask("POST", path, content=text.encode(), headers={"Content-Type": kind})
 
-    def _ask(self, method: str, path: str, **options: Any) -> Any:  # noqa: ANN401 - passed on
+    def _ask(self, method: str, path: str, **options: Any) -> Any:  # noqa: ANN401 - JSON
+        return _json(self._answer(method, path, **options))
+
+    def _answer(self, method: str, path: str, **options: Any) -> httpx.Response:  # noqa: ANN401
         try:
             answer = self._http.request(method, path, **options)
         except httpx.HTTPError as error:
@@ -90,7 +97,7 @@ class Client:
                 f"GridFlex does not answer at {self.url}: {error}; is it up? (gridflex up)"
             ) from error
         if answer.is_success:
-            return _json(answer)
+            return answer
         kind = SourceError if answer.is_server_error else ContractError
         raise kind(_problem(answer))
 

@@ -57,12 +57,6 @@ def ack(message_id: str) -> Reply:
     return Reply(HTTPStatus.OK, _json({"status": "ACK", "messageId": message_id}))
 
 
-def ack_without_callback(message_id: str, error: BecknError) -> Reply:
-    """Return the acceptance of a request that no callback will answer."""
-    body = {"status": "ACK", "messageId": message_id, "error": error_body(error).to_wire()}
-    return Reply(HTTPStatus.ACCEPTED, _json(body))
-
-
 def nack(message_id: str | None, error: BecknError, *, realm: str) -> Reply:
     """Return the refusal of a message.
 

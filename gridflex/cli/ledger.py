@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Final, NoReturn
 
 import typer
 from rich.console import Console
@@ -26,13 +26,17 @@ from gridflex.ledger.standalone import standalone_verifier
 from gridflex.ledger.tiles import SignedCheckpoint
 from gridflex.ledger.verify.command import read_key, summary, verify_paths
 from gridflex.ledger.verify.folder import read_entries
-from gridflex.ledger.verify.reading import VerificationError
+from gridflex.ledger.verify.merkle import verify_consistency
+from gridflex.ledger.verify.notes import open_checkpoint
+from gridflex.ledger.verify.reading import VerificationError, bytes_of, read_text
 from gridflex.market.audit import trace
 from gridflex.market.receipt_page import receipt_facts, receipt_html
 from gridflex.market.receipts import IssuedReceipt
 from gridflex.market.records import replay
 from gridflex.running.launch import in_force
 from gridflex.settings_files import load_settings
+
+LEDGER: Final = "/v1/settlement/ledger"
 
 out = Console()
 
@@ -86,6 +90,50 @@ def verify(
             highlight=False,
             soft_wrap=True,
         )
+
+
+def extends(
+    kept: Annotated[Path, typer.Argument(help="A checkpoint you kept.")],
+    *,
+    key: Annotated[list[str], typer.Option(help="Trusted verifier key, or a file with it.")],
+    file: Annotated[
+        Path | None, typer.Option("--out", help="Where to keep the newest checkpoint.")
+    ] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Have a running GridFlex prove that its ledger extends a checkpoint; exit code 1 if not.
+
+    Nothing but two checkpoints and some hashes is fetched; what entries say is not looked at.
+    """
+    try:
+        keys = [read_key(one) for one in key]
+        old = open_checkpoint(read_text(kept), keys=keys)
+        with Client(url) as client:
+            note = client.get_text(f"{LEDGER}/checkpoint")
+            new = open_checkpoint(note, keys=[one for one in keys if one.name == old.origin])
+            has_grown = new.size > old.size
+            asked = {"old": old.size, "new": new.size}
+            hashes = client.get(f"{LEDGER}/consistency", **asked)["hashes"] if has_grown else []
+        verify_consistency(
+            old_size=old.size,
+            old_root=old.root,
+            new_size=new.size,
+            new_root=new.root,
+            proof=[bytes_of(one, what="a hash of the proof") for one in hashes],
+        )
+    except VerificationError as error:
+        _refuse(str(error), as_json=as_json)
+    if file is not None:
+        write(file, note.encode())
+    if as_json:
+        out.print_json(json.dumps({"verified": True, "old": old.size, "new": new.size}))
+        return
+    out.print(
+        f"VERIFIED: the {new.size} entries of {new.origin} begin with the {old.size} of {kept}",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def export(

@@ -55,7 +55,14 @@ settlement_app = typer.Typer(
     no_args_is_help=True, help="What was earned, the bills for it, and the proof."
 )
 for command in (
-    *(ledger.verify, ledger.export, ledger.receipt, ledger.verifier, ledger.rotate_key),
+    *(
+        ledger.verify,
+        ledger.extends,
+        ledger.export,
+        ledger.receipt,
+        ledger.verifier,
+        ledger.rotate_key,
+    ),
     *(market_checks.register, market_checks.readings, market_checks.meter),
     *(market_checks.report, market_checks.reconcile, market_checks.dfs, market_checks.cost),
     *(market_checks.shares, market_checks.reserve, market_checks.sale),

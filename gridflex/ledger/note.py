@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Final, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gridflex.errors import ContractError
 from gridflex.ledger.verify.notes import (
-    COSIGNATURE,
     ED25519,
     Checkpoint,
     Key,
@@ -112,21 +110,6 @@ def sign_checkpoint(checkpoint: Checkpoint, *, signers: Sequence[Signer]) -> str
     """Return a checkpoint as a signed note."""
     root = base64.b64encode(checkpoint.root).decode()
     return sign_note(f"{checkpoint.origin}\n{checkpoint.size}\n{root}\n", signers=signers)
-
-
-def cosign(note: str, *, witness: Signer, at: datetime) -> str:
-    """Return a checkpoint with a witness's timestamped cosignature added.
-
-    The witness must have checked that it is consistent with all it cosigned before.
-
-    Raises:
-        ContractError: The key is not a witness's.
-    """
-    if witness.key.kind != COSIGNATURE:
-        raise ContractError(f"{witness.key} is no key for cosignatures")
-    moment = int(at.timestamp())
-    signature = witness.sign(f"cosignature/v1\ntime {moment}\n{parse_note(note).text}")
-    return note + witness.signature_line(moment.to_bytes(8, "big") + signature)
 
 
 def rotation_body(old: Signer, *, new: Signer) -> dict[str, str]:

@@ -8,7 +8,7 @@ trading party pay. The reference price is one figure per quarter.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
@@ -16,7 +16,7 @@ from typing import Final, Literal
 
 from gridflex.errors import ContractError
 from gridflex.market.policy import Dated, Effective
-from gridflex.market.volumes import ZERO, ExportMWh, ImportMWh, share_out
+from gridflex.market.volumes import ZERO, ExportMWh, ImportMWh
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,40 +205,3 @@ def with_export_thresholds(
             for one in later
         ]
     return Dated(policies.name, tuple(entries))
-
-
-@dataclass(frozen=True, slots=True)
-class FundDay:
-    """The compensation fund on one day, in whole pence; the columns add up to the same sum.
-
-    Args:
-        credits_gbp: Paid to each supplier for its customers' reductions.
-        debits_gbp: Raised from each supplier by its share of final demand.
-    """
-
-    credits_gbp: Mapping[str, Decimal]
-    debits_gbp: Mapping[str, Decimal]
-
-    def net_gbp(self) -> dict[str, Decimal]:
-        """Return what each supplier gains; zero in all."""
-        names = self.credits_gbp.keys() | self.debits_gbp.keys()
-        return {
-            name: self.credits_gbp.get(name, ZERO) - self.debits_gbp.get(name, ZERO)
-            for name in sorted(names)
-        }
-
-
-def fund_day(
-    credits_gbp: Mapping[str, Decimal], *, final_demand_mwh: Mapping[str, Decimal]
-) -> FundDay:
-    """Return the fund of one day.
-
-    Published days raise 2 to 10 % more than they pay out, for reasons that are not established;
-    a comparison with them reports the residual and never assumes it away.
-
-    Args:
-        credits_gbp: Per supplier, in whole pence.
-        final_demand_mwh: Per supplier.
-    """
-    total = sum(credits_gbp.values(), ZERO)
-    return FundDay(dict(credits_gbp), share_out(total, dict(final_demand_mwh)))

@@ -318,14 +318,6 @@ class Registry:
             if allocation.unit == unit_id and allocation.validity.covers(day)
         )
 
-    def tradable(self, unit_id: UnitId, *, day: date) -> tuple[Allocation, ...]:
-        """Return the allocations whose deviation counts on ``day``."""
-        return tuple(
-            allocation
-            for allocation in self.in_unit(unit_id, day=day)
-            if allocation.indicator is not BaselineIndicator.INACTIVE
-        )
-
     def submitted(self, unit_id: UnitId, *, day: date) -> tuple[Allocation, ...]:
         """Return the allocations whose baseline is submitted on ``day``, of whatever meters."""
         return tuple(

@@ -141,24 +141,6 @@ def decide_sale(outlook: Outlook, policy: SalePolicy, *, rounding: Rounding) -> 
     )
 
 
-def entry_price_gbp_per_mwh(
-    *, compute_gbp_per_mwh: Decimal, restart_hours: Decimal, pause_hours: Decimal
-) -> Decimal:
-    """Return the price above which a lossless pause pays for its restart.
-
-    Args:
-        compute_gbp_per_mwh: Value of the work per MWh it uses.
-        restart_hours: Work time lost in stopping and resuming.
-        pause_hours: How long the pause lasts.
-
-    Raises:
-        ContractError: The pause has no length.
-    """
-    if pause_hours <= 0:
-        raise ContractError(f"pause_hours {pause_hours} must be above 0")
-    return compute_gbp_per_mwh * restart_hours / pause_hours
-
-
 def _risk_prices(prices: Sequence[Decimal], policy: SalePolicy) -> tuple[Decimal, Decimal]:
     ranked = sorted(prices)
     tail = _tail(len(ranked), policy)

@@ -268,33 +268,3 @@ def explained(outcomes: Sequence[Outcome], *, limits: HonestyLimits) -> Finding:
     verdict = Verdict.PASSED if abs(reduction - modelled) <= allowed else Verdict.FAILED
     detail = f"{reduction} MWh metered, {modelled} MWh explained, {allowed} MWh may differ"
     return Finding("explained", verdict, detail)
-
-
-@dataclass(frozen=True, slots=True)
-class SiteChange:
-    """What one metered site did in an activated half-hour against its expectation.
-
-    Args:
-        site: Its name.
-        half_hour: When.
-        reduction: Expected minus metered; negative where it used more.
-        moved_in: Load that logged actions moved here from another site.
-    """
-
-    site: str
-    half_hour: HalfHour
-    reduction: ImportMWh
-    moved_in: ImportMWh
-
-
-def displaced(changes: Iterable[SiteChange]) -> ImportMWh:
-    """Return how much of a reduction reappeared at another metered site in the same half-hour.
-
-    Moving load to another meter is displacement, not flexibility: services that forbid it do
-    not pay for it, and the sum of a portfolio must not claim it.
-    """
-    total = ZERO
-    for change in changes:
-        rise = max(-change.reduction.mwh, ZERO)
-        total += min(rise, max(change.moved_in.mwh, ZERO))
-    return ImportMWh(total)

@@ -21,7 +21,7 @@ from gridflex.jobs import JobId
 from gridflex.planning.budget import Budget
 from gridflex.planning.one_job import TOLERANCE
 from gridflex.planning.plan import Plan, PlannedRun
-from gridflex.planning.planner import Standing, finish, runs_of, state_of
+from gridflex.planning.planner import Standing, runs_of, state_of
 from gridflex.planning.problem import Array, PlanningProblem
 from gridflex.planning.search import Search
 from gridflex.planning.tables import State, Tables, market_of, tables_of
@@ -129,19 +129,6 @@ def front_within(
         pool.add(search.best, origin)
     evaluated = pool.cross(budget) if problem.jobs and not budget.is_spent else 0
     return pool.front(evaluated=evaluated)
-
-
-def plan_at(
-    problem: PlanningProblem,
-    *,
-    gbp_per_tco2: float,
-    gbp_per_gpu_hour: float,
-    budget_s: float,
-) -> Plan:
-    """Return the plan at given preferences, with its certificate."""
-    search = Search(_weighed(problem, gbp_per_tco2, gbp_per_gpu_hour), Budget(budget_s))
-    search.run()
-    return finish(search)
 
 
 def knee_of(objectives: Array) -> int:

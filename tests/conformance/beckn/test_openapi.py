@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gridflex.beckn.acknowledging import Reply, ack, ack_without_callback, nack
+from gridflex.beckn.acknowledging import Reply, ack, nack
 from gridflex.beckn.buying import discovery
 from gridflex.beckn.context import DIRECTION
 from gridflex.beckn.discovering import CatalogService
@@ -168,11 +168,6 @@ def test_the_validators_of_types_find_faults_and_none_in_the_official_examples()
     ("action", "reply"),
     [
         pytest.param("confirm", ack(MESSAGE), id="ack"),
-        pytest.param(
-            "confirm",
-            ack_without_callback(MESSAGE, BecknError("BIZ_NO_RESULTS_FOUND", "none")),
-            id="ack without callback",
-        ),
         *(
             pytest.param(
                 "confirm",

@@ -11,7 +11,7 @@ from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import Event, EventType
 from gridflex.ledger.note import Signer, sign_checkpoint
 from gridflex.ledger.tiles import SignedCheckpoint, StaticExport
-from gridflex.ledger.verify.notes import Checkpoint
+from gridflex.ledger.verify.notes import Checkpoint, parse_note
 from tests.unit.ledger.whole_tree import MerkleTree
 
 ORIGIN = "gridflex.example/log1"
@@ -55,6 +55,13 @@ class Ledger:
     def write(self, folder: Path) -> Path:
         """Write the folder that an export of this ledger has."""
         return write(folder, self.entries, self.checkpoints)
+
+
+def cosign(note: str, *, witness: Signer) -> str:
+    """Return a checkpoint with a witness's cosignature at noon added (C2SP tlog-cosignature)."""
+    moment = int(NOON.timestamp())
+    signature = witness.sign(f"cosignature/v1\ntime {moment}\n{parse_note(note).text}")
+    return note + witness.signature_line(moment.to_bytes(8, "big") + signature)
 
 
 def ledger(size: int = 600, *, signed_at: Sequence[int] = (100, 256, 600)) -> Ledger:

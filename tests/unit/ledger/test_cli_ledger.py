@@ -1,5 +1,6 @@
 """``gridflex settle verify``, ``verifier`` and ``receipt``; ``export`` needs a database."""
 
+import base64
 import json
 import threading
 from collections.abc import Iterator
@@ -14,7 +15,8 @@ from gridflex.ledger.canonical import digest
 from gridflex.ledger.standalone import standalone_verifier
 from gridflex.ledger.verify.receipts import verify_receipt
 from gridflex.market.records import settlement_event
-from tests.unit.ledger.ledgers import NOON, SIGNER, Ledger, ledger
+from tests.unit.ledger.ledgers import NOON, SIGNER, Ledger, entry, ledger
+from tests.unit.ledger.whole_tree import MerkleTree
 from tests.unit.market.test_receipts import issued
 from tests.unit.market.test_settlement import EXAMPLE
 
@@ -96,18 +98,26 @@ def test_the_stand_alone_verifier_is_written_with_its_digest(tmp_path: Path) -> 
     assert digest(standalone_verifier()) in shown
 
 
+GROWN = ledger(600)
+TREE = MerkleTree(GROWN.entries)
+
+
 @pytest.fixture
 def server() -> Iterator[str]:
-    """A server that has one receipt."""
+    """A server that has one receipt, and a ledger of 600 entries."""
     _, receipt = issued()
-    body = json.dumps(receipt.as_json()).encode()
+    proof = [base64.b64encode(one).decode() for one in TREE.consistency_proof(100, new=600)]
+    answers = {
+        "/v1/settlement/receipts/train-7": json.dumps(receipt.as_json()),
+        "/v1/settlement/ledger/checkpoint": GROWN.checkpoints[-1].note,
+        "/v1/settlement/ledger/consistency?old=100&new=600": json.dumps({"hashes": proof}),
+    }
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            assert self.path == "/v1/settlement/receipts/train-7"
             self.send_response(200)
             self.end_headers()
-            self.wfile.write(body)
+            self.wfile.write(answers[self.path].encode())
 
         def log_message(self, *_: object) -> None:
             return
@@ -118,6 +128,45 @@ def server() -> Iterator[str]:
         yield f"http://127.0.0.1:{served.server_port}"
         served.shutdown()
         thread.join()
+
+
+def kept(note: str, folder: Path) -> Path:
+    (folder / "kept").write_text(note)
+    return folder / "kept"
+
+
+def test_a_ledger_that_extends_what_was_kept_proves_it(server: str, tmp_path: Path) -> None:
+    old = kept(GROWN.checkpoints[0].note, tmp_path)
+
+    shown = run("extends", old, *KEY, "--url", server, "--out", tmp_path / "new")
+    again = run("extends", tmp_path / "new", *KEY, "--url", server, "--json")
+
+    assert "the 600 entries of gridflex.example/log1 begin with the 100 of" in shown
+    assert json.loads(again) == {"verified": True, "old": 600, "new": 600}
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "says"),
+    [
+        pytest.param(ledger(601, signed_at=(601,)), "the tree shrank from 601 to 600", id="cut"),
+        pytest.param(
+            Ledger([entry(n, site="x") for n in range(100)]), "does not begin with", id="other past"
+        ),
+        pytest.param(
+            Ledger([entry(n, site="x") for n in range(600)]), "do not agree", id="other present"
+        ),
+    ],
+)
+def test_a_ledger_that_does_not_extend_what_was_kept_is_not_verified(
+    server: str, tmp_path: Path, checkpoint: Ledger, says: str
+) -> None:
+    old = kept(checkpoint.sign().note, tmp_path)
+
+    shown = run("extends", old, *KEY, "--url", server, "--out", tmp_path / "new", code=1)
+
+    assert "NOT VERIFIED" in shown
+    assert says in shown
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_receipt_is_fetched_as_json_that_verifies(server: str, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import pytest
 from gridflex.errors import ContractError
 from gridflex.ledger.note import (
     Signer,
-    cosign,
     proof_file,
     rotation_body,
     sign_checkpoint,
@@ -25,7 +24,7 @@ from gridflex.ledger.verify.notes import (
     rotate,
 )
 from gridflex.ledger.verify.reading import VerificationError
-from tests.unit.ledger.ledgers import NOON, ORIGIN, SIGNER
+from tests.unit.ledger.ledgers import NOON, ORIGIN, SIGNER, cosign
 
 VKEY = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k"
 TEXT = "This is an example message.\n"
@@ -146,18 +145,13 @@ def test_a_key_signs_only_for_the_log_of_its_name() -> None:
 
 
 def test_a_witness_adds_its_cosignature() -> None:
-    note = cosign(sign_checkpoint(CHECKPOINT, signers=[SIGNER]), witness=WITNESS, at=NOON)
+    note = cosign(sign_checkpoint(CHECKPOINT, signers=[SIGNER]), witness=WITNESS)
 
     assert open_note(note, keys=[WITNESS.key]) == open_note(note, keys=[SIGNER.key])
     later = int((NOON + timedelta(seconds=1)).timestamp()).to_bytes(8, "big")
     name, _, signature = parse_note(note).signatures[1]
     with pytest.raises(VerificationError, match=name):
         WITNESS.key.verify(later + signature[8:], text=parse_note(note).text)
-
-
-def test_a_log_key_does_not_cosign() -> None:
-    with pytest.raises(ContractError, match="no key for cosignatures"):
-        cosign(sign_checkpoint(CHECKPOINT, signers=[SIGNER]), witness=SIGNER, at=NOON)
 
 
 @pytest.mark.parametrize("text", ["no newline", ""])

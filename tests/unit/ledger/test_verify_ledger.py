@@ -12,7 +12,7 @@ import pytest
 
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import Event, EventType
-from gridflex.ledger.note import Signer, cosign, rotation_body, sign_checkpoint
+from gridflex.ledger.note import Signer, rotation_body, sign_checkpoint
 from gridflex.ledger.standalone import standalone_verifier
 from gridflex.ledger.tiles import SignedCheckpoint, entry_bundle
 from gridflex.ledger.verify.command import main
@@ -26,6 +26,7 @@ from tests.unit.ledger.ledgers import (
     SECOND,
     SIGNER,
     Ledger,
+    cosign,
     entry,
     event,
     ledger,
@@ -310,7 +311,7 @@ def test_a_witness_must_have_cosigned_the_newest_checkpoint(tmp_path: Path) -> N
     with pytest.raises(VerificationError, match="no trusted key"):
         verify_ledger(made.write(tmp_path / "a"), keys=KEYS, witnesses=[witness.key])
 
-    note = cosign(made.checkpoints[-1].note, witness=witness, at=NOON)
+    note = cosign(made.checkpoints[-1].note, witness=witness)
     made.checkpoints[-1] = SignedCheckpoint(note)
     assert verify_ledger(made.write(tmp_path / "b"), keys=KEYS, witnesses=[witness.key]).size == 5
 

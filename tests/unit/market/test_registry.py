@@ -75,17 +75,8 @@ def test_a_wrong_mpan_is_refused(msid: str) -> None:
 def test_an_allocation_counts_on_its_days_only() -> None:
     known = registry()
 
-    assert known.tradable(UNIT, day=date(2026, 7, 1)) == (ALLOCATION,)
-    assert known.tradable(UNIT, day=date(2026, 6, 30)) == ()
-
-
-def test_an_inactive_pair_is_in_the_unit_but_not_tradable() -> None:
-    inactive = replace(ALLOCATION, indicator=BaselineIndicator.INACTIVE)
-
-    known = registry(allocations=[inactive])
-
-    assert known.in_unit(UNIT, day=date(2026, 7, 1)) == (inactive,)
-    assert known.tradable(UNIT, day=date(2026, 7, 1)) == ()
+    assert known.in_unit(UNIT, day=date(2026, 7, 1)) == (ALLOCATION,)
+    assert known.in_unit(UNIT, day=date(2026, 6, 30)) == ()
 
 
 def test_five_working_days_pass_before_an_allocation_holds() -> None:

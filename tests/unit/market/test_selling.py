@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridflex.errors import ContractError
-from gridflex.market.selling import Outlook, SalePolicy, decide_sale, entry_price_gbp_per_mwh
+from gridflex.market.selling import Outlook, SalePolicy, decide_sale
 from gridflex.market.volumes import Rounding
 
 
@@ -139,14 +139,3 @@ def test_a_higher_price_never_sells_less(
     )
 
     assert low <= high
-
-
-@pytest.mark.parametrize(("hours", "price"), [("0.5", "290.4"), ("1", "145.2"), ("4", "36.3")])
-def test_a_short_pause_needs_a_high_price(hours: str, price: str) -> None:
-    entry = entry_price_gbp_per_mwh(
-        compute_gbp_per_mwh=Decimal(1452),
-        restart_hours=Decimal("0.1"),
-        pause_hours=Decimal(hours),
-    )
-
-    assert entry == Decimal(price)

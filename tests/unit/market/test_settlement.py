@@ -21,7 +21,6 @@ from gridflex.market.compensation import (
     MutualisedP415,
     MutualisedP511,
     ReferencePrice,
-    fund_day,
 )
 from gridflex.market.registry import BaselineIndicator, Msid, UnitId
 from gridflex.market.runs import Run
@@ -299,22 +298,6 @@ def test_p511_with_a_threshold_leaves_out_what_exports_more(largest: str, paid: 
 
 PENCE = st.integers(-(10**7), 10**7).map(lambda pence: Decimal(pence).scaleb(-2))
 NAMES = st.text("ABCDEFGH", min_size=1, max_size=3)
-
-
-@given(
-    st.dictionaries(NAMES, PENCE, max_size=6),
-    st.dictionaries(NAMES, st.decimals(0, 10**6, places=3), min_size=1, max_size=6),
-)
-def test_the_fund_pays_out_what_it_raises(
-    credits_gbp: dict[str, Decimal], demand: dict[str, Decimal]
-) -> None:
-    if not sum(demand.values()):
-        return
-
-    day = fund_day(credits_gbp, final_demand_mwh=demand)
-
-    assert sum(day.net_gbp().values()) == 0
-    assert sum(day.debits_gbp.values()) == sum(credits_gbp.values())
 
 
 # Conservation

@@ -17,9 +17,7 @@ from gridflex.market.submitted import (
     Commitment,
     HonestyLimits,
     Outcome,
-    SiteChange,
     Verdict,
-    displaced,
     explained,
     in_force,
     no_raised_caps,
@@ -214,13 +212,3 @@ def test_actions_explain_the_reduction(metered: str, verdict: Verdict) -> None:
     one = Outcome(SIX, mwh("10"), mwh(metered), mwh("3"), is_activated=True)
 
     assert explained([one], limits=LIMITS).verdict is verdict
-
-
-def test_load_that_reappears_at_another_meter_is_displacement() -> None:
-    changes = [
-        SiteChange("london", SIX, mwh("2"), mwh("0")),
-        SiteChange("slough", SIX, mwh("-1.5"), mwh("1.2")),
-        SiteChange("leeds", SIX, mwh("-0.4"), mwh("0")),
-    ]
-
-    assert displaced(changes) == mwh("1.2")

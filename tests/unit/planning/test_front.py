@@ -1,5 +1,7 @@
 """A front holds feasible plans of which none beats another, and prices choose among them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,7 +15,6 @@ from gridflex.planning.front import (
     hypervolume,
     knee_of,
     make_front,
-    plan_at,
 )
 from gridflex.planning.genetic import non_dominated
 from gridflex.planning.plan import Plan
@@ -102,7 +103,7 @@ def test_a_budget_of_nothing_still_gives_a_front() -> None:
 
 def test_the_standing_plan_takes_part() -> None:
     given = problem([job("a"), job("b")], CHEAP_OR_CLEAN)
-    clean = plan_at(given, gbp_per_tco2=20_000.0, gbp_per_gpu_hour=0.0, budget_s=2.0)
+    clean = make_plan(replace(given, carbon_price_gbp_per_tco2=20_000.0), budget_s=2.0)
 
     front = make_front(given, budget_s=0.0, standing=clean)
 
