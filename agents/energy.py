@@ -184,6 +184,7 @@ class EnergySeller:
             settled=settling.settled,
             degraded=report.degraded
             | dict(settling.waiting)
+            | dict(settling.differing)
             | {f"refused/{name}": why for name, why in trader.refused.items()}
             | {f"order of {at}": why for at, why in trader.failed.items()}
             | self._told(pressing),

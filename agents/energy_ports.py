@@ -35,6 +35,7 @@ from gridflex.market.desk import TradingDesk
 from gridflex.market.losses import Losses, LossFactors, LossSource
 from gridflex.market.policy import Dated, Effective
 from gridflex.market.registry import UnitId
+from gridflex.market.reported import Authority
 from gridflex.market.runs import Run
 from gridflex.market.selling import SalePolicy
 from gridflex.market.trading import Trading
@@ -104,6 +105,11 @@ def settlement_terms(settings: EnergySettings) -> SettlementTerms:
             ]
         ),
         losses=losses_of(settings),
+        authority=Authority(
+            settings.reported,
+            tolerance_mwh=settings.report_tolerance_mwh,
+            tolerance_gbp_per_mwh=settings.report_tolerance_gbp_per_mwh,
+        ),
         largest_export=Dated(
             NO_EXPORTS.name,
             (
@@ -178,7 +184,7 @@ def _trader(ports: Ports, site: TradedSite, run_now: RunNow, calendar: WorkingCa
     )
     return Trader(
         site,
-        trading=Trading(desk, ledger=ports.ledger, mailbox=MarketFolder(folder)),
+        trading=Trading(desk, ledger=ports.ledger, mailbox=MarketFolder(folder), units=[site.unit]),
         ledger=ports.ledger,
         exchange=FolderExchange(folder, now=ports.clock.now),
         jobs=ports.jobs,

@@ -20,13 +20,13 @@ from gridflex.adapters.energy_book import EnergyBook
 from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.adapters.position_book import PositionBook, TrackedPosition
 from gridflex.agents.reductions import Reductions
-from gridflex.agents.traded import TradedSite
+from gridflex.agents.reports import Look, Reports
+from gridflex.agents.traded import Sites, TradedSite
 from gridflex.errors import ConflictError, ContractError
 from gridflex.halfhour import LONDON, HalfHour
 from gridflex.ledger.event import EventType
 from gridflex.market.artefacts import ArtefactKind
 from gridflex.market.attribution import Contribution
-from gridflex.market.commitments import is_commitment, read_commitment
 from gridflex.market.compensation import COMPENSATION, CompensationPolicy, ReferencePrice
 from gridflex.market.due_runs import due_days
 from gridflex.market.losses import NO_LOSSES, LossSource
@@ -34,6 +34,7 @@ from gridflex.market.meters import METERED, Reading
 from gridflex.market.policy import Dated, Effective
 from gridflex.market.records import book_of, settlement_event
 from gridflex.market.registry import BaselineIndicator
+from gridflex.market.reported import Authority, Difference, told
 from gridflex.market.runs import Run
 from gridflex.market.settlement import (
     AccountPeriod,
@@ -47,6 +48,7 @@ from gridflex.market.working_days import WorkingCalendar, half_hours_of
 
 log = logging.getLogger(__name__)
 
+AUTHORITY: Final = Authority()
 NO_EXPORTS: Final = Dated("largest export", (Effective(date.min, NO_EXPORT, "nothing is given"),))
 
 
@@ -87,6 +89,7 @@ class SettlementTerms:
         compensation: Rule of supplier compensation.
         losses: Of the unit and its meter.
         largest_export: Of the meter in any half-hour; none before its first day.
+        authority: Which figures of central settlement reports count.
     """
 
     reference_prices: Dated[ReferencePrice]
@@ -94,6 +97,7 @@ class SettlementTerms:
     compensation: Dated[CompensationPolicy] = COMPENSATION
     losses: LossSource = NO_LOSSES
     largest_export: Dated[ExportMWh] = NO_EXPORTS
+    authority: Authority = AUTHORITY
 
     def rules(self, day: date, run: Run) -> Rules:
         """Return what a settlement day is computed by in a run.
@@ -123,7 +127,13 @@ class Settler:
         self._reductions = reductions
 
     async def record(
-        self, periods: Sequence[AccountPeriod], *, site: TradedSite, now: datetime, since: int
+        self,
+        periods: Sequence[AccountPeriod],
+        *,
+        site: TradedSite,
+        now: datetime,
+        since: int,
+        differs: Collection[Difference] = (),
     ) -> list[int]:
         """Settle half-hours and return their places in the ledger.
 
@@ -134,6 +144,7 @@ class Settler:
             site: Whose jobs.
             now: GridFlex time.
             since: Size of the ledger before the inputs were read.
+            differs: Where own figures are off those of a central report.
 
         Raises:
             ConflictError: Somebody settled meanwhile; nothing is recorded.
@@ -151,7 +162,11 @@ class Settler:
         new = await self._reductions.of(fresh, place=site.place)
         did = [*before.contributions, *await self._by_contract(new, site)]
         events = [
-            settlement_event(one, contributions=[c for c in did if c.half_hour == one.half_hour])
+            settlement_event(
+                one,
+                contributions=[c for c in did if c.half_hour == one.half_hour],
+                differences=[d for d in differs if d.half_hour == one.half_hour],
+            )
             for one in periods
         ]
         return await self._ledger.append_unless_changed(
@@ -181,14 +196,16 @@ class SettlingReport:
     Args:
         settled: Settlement days with the run and how many half-hours were settled in it.
         waiting: Why half-hours whose run is due are not settled, by day and run.
+        differing: Where central reports do not confirm our own figures, by day and run.
     """
 
     settled: tuple[str, ...] = ()
     waiting: Mapping[str, str] = field(default_factory=dict)
+    differing: Mapping[str, str] = field(default_factory=dict)
 
 
 class Settlements:
-    """Settles each run of a unit's traded half-hours when it is due.
+    """Settles each run of a unit's traded half-hours when it is due, or when its report is there.
 
     Args:
         book: How messages stand, and readings.
@@ -215,7 +232,9 @@ class Settlements:
         self._prices = prices
         self._terms = terms
         self._calendar = calendar
-        self._finished: set[tuple[date, Run]] = set()
+        self._reports = Reports(ledger, terms.authority)
+        self._finished: set[Look] = set()
+        self._differing: dict[tuple[date, Run], Sequence[Difference]] = {}
         self._looked_in: HalfHour | None = None
         self._due: tuple[date, Mapping[date, Run]] | None = None
         self._last = SettlingReport()
@@ -234,11 +253,14 @@ class Settlements:
             return replace(self._last, settled=())
         settled: list[str] = []
         waiting: dict[str, str] = {}
-        for day, run in sorted(self._due_on(now.astimezone(LONDON).date()).items()):
-            if (day, run) in self._finished:
+        reports = await self._reports.lately(now, unit=sites.unit)
+        due = {*self._due_on(now.astimezone(LONDON).date()).items(), *reports}
+        for day, run in sorted(due, key=lambda one: (one[0], one[1].position)):
+            look = Look(day, run, reports.get((day, run)))
+            if look in self._finished:
                 continue
             try:
-                done, missing = await self._settle(day, run, now, sites)
+                done, missing = await self._settle(look, now, sites)
             except (ContractError, ConflictError) as error:
                 waiting[f"settlement of {day} in {run}"] = str(error)
                 continue
@@ -248,9 +270,14 @@ class Settlements:
             if missing:
                 waiting[f"settlement of {day} in {run}"] = missing
             else:
-                self._finished.add((day, run))
+                self._finished.add(look)
         self._looked_in = HalfHour.containing(now)
-        self._last = SettlingReport(tuple(settled), waiting)
+        differing = {
+            f"report of {day} in {run}": told(found)
+            for (day, run), found in self._differing.items()
+            if found and (day, run) in reports
+        }
+        self._last = SettlingReport(tuple(settled), waiting, differing)
         return self._last
 
     def _due_on(self, today: date) -> Mapping[date, Run]:
@@ -260,18 +287,30 @@ class Settlements:
             self._due = today, due
         return self._due[1]
 
-    async def _settle(
-        self, day: date, run: Run, now: datetime, sites: Sites
-    ) -> tuple[int, str | None]:
+    async def _settle(self, look: Look, now: datetime, sites: Sites) -> tuple[int, str | None]:
         """Settle a day and return how many half-hours were, and why others were not."""
         since = await self._ledger.size()
-        left = await self._left(day, run, sites)
-        if not left:
+        open_ = await self._reports.open(look, sites)
+        self._differing[look.day, look.run] = open_.differs
+        if not open_.left and not open_.again:
             return 0, None
-        site = sites.on(day)
-        prices = await self._prices.of(day, now=now)
-        span = half_hours_of(day)
-        rules = self._terms.rules(day, run)
+        site = sites.on(look.day)
+        own, missing = await self._own(look, open_.left, site, now)
+        own += open_.again
+        periods, differs = self._reports.followed(own, look.report)
+        if periods:
+            await self._settler.record(periods, site=site, now=now, since=since, differs=differs)
+            self._differing[look.day, look.run] = [*open_.differs, *differs]
+        reasons = ", ".join(f"{reason} ({many})" for reason, many in sorted((+missing).items()))
+        return len(periods), f"{reasons} of {len(open_.left)} half-hours" if reasons else None
+
+    async def _own(
+        self, look: Look, left: Collection[HalfHour], site: TradedSite, now: datetime
+    ) -> tuple[list[AccountPeriod], Counter[str]]:
+        """Return the inputs that are known here, and what is missing for others."""
+        prices = {**self._reports.prices(look.report), **await self._prices.of(look.day, now=now)}
+        span = half_hours_of(look.day)
+        rules = self._terms.rules(look.day, look.run)
         found = await self._book.positions(first=span[0], last=span[-1])
         open_ = [
             one
@@ -286,30 +325,7 @@ class Settlements:
             if one.reading and not _missing(one, prices)
             for price in [prices[one.position.half_hour]]
         ]
-        if periods:
-            await self._settler.record(periods, site=site, now=now, since=since)
-        reasons = ", ".join(f"{reason} ({many})" for reason, many in sorted((+missing).items()))
-        return len(periods), f"{reasons} of {len(left)} half-hours" if reasons else None
-
-    async def _left(self, day: date, run: Run, sites: Sites) -> Collection[HalfHour]:
-        """Return the traded half-hours of a day that no such run and no later one settled."""
-        span = half_hours_of(day)
-        committed = await self._ledger.find(
-            EventType.BASELINE_COMPUTED, subject=f"unit:{sites.unit}", first=span[0], last=span[-1]
-        )
-        traded = {
-            HalfHour.parse(one.event["valid_time"])
-            for one in committed
-            if is_commitment(one.event) and read_commitment(one.event["body"]).is_traded
-        }
-        if not traded:
-            return traded
-        account = sites.on(day).account
-        settled = await self._ledger.find(
-            EventType.SETTLEMENT_RUN, subject=f"account:{account}", first=span[0], last=span[-1]
-        )
-        periods = book_of(one.event for one in settled).periods
-        return traded - {one.half_hour for one in periods if not run.is_after(one.run)}
+        return periods, missing
 
 
 def _missing(one: TrackedPosition, prices: Mapping[HalfHour, Decimal]) -> str | None:
@@ -317,23 +333,6 @@ def _missing(one: TrackedPosition, prices: Mapping[HalfHour, Decimal]) -> str | 
     if one.reading is None or one.reading.evidence not in METERED:
         return "no reading of a settlement meter"
     return None if one.position.half_hour in prices else "no system price"
-
-
-class Sites(Protocol):
-    """Who is traded; see `gridflex.agents.energy.TradedSites`."""
-
-    @property
-    def unit(self) -> str:
-        """Which unit."""
-        ...
-
-    def on(self, day: date) -> TradedSite:
-        """Return the site that is traded on a settlement day.
-
-        Raises:
-            ContractError: None is.
-        """
-        ...
 
 
 def account_period(

@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
 
 from gridflex.market.losses import LEAST, MOST
+from gridflex.market.reported import Figures
 from gridflex.market.volumes import ZERO
 
 
@@ -120,6 +121,9 @@ class EnergySettings(BaseModel, extra="forbid", frozen=True):
         predictability: Limits within which a baseline must have met the meter for the unit to be
             sold; the usual ones without.
         settlement_calendar: Published rows; where they are missing the usual lags count.
+        reported: Which figures of central settlement reports (S0142) count instead of our own.
+        report_tolerance_mwh: How far a volume of ours may be off a report before it is told.
+        report_tolerance_gbp_per_mwh: The same for a price.
     """
 
     unit: str | None = Field(default=None, pattern=r"^V__[A-HJ-NP][A-Z0-9]{4}[0-9]{3}$")
@@ -138,6 +142,9 @@ class EnergySettings(BaseModel, extra="forbid", frozen=True):
     exports: tuple[ExportRow, ...] = ()
     predictability: tuple[PredictabilityRow, ...] = ()
     settlement_calendar: tuple[RunRow, ...] = ()
+    reported: frozenset[Figures] = frozenset(Figures)
+    report_tolerance_mwh: Decimal = Field(default=Decimal("0.001"), ge=0)
+    report_tolerance_gbp_per_mwh: Decimal = Field(default=Decimal("0.01"), ge=0)
 
     @field_validator("losses", "exports", "predictability")
     @classmethod

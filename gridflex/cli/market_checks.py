@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from io import StringIO
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -23,7 +23,7 @@ from gridflex.market.book import read_book, settle_book
 from gridflex.market.delivered_cost import DeliveredCost, delivered_costs
 from gridflex.market.dfs import dfs_payment
 from gridflex.market.exclusivity import Product
-from gridflex.market.s0142 import ROUNDING_MWH, Residual, compare, read_s0142
+from gridflex.market.s0142 import ROUNDING_MWH, compare, read_s0142
 from gridflex.market.s0142_report import report_json, residuals_json
 from gridflex.market.selling import Outlook, SalePolicy, decide_sale
 from gridflex.market.tariff import read_tariff
@@ -90,33 +90,49 @@ def report(
     *,
     party: Annotated[str | None, typer.Option(help="Only this party.")] = None,
     book: Annotated[
-        Path | None, typer.Option(help="Our settlement inputs, to compare with; exit code 1.")
+        Path | None, typer.Option(help="Compare with these settlement inputs, from a file.")
     ] = None,
+    is_read_only: Annotated[
+        bool, typer.Option("--read-only", help="Show it; nothing is recorded or compared.")
+    ] = False,
+    url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read a central settlement report, and compare it with our own settlement."""
-    read = read_s0142(text_of(file))
-    residuals: list[Residual] = []
-    if book is not None:
+    """Record a central settlement report and compare it with our settlement; 1 if they differ.
+
+    A running GridFlex settles its day and run by it. From a file nothing is recorded.
+    """
+    text = text_of(file)
+    read = read_s0142(text)
+    differ: list[dict[str, Any]] = []
+    recorded: list[int] = []
+    if book is None and not is_read_only:
+        with Client(url) as client:
+            found = client.post_text("/v1/settlement/reports", text, kind="text/plain")
+        differ, recorded = found["differences"], found["recorded"]
+    elif book is not None:
         results = settle_book(read_book(text_of(book))).results
         mine = [
             one
             for one in results
             if one.run is read.run and one.half_hour.settlement[0] == read.day
         ]
-        residuals = compare(mine, report=read, tolerance_mwh=ROUNDING_MWH)
+        differ = residuals_json(compare(mine, report=read, tolerance_mwh=ROUNDING_MWH))
     shown = report_json(read, party=party)
     if as_json:
-        out.print_json(json.dumps({"report": shown, "differences": residuals_json(residuals)}))
+        told = {"report": shown, "differences": differ, "recorded": recorded}
+        out.print_json(json.dumps(told))
     else:
         _print_report(shown)
-        for one in residuals_json(residuals):
+        if recorded:
+            out.print(f"recorded as entries {recorded}", highlight=False)
+        for one in differ:
             out.print(
                 f"DIFFERENT {one['start']} {one['unit']} {one['what']}: ours {one['ours_mwh']}, "
                 f"reported {one['reported_mwh']} MWh",
                 highlight=False,
             )
-    if residuals:
+    if differ:
         raise typer.Exit(1)
 
 

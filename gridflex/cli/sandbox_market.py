@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -17,15 +16,16 @@ from gridflex.cli.market_checks import number, read_prices
 from gridflex.errors import ContractError
 from gridflex.market.artefacts import ArtefactKind
 from gridflex.market.registry import UnitId
-from gridflex.market.working_days import england_and_wales
+from gridflex.market.runs import Run
+from gridflex.market.working_days import WorkingCalendar, calendar_around
 from gridflex.running.launch import in_force
 from gridflex.sandbox.market import Mishap, SimulatedAgents
 from gridflex.sandbox.market_folder import FolderMarket, Quotation, Round
+from gridflex.sandbox.reporting import ReportBasis
 from gridflex.settings import Settings
 from gridflex.settings_files import load_settings
 
 WELL: Final = "none"
-YEARS_AROUND: Final = timedelta(days=4 * 365)
 
 out = Console()
 
@@ -51,6 +51,15 @@ def sandbox_market(
     meter: Annotated[
         list[str] | None, typer.Option(help="Import id that is allocated; any without it.")
     ] = None,
+    readings: Annotated[
+        Path | None,
+        typer.Option(help="CSV of meter readings: settlement reports are made from it when due."),
+    ] = None,
+    system_price: Annotated[str, typer.Option(help="In its reports, GBP/MWh.")] = "100",
+    system_prices: Annotated[
+        Path | None, typer.Option(help="CSV with start_utc and gbp_per_mwh, over --system-price.")
+    ] = None,
+    supplier: Annotated[str, typer.Option(help="Of the sites, in its reports.")] = "SUPPLY",
     every: Annotated[float, typer.Option(min=0.05, help="Seconds between two looks.")] = 1.0,
     once: Annotated[bool, typer.Option("--once", help="Answer what is there, and end.")] = False,
     config: Config = None,
@@ -59,7 +68,8 @@ def sandbox_market(
     """Play central agents and an exchange: accept, reject, lose, garble or mute files of a folder.
 
     They know the unit and the credential of the settings (energy), those of the GridFlex that
-    ``gridflex up`` started where one runs. Nothing of it is real.
+    ``gridflex up`` started where one runs. A settlement report (S0142) of each run is published
+    when it is due and all that was announced is metered. Nothing of it is real.
     """
     settings = in_force(load_settings(config))
     clock = Clock(settings.clock)
@@ -72,13 +82,26 @@ def sandbox_market(
             depth_mw=number("depth-mw", depth_mw),
             lot_mw=settings.energy.lot_mw,
         ),
+        basis=None
+        if readings is None
+        else ReportBasis(
+            readings,
+            _calendar(clock),
+            system_price_gbp_per_mwh=number("system-price", system_price),
+            system_prices=read_prices(system_prices) if system_prices else {},
+            supplier=supplier,
+            published={
+                (row.settlement_date, Run(row.run)): row.paid_on
+                for row in settings.energy.settlement_calendar
+            },
+        ),
     )
     where = folder or settings.energy_path
     if not as_json:
         out.print(f"simulated market on {where}", highlight=False, soft_wrap=True)
     while True:
         done = market.round(clock.now())
-        if done.files or done.orders:
+        if done.files or done.orders or done.reports:
             _say(done, as_json=as_json)
         if once:
             return
@@ -91,14 +114,17 @@ def _agents(
     energy = settings.energy
     if energy.unit is None or energy.credential is None:
         raise ContractError("energy.unit is not set: the market has nobody to trade with")
-    today = clock.now().date()
     return SimulatedAgents(
         units=[UnitId(energy.unit)],
         keys={energy.authorisation: energy.credential.get_secret_value()},
         meters=[int(number("meter", one)) for one in meters] if meters else None,
-        calendar=england_and_wales(today - YEARS_AROUND, today + YEARS_AROUND),
+        calendar=_calendar(clock),
         mishaps=dict(_planned(one) for one in mishaps),
     )
+
+
+def _calendar(clock: Clock) -> WorkingCalendar:
+    return calendar_around(clock.now().date())
 
 
 def _planned(text: str) -> tuple[ArtefactKind, Iterable[Mishap | None]]:
@@ -118,10 +144,17 @@ def _planned(text: str) -> tuple[ArtefactKind, Iterable[Mishap | None]]:
 def _say(done: Round, *, as_json: bool) -> None:
     if as_json:
         files = {name: mishap.value if mishap else WELL for name, mishap in done.files}
-        body = {"files": files, "answers": done.answers, "orders": dict(done.orders)}
+        body = {
+            "files": files,
+            "answers": done.answers,
+            "orders": dict(done.orders),
+            "reports": list(done.reports),
+        }
         typer.echo(json.dumps(body))
         return
     for name, mishap in done.files:
         out.print(f"{name} {mishap.value if mishap else 'taken'}", highlight=False)
     for reference, trade in done.orders:
         out.print(f"order {reference} {trade or 'not taken'}", highlight=False)
+    for name in done.reports:
+        out.print(f"report {name}", highlight=False)

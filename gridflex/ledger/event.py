@@ -45,6 +45,7 @@ class EventType(StrEnum):
     OVERRIDE_MADE = "override.made"
     PLAN_COMMITTED = "plan.committed"
     RECEIPT_ISSUED = "receipt.issued"
+    REPORT_RECEIVED = "report.received"
     SETTLEMENT_RUN = "settlement.run"
     SEV_SUBMITTED = "sev.submitted"
     SITE_REGISTERED = "site.registered"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import date
 
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import EventType
@@ -19,6 +20,8 @@ from gridflex.market.position import Status
 from gridflex.market.reconciliation import Notified, Trade
 from gridflex.market.records import Json, readings_of, settlement_inputs
 from gridflex.market.registry import UnitId
+from gridflex.market.reported import UnitReport, all_notified, reports_of, volumes_of
+from gridflex.market.runs import Run
 from gridflex.market.settlement import AccountPeriod
 from gridflex.market.trade_records import notices_of, trades_of
 from gridflex.market.volumes import ExportMWh
@@ -49,6 +52,7 @@ class _Known:
     readings: dict[tuple[str, HalfHour], Reading] = field(default_factory=dict)
     trades: dict[str, Trade] = field(default_factory=dict)
     messages: list[Json] = field(default_factory=list)
+    reports: dict[tuple[UnitId, date, Run], UnitReport] = field(default_factory=dict)
 
     def take(self, entry: Json) -> None:
         """Note one more entry."""
@@ -60,6 +64,7 @@ class _Known:
                     self.expected |= {(unit, at): volume for at, volume in volumes.items()}
         elif kind in {EventType.ECVN_SUBMITTED, EventType.ACK_RECEIVED}:
             self.messages.append(entry)
+        self.reports |= reports_of([entry])
         for reading in readings_of([entry]):
             self.readings[reading.meter, reading.half_hour] = reading
         for trade in trades_of([entry]):
@@ -99,7 +104,12 @@ def _traced(name: str, period: AccountPeriod, known: _Known) -> Traced:
 def _inputs(period: AccountPeriod, known: _Known) -> Iterator[tuple[str, object, object]]:
     """Yield each input with what was used and what an earlier entry says; None for nothing."""
     at = period.half_hour
+    reported: UnitReport | None = None
     for unit in period.units:
+        if unit.reported is not None:
+            reported = known.reports.get((unit.unit, at.settlement[0], period.run))
+            volumes = reported and (half_hour := reported.at(at)) and volumes_of(half_hour)
+            yield f"reported volumes of {unit.unit}", unit.reported, volumes
         expected = known.expected.get((unit.unit, at))
         said = None if expected is None else expected.mwh
         used = None if unit.submitted is None else unit.submitted.mwh
@@ -115,4 +125,6 @@ def _inputs(period: AccountPeriod, known: _Known) -> Iterator[tuple[str, object,
         yield f"volume of trade {sold.trade}", sold.mwh, trade and trade.mwh
         yield f"price of trade {sold.trade}", sold.price_gbp_per_mwh, price
         is_accepted = None if notice is None else notice.status is Status.ACCEPTED
+        if reported and (is_notified := all_notified(period, reported)) is not None:
+            is_accepted = is_notified
         yield f"notice of trade {sold.trade}", sold.is_notified, is_accepted

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
@@ -32,8 +33,10 @@ from gridflex.market.registry import (
     Msid,
     Registry,
     SecondaryBmUnit,
+    UnitId,
     pair_key,
 )
+from gridflex.market.reported import Difference
 from gridflex.market.runs import Run
 from gridflex.market.settlement import AccountPeriod
 from gridflex.market.working_days import WorkingCalendar
@@ -145,8 +148,32 @@ def registry_of(entries: Iterable[Json], *, calendar: WorkingCalendar) -> Regist
     )
 
 
-def settlement_event(period: AccountPeriod, *, contributions: Iterable[Contribution] = ()) -> Event:
-    """Return one account's half-hour in one run: all its inputs, and the digest of the outcome."""
+def registered_units(entries: Iterable[Json]) -> frozenset[UnitId]:
+    """Return the units among entries of the registry."""
+    return frozenset(
+        UnitId(entry["body"]["record"]["id"])
+        for entry in entries
+        if entry["event_type"] == EventType.SITE_REGISTERED and entry["body"]["kind"] == "unit"
+    )
+
+
+def settlement_event(
+    period: AccountPeriod,
+    *,
+    contributions: Iterable[Contribution] = (),
+    differences: Iterable[Difference] = (),
+) -> Event:
+    """Return one account's half-hour in one run: all its inputs, and the digest of the outcome.
+
+    Args:
+        period: The inputs.
+        contributions: What jobs did.
+        differences: Figures of ours that the run's central report does not confirm.
+    """
+    differs = [
+        {"what": one.what, "ours": str(one.ours), "reported": str(one.reported)}
+        for one in differences
+    ]
     part = SettlementBook((period,), tuple(contributions))
     statement = settle_book(part)
     (result,) = statement.results
@@ -160,11 +187,21 @@ def settlement_event(period: AccountPeriod, *, contributions: Iterable[Contribut
             "delivered_mwh": str(result.credited_mwh),
             "sold_mwh": str(result.sold_mwh),
             "net_gbp": str(result.net_gbp),
+            **({"report_differences": differs} if differs else {}),
         },
         subject=f"account:{period.account}",
         half_hour=period.half_hour,
         stem=stem,
     )
+
+
+def differences_of(entry: Json) -> list[Difference]:
+    """Return where a settlement's own figures were off those of the report it follows."""
+    at = HalfHour.parse(entry["valid_time"])
+    return [
+        Difference(at, one["what"], Decimal(one["ours"]), Decimal(one["reported"]))
+        for one in entry["body"].get("report_differences", ())
+    ]
 
 
 def contributions_of(book: SettlementBook, half_hour: HalfHour) -> tuple[Contribution, ...]:

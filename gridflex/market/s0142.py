@@ -151,6 +151,11 @@ def profile(lines: Iterable[str]) -> dict[str, set[int]]:
     return counts
 
 
+def is_s0142(payload: bytes) -> bool:
+    """Return whether a file says that it is such a report, of whatever version."""
+    return payload.removeprefix(_BOM.encode()).startswith(b"AAA|S0142")
+
+
 def read_s0142(text: str) -> SettlementReport:
     """Return a settlement report.
 

@@ -11,8 +11,11 @@ trading unit is not confirmed: the transmission multiplier is an input and 1 by 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import Annotated
+
+from pydantic import Field
 
 from gridflex.halfhour import HalfHour
 from gridflex.market.compensation import (
@@ -60,6 +63,21 @@ class PairPeriod:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportedVolumes:
+    """What a central settlement report says of a unit; what it leaves out is computed here.
+
+    Args:
+        metered: Loss-adjusted metered volume.
+        expected: Settlement expected volume.
+        deviation: What was measured of the one minus the other.
+    """
+
+    metered: ExportMWh | None
+    expected: ExportMWh | None
+    deviation: ExportMWh | None
+
+
+@dataclass(frozen=True, slots=True)
 class UnitPeriod:
     """One Secondary BM Unit in one half-hour.
 
@@ -69,6 +87,8 @@ class UnitPeriod:
         submitted: Expected volume of its submitted pairs; None where none is in force.
         pairs: Its meters.
         transmission_multiplier: Loss multiplier of the unit.
+        reported: Volumes of the run's central report, which count instead of those computed from
+            the meters; None without one.
     """
 
     unit: UnitId
@@ -76,6 +96,7 @@ class UnitPeriod:
     submitted: ExportMWh | None
     pairs: tuple[PairPeriod, ...]
     transmission_multiplier: Decimal = ONE
+    reported: Annotated[ReportedVolumes | None, Field(exclude_if=lambda one: one is None)] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +289,7 @@ def _unit(unit: UnitPeriod, period: AccountPeriod) -> UnitResult:
     deviation = metered - expected if counts and expected is not None else NO_EXPORT
     pairs = tuple(_pair(one, period, counts=counts) for one in unit.pairs)
     allocated = sum((one.delivered for one in pairs), NO_IMPORT)
-    return UnitResult(
+    computed = UnitResult(
         unit=unit.unit,
         expected=expected,
         metered=metered,
@@ -277,6 +298,24 @@ def _unit(unit: UnitPeriod, period: AccountPeriod) -> UnitResult:
         pairs=pairs,
         residual=ExportMWh(deviation.mwh - allocated.mwh),
         notes=_notes(unit, expected),
+    )
+    return computed if unit.reported is None else _as_reported(computed, unit.reported, unit)
+
+
+def _as_reported(computed: UnitResult, said: ReportedVolumes, unit: UnitPeriod) -> UnitResult:
+    """Return a result with the volumes of the central report; what it does not say is kept."""
+    deviation = computed.deviation if said.deviation is None else said.deviation
+    expected = computed.expected if said.expected is None else said.expected
+    differs = deviation != computed.deviation
+    note = f"deviation as reported; {computed.deviation.mwh} MWh was computed"
+    return replace(
+        computed,
+        expected=expected,
+        metered=computed.metered if said.metered is None else said.metered,
+        deviation=deviation,
+        credited_mwh=deviation.mwh * unit.transmission_multiplier,
+        residual=computed.residual + (deviation - computed.deviation),
+        notes=(*computed.notes, *((note,) if differs else ())),
     )
 
 

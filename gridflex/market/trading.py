@@ -7,7 +7,7 @@ message that may not be sent is not recorded either.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
@@ -22,7 +22,9 @@ from gridflex.market.feedback import Feedback
 from gridflex.market.idd import Receipt
 from gridflex.market.idd_items import FileError, Response
 from gridflex.market.registry import UnitId
+from gridflex.market.reported import report_event, unit_reports
 from gridflex.market.restoring import Recorded, Restored, restore
+from gridflex.market.s0142 import is_s0142, read_s0142
 from gridflex.market.trade_records import answer_event, artefact_event
 
 log = logging.getLogger(__name__)
@@ -71,10 +73,19 @@ class Trading:
         desk: Decides what may be sent and follows the answers.
         ledger: Where every message is recorded before it is sent.
         mailbox: To and from central systems.
+        units: Whose settlement reports are recorded.
     """
 
-    def __init__(self, desk: TradingDesk, *, ledger: Ledger, mailbox: Mailbox) -> None:
+    def __init__(
+        self,
+        desk: TradingDesk,
+        *,
+        ledger: Ledger,
+        mailbox: Mailbox,
+        units: Collection[UnitId] = (),
+    ) -> None:
         self.desk = desk
+        self._units = frozenset(units)
         self._ledger = ledger
         self._mailbox = mailbox
 
@@ -118,7 +129,7 @@ class Trading:
         return restored
 
     async def collect(self, *, now: datetime) -> list[Receipt | Feedback]:
-        """Take the answers that came in, record them, and return them.
+        """Take the answers that came in, record them, and return them; settlement reports too.
 
         A file that answers nothing that was sent, or breaks the format, is set aside and holds
         up no other; one of a flow that nobody here reads is passed over.
@@ -126,6 +137,9 @@ class Trading:
         answers: list[Receipt | Feedback] = []
         for payload in self._mailbox.collect():
             try:
+                if is_s0142(payload):
+                    await self._ledger.append(self._reports(payload), now=now)
+                    continue
                 taken = self.desk.take(payload, now=now)
             except ContractError as error:
                 self._pass_over(error)
@@ -134,6 +148,17 @@ class Trading:
             await self._ledger.append(events, now=now)
             answers += taken
         return answers
+
+    def _reports(self, payload: bytes) -> list[Event]:
+        try:
+            report = read_s0142(payload.decode())
+        except UnicodeDecodeError as error:
+            raise ContractError(f"settlement report is not UTF-8 text: {error.reason}") from error
+        found = unit_reports(report, units=self._units, file_sha256=digest(payload))
+        events = [report_event(one) for one in found]
+        if not events:
+            log.info("the settlement report of %s %s names no unit here", report.day, report.run)
+        return events
 
     @property
     def refused(self) -> Mapping[str, str]:

@@ -46,6 +46,8 @@ class AgentBook:
         default_expected: Per unit, from which day which half-hours of a day.
         contracts: Per reference and day, MWh per half-hour.
         delivered: Per half-hour and import meter.
+        units: Unit of each import meter, as delivered volumes name it.
+        party: Who sends activity notices; empty as long as nobody did.
     """
 
     active: dict[tuple[HalfHour, UnitId], bool] = field(default_factory=dict)
@@ -53,6 +55,8 @@ class AgentBook:
     default_expected: dict[UnitId, tuple[date, dict[int, ExportMWh]]] = field(default_factory=dict)
     contracts: dict[tuple[str, date], dict[HalfHour, Decimal]] = field(default_factory=dict)
     delivered: dict[tuple[HalfHour, int], ExportMWh] = field(default_factory=dict)
+    units: dict[int, UnitId] = field(default_factory=dict)
+    party: str = ""
 
     def is_active(self, half_hour: HalfHour, unit: UnitId) -> bool:
         """Return whether a deviation is measured."""
@@ -182,6 +186,7 @@ class SimulatedAgents:
                 return self._delivered(header, record, now)
 
     def _activity(self, header: Header, record: Record, now: datetime) -> list[bytes]:
+        self.book.party = header.from_party
         at = _half_hour(record, _day(record, "settlement_date"))
         if self._is_late(ArtefactKind.WMAN, at, now):
             values = record.values | {"rejection_reason": "after gate closure"}
@@ -269,7 +274,7 @@ class SimulatedAgents:
         if now > deadline(ArtefactKind.DVN, half_hour=first, calendar=self._calendar):
             return self._reject_all(header, record, "after the first working day")
         rejected = []
-        for meter, periods in _meters(record):
+        for unit, meter, periods in _meters(record):
             if self._meters is not None and meter not in self._meters:
                 why: dict[str, Value] = {
                     "settlement_date": day,
@@ -278,6 +283,7 @@ class SimulatedAgents:
                 }
                 rejected.append(Record("MSR", why))
                 continue
+            self.book.units[meter] = unit
             for one in periods:
                 volume = ExportMWh(cast(Decimal, one.values["delivered_volume"]))
                 self.book.delivered[_half_hour(one, day), meter] = volume
@@ -330,13 +336,14 @@ def _authorisation(header: Header, record: Record) -> dict[str, Value]:
     return {"ecvna_id": header.from_party, **values}
 
 
-def _meters(record: Record) -> Iterable[tuple[int, tuple[Record, ...]]]:
+def _meters(record: Record) -> Iterable[tuple[UnitId, int, tuple[Record, ...]]]:
     for group in record.below("MSB"):
-        for unit in group.below("MSC"):
-            for pair in unit.below("MSJ"):
-                yield cast(int, pair.values["import_msid"]), pair.below("MSP")
+        for one in group.below("MSC"):
+            unit = UnitId(str(one.values["bm_unit_id"]))
+            for pair in one.below("MSJ"):
+                yield unit, cast(int, pair.values["import_msid"]), pair.below("MSP")
                 for asset in pair.below("ASJ"):
-                    yield cast(int, asset.values["import_amsid"]), asset.below("ASP")
+                    yield unit, cast(int, asset.values["import_amsid"]), asset.below("ASP")
 
 
 def _day(record: Record, item: str) -> date:

@@ -22,6 +22,7 @@ from gridflex.market.orders import Order, read_answer, read_order, write_answer
 from gridflex.market.reconciliation import Trade
 from gridflex.sandbox.exchange import SimulatedExchange
 from gridflex.sandbox.market import Mishap, SimulatedAgents
+from gridflex.sandbox.reporting import ReportBasis, due_reports
 
 KEPT: Final[Mapping[Mishap | None, str]] = {
     None: "taken",
@@ -31,6 +32,9 @@ KEPT: Final[Mapping[Mishap | None, str]] = {
     Mishap.REJECT: "rejected",
 }
 """Folder of a file by what went wrong with it."""
+
+REPORTS: Final = "reports"
+"""Folder of the settlement reports that were published."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +62,13 @@ class Round:
         files: Names of the files that were taken, each with what went wrong with it.
         answers: How many files went back.
         orders: References of the orders that were answered, each with its trade's id.
+        reports: Names of the settlement reports that were published.
     """
 
     files: tuple[tuple[str, Mishap | None], ...]
     answers: int
     orders: tuple[tuple[str, str | None], ...]
+    reports: tuple[str, ...] = ()
 
 
 class FolderMarket:
@@ -72,14 +78,23 @@ class FolderMarket:
         root: The folder; see `gridflex.adapters.market_files` and `market_orders`.
         agents: Who take the files; their books are brought to where the kept files leave them.
         quotation: At what the exchange buys.
+        basis: What settlement reports are made from; None publishes none.
     """
 
-    def __init__(self, root: Path, *, agents: SimulatedAgents, quotation: Quotation) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        agents: SimulatedAgents,
+        quotation: Quotation,
+        basis: ReportBasis | None = None,
+    ) -> None:
         self._root = root
+        self._basis = basis
         self._agents = agents
         self._prices = dict(quotation.prices)
         self._usual = quotation.price_gbp_per_mwh
-        for name in ("outbox", "inbox", "read", "orders", "trades", *KEPT.values()):
+        for name in ("outbox", "inbox", "read", "orders", "trades", REPORTS, *KEPT.values()):
             (root / name).mkdir(parents=True, exist_ok=True)
         self._resume()
         self._exchange = SimulatedExchange(
@@ -105,7 +120,19 @@ class FolderMarket:
                 answers += 1
             path.replace(self._root / KEPT[mishap] / path.name)
             files.append((path.name, mishap))
-        return Round(tuple(files), answers, tuple(self._orders(now)))
+        orders = tuple(self._orders(now))
+        return Round(tuple(files), answers, orders, tuple(self._reports(now)))
+
+    def _reports(self, now: datetime) -> Iterator[str]:
+        """Publish what is due; a copy of each is kept, so that it is published once."""
+        if self._basis is None:
+            return
+        kept = self._root / REPORTS
+        done = {path.name for path in _waiting(kept)}
+        for name, text in due_reports(self._agents.book, self._basis, now=now, done=done):
+            self._put(text.encode(), kind="S0142013")
+            write_whole(kept / name, text.encode())
+            yield name
 
     def _orders(self, now: datetime) -> Iterator[tuple[str, str | None]]:
         for path in _waiting(self._root / "orders"):
@@ -130,8 +157,11 @@ class FolderMarket:
         )
 
     def _answer(self, payload: bytes) -> None:
+        self._put(payload, kind=read_header(payload).file_type)
+
+    def _put(self, payload: bytes, *, kind: str) -> None:
         self._sent += 1
-        name = f"{self._sent:012d}-{read_header(payload).file_type}"
+        name = f"{self._sent:012d}-{kind}"
         write_whole(self._root / "inbox" / name, payload)
 
     def _resume(self) -> None:

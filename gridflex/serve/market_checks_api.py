@@ -18,13 +18,15 @@ from pydantic import BaseModel, Field
 from gridflex.adapters.energy_book import EnergyBook, Refused
 from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.halfhour import HalfHour
+from gridflex.ledger.canonical import digest
 from gridflex.ledger.event import EventType
 from gridflex.market.book import settle_book
 from gridflex.market.delivered_cost import delivered_costs
 from gridflex.market.dfs import dfs_payment, risks_deregistration
 from gridflex.market.exclusivity import Direction, Product, Reservation
 from gridflex.market.reconciliation import reconcile
-from gridflex.market.records import book_of
+from gridflex.market.records import book_of, registered_units
+from gridflex.market.reported import report_event, unit_reports
 from gridflex.market.reservations import Held
 from gridflex.market.s0142 import ROUNDING_MWH, compare, read_s0142
 from gridflex.market.s0142_report import report_json, residuals_json
@@ -47,11 +49,14 @@ class ReportOut(BaseModel):
         report: Its fields.
         compared: How many half-hours of ours were compared.
         differences: Figures of ours that it does not confirm.
+        recorded: Its entries in the ledger, one per registered unit; the next settlement of its
+            day and run follows them.
     """
 
     report: dict[str, Any]
     compared: int
     differences: list[dict[str, Any]]
+    recorded: list[int]
 
 
 class DifferenceOut(BaseModel):
@@ -183,16 +188,19 @@ class ReservationOut(BaseModel):
 def create_market_checks_router(ledger: LedgerStore, clock: Clock) -> APIRouter:
     """Return the paths of reports, reconciliation, reservations, DFS and delivered cost."""
     api = APIRouter()
-    _add_checks(api, ledger)
+    _add_checks(api, ledger, clock)
     _add_reservations(api, EnergyBook(ledger), clock)
     _add_prices(api)
     return api
 
 
-def _add_checks(api: APIRouter, ledger: LedgerStore) -> None:
+def _add_checks(api: APIRouter, ledger: LedgerStore, clock: Clock) -> None:
     @api.post("/reports")
     async def report(text: Annotated[str, Body(media_type="text/plain")]) -> ReportOut:
-        """Read an S0142 report and compare it with the settlements of its day and run."""
+        """Record what an S0142 report says of registered units, and compare it with our own.
+
+        Compared are the settlements of its day and run as they are when it comes in.
+        """
         read = read_s0142(text)
         span = half_hours_of(read.day)
         found = await ledger.find(EventType.SETTLEMENT_RUN, first=span[0], last=span[-1])
@@ -202,10 +210,13 @@ def _add_checks(api: APIRouter, ledger: LedgerStore) -> None:
             if one.run is read.run
         ]
         differences = compare(results, report=read, tolerance_mwh=ROUNDING_MWH)
+        units = registered_units(one.event for one in await ledger.find(EventType.SITE_REGISTERED))
+        said = unit_reports(read, units=units, file_sha256=digest(text.encode()))
         return ReportOut(
             report=report_json(read),
             compared=len(results),
             differences=residuals_json(differences),
+            recorded=await ledger.append([report_event(one) for one in said], now=clock.now()),
         )
 
     @api.get("/reconciliation")

@@ -16,7 +16,8 @@ from gridflex.market.attribution import Contribution
 from gridflex.market.book import SettlementBook, write_book
 from gridflex.market.commitments import Committed, commitment_event
 from gridflex.market.reconciliation import Trade
-from gridflex.market.registry import UnitId
+from gridflex.market.records import registry_event
+from gridflex.market.registry import SecondaryBmUnit, UnitId, Validity
 from gridflex.market.trade_records import trade_event
 from gridflex.market.volumes import ImportMWh
 from gridflex.market.working_days import half_hours_of
@@ -227,8 +228,24 @@ async def test_a_central_report_is_compared_with_our_settlement(served: Served) 
     )
 
     assert (same.json()["compared"], same.json()["differences"]) == (1, [])
+    assert same.json()["recorded"] == []  # no unit is registered
     (difference,) = other.json()["differences"]
     assert (difference["what"], difference["reported_mwh"]) == ("deviation", "2.700")
+
+
+async def test_a_central_report_is_recorded_for_a_registered_unit(served: Served) -> None:
+    unit = SecondaryBmUnit(UnitId("V__CGRID001"), "GRIDFLEX", Validity(TODAY))
+    await served.ledger.append([registry_event(unit)], now=datetime(2026, 7, 1, 20, tzinfo=UTC))
+    headers = {"content-type": "text/plain"}
+
+    (index,) = (await served.http.post("/reports", content=text(), headers=headers)).json()[
+        "recorded"
+    ]
+    again = await served.http.post("/reports", content=text(), headers=headers)
+
+    (entry,) = await served.ledger.find(EventType.REPORT_RECEIVED, subject="unit:V__CGRID001")
+    assert (entry.index, again.json()["recorded"]) == (index, [index])
+    assert (entry.event["body"]["run"], entry.event["sp"]) == ("SF", "2026-07-01/1")
 
 
 async def test_a_sale_without_a_notice_does_not_reconcile(served: Served) -> None:

@@ -142,7 +142,9 @@ class System:
         desk = TradingDesk([], channels=channels_of(site.account), keys=KEYS, calendar=CALENDAR)
         return Trader(
             site,
-            trading=Trading(desk, ledger=self.ledger, mailbox=MarketFolder(self.root)),
+            trading=Trading(
+                desk, ledger=self.ledger, mailbox=MarketFolder(self.root), units=[site.unit]
+            ),
             ledger=self.ledger,
             exchange=FolderExchange(self.root, now=lambda: self.now),
             jobs=self.jobs,

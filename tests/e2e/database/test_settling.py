@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gridflex.adapters.energy_book import EnergyBook
 from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.agents.energy import EnergyReport, EnergyTerms, TradedSites
+from gridflex.agents.reports import Look
 from gridflex.agents.settling import SettlementTerms
 from gridflex.ledger.event import Event, EventType
 from gridflex.market.artefacts import ArtefactKind
@@ -317,7 +318,7 @@ async def test_how_long_the_ledger_is_is_known_before_what_is_settled_is_read(
     sites = TradedSites(await system.book.registry(), EnergyTerms(SITE.unit, "local", "A"))
     settlements = system.settlements(Hurrying(system, sites))
 
-    found = await settlements._settle(DAY, Run.SF, SF, sites)
+    found = await settlements._settle(Look(DAY, Run.SF, None), SF, sites)
 
     assert found == (0, None)
     (entry,) = await system.ledger.find(EventType.SETTLEMENT_RUN)

@@ -40,7 +40,7 @@ def files(tmp_path: Path) -> Path:
 
 
 def test_a_report_is_read(files: Path) -> None:
-    body = json.loads(run("report", files / "report", "--json"))
+    body = json.loads(run("report", files / "report", "--read-only", "--json"))
 
     assert body["differences"] == []
     (ours, theirs) = body["report"]["units"]
@@ -51,7 +51,9 @@ def test_a_report_is_read(files: Path) -> None:
 
 
 def test_a_report_of_one_party(files: Path) -> None:
-    body = json.loads(run("report", files / "report", "--party", "GRIDFLEX", "--json"))
+    body = json.loads(
+        run("report", files / "report", "--read-only", "--party", "GRIDFLEX", "--json")
+    )
 
     assert {row["party"] for row in body["report"]["units"]} == {"GRIDFLEX"}
     assert list(body["report"]["compensation_gbp"]) == ["GRIDFLEX"]
@@ -70,6 +72,21 @@ def test_a_report_that_differs_from_our_book_is_named(files: Path) -> None:
     shown = run("report", files / "report", "--book", files / "book.json", code=1)
 
     assert "V__CGRID001 deviation: ours 2.8000, reported 2.700 MWh" in shown
+
+
+def test_a_report_is_recorded_by_a_running_system(server: Server, files: Path) -> None:
+    differs = {"start": "2026-07-01T06:00Z", "unit": "V__CGRID001", "what": "deviation"}
+    server.answer = {"differences": [], "recorded": [7]}
+    same = run("report", files / "report", "--url", server.url)
+    server.answer["differences"] = [differs | {"ours_mwh": "2.8", "reported_mwh": "2.7"}]
+
+    other = run("report", files / "report", "--url", server.url, code=1)
+
+    assert "recorded as entries [7]" in same
+    assert "V__CGRID001 deviation: ours 2.8, reported 2.7 MWh" in other
+    method, path, body, kind = server.asked[0]
+    assert (method, path, kind) == ("POST", "/v1/settlement/reports", "text/plain")
+    assert body.decode() == text()
 
 
 def test_dfs_pays_what_the_official_example_says() -> None:

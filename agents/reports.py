@@ -1,0 +1,165 @@
+"""What central settlement reports change of settlements.
+
+The report of a run is the authority. What came in is in the ledger; here is found which
+half-hours of a day a run has still to settle, or to settle again because its report came later
+or says otherwise.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+
+from gridflex.adapters.ledger_store import LedgerStore, Logged
+from gridflex.agents.traded import Sites
+from gridflex.halfhour import HalfHour
+from gridflex.ledger.event import EventType
+from gridflex.market.commitments import is_commitment, read_commitment
+from gridflex.market.due_runs import WITHIN
+from gridflex.market.records import book_of, differences_of, settlement_inputs
+from gridflex.market.reported import (
+    Authority,
+    Difference,
+    Figures,
+    UnitReport,
+    as_reported,
+    differences,
+    follows,
+    reports_of,
+)
+from gridflex.market.runs import Run
+from gridflex.market.settlement import AccountPeriod
+from gridflex.market.working_days import half_hours_of
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A run of a day.
+
+    Args:
+        day: Settlement day.
+        run: Which run.
+        report: Its central report; None while there is none.
+    """
+
+    day: date
+    run: Run
+    report: UnitReport | None
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """What of a day is to be settled in a run.
+
+    Args:
+        left: Traded half-hours that no such run and no later one settled.
+        again: Inputs of those that this run settled otherwise than its report says.
+        differs: Where others are off the report by more than is tolerated.
+    """
+
+    left: Collection[HalfHour] = ()
+    again: Sequence[AccountPeriod] = ()
+    differs: Sequence[Difference] = ()
+
+
+class Reports:
+    """Central reports of a unit, and what they change.
+
+    Args:
+        ledger: Where they are recorded.
+        authority: Which of their figures count.
+    """
+
+    def __init__(self, ledger: LedgerStore, authority: Authority) -> None:
+        self._ledger = ledger
+        self._authority = authority
+
+    async def lately(self, now: datetime, *, unit: str) -> Mapping[tuple[date, Run], UnitReport]:
+        """Return the reports that came in lately, by day and run.
+
+        Raises:
+            SourceError: The database cannot be reached.
+        """
+        found = await self._ledger.find(
+            EventType.REPORT_RECEIVED, subject=f"unit:{unit}", recorded_since=now - WITHIN
+        )
+        known = reports_of(one.event for one in found)
+        return {(one.day, one.run): one for one in known.values()}
+
+    async def open(self, look: Look, sites: Sites) -> Open:
+        """Return what of a day is to be settled in a run.
+
+        Raises:
+            ContractError: The unit was traded on that day without being registered.
+            SourceError: The database cannot be reached.
+        """
+        span = half_hours_of(look.day)
+        committed = await self._ledger.find(
+            EventType.BASELINE_COMPUTED, subject=f"unit:{sites.unit}", first=span[0], last=span[-1]
+        )
+        traded = {
+            HalfHour.parse(one.event["valid_time"])
+            for one in committed
+            if is_commitment(one.event) and read_commitment(one.event["body"]).is_traded
+        }
+        if not traded:
+            return Open()
+        account = sites.on(look.day).account
+        settled = await self._ledger.find(
+            EventType.SETTLEMENT_RUN, subject=f"account:{account}", first=span[0], last=span[-1]
+        )
+        periods = book_of(one.event for one in settled).periods
+        left = traded - {one.half_hour for one in periods if not look.run.is_after(one.run)}
+        if look.report is None:
+            return Open(left)
+        later = {one.half_hour for one in periods if one.run.is_after(look.run)}
+        again = [
+            one
+            for one in periods
+            if one.run is look.run
+            and one.half_hour not in later
+            and not follows(one, look.report, self._authority.counts)
+        ]
+        anew = {one.half_hour for one in again}
+        stand = [one for one in periods if one.run is look.run and one.half_hour not in anew]
+        found = {
+            (one.half_hour, one.what): one
+            for one in (
+                *(d for own in stand for d in differences(own, look.report, self._authority)),
+                *(d for entry in _newest(settled, look.run) for d in differences_of(entry.event)),
+            )
+            if one.half_hour not in anew
+        }
+        return Open(left, again, list(found.values()))
+
+    def prices(self, report: UnitReport | None) -> dict[HalfHour, Decimal]:
+        """Return the system prices of a report, for where none is known otherwise."""
+        if report is None or Figures.PRICES not in self._authority.counts:
+            return {}
+        given = {one.half_hour: one.sell_gbp_per_mwh for one in report.half_hours}
+        return {at: price for at, price in given.items() if price is not None}
+
+    def followed(
+        self, own: Sequence[AccountPeriod], report: UnitReport | None
+    ) -> tuple[Sequence[AccountPeriod], Sequence[Difference]]:
+        """Return inputs with what counts of a report, and where ours are off it."""
+        if report is None:
+            return own, ()
+        differs = [found for one in own for found in differences(one, report, self._authority)]
+        for one in differs:
+            log.warning("%s %s %s: %s", report.unit, report.day, report.run, one)
+        return [as_reported(one, report, self._authority.counts) for one in own], differs
+
+
+def _newest(settled: Sequence[Logged], run: Run) -> Collection[Logged]:
+    """Return the last entry of each half-hour in one run."""
+    return {
+        one.event["valid_time"]: one
+        for one in settled
+        if settlement_inputs(one.event).periods[0].run is run
+    }.values()

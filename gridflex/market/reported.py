@@ -1,0 +1,292 @@
+"""Central settlement reports as events of the ledger, and settlements that follow them.
+
+A report is recorded per unit, settlement day and run, with what it says of the unit, its account
+and the prices. Where the figures of central systems count, a settlement takes them as inputs
+beside its own, so that it can be run again without the report. Volumes of the account are only
+compared: it may trade more than what is known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+
+from gridflex.halfhour import HalfHour
+from gridflex.ledger.event import Event, EventType
+from gridflex.market.registry import UnitId
+from gridflex.market.runs import Run
+from gridflex.market.s0142 import SettlementReport
+from gridflex.market.settlement import (
+    AccountPeriod,
+    ReportedVolumes,
+    SystemPrice,
+    settle,
+)
+from gridflex.market.volumes import ZERO, ExportMWh
+from gridflex.market.working_days import half_hours_of
+
+MOST_TOLD: Final = 3
+"""Differences of a day and run that are named; the rest are counted."""
+
+
+class Figures(StrEnum):
+    """What of a central report counts instead of our own."""
+
+    PRICES = "prices"
+    VOLUMES = "volumes"
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """Which figures of central reports count, and how far ours may be off.
+
+    Args:
+        counts: What counts instead of our own.
+        tolerance_mwh: Difference of a volume that is not told.
+        tolerance_gbp_per_mwh: Difference of a price that is not told.
+    """
+
+    counts: frozenset[Figures] = frozenset(Figures)
+    tolerance_mwh: Decimal = Decimal("0.001")
+    tolerance_gbp_per_mwh: Decimal = Decimal("0.01")
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedHalfHour:
+    """What a report says of a unit's half-hour; MWh with the central sign, None where nothing.
+
+    Args:
+        half_hour: When.
+        sell_gbp_per_mwh: Paid for a surplus.
+        buy_gbp_per_mwh: Charged for a shortfall.
+        metered_mwh: Metered volume of the unit.
+        expected_mwh: Its settlement expected volume.
+        deviation_mwh: Its deviation, positive for less import.
+        loss_multiplier: Its transmission loss multiplier.
+        contract_mwh: Bilateral contract volume of its account.
+        imbalance_mwh: Energy imbalance volume of its account.
+    """
+
+    half_hour: HalfHour
+    sell_gbp_per_mwh: Decimal | None
+    buy_gbp_per_mwh: Decimal | None
+    metered_mwh: Decimal | None
+    expected_mwh: Decimal | None
+    deviation_mwh: Decimal | None
+    loss_multiplier: Decimal | None
+    contract_mwh: Decimal | None
+    imbalance_mwh: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class UnitReport:
+    """What a report says of a unit.
+
+    Args:
+        unit: Which.
+        party: Of its account.
+        day: Settlement day.
+        run: Which run.
+        file_sha256: Digest of the whole file.
+        half_hours: What it says, in order of time.
+    """
+
+    unit: UnitId
+    party: str
+    day: date
+    run: Run
+    file_sha256: str
+    half_hours: tuple[ReportedHalfHour, ...]
+
+    def at(self, half_hour: HalfHour) -> ReportedHalfHour | None:
+        """Return what it says of one half-hour."""
+        return next((one for one in self.half_hours if one.half_hour == half_hour), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A figure of ours that a report does not confirm.
+
+    Args:
+        half_hour: When.
+        what: Which figure, with its unit of measure.
+        ours: As computed.
+        reported: As reported.
+    """
+
+    half_hour: HalfHour
+    what: str
+    ours: Decimal
+    reported: Decimal
+
+    def __str__(self) -> str:
+        return f"{self.what} in {self.half_hour} is {self.ours}, reported {self.reported}"
+
+
+_REPORT: Final = TypeAdapter(UnitReport)
+
+
+def unit_reports(
+    report: SettlementReport, *, units: Collection[UnitId], file_sha256: str
+) -> Iterator[UnitReport]:
+    """Yield what a report says of some units; those it does not name are left out."""
+    parties = {row.unit: row.party for row in report.units if row.unit in units}
+    rows = {(row.half_hour, row.unit): row for row in report.units}
+    accounts = {(row.half_hour, row.party): row for row in report.accounts}
+    for unit, party in sorted(parties.items()):
+        half_hours = []
+        for at in half_hours_of(report.day):
+            price, row = report.prices.get(at), rows.get((at, unit))
+            account = accounts.get((at, party))
+            one = ReportedHalfHour(
+                half_hour=at,
+                sell_gbp_per_mwh=price.sell_gbp_per_mwh if price else None,
+                buy_gbp_per_mwh=price.buy_gbp_per_mwh if price else None,
+                metered_mwh=row.metered_mwh if row else None,
+                expected_mwh=row.expected_mwh if row else None,
+                deviation_mwh=row.deviation_mwh if row else None,
+                loss_multiplier=row.loss_multiplier if row else None,
+                contract_mwh=account.contract_mwh if account else None,
+                imbalance_mwh=account.imbalance_mwh if account else None,
+            )
+            half_hours.append(one)
+        yield UnitReport(unit, party, report.day, report.run, file_sha256, tuple(half_hours))
+
+
+def report_event(report: UnitReport) -> Event:
+    """Return a report as an event; another version of it is another event."""
+    stem = f"report:{report.unit}:{report.day}:{report.run}:"
+    return Event(
+        id=f"{stem}{report.file_sha256[:16]}",
+        event_type=EventType.REPORT_RECEIVED,
+        body=_REPORT.dump_python(report, mode="json"),
+        subject=f"unit:{report.unit}",
+        half_hour=half_hours_of(report.day)[0],
+        stem=stem,
+    )
+
+
+def reports_of(entries: Iterable[Mapping[str, Any]]) -> dict[tuple[UnitId, date, Run], UnitReport]:
+    """Return the reports among entries; of two versions the later one counts."""
+    found = (
+        _REPORT.validate_python(entry["body"])
+        for entry in entries
+        if entry["event_type"] == EventType.REPORT_RECEIVED
+    )
+    return {(one.unit, one.day, one.run): one for one in found}
+
+
+def as_reported(
+    period: AccountPeriod, report: UnitReport, counts: Collection[Figures]
+) -> AccountPeriod:
+    """Return a half-hour's inputs with the figures of a report that count.
+
+    Sales are notified if the contract volume of the account is all of them, and are not if it is
+    zero; any other volume holds business that is not known here, and decides nothing.
+    """
+    said = report.at(period.half_hour)
+    if said is None:
+        return period
+    if Figures.PRICES in counts and (price := _price(said)):
+        period = replace(period, system_price=price)
+    if Figures.VOLUMES not in counts:
+        return period
+    is_notified = all_notified(period, report)
+    return replace(
+        period,
+        units=tuple(
+            replace(
+                one,
+                reported=volumes_of(said),
+                transmission_multiplier=said.loss_multiplier or one.transmission_multiplier,
+            )
+            if one.unit == report.unit
+            else one
+            for one in period.units
+        ),
+        sold=tuple(
+            one if is_notified is None else replace(one, is_notified=is_notified)
+            for one in period.sold
+        ),
+    )
+
+
+def follows(period: AccountPeriod, report: UnitReport, counts: Collection[Figures]) -> bool:
+    """Return whether a half-hour's inputs have all figures of a report that count."""
+    return as_reported(period, report, counts) == period
+
+
+def differences(
+    period: AccountPeriod, report: UnitReport, authority: Authority
+) -> Iterator[Difference]:
+    """Yield where our own figures of a half-hour are off those of a report.
+
+    Args:
+        period: Inputs of our own, without the report's.
+        report: Of the same day and run.
+        authority: How far they may be off.
+    """
+    at, said = period.half_hour, report.at(period.half_hour)
+    if said is None:
+        return
+    own = tuple(replace(one, reported=None) for one in period.units)
+    result = settle(replace(period, units=own))
+    volumes = [
+        (f"{what} MWh of {one.unit}", None if ours is None else ours.mwh, theirs)
+        for one in result.units
+        if one.unit == report.unit
+        for what, ours, theirs in (
+            ("metered", one.metered, said.metered_mwh),
+            ("expected", one.expected, said.expected_mwh),
+            ("deviation", one.deviation, said.deviation_mwh),
+        )
+    ]
+    volumes.append(("contract MWh", result.sold_mwh, said.contract_mwh))
+    ours = period.system_price
+    prices = [("system price GBP/MWh", ours.sell_gbp_per_mwh, said.sell_gbp_per_mwh)]
+    if said.buy_gbp_per_mwh != said.sell_gbp_per_mwh:
+        prices.append(("buy price GBP/MWh", ours.buy_gbp_per_mwh, said.buy_gbp_per_mwh))
+    for figures, tolerance in (
+        (volumes, authority.tolerance_mwh),
+        (prices, authority.tolerance_gbp_per_mwh),
+    ):
+        for what, mine, theirs in figures:
+            if theirs is not None and abs((mine or ZERO) - theirs) > tolerance:
+                yield Difference(at, what, mine or ZERO, theirs)
+
+
+def all_notified(period: AccountPeriod, report: UnitReport) -> bool | None:
+    """Return whether a report has all sales as notified, or none; None where it cannot say."""
+    said = report.at(period.half_hour)
+    total = sum((one.mwh for one in period.sold), ZERO)
+    if said is None or said.contract_mwh not in {total, ZERO}:
+        return None
+    return said.contract_mwh == total
+
+
+def volumes_of(said: ReportedHalfHour) -> ReportedVolumes | None:
+    """Return the volumes of a unit; None where the report has none."""
+    given = (said.metered_mwh, said.expected_mwh, said.deviation_mwh)
+    if all(one is None for one in given):
+        return None
+    return ReportedVolumes(*(None if one is None else ExportMWh(one) for one in given))
+
+
+def told(found: Collection[Difference]) -> str:
+    """Return differences in words."""
+    some = sorted(found, key=lambda one: (one.half_hour, one.what))
+    rest = len(some) - MOST_TOLD
+    named = "; ".join(map(str, some[:MOST_TOLD]))
+    return f"{named}; and {rest} more" if rest > 0 else named
+
+
+def _price(said: ReportedHalfHour) -> SystemPrice | None:
+    if said.sell_gbp_per_mwh is None or said.buy_gbp_per_mwh is None:
+        return None
+    return SystemPrice(said.sell_gbp_per_mwh, said.buy_gbp_per_mwh)

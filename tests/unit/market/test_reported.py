@@ -1,0 +1,156 @@
+"""Central settlement reports in the ledger, and a settlement by their figures."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from gridflex.adapters.market_files import MarketFolder
+from gridflex.ledger.canonical import digest
+from gridflex.market.book import SettlementBook, read_book, write_book
+from gridflex.market.desk import TradingDesk
+from gridflex.market.records import differences_of, replay, settlement_event
+from gridflex.market.reported import (
+    Authority,
+    Figures,
+    UnitReport,
+    as_reported,
+    differences,
+    follows,
+    report_event,
+    reports_of,
+    told,
+    unit_reports,
+)
+from gridflex.market.runs import Run
+from gridflex.market.s0142 import read_s0142
+from gridflex.market.settlement import SoldVolume, settle
+from gridflex.market.trading import Trading
+from tests.unit.market.days import CALENDAR
+from tests.unit.market.memory import MemoryLedger
+from tests.unit.market.test_desk import CHANNELS, EARLY, UNIT
+from tests.unit.market.test_s0142 import DAY, text
+from tests.unit.market.test_settlement import EXAMPLE, SIX
+
+OFF = text().replace("-7.200|", "-7.300|").replace("2.800|", "2.700|").replace("210.", "200.")
+"""0.1 MWh less was delivered, and the price is 200."""
+
+
+def said(content: str = OFF) -> UnitReport:
+    (made,) = unit_reports(read_s0142(content), units=[UNIT], file_sha256="ab" * 32)
+    return made
+
+
+def test_a_report_comes_back_from_the_ledger_as_it_was() -> None:
+    entry = json.loads(report_event(said()).entry(recorded_at=EARLY))
+
+    assert reports_of([entry]) == {(UNIT, DAY, Run.SF): said()}
+    assert len(said().half_hours) == 48
+    assert (entry["subject"], entry["sp"]) == (f"unit:{UNIT}", "2026-07-01/1")
+
+
+def test_reported_prices_and_volumes_count() -> None:
+    followed = as_reported(EXAMPLE, said(), frozenset(Figures))
+
+    result = settle(followed)
+
+    # 3 sold at 140; 0.3 too little at 200
+    assert result.net_gbp == Decimal(420) - Decimal(60)
+    assert (str(result.units[0].metered.mwh), str(result.units[0].deviation.mwh)) == (
+        "-7.300",
+        "2.700",
+    )
+    assert str(result.units[0].residual.mwh) == "-0.1000"
+    assert result.units[0].notes == ("deviation as reported; 2.8000 MWh was computed",)
+    assert follows(followed, said(), frozenset(Figures))
+    assert not follows(EXAMPLE, said(), frozenset(Figures))
+
+
+@pytest.mark.parametrize(
+    ("counts", "net_gbp"),
+    [
+        pytest.param({Figures.PRICES}, Decimal(420) - Decimal("0.2") * 200, id="prices alone"),
+        pytest.param({Figures.VOLUMES}, Decimal(420) - Decimal("0.3") * 210, id="volumes alone"),
+        pytest.param(set(), Decimal(378), id="nothing"),
+    ],
+)
+def test_only_what_counts_is_taken(counts: set[Figures], net_gbp: Decimal) -> None:
+    assert settle(as_reported(EXAMPLE, said(), counts)).net_gbp == net_gbp
+
+
+@pytest.mark.parametrize(
+    ("contract", "was", "counts"),
+    [
+        pytest.param("3.000", False, True, id="all of it"),
+        pytest.param("0.000", True, False, id="none of it"),
+        pytest.param("5.000", True, True, id="more than we know: ours stands"),
+        pytest.param("5.000", False, False, id="more than we know: ours stands, too"),
+    ],
+)
+def test_contract_volumes_say_what_is_notified(contract: str, was: bool, counts: bool) -> None:
+    own = replace(EXAMPLE, sold=(SoldVolume("T1", Decimal(3), Decimal(140), is_notified=was),))
+    report = said(text().replace("|3.000|0|", f"|{contract}|0|"))
+
+    (sold,) = as_reported(own, report, {Figures.VOLUMES}).sold
+
+    assert sold.is_notified is counts
+
+
+def test_what_is_off_by_more_than_is_tolerated_is_told() -> None:
+    found = list(differences(EXAMPLE, said(), Authority()))
+
+    assert told(found) == (
+        f"deviation MWh of {UNIT} in {SIX} is 2.8000, reported 2.700; "
+        f"metered MWh of {UNIT} in {SIX} is -7.2000, reported -7.300; "
+        f"system price GBP/MWh in {SIX} is 210.00, reported 200.00000"
+    )
+    assert told([*found, *found]).endswith("; and 3 more")
+    wide = Authority(tolerance_mwh=Decimal("0.1"), tolerance_gbp_per_mwh=Decimal(10))
+    assert list(differences(EXAMPLE, said(), wide)) == []
+    assert list(differences(EXAMPLE, said(text()), Authority())) == []
+    assert list(differences(replace(EXAMPLE, half_hour=SIX + 1), said(), Authority())) == []
+
+
+def test_a_settlement_by_a_report_runs_again_to_the_same_bytes() -> None:
+    found = list(differences(EXAMPLE, said(), Authority()))
+    event = settlement_event(as_reported(EXAMPLE, said(), Figures), differences=found)
+    entry = json.loads(event.entry(recorded_at=EARLY))
+
+    (again,) = replay([entry])
+
+    assert again.is_same
+    assert differences_of(entry) == found
+    assert differences_of(json.loads(settlement_event(EXAMPLE).entry(recorded_at=EARLY))) == []
+
+
+def test_books_from_before_there_were_reports_keep_their_bytes() -> None:
+    payload = write_book(SettlementBook((EXAMPLE,)))
+
+    assert b"reported" not in payload
+    assert write_book(read_book(payload)) == payload
+
+
+async def test_reports_in_the_folder_are_recorded_and_bad_ones_set_aside(tmp_path: Path) -> None:
+    ledger, folder = MemoryLedger(), MarketFolder(tmp_path)
+    desk = TradingDesk([], channels=CHANNELS, keys={}, calendar=CALENDAR)
+    trading = Trading(desk, ledger=ledger, mailbox=folder, units=[UNIT])
+    files = {
+        "1": OFF.encode(),
+        "2": OFF.replace("S0142013", "S0142099").encode(),
+        "3": OFF.replace("OPER|", "OPÉR|").encode("latin-1"),
+        "4": OFF.replace(UNIT, "V__CGRID009").encode(),
+    }
+    for name, payload in files.items():
+        (tmp_path / "inbox" / name).write_bytes(payload)
+
+    await trading.collect(now=EARLY)
+
+    (recorded,) = reports_of([one.event for one in await ledger.find()]).values()
+    assert recorded == replace(said(), file_sha256=digest(OFF.encode()))
+    assert sorted(path.name for path in (tmp_path / "read").iterdir()) == ["1", "4"]
+    assert "version S0142099" in trading.refused["2"]
+    assert "is not UTF-8 text" in trading.refused["3"]
