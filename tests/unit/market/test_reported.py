@@ -112,6 +112,8 @@ def test_what_is_off_by_more_than_is_tolerated_is_told() -> None:
     wide = Authority(tolerance_mwh=Decimal("0.1"), tolerance_gbp_per_mwh=Decimal(10))
     assert list(differences(EXAMPLE, said(), wide)) == []
     assert list(differences(EXAMPLE, said(text()), Authority())) == []
+    followed = as_reported(EXAMPLE, said(), {Figures.VOLUMES})
+    assert list(differences(followed, said(), Authority())) == found  # ours stay known
     assert list(differences(replace(EXAMPLE, half_hour=SIX + 1), said(), Authority())) == []
 
 
