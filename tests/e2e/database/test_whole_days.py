@@ -30,7 +30,8 @@ from gridflex.market.registry import Allocation, Consent, MeteredSite, Validity
 from gridflex.market.runs import Run, payment_day
 from gridflex.market.selling import SalePolicy
 from gridflex.market.trading import Trading
-from gridflex.market.working_days import half_hours_of
+from gridflex.market.waivers import Waiver, waiver_event
+from gridflex.market.working_days import DAY, half_hours_of
 from gridflex.planning.plan import PlannedRun
 from gridflex.sandbox.exchange import SimulatedExchange
 from gridflex.sandbox.market import SimulatedAgents
@@ -102,7 +103,8 @@ class Day(System):
         start = self.span[0].start - timedelta(hours=2)
         since = Validity(self.day - timedelta(days=30))
         records = [registry_event(_since(one, since)) for one in RECORDS]
-        await self.ledger.append(records, now=start - timedelta(days=20))
+        allowed = waiver_event(Waiver(SITE.unit, self.span[-1].end.date() + DAY, "first start"))
+        await self.ledger.append([*records, allowed], now=start - timedelta(days=20))
         work = timedelta(hours=28)
         job = replace(BIG, duration=work, deadline=self.span[-1].end + 2 * work)
         await self.jobs.add(JOB, JobRequest("x"), job, submitted_at=start)
