@@ -119,7 +119,7 @@ def test_what_is_off_by_more_than_is_tolerated_is_told() -> None:
 
 def test_a_settlement_by_a_report_runs_again_to_the_same_bytes() -> None:
     found = list(differences(EXAMPLE, said(), Authority()))
-    event = settlement_event(as_reported(EXAMPLE, said(), Figures), differences=found)
+    event = settlement_event(as_reported(EXAMPLE, said(), frozenset(Figures)), differences=found)
     entry = json.loads(event.entry(recorded_at=EARLY))
 
     (again,) = replay([entry])
