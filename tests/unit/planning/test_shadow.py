@@ -101,7 +101,17 @@ def test_the_command_says_what_a_cluster_would_have_saved_and_proves_it(
     ]
     grid.write_text("time,price_gbp_per_mwh,intensity_gco2_per_kwh\n" + "\n".join(rows))
     command = ["backtest", "--shadow", "http://shadow.test:8265", "--grid", str(grid)]
-    options = ["--gpus", "8", "--job-gpus", "2", "--carbon-price", "0", "--json"]
+    options = [
+        "--gpus",
+        "8",
+        "--job-gpus",
+        "2",
+        "--carbon-price",
+        "0",
+        "--budget-s",
+        "0.05",
+        "--json",
+    ]
     policies = ["--policy", "run-now", "--policy", "planner", "--policy", "nsga-2"]
 
     result = CliRunner().invoke(app, [*command, *options, *policies, "--proof", str(proof)])
