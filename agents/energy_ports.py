@@ -17,8 +17,9 @@ from gridflex.agents.counterfactual import RunNow
 from gridflex.agents.energy import EnergySeller, EnergyTerms
 from gridflex.agents.ports import Ports
 from gridflex.agents.reductions import Reductions
-from gridflex.agents.sale_prices import SalePrices, SystemPrices
+from gridflex.agents.sale_prices import SalePrices
 from gridflex.agents.settling import NO_EXPORTS, Settlements, SettlementTerms, Settler
+from gridflex.agents.system_prices import SystemPrices
 from gridflex.agents.traded import TradedSite
 from gridflex.agents.trader import Trader
 from gridflex.energy_settings import EnergySettings

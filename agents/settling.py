@@ -53,7 +53,7 @@ NO_EXPORTS: Final = Dated("largest export", (Effective(date.min, NO_EXPORT, "not
 
 
 class SystemPrices(Protocol):
-    """Where imbalance prices come from; see `gridflex.agents.sale_prices.SystemPrices`."""
+    """Where imbalance prices come from; see `gridflex.agents.system_prices.SystemPrices`."""
 
     async def of(self, day: date, *, now: datetime) -> Mapping[HalfHour, Decimal]:
         """Return those of a settlement day that are known, GBP/MWh."""

@@ -13,7 +13,7 @@ from sqlalchemy import RowMapping, func, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import col
 
-from gridflex.adapters.tables import LedgerCheckpointRow, LedgerEntryRow, LedgerTileRow
+from gridflex.adapters.ledger_tables import LedgerCheckpointRow, LedgerEntryRow, LedgerTileRow
 from gridflex.errors import SourceError
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import Event

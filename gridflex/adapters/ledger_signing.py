@@ -10,7 +10,7 @@ from sqlmodel import col
 
 from gridflex.adapters.ledger_key import LedgerKey
 from gridflex.adapters.ledger_rows import TileReader, newest_checkpoint
-from gridflex.adapters.tables import LedgerEntryRow
+from gridflex.adapters.ledger_tables import LedgerEntryRow
 from gridflex.errors import ContractError
 from gridflex.ledger.event import EventType
 from gridflex.ledger.note import Signer

@@ -36,7 +36,7 @@ from gridflex.adapters.ledger_rows import (
     tiles_of,
 )
 from gridflex.adapters.ledger_signing import check_extends, signer_in_force
-from gridflex.adapters.tables import (
+from gridflex.adapters.ledger_tables import (
     LedgerCheckpointRow,
     LedgerEntryRow,
     LedgerTileRow,

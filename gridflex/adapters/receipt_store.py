@@ -13,7 +13,8 @@ from sqlmodel import col
 
 from gridflex.adapters.database import source_errors
 from gridflex.adapters.ledger_store import LedgerStore
-from gridflex.adapters.tables import Json, ReceiptRow
+from gridflex.adapters.ledger_tables import ReceiptRow
+from gridflex.adapters.tables import Json
 from gridflex.jobs import JobId
 from gridflex.market.receipts import DraftReceipt, IssuedReceipt
 

@@ -27,8 +27,9 @@ from gridflex.adapters.position_book import PositionBook, TrackedPosition
 from gridflex.agents.counterfactual import RunNow
 from gridflex.agents.ports import Ports
 from gridflex.agents.reductions import Reductions
-from gridflex.agents.sale_prices import SalePrices, SystemPrices
+from gridflex.agents.sale_prices import SalePrices
 from gridflex.agents.settling import Rules, Settler, account_period
+from gridflex.agents.system_prices import SystemPrices
 from gridflex.agents.traded import Prices, TradedSite
 from gridflex.agents.trader import LEAD, Trader
 from gridflex.demo.market_report import MarketReport, earned_gbp, leave, settle_again
