@@ -91,6 +91,24 @@ class Reports:
         known = reports_of(one.event for one in found)
         return {(one.day, one.run): one for one in known.values()}
 
+    async def traded(self, first: date, last: date, *, unit: str) -> set[HalfHour]:
+        """Return the half-hours of some settlement days in which a unit was traded.
+
+        Raises:
+            SourceError: The database cannot be reached.
+        """
+        committed = await self._ledger.find(
+            EventType.BASELINE_COMPUTED,
+            subject=f"unit:{unit}",
+            first=half_hours_of(first)[0],
+            last=half_hours_of(last)[-1],
+        )
+        return {
+            HalfHour.parse(one.event["valid_time"])
+            for one in committed
+            if is_commitment(one.event) and read_commitment(one.event["body"]).is_traded
+        }
+
     async def open(self, look: Look, sites: Sites) -> Open:
         """Return what of a day is to be settled in a run.
 
@@ -99,14 +117,7 @@ class Reports:
             SourceError: The database cannot be reached.
         """
         span = half_hours_of(look.day)
-        committed = await self._ledger.find(
-            EventType.BASELINE_COMPUTED, subject=f"unit:{sites.unit}", first=span[0], last=span[-1]
-        )
-        traded = {
-            HalfHour.parse(one.event["valid_time"])
-            for one in committed
-            if is_commitment(one.event) and read_commitment(one.event["body"]).is_traded
-        }
+        traded = await self.traded(look.day, look.day, unit=sites.unit)
         if not traded:
             return Open()
         account = sites.on(look.day).account

@@ -14,11 +14,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Final, Protocol
 
 from gridflex.adapters.energy_book import EnergyBook
+from gridflex.adapters.late_runs import LateRuns
 from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.adapters.position_book import PositionBook, TrackedPosition
+from gridflex.agents.late import Late, Left
 from gridflex.agents.reductions import Reductions
 from gridflex.agents.reports import Look, Reports
 from gridflex.agents.traded import Sites, TradedSite
@@ -195,7 +198,8 @@ class SettlingReport:
 
     Args:
         settled: Settlement days with the run and how many half-hours were settled in it.
-        waiting: Why half-hours whose run is due are not settled, by day and run.
+        waiting: Why half-hours whose run is due are not settled, by day and run; also of runs
+            that are not tried any more.
         differing: Where central reports do not confirm our own figures, by day and run.
     """
 
@@ -237,10 +241,12 @@ class Settlements:
         self._differing: dict[tuple[date, Run], Sequence[Difference]] = {}
         self._looked_in: HalfHour | None = None
         self._due: tuple[date, Mapping[date, Run]] | None = None
+        self._late = Late(LateRuns(ledger), calendar=calendar, published=terms.published)
+        self._ordered: set[tuple[date, Run]] = set()
         self._last = SettlingReport()
 
     async def tick(self, now: datetime, *, sites: Sites) -> SettlingReport:
-        """Settle what is due and has all it needs; looks once in each half-hour.
+        """Settle what is due or ordered and has all it needs; looks once in each half-hour.
 
         Args:
             now: GridFlex time.
@@ -249,12 +255,13 @@ class Settlements:
         Raises:
             SourceError: The database cannot be reached; the next tick goes on.
         """
-        if self._looked_in == HalfHour.containing(now):
+        ordered = await self._late.ordered(sites.unit)
+        if self._looked_in == HalfHour.containing(now) and ordered == self._ordered:
             return replace(self._last, settled=())
         settled: list[str] = []
         waiting: dict[str, str] = {}
         reports = await self._reports.lately(now, unit=sites.unit)
-        due = {*self._due_on(now.astimezone(LONDON).date()).items(), *reports}
+        due = {*self._due_on(now.astimezone(LONDON).date()).items(), *reports, *ordered}
         for day, run in sorted(due, key=lambda one: (one[0], one[1].position)):
             look = Look(day, run, reports.get((day, run)))
             if look in self._finished:
@@ -271,13 +278,19 @@ class Settlements:
                 waiting[f"settlement of {day} in {run}"] = missing
             else:
                 self._finished.add(look)
-        self._looked_in = HalfHour.containing(now)
+        given_up = await self._late.given_up(
+            now,
+            unit=sites.unit,
+            left_of=partial(self._left_of, now=now, sites=sites),
+            traded=partial(self._reports.traded, unit=sites.unit),
+        )
+        self._looked_in, self._ordered = HalfHour.containing(now), ordered
         differing = {
             f"report of {day} in {run}": told(found)
             for (day, run), found in self._differing.items()
             if found and (day, run) in reports
         }
-        self._last = SettlingReport(tuple(settled), waiting, differing)
+        self._last = SettlingReport(tuple(settled), given_up | waiting, differing)
         return self._last
 
     def _due_on(self, today: date) -> Mapping[date, Run]:
@@ -301,8 +314,19 @@ class Settlements:
         if periods:
             await self._settler.record(periods, site=site, now=now, since=since, differs=differs)
             self._differing[look.day, look.run] = [*open_.differs, *differs]
-        reasons = ", ".join(f"{reason} ({many})" for reason, many in sorted((+missing).items()))
-        return len(periods), f"{reasons} of {len(open_.left)} half-hours" if reasons else None
+        return len(periods), _reasons(missing, len(open_.left))
+
+    async def _left_of(self, day: date, run: Run, *, now: datetime, sites: Sites) -> Left:
+        """Return what a run that is not tried any more has left of a day."""
+        look = Look(day, run, None)
+        left = (await self._reports.open(look, sites)).left
+        if not left:
+            return Left()
+        try:
+            _, missing = await self._own(look, left, sites.on(day), now)
+        except ContractError as error:
+            return Left(tuple(sorted(left)), str(error))
+        return Left(tuple(sorted(left)), _reasons(missing, len(left)))
 
     async def _own(
         self, look: Look, left: Collection[HalfHour], site: TradedSite, now: datetime
@@ -326,6 +350,11 @@ class Settlements:
             for price in [prices[one.position.half_hour]]
         ]
         return periods, missing
+
+
+def _reasons(missing: Counter[str], half_hours: int) -> str | None:
+    reasons = ", ".join(f"{reason} ({many})" for reason, many in sorted((+missing).items()))
+    return f"{reasons} of {half_hours} half-hours" if reasons else None
 
 
 def _missing(one: TrackedPosition, prices: Mapping[HalfHour, Decimal]) -> str | None:

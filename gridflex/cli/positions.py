@@ -15,6 +15,7 @@ from gridflex.cli.instants import minute
 from gridflex.client import Client
 from gridflex.market.alarms import Urgency
 from gridflex.market.artefacts import ArtefactKind
+from gridflex.market.runs import Run
 
 out = Console()
 
@@ -78,6 +79,45 @@ def alarms(*, url: Url = None, as_json: AsJson = False) -> None:
             out.print("no message is missing, rejected or unanswered")
     if found:
         raise typer.Exit(1)
+
+
+def given_up(*, url: Url = None, as_json: AsJson = False) -> None:
+    """Show settlement runs that lacked something for too long; exit code 1 if any is left."""
+    with Client(url) as client:
+        found = client.get("/v1/settlement/given-up")
+    if as_json:
+        out.print_json(json.dumps(found))
+    else:
+        for one in found:
+            out.print(
+                f"{one['day']} {one['run']} {one['unit']}: {len(one['half_hours'])} half-hours "
+                f"left, for {one['missing']}",
+                highlight=False,
+                soft_wrap=True,
+            )
+        if not found:
+            out.print("no run was given up that is not settled")
+    if found:
+        raise typer.Exit(1)
+
+
+def late(
+    *,
+    unit: Annotated[str, typer.Option(help="Secondary BM Unit.")],
+    day: Day,
+    run: Annotated[Run, typer.Option(help="Settlement run.")],
+    reason: Annotated[str, typer.Option(help="Why, and who decided it.")],
+    url: Url = None,
+) -> None:
+    """Have a run settled although its time is over; recorded in the ledger as an override."""
+    body = {"unit": unit, "day": f"{day:%Y-%m-%d}", "run": run.value, "reason": reason}
+    with Client(url) as client:
+        found = client.post("/v1/settlement/late", body)
+    out.print(
+        f"recorded as entry {found['index']}; the seller settles it as soon as its data are there",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def deliveries(*, day: Day, url: Url = None, as_json: AsJson = False) -> None:

@@ -66,9 +66,10 @@ for command in (
     *(market_checks.register, market_checks.readings, market_checks.meter),
     *(market_checks.report, market_checks.reconcile, market_checks.dfs, market_checks.cost),
     *(market_checks.shares, market_checks.reserve, market_checks.sale),
-    *(positions.positions, positions.alarms, positions.deliveries),
+    *(positions.positions, positions.alarms, positions.deliveries, positions.late),
 ):
     settlement_app.command()(command)
+settlement_app.command("given-up")(positions.given_up)
 settlement_app.add_typer(baseline_app, name="baseline")
 out = Console()
 

@@ -13,6 +13,10 @@ WITHIN: Final = timedelta(days=14)
 """For how long after its day a run is still tried; what it lacked is in the next one."""
 
 
+GIVEN_UP_WITHIN: Final = timedelta(days=45)
+"""For how long after its day a run that was given up is looked for, to be told of."""
+
+
 def due_days(
     today: date,
     *,
@@ -37,6 +41,26 @@ def due_days(
             if day < today and today - within < on <= today:
                 due[day] = run
     return due
+
+
+def given_up_days(
+    today: date,
+    *,
+    calendar: WorkingCalendar,
+    published: Mapping[tuple[date, Run], date] | None = None,
+    within: timedelta = GIVEN_UP_WITHIN,
+) -> dict[date, Run]:
+    """Return the settlement days whose newest run is not tried any more, each with that run.
+
+    Args:
+        today: By the clock in London.
+        calendar: Working days.
+        published: Rows of the published Settlement Calendar, which come first.
+        within: How long ago the run came due at most.
+    """
+    tried = due_days(today, calendar=calendar, published=published)
+    known = due_days(today, calendar=calendar, published=published, within=within)
+    return {day: run for day, run in known.items() if day not in tried}
 
 
 def _candidates(

@@ -103,6 +103,34 @@ def payment_day(
     return calendar.after(day, working_days=lags[run])
 
 
+def next_run(
+    day: date,
+    *,
+    after: Run,
+    today: date,
+    calendar: WorkingCalendar,
+    published: Mapping[tuple[date, Run], date] | None = None,
+) -> tuple[Run, date] | None:
+    """Return the next run of a settlement day that is still to come, and when; None without one.
+
+    The run after a dispute comes only where the published calendar has it.
+
+    Args:
+        day: Settlement day.
+        after: The run before.
+        today: By the clock in London.
+        calendar: Working days.
+        published: Rows of the published Settlement Calendar, which come first.
+    """
+    for run in Run:
+        if not run.is_after(after) or (run is Run.DF and (day, run) not in (published or {})):
+            continue
+        on = payment_day(day, run=run, calendar=calendar, published=published)
+        if on > today:
+            return run, on
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class DayCash:
     """Net of one account for one settlement day, as one run has it.

@@ -7,15 +7,19 @@ from decimal import Decimal
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
+from gridflex.adapters.late_runs import LateRuns
 from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.adapters.position_book import PositionBook, TrackedPosition, raised
 from gridflex.halfhour import HalfHour
 from gridflex.market.alarms import AHEAD, WATCHED, Urgency
 from gridflex.market.artefacts import ArtefactKind
 from gridflex.market.deadlines import deadline
+from gridflex.market.late_runs import LateOrder
 from gridflex.market.position import Stage, Status
+from gridflex.market.registry import UnitId
+from gridflex.market.runs import Run
 from gridflex.market.volumes import ZERO
 from gridflex.market.working_days import WorkingCalendar, calendar_around, half_hours_of
 from gridflex.serve.clock import Clock
@@ -122,12 +126,47 @@ class DeliveryOut(BaseModel):
     due: datetime
 
 
+class GivenUpOut(BaseModel):
+    """A settlement run that is not tried any more and left half-hours that nobody settled since.
+
+    Attributes:
+        unit: Secondary BM Unit.
+        day: Settlement day.
+        run: Which run.
+        missing: What it lacked when it was given up.
+        half_hours: Those that are left.
+    """
+
+    unit: str
+    day: date
+    run: Run
+    missing: str
+    half_hours: list[str]
+
+
+class LateIn(BaseModel, extra="forbid"):
+    """A run that is to be settled although its time is over.
+
+    Attributes:
+        unit: Secondary BM Unit.
+        day: Settlement day.
+        run: Which run.
+        reason: Why, and who decided it.
+    """
+
+    unit: str
+    day: date
+    run: Run
+    reason: str = Field(min_length=1, max_length=1000)
+
+
 def create_positions_router(ledger: LedgerStore, clock: Clock) -> APIRouter:
     """Return the paths of positions, alarms and claims of delivery."""
     api = APIRouter()
     today = clock.now().date()
     calendar = calendar_around(today)
     book = PositionBook(ledger, calendar=calendar)
+    late = LateRuns(ledger)
 
     @api.get("/positions")
     async def positions(first: First, last: Last, unit: str | None = None) -> list[PositionOut]:
@@ -163,6 +202,29 @@ def create_positions_router(ledger: LedgerStore, clock: Clock) -> APIRouter:
         span = half_hours_of(day)
         found = await book.positions(first=span[0], last=span[-1])
         return [_delivery(one, calendar) for one in found]
+
+    @api.get("/given-up")
+    async def given_up() -> list[GivenUpOut]:
+        """Settlement runs that lacked something for too long, and what of them is not settled."""
+        known = [(one, await late.open_half_hours(one)) for one in await late.given_up()]
+        return [
+            GivenUpOut(
+                unit=one.unit,
+                day=one.day,
+                run=one.run,
+                missing=one.missing,
+                half_hours=[str(at) for at in left],
+            )
+            for one, left in known
+            if left
+        ]
+
+    @api.post("/late")
+    async def settle_late(sent: LateIn) -> dict[str, int]:
+        """Order that a run is settled as soon as its data are there; recorded as an override."""
+        (await book.registry()).unit(UnitId(sent.unit))
+        order = LateOrder(UnitId(sent.unit), sent.day, sent.run, sent.reason)
+        return {"index": await late.order(order, now=clock.now())}
 
     return api
 

@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gridflex.adapters.energy_book import EnergyBook
+from gridflex.adapters.late_runs import LateRuns
 from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.agents.energy import EnergyReport, EnergyTerms, TradedSites
 from gridflex.agents.reports import Look
@@ -28,6 +29,7 @@ from gridflex.market.compensation import (
     with_export_thresholds,
 )
 from gridflex.market.exclusivity import Direction, Product, Reservation
+from gridflex.market.late_runs import LateOrder
 from gridflex.market.losses import Losses, LossFactors
 from gridflex.market.policy import Dated, Effective
 from gridflex.market.position import Stage
@@ -188,6 +190,56 @@ async def test_it_says_what_is_missing_and_settles_when_that_is_there(system: Sy
     assert still.degraded[name] == waiting.degraded[name]
     assert unpriced.degraded[name] == "no system price (1) of 1 half-hours"
     assert (done.settled, name in done.degraded) == (("2026-07-01 SF (1)",), False)
+
+
+GIVEN_UP = SF + timedelta(days=14)
+"""A fortnight after it came due, a run is not tried any more."""
+
+
+async def test_a_run_that_was_given_up_is_told_until_a_later_one_settles_it(
+    system: System,
+) -> None:
+    name = "settlement of 2026-07-01 in SF"
+    await at(system, SF)
+    tried = await at(system, GIVEN_UP - timedelta(days=1))
+    given_up = await at(system, GIVEN_UP)
+    system.start()
+    still = await at(system, GIVEN_UP + timedelta(days=5))
+    await system.read(100)
+
+    settled = await at(system, R1)
+
+    assert tried.degraded[name] == "no reading of a settlement meter (1) of 1 half-hours"
+    said = f"given up with 1 half-hours left, for {tried.degraded[name]}; "
+    assert given_up.degraded[name] == said + "R1 picks it up on 2026-08-25"
+    assert still.degraded[name] == given_up.degraded[name]
+    (entry,) = await system.ledger.find(EventType.CONFIG_CHANGED)
+    assert entry.event["body"]["half_hours"] == [str(TRADED)]
+    assert settled.settled == ("2026-07-01 R1 (1)",)
+    assert name not in settled.degraded
+    (run,) = await LateRuns(system.ledger).given_up(SITE.unit)
+    assert await LateRuns(system.ledger).open_half_hours(run) == ()
+
+
+async def test_after_the_last_run_an_operator_may_have_it_settled_late(system: System) -> None:
+    name = "settlement of 2026-07-01 in RF"
+    last = SettlementTerms(REFERENCE_PRICES, {(DAY, Run.RF): date(2026, 9, 1)})
+    system.seller._settlements = system.settlements(terms=last)
+    over = datetime(2026, 9, 20, 9, tzinfo=UTC)
+    given_up = await at(system, over)
+    await system.read(100)
+    unordered = await at(system, over + timedelta(hours=1))
+    order = LateOrder(SITE.unit, DAY, Run.RF, "meter found")
+    await LateRuns(system.ledger).order(order, now=system.now)
+
+    late = await at(system, system.now)
+    after = await at(system, over + timedelta(hours=3))
+
+    assert "no run picks it up: gridflex settle late --unit" in given_up.degraded[name]
+    assert (unordered.settled, name in unordered.degraded) == ((), True)
+    assert late.settled == ("2026-07-01 RF (1)",)
+    assert name not in late.degraded
+    assert (after.settled, name in after.degraded) == ((), False)
 
 
 async def test_a_day_without_a_reference_price_waits_for_one(system: System) -> None:

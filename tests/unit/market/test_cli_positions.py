@@ -114,3 +114,38 @@ def test_half_hours_and_units_are_whole_on_a_narrow_terminal(server: Server) -> 
         )
 
         assert "2026-07-01T17:00Z V__CGRID001 " in result.output
+
+
+def test_runs_that_were_given_up_are_named_and_exit_code_1(server: Server) -> None:
+    server.answer = [
+        {
+            "unit": "V__CGRID001",
+            "day": "2026-07-01",
+            "run": "RF",
+            "missing": "no system price (2) of 3 half-hours",
+            "half_hours": ["2026-07-01T17:00Z", "2026-07-01T17:30Z"],
+        }
+    ]
+
+    shown = run("given-up", "--url", server.url, code=1)
+    server.answer = []
+
+    assert shown.strip() == (
+        "2026-07-01 RF V__CGRID001: 2 half-hours left, for no system price (2) of 3 half-hours"
+    )
+    assert "no run was given up" in run("given-up", "--url", server.url)
+
+
+def test_a_run_is_ordered_late(server: Server) -> None:
+    server.answer = {"index": 7}
+    asked = ("late", "--unit", "V__CGRID001", "--day", "2026-07-01", "--run", "RF")
+
+    shown = run(*asked, "--reason", "meter found", "--url", server.url)
+
+    assert "entry 7" in shown
+    assert json.loads(server.asked[0][2]) == {
+        "unit": "V__CGRID001",
+        "day": "2026-07-01",
+        "run": "RF",
+        "reason": "meter found",
+    }

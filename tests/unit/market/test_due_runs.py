@@ -4,8 +4,8 @@ from datetime import date, timedelta
 
 import pytest
 
-from gridflex.market.due_runs import due_days
-from gridflex.market.runs import Run, payment_day
+from gridflex.market.due_runs import due_days, given_up_days
+from gridflex.market.runs import Run, next_run, payment_day
 from gridflex.market.working_days import calendar_around
 
 DAY = date(2026, 7, 1)
@@ -55,3 +55,23 @@ def test_a_day_that_is_not_over_is_never_due() -> None:
     published = {(DAY, Run.II): DAY}
 
     assert DAY not in due_days(DAY, calendar=CALENDAR, published=published)
+
+
+def test_a_run_is_given_up_a_fortnight_after_its_day_until_the_next_one_comes() -> None:
+    assert DAY not in given_up_days(date(2026, 8, 5), calendar=CALENDAR)
+    assert given_up_days(date(2026, 8, 6), calendar=CALENDAR)[DAY] is Run.SF
+    assert given_up_days(date(2026, 8, 24), calendar=CALENDAR)[DAY] is Run.SF
+    assert DAY not in given_up_days(date(2026, 8, 25), calendar=CALENDAR)
+
+
+def test_the_next_run_is_named_and_after_the_last_there_is_none() -> None:
+    today = date(2026, 8, 6)
+
+    def following(after: Run, published: dict[tuple[date, Run], date] | None = None) -> object:
+        return next_run(DAY, after=after, today=today, calendar=CALENDAR, published=published)
+
+    assert following(Run.SF) == (Run.R1, date(2026, 8, 25))
+    assert following(Run.II) == (Run.R1, date(2026, 8, 25))  # SF has been
+    assert following(Run.RF) is None
+    dispute = (DAY, Run.DF), date(2028, 11, 1)
+    assert following(Run.RF, dict([dispute])) == (Run.DF, dispute[1])

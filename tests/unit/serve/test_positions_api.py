@@ -11,6 +11,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from gridflex.adapters.late_runs import LateRuns
+from gridflex.ledger.event import EventType
 from gridflex.market.artefacts import (
     ActivityNotice,
     ArtefactKind,
@@ -21,6 +23,7 @@ from gridflex.market.artefacts import (
 )
 from gridflex.market.commitments import Committed, commitment_event
 from gridflex.market.desk import OutgoingFile, TradingDesk
+from gridflex.market.late_runs import GivenUp
 from gridflex.market.meters import Evidence, Reading
 from gridflex.market.reconciliation import Trade
 from gridflex.market.records import reading_event, registry_event, settlement_event
@@ -31,6 +34,7 @@ from gridflex.market.registry import (
     Consent,
     MeteredSite,
     SecondaryBmUnit,
+    UnitId,
     Validity,
 )
 from gridflex.market.runs import Run
@@ -264,3 +268,41 @@ async def test_a_unit_that_is_not_registered_has_no_claim(records: tuple[Any, ..
 
     assert claim["delivered_mwh"] == {}
     assert claim["why_not"] == ["not one submitted pair in the registry"]
+
+
+async def test_a_run_that_was_given_up_is_listed_until_it_is_settled() -> None:
+    served = Served()
+    await served.open()
+    late = LateRuns(served.ledger)
+    one = GivenUp(UNIT, SIX.settlement[0], Run.SF, (SIX,), "no system price (1) of 1 half-hours")
+    await late.give_up(one, now=EARLY)
+
+    (told,) = await served.get("/given-up")
+    ours = replace(EXAMPLE, half_hour=SIX)
+    others = tuple(replace(unit, unit=UnitId("V__CGRID009")) for unit in EXAMPLE.units)
+    for other in (replace(ours, run=Run.II), replace(ours, account="OTHER", units=others)):
+        await served.ledger.append([settlement_event(other)], now=EARLY)
+    still = await served.get("/given-up")
+    await served.ledger.append([settlement_event(ours)], now=EARLY)
+
+    assert told == {
+        "unit": UNIT,
+        "day": "2026-07-01",
+        "run": "SF",
+        "missing": "no system price (1) of 1 half-hours",
+        "half_hours": ["2026-07-01T17:00Z"],
+    }
+    assert (ours.run, still, await served.get("/given-up")) == (Run.SF, [told], [])
+
+
+async def test_an_order_to_settle_late_is_recorded_as_an_override() -> None:
+    served = Served()
+    await served.open()
+    order = {"unit": UNIT, "day": "2026-07-01", "run": "RF", "reason": "meter found"}
+
+    answer = await served.http.post("/late", json=order)
+
+    (kept,) = await LateRuns(served.ledger).orders(UNIT)
+    assert (kept.day.isoformat(), kept.run, kept.reason) == ("2026-07-01", Run.RF, "meter found")
+    (entry,) = await served.ledger.find(EventType.OVERRIDE_MADE)
+    assert answer.json() == {"index": entry.index}
