@@ -7,12 +7,14 @@ file shows the same figures anywhere, with no server and no database.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
+from pydantic import TypeAdapter
 from rich.console import Console
 from rich.table import Table
 
@@ -41,6 +43,7 @@ from gridflex.market.invoice_files import (
 )
 from gridflex.market.monthly import (
     BillingContract,
+    Unbilled,
     monthly_bill,
     parse_month,
     read_contract,
@@ -72,6 +75,8 @@ for command in (
 settlement_app.command("given-up")(positions.given_up)
 settlement_app.add_typer(baseline_app, name="baseline")
 out = Console()
+
+_UNBILLED: Final = TypeAdapter(Unbilled)
 
 Book = Annotated[
     Path | None,
@@ -125,14 +130,15 @@ def invoice(
 
     A running GridFlex records the documents in its ledger, and refuses a contract that does not
     know what the ledger says was charged before. From a file nothing is recorded or compared.
+    Runs that are settled and pay after the date of issue are named, with the bill they will be in.
     """
     billed = parse_month(month)
     known_on = _day(on) if on else billed.end
     terms = read_contract(text_of(contract))
     if book is None:
-        made = _issue(terms, month=str(billed), known_on=known_on, url=url)
+        made, later = _issue(terms, month=str(billed), known_on=known_on, url=url)
     else:
-        made = _from_file(_read(book, None), terms, billed, known_on)
+        made, later = _from_file(_read(book, None), terms, billed, known_on)
     files = _write_documents(folder, made, month=month)
     if as_json:
         out.print_json(
@@ -141,6 +147,7 @@ def invoice(
                     "documents": [json.loads(document_json(one)) for one in made],
                     "files": [str(one) for one in files],
                     "is_recorded": book is None,
+                    "unbilled": later,
                 }
             )
         )
@@ -155,14 +162,16 @@ def invoice(
         )
     for path in files:
         out.print(str(path), highlight=False, soft_wrap=True)
+    for row in later:
+        out.print(_unbilled(row), highlight=False, soft_wrap=True)
     if book is not None:
         out.print("from a file: nothing is recorded, and nothing compared with what was charged")
 
 
 def _issue(
     terms: BillingContract, *, month: str, known_on: date, url: str | None
-) -> tuple[Document, ...]:
-    """Have a running GridFlex bill a month, and return the documents."""
+) -> tuple[tuple[Document, ...], list[dict[str, Any]]]:
+    """Have a running GridFlex bill a month; return the documents and what they do not count yet."""
     asked = {
         "contract": terms.model_dump(mode="json"),
         "month": month,
@@ -170,21 +179,31 @@ def _issue(
     }
     with Client(url) as client:
         answered = client.post("/v1/settlement/invoices", asked)
-    return tuple(read_document(json.dumps(one).encode()) for one in answered)
+        later = client.post("/v1/settlement/invoices/unbilled", asked)
+    return tuple(read_document(json.dumps(one).encode()) for one in answered), later
 
 
 def _from_file(
     inputs: SettlementBook, terms: BillingContract, month: Month, known_on: date
-) -> tuple[Document, ...]:
+) -> tuple[tuple[Document, ...], list[dict[str, Any]]]:
     calendar = england_and_wales(_first_day(inputs), date(known_on.year + 4, 12, 31))
-    return monthly_bill(
+    bill = monthly_bill(
         inputs,
         contract=terms,
         month=month,
         known_on=known_on,
         calendar=calendar,
         rounding=Rounding(),
-    ).documents
+    )
+    return bill.documents, [_UNBILLED.dump_python(one, mode="json") for one in bill.unbilled]
+
+
+def _unbilled(row: Mapping[str, Any]) -> str:
+    calendar = "settlement_calendar" if row["is_published"] else "the usual lags"
+    return (
+        f"not billed yet: {row['day']} {row['run']}, net {gbp_text(Decimal(row['net_gbp']))} GBP, "
+        f"pays on {row['paid_on']} by {calendar}: in the bill of {row['in_bill_of']}"
+    )
 
 
 def _write_documents(folder: Path, documents: Iterable[Document], *, month: str) -> list[Path]:

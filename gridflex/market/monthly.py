@@ -5,7 +5,7 @@ The same book, contract, month and day of knowledge always give the same documen
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -40,7 +40,7 @@ from gridflex.market.invoice import (
 )
 from gridflex.market.runs import DayCash, Run, payment_day
 from gridflex.market.volumes import ZERO, Rounding
-from gridflex.market.working_days import WorkingCalendar, half_hours_of
+from gridflex.market.working_days import DAY, WorkingCalendar, half_hours_of
 
 _MONTH: Final = r"^\d{4}-(0[1-9]|1[0-2])$"
 
@@ -136,6 +136,27 @@ class BillingContract(BaseModel, extra="forbid", frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
+class Unbilled:
+    """A settled day that no bill counts yet, by the calendar of the billing contract.
+
+    Args:
+        day: Settlement day.
+        run: Which run.
+        net_gbp: Its net revenue in that run, exact.
+        paid_on: When it pays.
+        in_bill_of: Billing month whose bill is the first to count it, if issued after the month.
+        is_published: Whether a row of the contract's calendar says so, or the usual lags.
+    """
+
+    day: date
+    run: Run
+    net_gbp: Decimal
+    paid_on: date
+    in_bill_of: str
+    is_published: bool
+
+
+@dataclass(frozen=True, slots=True)
 class MonthlyBill:
     """What a billing month comes to.
 
@@ -143,11 +164,13 @@ class MonthlyBill:
         documents: Invoice and credit note, as far as there is something to bill.
         statement: Settlement it rests on.
         shares: Net revenue per contract, job and team of the billed settlement months.
+        unbilled: Runs that are settled and pay after the day of issue.
     """
 
     documents: tuple[Document, ...]
     statement: Statement
     shares: Shares
+    unbilled: tuple[Unbilled, ...] = ()
 
 
 def parse_month(text: str) -> Month:
@@ -254,7 +277,35 @@ def monthly_bill(
         evidence_sha256=digest(write_statement(statement)),
         show_back=_teams(shares, sum((one.due_gbp for one in dues if one.month in months), ZERO)),
     )
-    return MonthlyBill(documents(run, rounding=rounding), statement, shares)
+    return MonthlyBill(
+        documents(run, rounding=rounding),
+        statement,
+        shares,
+        unbilled=tuple(unbilled(cash, contract=contract, known_on=known_on)),
+    )
+
+
+def unbilled(
+    cash: Iterable[DayCash], *, contract: BillingContract, known_on: date
+) -> Iterator[Unbilled]:
+    """Yield the paying runs that are settled and not counted in a bill yet, in order of payment.
+
+    Args:
+        cash: Each settlement day's net per run with its payment day.
+        contract: Says in its calendar when runs pay.
+        known_on: Date of issue; runs paid by then are counted.
+    """
+    published = {(row.settlement_date, row.run) for row in contract.settlement_calendar}
+    for one in sorted(cash, key=lambda one: (one.paid_on, one.day, one.run.position)):
+        if one.run.pays and one.paid_on > known_on:
+            yield Unbilled(
+                day=one.day,
+                run=one.run,
+                net_gbp=one.net_gbp,
+                paid_on=one.paid_on,
+                in_bill_of=str(Month.of(one.paid_on - DAY)),
+                is_published=(one.day, one.run) in published,
+            )
 
 
 def charged_before(

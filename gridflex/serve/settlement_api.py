@@ -38,10 +38,13 @@ from gridflex.market.meter_files import ReadingsIn, read_csv
 from gridflex.market.meters import MeterHistory, Reading, check_once
 from gridflex.market.monthly import (
     BillingContract,
+    Unbilled,
     charged_before,
+    day_cash,
     misstated,
     monthly_bill,
     parse_month,
+    unbilled,
 )
 from gridflex.market.policy import Dated
 from gridflex.market.receipt_page import receipt_html
@@ -179,6 +182,7 @@ def create_settlement_router(
     _add_sites_and_meters(api, ledger, clock)
     _add_settlements(api, ledger, clock)
     _add_invoices(api, ledger, clock)
+    _add_unbilled(api, ledger)
     _add_receipts(api, receipts)
     return api
 
@@ -287,6 +291,22 @@ def _add_settlements(api: APIRouter, ledger: LedgerStore, clock: Clock) -> None:
             by_team_gbp=dict(made.by_team),
             used_more_mwh=dict(made.negative_mwh),
         )
+
+
+def _add_unbilled(api: APIRouter, ledger: LedgerStore) -> None:
+    @api.post("/invoices/unbilled")
+    async def waiting(sent: InvoiceIn) -> list[Unbilled]:
+        """Runs that are settled and not in the bill of a month yet, and when they will be.
+
+        By the calendar of the billing contract, else the usual lags; nothing is recorded.
+        """
+        known_on = sent.known_on or parse_month(sent.month).end
+        cash = day_cash(
+            settle_book(await _book(ledger, None)),
+            contract=sent.contract,
+            calendar=calendar_around(known_on),
+        )
+        return list(unbilled(cash, contract=sent.contract, known_on=known_on))
 
 
 def _add_invoices(api: APIRouter, ledger: LedgerStore, clock: Clock) -> None:

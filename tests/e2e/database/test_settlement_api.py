@@ -200,6 +200,19 @@ async def test_a_month_is_billed_from_the_ledger_and_the_invoice_recorded(served
     assert "Slough" not in json.dumps(kept)
 
 
+async def test_what_is_settled_and_not_billed_is_told_without_recording(served: Served) -> None:
+    books = [replace(EXAMPLE, run=run) for run in (Run.II, Run.SF)]
+    await served.http.post("/books", content=write_book(SettlementBook(tuple(books))))
+    row = {"settlement_date": "2026-07-01", "run": "SF", "paid_on": "2026-09-10"}
+    sent = {"contract": CONTRACT | {"settlement_calendar": [row]}, "month": "2026-07"}
+
+    answer = await served.http.post("/invoices/unbilled", json=sent)
+
+    (one,) = answer.json()
+    assert (one["run"], one["paid_on"], one["in_bill_of"]) == ("SF", "2026-09-10", "2026-09")
+    assert await served.get("/invoices") == []
+
+
 async def test_a_month_is_not_charged_twice(served: Served) -> None:
     await served.http.post("/books", content=write_book(SettlementBook((EXAMPLE,))))
     sent = {"contract": CONTRACT, "month": "2026-07", "known_on": "2026-09-01"}

@@ -126,10 +126,11 @@ def test_a_cost_needs_prices(files: Path) -> None:
 
 
 class Server:
-    """Answers what it is told to, and keeps what it was asked."""
+    """Answers what it is told to, at some paths something else, and keeps what it was asked."""
 
     def __init__(self) -> None:
         self.answer: Any = {}
+        self.answers: dict[str, Any] = {}
         self.asked: list[tuple[str, str, bytes, str]] = []
         self.url = ""
 
@@ -144,7 +145,7 @@ def server() -> Iterator[Server]:
             made.asked.append((method, self.path, body, self.headers.get("content-type") or ""))
             self.send_response(200)
             self.end_headers()
-            self.wfile.write(json.dumps(made.answer).encode())
+            self.wfile.write(json.dumps(made.answers.get(self.path, made.answer)).encode())
 
         def do_GET(self) -> None:
             self._reply("GET")

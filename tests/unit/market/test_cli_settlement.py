@@ -17,7 +17,13 @@ from gridflex.cli.settlement import settlement_app
 from gridflex.errors import ContractError, GridFlexError, SourceError
 from gridflex.market.attribution import Contribution
 from gridflex.market.book import SettlementBook, write_book
-from gridflex.market.monthly import monthly_bill, parse_month, read_contract
+from gridflex.market.monthly import (
+    BillingContract,
+    Unbilled,
+    monthly_bill,
+    parse_month,
+    read_contract,
+)
 from gridflex.market.runs import Run
 from gridflex.market.volumes import Rounding
 from tests.shared import ROOT
@@ -97,12 +103,26 @@ def test_show_without_a_file_settles_what_a_running_system_has(server: Server) -
     assert server.asked == [("GET", "/v1/settlement/book", b"", "")]
 
 
+WAITS = {
+    "day": "2026-07-01",
+    "run": "SF",
+    "net_gbp": "378.000000",
+    "paid_on": "2026-07-23",
+    "in_bill_of": "2026-07",
+    "is_published": False,
+}
+"""SF of 1 July by the usual lags, as long as it has not paid."""
+
+
 def test_invoice_without_a_file_is_issued_by_a_running_system(files: Path, server: Server) -> None:
     offline = run(
         *("invoice", "--book", files / "book.json", "--contract", files / "contract.yaml"),
         *("--month", "2026-07", "--out", files / "there", "--json"),
     )
-    server.answer = json.loads(offline)["documents"]
+    server.answers = {
+        "/v1/settlement/invoices": json.loads(offline)["documents"],
+        "/v1/settlement/invoices/unbilled": [WAITS],
+    }
 
     printed = run(
         *("invoice", "--url", server.url, "--contract", files / "contract.yaml"),
@@ -110,8 +130,9 @@ def test_invoice_without_a_file_is_issued_by_a_running_system(files: Path, serve
     )
 
     assert [json.loads(one)["is_recorded"] for one in (offline, printed)] == [False, True]
-    ((method, path, body, _),) = server.asked
-    assert (method, path) == ("POST", "/v1/settlement/invoices")
+    assert json.loads(printed)["unbilled"] == [WAITS]
+    (method, path, body, _), (_, _, again, _) = server.asked
+    assert (method, path, again) == ("POST", "/v1/settlement/invoices", body)
     asked = json.loads(body)
     assert (asked["month"], asked["known_on"]) == ("2026-07", "2026-08-02")
     assert asked["contract"]["account"] == "GRIDFLEX"
@@ -139,6 +160,52 @@ def test_invoice_writes_the_documents_of_a_month(files: Path) -> None:
         ("language", "108.00"),
         ("vision", "270.00"),
     ]
+
+
+def test_invoice_names_what_is_settled_and_not_billed_yet(files: Path) -> None:
+    asked = ("invoice", "--book", files / "book.json", "--contract", files / "contract.yaml")
+    early = (*asked, "--month", "2026-07", "--out", files / "bills", "--on", "2026-07-22")
+
+    printed, as_json = run(*early), json.loads(run(*early, "--json"))
+    billed = run(*asked, "--month", "2026-07", "--out", files / "bills")
+
+    assert (
+        "not billed yet: 2026-07-01 SF, net 378.00 GBP, pays on 2026-07-23 by the usual lags: "
+        "in the bill of 2026-07"
+    ) in printed
+    (row,) = as_json["unbilled"]
+    assert Decimal(row["net_gbp"]) == 378
+    assert row | {"net_gbp": WAITS["net_gbp"]} == WAITS
+    assert "not billed yet" not in billed
+
+
+@pytest.mark.parametrize(
+    ("paid_on", "bill"),
+    [
+        pytest.param("2026-09-01", "2026-08", id="the day on which a bill is issued"),
+        pytest.param("2026-09-02", "2026-09", id="the day after"),
+    ],
+)
+def test_the_bill_that_counts_a_run_is_the_first_after_it_pays(paid_on: str, bill: str) -> None:
+    row = {"settlement_date": "2026-07-01", "run": "SF", "paid_on": paid_on}
+    contract = BillingContract.model_validate(CONTRACT | {"settlement_calendar": [row]})
+    month = parse_month("2026-07")
+
+    def made(known_on: date) -> tuple[Unbilled, ...]:
+        return monthly_bill(
+            BOOK,
+            contract=contract,
+            month=month,
+            known_on=known_on,
+            calendar=CALENDAR,
+            rounding=Rounding(),
+        ).unbilled
+
+    (one,) = made(month.end)
+    assert (one.in_bill_of, one.is_published) == (bill, True)
+    counted = parse_month(bill).end
+    assert made(counted) == ()
+    assert made(parse_month(bill).first) == (one,)
 
 
 def test_invoice_before_the_run_pays_has_the_fee_only(files: Path) -> None:
