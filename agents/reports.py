@@ -29,6 +29,7 @@ from gridflex.market.reported import (
     differences,
     follows,
     reports_of,
+    told,
 )
 from gridflex.market.runs import Run
 from gridflex.market.settlement import AccountPeriod
@@ -162,8 +163,8 @@ class Reports:
         if report is None:
             return own, ()
         differs = [found for one in own for found in differences(one, report, self._authority)]
-        for one in differs:
-            log.warning("%s %s %s: %s", report.unit, report.day, report.run, one)
+        if differs:
+            log.warning("%s %s %s: %s", report.unit, report.day, report.run, told(differs))
         return [as_reported(one, report, self._authority.counts) for one in own], differs
 
 

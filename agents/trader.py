@@ -256,7 +256,8 @@ class Trader:
         position = self._trading.desk.position(self._site.unit, half_hour)
         if position.track(ArtefactKind.ECVN).status is Status.NONE:
             notice = ContractNotice(trade.id, self._site.authorisation, {half_hour: trade.mwh})
-            await self._trading.submit(notice, now=now)
+            delivered_by = {(self._site.unit, half_hour): trade.mwh}
+            await self._trading.submit(notice, now=now, split=delivered_by)
 
     async def _keep(self, trade: Trade, now: datetime) -> None:
         trade = replace(trade, contract=trade.contract or self._site.sold_under)

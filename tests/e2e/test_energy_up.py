@@ -39,6 +39,7 @@ MIDNIGHT = datetime(2026, 1, 21, tzinfo=UTC)
 DAY, NEXT_DAY = "2026-01-20", "2026-01-21"
 METER, UNIT, ACCOUNT = "1200012345679", "V__CGRID001", "GRIDFLEX"
 RUNS = timedelta(hours=6)
+REPORT = f"report of {DAY} in SF"
 METERED_KWH = Decimal(20)
 """In each traded half-hour: the job is elsewhere in the night, the lights are on."""
 
@@ -129,7 +130,10 @@ class System:
     def start(self) -> None:
         self.gridflex("up", "--sandbox", "--json")
         self._market = subprocess.Popen(
-            [*CLI, "sandbox", "market", "--price", "85", "--every", "0.2", "--json"],
+            [
+                *(*CLI, "sandbox", "market", "--price", "85", "--every", "0.2", "--json"),
+                *("--readings", str(self.folder / "readings.csv"), "--system-price", "100"),
+            ],
             env=self.environment,
             stdout=subprocess.DEVNULL,
         )
@@ -237,6 +241,7 @@ def test_from_the_plan_to_a_verified_ledger(system: System) -> None:
     system.file("readings.csv", f"meter,import_kwh,start_utc,evidence\n{rows}")
     system.gridflex("settle", "readings", "readings.csv")
     system.wait(lambda: system.stages() == {"SF"})
+    system.wait(lambda: REPORT in system.energy()["detail"]["degraded"])
 
     delivered = system.json("settle", "deliveries", "--day", DAY)
     assert {(one["notified_mwh"], one["status"]) for one in delivered} == {("0.3800", "accepted")}
@@ -244,13 +249,16 @@ def test_from_the_plan_to_a_verified_ledger(system: System) -> None:
     (day,) = system.json("settle", "show")["days"]
     assert (day["run"], day["half_hours"]) == ("SF", len(sold))
     assert Decimal(day["sold_mwh"]) == sum(sold.values())
+    # 0.3 sold at 85, and 0.38 - 0.3 too much at the price of the central report
+    assert Decimal(day["net_gbp"]) == len(sold) * (Decimal("0.3") * 85 + Decimal("0.08") * 100)
     shares = system.json("settle", "shares", "--account", ACCOUNT, "--first", DAY, "--last", DAY)
     assert shares["by_team_gbp"] == {"vision": shares["total_gbp"]}
 
     system.wait(lambda: system.get("/v1/jobs/train")["state"] == "succeeded")
-    system.wait(lambda: earned(system) is not None)
-    assert earned(system) == Decimal(day["net_gbp"])
-    assert system.energy()["detail"]["degraded"] == {}
+    system.wait(lambda: earned(system) == Decimal(day["net_gbp"]))
+    degraded = system.energy()["detail"]["degraded"]
+    assert degraded.keys() == {REPORT}
+    assert "reported 100" in degraded[REPORT]
 
     system.file("contract.yaml", yaml.safe_dump(CONTRACT))
     billed = system.json(
@@ -267,7 +275,7 @@ def check_the_proof(system: System) -> None:
         "plan.committed", "baseline.computed", "wman.submitted", "sev.submitted",
         "ecvn.submitted", "dv.notified", "ack.received", "meter.received", "contract.message",
         "energy.reserved", "settlement.run", "receipt.issued", "invoice.issued",
-        "site.registered", "consent.recorded", "job.changed", "override.made",
+        "site.registered", "consent.recorded", "job.changed", "override.made", "report.received",
     }  # fmt: skip
     size = system.get("/v1/settlement/ledger")["size"]
     system.wait(lambda: system.get("/v1/settlement/ledger")["signed_size"] >= size)

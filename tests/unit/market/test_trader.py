@@ -21,11 +21,14 @@ from gridflex.fleet import Site
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId
 from gridflex.lifecycle import Job
+from gridflex.market.artefacts import ArtefactKind
 from gridflex.market.compensation import MutualisedP415, ReferencePrice
 from gridflex.market.desk import TradingDesk
 from gridflex.market.meters import Evidence, Reading
 from gridflex.market.orders import OrderPendingError
 from gridflex.market.records import registry_event
+from gridflex.market.registry import Msid, MsidPair
+from gridflex.market.restoring import MESSAGES
 from gridflex.market.selling import SalePolicy
 from gridflex.market.trading import Trading
 from gridflex.planning.plan import PlannedRun
@@ -34,7 +37,7 @@ from gridflex.sandbox.market import SimulatedAgents
 from gridflex.sandbox.market_folder import FolderMarket, Quotation
 from tests.unit.market.days import CALENDAR
 from tests.unit.market.memory import MemoryLedger
-from tests.unit.market.test_desk import CHANNELS, PAIR, UNIT
+from tests.unit.market.test_desk import CHANNELS, OTHER, PAIR, UNIT
 from tests.unit.serve.test_positions_api import RECORDS
 from tests.unit.test_counterfactual import HELD, MINUTE, SITE, SIX
 
@@ -110,14 +113,21 @@ class AllMoved(Trade):
         return Orders(SIX, {})
 
 
-def seller(root: Path, ledger: MemoryLedger, exchange: Exchange) -> Trader:
+def seller(
+    root: Path,
+    ledger: MemoryLedger,
+    exchange: Exchange,
+    *,
+    site: TradedSite = OURS,
+    shared: Trading | None = None,
+) -> Trader:
     granted = replace(HELD.flexibility, power_kw=4000.0, duration=240 * MINUTE)
     job = replace(HELD, flexibility=granted)
     one = cast("Any", AllMoved(job, ALL))
     desk = TradingDesk([], channels=CHANNELS, keys={"AUTH000001": "SECRET"}, calendar=CALENDAR)
     return Trader(
-        OURS,
-        trading=Trading(desk, ledger=ledger, mailbox=MarketFolder(root)),
+        site,
+        trading=shared or Trading(desk, ledger=ledger, mailbox=MarketFolder(root)),
         ledger=ledger,
         exchange=exchange,
         jobs=one,
@@ -144,6 +154,29 @@ async def test_an_invalid_answer_of_the_exchange_fails_its_own_half_hour(tmp_pat
     assert list(trader.failed) == [TRADED]
     assert "reference is missing" in trader.failed[TRADED]
     assert trader.pending == (TRADED, TRADED + 1)
+
+
+async def test_units_of_one_sender_share_its_numbers_and_no_volumes(tmp_path: Path) -> None:
+    exchange = SimulatedExchange({TRADED: Decimal(140)}, depth_mw=Decimal(10))
+    ledger = MemoryLedger()
+    desk = TradingDesk([], channels=CHANNELS, keys={"AUTH000001": "SECRET"}, calendar=CALENDAR)
+    shared = Trading(desk, ledger=ledger, mailbox=MarketFolder(tmp_path))
+    other = replace(OURS, unit=OTHER, pair=MsidPair(Msid("2000050773706")))
+    prices = {TRADED: Prices(Decimal(140), (Decimal(100), Decimal(210)))}
+    for site in (OURS, other):
+        trader = seller(tmp_path, ledger, exchange, site=site, shared=shared)
+        await trader.tick(SIX, prices=prices)
+    there = SimulatedAgents(
+        units=[UNIT, OTHER], keys={"AUTH000001": "SECRET"}, meters=None, calendar=CALENDAR
+    )
+    FolderMarket(tmp_path, agents=there, quotation=Quotation(Decimal(140), {})).round(SIX)
+    await shared.collect(now=SIX)
+
+    standing = [desk.position(unit, TRADED).track(ArtefactKind.ECVN) for unit in (UNIT, OTHER)]
+    assert [one.standing_mwh for one in standing] == [Decimal("1.600")] * 2
+    sent = [one.event["body"] for one in await ledger.find(*MESSAGES)]
+    for kind in (ArtefactKind.SEV, ArtefactKind.WMAN, ArtefactKind.ECVN):
+        assert [one["number"] for one in sent if one["artefact"] == kind] == [1, 2]
 
 
 @pytest.mark.parametrize("is_accepted", [True, False])
