@@ -45,6 +45,7 @@ from gridflex.market.settlement import (
     SoldVolume,
     SystemPrice,
     UnitPeriod,
+    settle,
 )
 from gridflex.market.volumes import KWH_PER_MWH, NO_EXPORT, ExportMWh
 from gridflex.market.working_days import WorkingCalendar, half_hours_of
@@ -343,12 +344,20 @@ class Settlements:
         ]
         missing = Counter(filter(None, (_missing(one, prices) for one in open_)))
         missing.update({"no position": len(left) - len(open_)})
-        periods = [
-            account_period(site, one, one.reading, system_gbp_per_mwh=price, rules=rules)
-            for one in open_
-            if one.reading and not _missing(one, prices)
-            for price in [prices[one.position.half_hour]]
-        ]
+        periods = []
+        for one in open_:
+            if one.reading is None or _missing(one, prices):
+                continue
+            price = prices[one.position.half_hour]
+            try:
+                period = account_period(
+                    site, one, one.reading, system_gbp_per_mwh=price, rules=rules
+                )
+                settle(period)  # what cannot be settled waits alone
+            except ContractError as error:
+                missing[str(error)] += 1
+            else:
+                periods.append(period)
         return periods, missing
 
 

@@ -18,6 +18,7 @@ from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.agents.energy import EnergyReport, EnergyTerms, TradedSites
 from gridflex.agents.reports import Look
 from gridflex.agents.settling import SettlementTerms
+from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import Event, EventType
 from gridflex.market.artefacts import ArtefactKind
 from gridflex.market.audit import trace
@@ -40,7 +41,7 @@ from gridflex.market.show_back import newest_shares
 from gridflex.market.volumes import ExportMWh, Rounding
 from gridflex.sandbox.market import Mishap
 from tests.e2e.database.test_energy import MINUTE, NEXT_DAY, TERMS, System
-from tests.e2e.database.test_trader import JOB, SITE, TRADED
+from tests.e2e.database.test_trader import JOB, SITE, SIX, TRADED
 from tests.e2e.world import ONE_SERVER
 
 DAY = date(2026, 7, 1)
@@ -402,6 +403,27 @@ async def test_an_exporting_meter_is_settled_by_the_threshold_in_force(system: S
     assert await net_gbp(system) == {
         Run.SF: Decimal("0.8") * 140 + (delivered - Decimal("0.8")) * 210
     }
+
+
+async def test_a_half_hour_that_cannot_be_settled_keeps_no_other_from_it(system: System) -> None:
+    system.now = SIX + timedelta(minutes=30)
+    for _ in range(3):
+        await system.tick()
+    system.now = NEXT_DAY
+    await system.read(100, export_kwh=40)
+    await system.read(100, TRADED + 1)
+    rule: CompensationPolicy = MutualisedP511()
+    strict = Dated("compensation", (Effective(date(2024, 11, 7), rule, "test"),))
+    system.seller._settlements = system.settlements(terms=replace(TERMS, compensation=strict))
+
+    report = await at(system, SF)
+
+    assert report.settled == ("2026-07-01 SF (1)",)
+    assert report.degraded["settlement of 2026-07-01 in SF"].endswith(
+        "the P511 threshold is not set (1) of 2 half-hours"
+    )
+    (entry,) = await system.ledger.find(EventType.SETTLEMENT_RUN)
+    assert HalfHour.parse(entry.event["valid_time"]) == TRADED + 1
 
 
 async def test_a_rejected_notice_is_settled_as_not_sold(
