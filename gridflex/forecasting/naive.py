@@ -6,7 +6,8 @@ baseline every better forecast is measured against.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
+from functools import lru_cache
 from typing import Final, Protocol
 
 import numpy as np
@@ -48,13 +49,13 @@ def climatology(
         occurred with a value.
     """
     past = history.window(start - days * _HALF_HOURS_A_DAY, days * _HALF_HOURS_A_DAY)
-    places = np.array([_place(h.start) for h in (start - past.size).span(past.size)], dtype=np.intp)
+    places = _places(start - past.size, past.size)
     known = np.isfinite(past)
     count = np.bincount(places[known], minlength=_HALF_HOURS_A_DAY)
     total = np.bincount(places[known], weights=past[known], minlength=_HALF_HOURS_A_DAY)
     usual = np.full(_HALF_HOURS_A_DAY, np.nan)
     np.divide(total, count, out=usual, where=count > 0)
-    return usual[[_place(h.start) for h in start.span(half_hours)]]
+    return usual[_places(start, half_hours)]
 
 
 def persistence(history: Outturns, *, start: HalfHour, half_hours: int) -> NDArray[np.float64]:
@@ -137,6 +138,10 @@ def _days_earlier(half_hour: HalfHour, days: int) -> HalfHour:
     return HalfHour.containing(local - timedelta(days=days))
 
 
-def _place(moment: datetime) -> int:
-    local = moment.astimezone(LONDON)
-    return local.hour * 2 + local.minute // 30
+@lru_cache(maxsize=64)
+def _places(start: HalfHour, half_hours: int) -> NDArray[np.intp]:
+    """The places in the local day; asked for again and again within a half-hour."""
+    clocks = (half_hour.start.astimezone(LONDON) for half_hour in start.span(half_hours))
+    places = np.array([clock.hour * 2 + clock.minute // 30 for clock in clocks], dtype=np.intp)
+    places.flags.writeable = False
+    return places

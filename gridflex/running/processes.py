@@ -6,10 +6,12 @@ import contextlib
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -170,10 +172,16 @@ def free_port() -> int:
 def answers(url: str) -> bool:
     """Return whether ``url`` answers with success."""
     try:
-        answer = httpx.get(url, headers=token_headers(find_token()), timeout=5)
+        answer = httpx.get(url, headers=token_headers(find_token()), timeout=5, verify=_trust())
     except httpx.HTTPError:
         return False
     return answer.is_success
+
+
+@cache
+def _trust() -> ssl.SSLContext:
+    """Whom to trust, read once: it takes longer than a question."""
+    return httpx.create_ssl_context()
 
 
 def wait_until(is_so: Callable[[], bool], limit_s: float, *, what: str) -> None:
