@@ -13,6 +13,7 @@ from gridflex.halfhour import HalfHour
 from gridflex.market.idd import read_header
 from gridflex.market.records import registry_event
 from gridflex.market.registry import UnitId
+from gridflex.market.waivers import Waiver, waiver_event
 from gridflex.sandbox.market import SimulatedAgents
 from gridflex.sandbox.market_folder import FolderMarket, Quotation
 from tests.e2e.world import FLEXIBLE, HOUR, MINUTE, NOON, World
@@ -32,7 +33,9 @@ async def test_a_system_with_a_unit_writes_the_documented_files(
         unit=UNIT, authorisation="AUTH000001", credential="SECRET", phase="SIML", folder=folder
     )
     world.settings = world.settings.model_copy(update={"energy": energy})
-    await LedgerStore(world.engine).append([registry_event(one) for one in RECORDS], now=NOON)
+    allowed = waiver_event(Waiver(UnitId(UNIT), NOON.date() + timedelta(days=1), "first start"))
+    registered = [registry_event(one) for one in RECORDS]
+    await LedgerStore(world.engine).append([*registered, allowed], now=NOON)
     await world.forecast(price=[90.0] * 48, intensity=[100.0] * 48)
     await world.submit(flexibility=BIG)
     await world.plan({"job-1": [(NOON + 6 * HOUR, 8)]})

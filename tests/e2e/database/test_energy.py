@@ -475,7 +475,10 @@ async def test_a_seller_that_starts_again_reads_nothing_that_is_long_over(system
     for _ in range(3):
         report = await system.tick()
 
-    assert list(report.degraded) == ["settlement of 2026-07-21 in II"]  # nobody read the meter
+    assert list(report.degraded) == [  # nobody read the meter
+        "settlement of 2026-07-01 in SF",
+        "settlement of 2026-07-21 in II",
+    ]
     traded = HalfHour(LATER) + 3
     assert {HalfHour.parse(one) for one in ledger.read} == {HalfHour(between) + 3, traded}
     (one,) = await system.book.positions(first=traded, last=traded)
