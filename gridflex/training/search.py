@@ -22,9 +22,13 @@ from gridflex.training.families import Family
 from gridflex.training.trial import FOLDS, MAE, PINBALL
 
 ADDRESS_VARIABLE: Final = "RAY_ADDRESS"
-_QUIET: Final = {
+SAVED_EVERY_S: Final = 1
+"""How much of a search can be lost when it is killed; by default Tune saves after 10 s or more."""
+
+_TUNE: Final = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": str(SAVED_EVERY_S),
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 
@@ -159,7 +163,7 @@ def search(
     Raises:
         ContractError: Every trial failed; says why the first one did.
     """
-    os.environ.update({name: os.environ.get(name, value) for name, value in _QUIET.items()})
+    os.environ.update({name: os.environ.get(name, value) for name, value in _TUNE.items()})
     _Progress.listener = staticmethod(advance)
     run = tune.RunConfig(
         name=contest.name,
