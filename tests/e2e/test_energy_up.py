@@ -218,9 +218,7 @@ def system() -> Iterator[System]:
 def test_from_the_plan_to_a_verified_ledger(system: System) -> None:
     system.file("records.json", json.dumps(RECORDS))
     system.gridflex("settle", "register", "records.json")
-    system.gridflex("settle", "baseline", "judge", UNIT, code=1)
-    allowed = ("--until", "2026-02-01", "--reason", "first start")
-    system.gridflex("settle", "baseline", "allow", UNIT, *allowed)
+    allow_the_first_start(system)
     system.submit("mistake")
     httpx.post(f"{system.url}/api/jobs/mistake/stop", timeout=30).raise_for_status()
     system.submit("train")
@@ -228,7 +226,7 @@ def test_from_the_plan_to_a_verified_ledger(system: System) -> None:
 
     traded = system.json("settle", "positions", "--first", DAY)
     sold = {one["start"]: Decimal(one["sold_mwh"]) for one in traded}
-    assert set(sold.values()) == {Decimal("0.3")}  # 80 % of 0.4, in lots of 0.05
+    assert set(sold.values()) == {Decimal("0.3")}, system.energy()  # 80 % of 0.4, lots of 0.05
     for one in traded:
         assert {kind: said["status"] for kind, said in one["messages"].items()} == {
             "wman": "received",
@@ -253,6 +251,7 @@ def test_from_the_plan_to_a_verified_ledger(system: System) -> None:
     assert Decimal(day["net_gbp"]) == len(sold) * (Decimal("0.3") * 85 + Decimal("0.08") * 100)
     shares = system.json("settle", "shares", "--account", ACCOUNT, "--first", DAY, "--last", DAY)
     assert shares["by_team_gbp"] == {"vision": shares["total_gbp"]}
+    assert shares["by_contract_gbp"] == {f"wholesale:{UNIT}": shares["total_gbp"]}
 
     system.wait(lambda: system.get("/v1/jobs/train")["state"] == "succeeded")
     system.wait(lambda: earned(system) == Decimal(day["net_gbp"]))
@@ -266,7 +265,17 @@ def test_from_the_plan_to_a_verified_ledger(system: System) -> None:
     )
     (invoice,) = billed["documents"]
     assert [one["settlement_month"] for one in invoice["lines"]] == ["", "2026-01"]
+    assert billed["unbilled"] == []
     check_the_proof(system)
+
+
+def allow_the_first_start(system: System) -> None:
+    """Say that the unit is sold although nothing is known of its baseline; the evening is short."""
+    path = f"/v1/settlement/baselines/units/{UNIT}"
+    judged = system.get(f"{path}/predictability")
+    assert (judged["is_sold"], judged["reason"]) == (False, "0 days to judge by, 10 needed")
+    sent = {"until": "2026-02-01", "reason": "first start"}
+    httpx.post(f"{system.url}{path}/override", json=sent, timeout=30).raise_for_status()
 
 
 def check_the_proof(system: System) -> None:
