@@ -173,7 +173,7 @@ def search(
     )
     trainable = tune.with_resources(contest.trial, {"cpu": 1, "gpu": contest.gpus})
     path = folder / contest.name
-    if resume and tune.Tuner.can_restore(str(path)):
+    if resume and _is_saved(path):
         tuner = tune.Tuner.restore(str(path), trainable, resume_errored=True)
     else:
         tuner = tune.Tuner(
@@ -191,6 +191,11 @@ def search(
             run_config=run,
         )
     return _found(tuner.fit(), stretches=contest.stretches, name=contest.name)
+
+
+def _is_saved(path: Path) -> bool:
+    """Whether Tune has saved more than what was asked: without it, it would try one setting."""
+    return tune.Tuner.can_restore(str(path)) and any(path.glob("experiment_state-*.json"))
 
 
 def _halving(stretches: int) -> ASHAScheduler:
