@@ -26,6 +26,7 @@ from gridflex.energy_settings import EnergySettings
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.market.artefacts import channels_of
+from gridflex.market.authority import Authority
 from gridflex.market.baseline_quality import PREDICTABILITY, PredictabilityLimits
 from gridflex.market.compensation import (
     REFERENCE_PRICES,
@@ -36,7 +37,6 @@ from gridflex.market.desk import TradingDesk
 from gridflex.market.losses import Losses, LossFactors, LossSource
 from gridflex.market.policy import Dated, Effective
 from gridflex.market.registry import UnitId
-from gridflex.market.reported import Authority
 from gridflex.market.runs import Run
 from gridflex.market.selling import SalePolicy
 from gridflex.market.trading import Trading

@@ -17,13 +17,12 @@ from gridflex.adapters.ledger_store import LedgerStore, Logged
 from gridflex.agents.traded import Sites
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import EventType
+from gridflex.market.authority import Authority, Figures
 from gridflex.market.commitments import is_commitment, read_commitment
 from gridflex.market.due_runs import WITHIN
 from gridflex.market.records import book_of, differences_of, settlement_inputs
 from gridflex.market.reported import (
-    Authority,
     Difference,
-    Figures,
     UnitReport,
     as_reported,
     differences,

@@ -9,8 +9,8 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
 
+from gridflex.market.authority import Figures
 from gridflex.market.losses import LEAST, MOST
-from gridflex.market.reported import Figures
 from gridflex.market.volumes import ZERO
 
 

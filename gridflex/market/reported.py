@@ -12,13 +12,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
-from enum import StrEnum
 from typing import Any, Final
 
 from pydantic import TypeAdapter
 
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import Event, EventType
+from gridflex.market.authority import Authority, Figures
 from gridflex.market.registry import UnitId
 from gridflex.market.runs import Run
 from gridflex.market.s0142 import SettlementReport
@@ -33,28 +33,6 @@ from gridflex.market.working_days import half_hours_of
 
 MOST_TOLD: Final = 3
 """Differences of a day and run that are named; the rest are counted."""
-
-
-class Figures(StrEnum):
-    """What of a central report counts instead of our own."""
-
-    PRICES = "prices"
-    VOLUMES = "volumes"
-
-
-@dataclass(frozen=True, slots=True)
-class Authority:
-    """Which figures of central reports count, and how far ours may be off.
-
-    Args:
-        counts: What counts instead of our own.
-        tolerance_mwh: Difference of a volume that is not told.
-        tolerance_gbp_per_mwh: Difference of a price that is not told.
-    """
-
-    counts: frozenset[Figures] = frozenset(Figures)
-    tolerance_mwh: Decimal = Decimal("0.001")
-    tolerance_gbp_per_mwh: Decimal = Decimal("0.01")
 
 
 @dataclass(frozen=True, slots=True)

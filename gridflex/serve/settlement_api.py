@@ -71,8 +71,6 @@ from gridflex.serve.market_checks_api import create_market_checks_router
 from gridflex.serve.positions_api import create_positions_router
 from gridflex.serve.problems import ProblemError
 
-"""Allocations lie within these of today, and runs pay within these of their day."""
-
 REGISTERED: Final = (EventType.SITE_REGISTERED, EventType.CONSENT_RECORDED)
 """What the registry is made of."""
 

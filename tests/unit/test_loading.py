@@ -18,6 +18,7 @@ STORED: Final = ("alembic", "sqlalchemy", "psycopg")
 
 MUST_NOT_LOAD: Final[Mapping[str, Sequence[str]]] = {
     "gridflex.cli.root": (*LEARNING, *COMPILED, *SERVED, *STORED, "ray", "numpy"),
+    "gridflex.settings": ("holidays", *LEARNING, *COMPILED, *SERVED, *STORED, "ray"),
     "gridflex.cli.grid": (*LEARNING, *COMPILED, *SERVED, *STORED, "ray"),
     "gridflex.running.up": (*LEARNING, *COMPILED, *SERVED, "alembic", "ray"),
     "gridflex.agents.actors": (*LEARNING, *COMPILED, *SERVED, "alembic"),

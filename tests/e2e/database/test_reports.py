@@ -15,8 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gridflex.ledger.event import EventType
 from gridflex.market.artefacts import ArtefactKind
 from gridflex.market.audit import trace
+from gridflex.market.authority import Authority
 from gridflex.market.records import settlement_inputs
-from gridflex.market.reported import Authority
 from gridflex.market.runs import Run
 from gridflex.sandbox.market import Mishap, SimulatedAgents
 from gridflex.sandbox.market_folder import FolderMarket, Quotation

@@ -11,12 +11,11 @@ import pytest
 
 from gridflex.adapters.market_files import MarketFolder
 from gridflex.ledger.canonical import digest
+from gridflex.market.authority import Authority, Figures
 from gridflex.market.book import SettlementBook, read_book, write_book
 from gridflex.market.desk import TradingDesk
 from gridflex.market.records import differences_of, replay, settlement_event
 from gridflex.market.reported import (
-    Authority,
-    Figures,
     UnitReport,
     as_reported,
     differences,
