@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 
 from gridflex.adapters.baseline_facts import BaselineFacts
@@ -121,10 +122,15 @@ def settlement_terms(settings: EnergySettings) -> SettlementTerms:
                 ),
             ),
         ),
-        published={
-            (row.settlement_date, Run(row.run)): row.paid_on for row in settings.settlement_calendar
-        },
+        published=published_days(settings),
     )
+
+
+def published_days(settings: EnergySettings) -> dict[tuple[date, Run], date]:
+    """Return when runs pay by the settings' rows of the published Settlement Calendar."""
+    return {
+        (row.settlement_date, Run(row.run)): row.paid_on for row in settings.settlement_calendar
+    }
 
 
 def predictability_limits(settings: EnergySettings) -> Dated[PredictabilityLimits]:

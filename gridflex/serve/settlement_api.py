@@ -7,7 +7,7 @@ computed from its entries. Amounts are text, so that they stay exact.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from http import HTTPStatus
@@ -163,6 +163,7 @@ def create_settlement_router(
     clock: Clock,
     *,
     limits: Dated[PredictabilityLimits] = PREDICTABILITY,
+    published: Mapping[tuple[date, Run], date] | None = None,
 ) -> APIRouter:
     """Return the paths below ``/settlement``.
 
@@ -171,6 +172,7 @@ def create_settlement_router(
         receipts: Receipts of jobs.
         clock: GridFlex time.
         limits: Within which a baseline must have met the meter for its unit to be sold.
+        published: When runs pay by the published Settlement Calendar, by day; else as usual.
     """
     api = APIRouter(prefix="/settlement", tags=["settlement"])
     api.include_router(create_ledger_router(ledger))
@@ -178,7 +180,7 @@ def create_settlement_router(
     api.include_router(create_market_checks_router(ledger, clock))
     api.include_router(create_positions_router(ledger, clock))
     _add_sites_and_meters(api, ledger, clock)
-    _add_settlements(api, ledger, clock)
+    _add_settlements(api, ledger, clock, published or {})
     _add_invoices(api, ledger, clock)
     _add_unbilled(api, ledger)
     _add_receipts(api, receipts)
@@ -228,7 +230,9 @@ def _add_sites_and_meters(api: APIRouter, ledger: LedgerStore, clock: Clock) -> 
         return [_reading(history, one, now=clock.now()) for one in half_hours_of(day)]
 
 
-def _add_settlements(api: APIRouter, ledger: LedgerStore, clock: Clock) -> None:
+def _add_settlements(
+    api: APIRouter, ledger: LedgerStore, clock: Clock, published: Mapping[tuple[date, Run], date]
+) -> None:
     @api.post("/books")
     async def add_book(request: Request) -> Recorded:
         """Settle a book: each half-hour becomes an entry with its inputs and its outcome."""
@@ -260,7 +264,7 @@ def _add_settlements(api: APIRouter, ledger: LedgerStore, clock: Clock) -> None:
 
     @api.get("/true-ups")
     async def differences(account: str) -> list[TrueUp]:
-        """What each paying run changed against the one before, by the usual payment days."""
+        """What each paying run changed against the one before, on the day on which it pays."""
         outcome = settle_book(await _book(ledger, None))
         calendar = calendar_around(clock.now().date())
         return true_ups(
@@ -269,7 +273,7 @@ def _add_settlements(api: APIRouter, ledger: LedgerStore, clock: Clock) -> None:
                 day=one.day,
                 run=one.run,
                 net_gbp=one.net_gbp,
-                paid_on=payment_day(one.day, run=one.run, calendar=calendar),
+                paid_on=payment_day(one.day, run=one.run, calendar=calendar, published=published),
             )
             for one in outcome.days
             if one.account == account

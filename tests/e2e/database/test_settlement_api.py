@@ -3,7 +3,7 @@
 import asyncio
 import json
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,13 @@ class Served:
         app = FastAPI()
         install_problems(app)
         app.include_router(
-            create_settlement_router(self.ledger, self.receipts, Clock()), prefix="/v1"
+            create_settlement_router(
+                self.ledger,
+                self.receipts,
+                Clock(),
+                published={(date(2026, 7, 1), Run.SF): date(2026, 7, 30)},
+            ),
+            prefix="/v1",
         )
         transport = httpx.ASGITransport(app)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://x/v1/settlement")
@@ -182,6 +188,7 @@ async def test_later_runs_are_shown_as_differences(served: Served) -> None:
     first, second = await served.get("/true-ups", params={"account": "GRIDFLEX"})
 
     assert (first["run"], Decimal(first["difference_gbp"])) == ("SF", Decimal(378))
+    assert first["paid_on"] == "2026-07-30"  # as it is published
     assert (second["since"], Decimal(second["difference_gbp"])) == ("SF", Decimal(-8))
     assert second["paid_on"] == "2026-08-25"  # 39 working days after 1 July
     assert await served.get("/true-ups", params={"account": "OTHER"}) == []
