@@ -80,6 +80,15 @@ async def build_seller(ports: Ports) -> EnergySeller:
     )
 
 
+def authority_of(settings: EnergySettings) -> Authority:
+    """Return which figures of central reports count by the settings."""
+    return Authority(
+        settings.reported,
+        tolerance_mwh=settings.report_tolerance_mwh,
+        tolerance_gbp_per_mwh=settings.report_tolerance_gbp_per_mwh,
+    )
+
+
 def settlement_terms(settings: EnergySettings) -> SettlementTerms:
     """Return by what the settings settle: their reference prices over those that are derived.
 
@@ -107,11 +116,7 @@ def settlement_terms(settings: EnergySettings) -> SettlementTerms:
             ]
         ),
         losses=losses_of(settings),
-        authority=Authority(
-            settings.reported,
-            tolerance_mwh=settings.report_tolerance_mwh,
-            tolerance_gbp_per_mwh=settings.report_tolerance_gbp_per_mwh,
-        ),
+        authority=authority_of(settings),
         largest_export=Dated(
             NO_EXPORTS.name,
             (

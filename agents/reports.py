@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
-from gridflex.adapters.ledger_store import LedgerStore, Logged
+from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.agents.traded import Sites
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import EventType
 from gridflex.market.authority import Authority, Figures
 from gridflex.market.commitments import is_commitment, read_commitment
 from gridflex.market.due_runs import WITHIN
-from gridflex.market.records import book_of, differences_of, settlement_inputs
+from gridflex.market.records import book_of, differences_of, newest_of_run
 from gridflex.market.reported import (
     Difference,
     UnitReport,
@@ -121,10 +121,11 @@ class Reports:
         if not traded:
             return Open()
         account = sites.on(look.day).account
-        settled = await self._ledger.find(
+        found = await self._ledger.find(
             EventType.SETTLEMENT_RUN, subject=f"account:{account}", first=span[0], last=span[-1]
         )
-        periods = book_of(one.event for one in settled).periods
+        settled = [one.event for one in found]
+        periods = book_of(settled).periods
         left = traded - {one.half_hour for one in periods if not look.run.is_after(one.run)}
         if look.report is None:
             return Open(left)
@@ -138,15 +139,15 @@ class Reports:
         ]
         anew = {one.half_hour for one in again}
         stand = [one for one in periods if one.run is look.run and one.half_hour not in anew]
-        found = {
+        differs = {
             (one.half_hour, one.what): one
             for one in (
                 *(d for own in stand for d in differences(own, look.report, self._authority)),
-                *(d for entry in _newest(settled, look.run) for d in differences_of(entry.event)),
+                *(d for one in newest_of_run(settled, look.run) for d in differences_of(one)),
             )
             if one.half_hour not in anew
         }
-        return Open(left, again, list(found.values()))
+        return Open(left, again, list(differs.values()))
 
     def prices(self, report: UnitReport | None) -> dict[HalfHour, Decimal]:
         """Return the system prices of a report, for where none is known otherwise."""
@@ -165,12 +166,3 @@ class Reports:
         if differs:
             log.warning("%s %s %s: %s", report.unit, report.day, report.run, told(differs))
         return [as_reported(one, report, self._authority.counts) for one in own], differs
-
-
-def _newest(settled: Sequence[Logged], run: Run) -> Collection[Logged]:
-    """Return the last entry of each half-hour in one run."""
-    return {
-        one.event["valid_time"]: one
-        for one in settled
-        if settlement_inputs(one.event).periods[0].run is run
-    }.values()

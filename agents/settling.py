@@ -30,7 +30,7 @@ from gridflex.halfhour import LONDON, HalfHour
 from gridflex.ledger.event import EventType
 from gridflex.market.artefacts import ArtefactKind
 from gridflex.market.attribution import Contribution
-from gridflex.market.authority import Authority
+from gridflex.market.authority import AUTHORITY, Authority
 from gridflex.market.compensation import COMPENSATION, CompensationPolicy, ReferencePrice
 from gridflex.market.due_runs import due_days
 from gridflex.market.losses import NO_LOSSES, LossSource
@@ -38,7 +38,10 @@ from gridflex.market.meters import METERED, Reading
 from gridflex.market.policy import Dated, Effective
 from gridflex.market.records import book_of, settlement_event
 from gridflex.market.registry import BaselineIndicator
-from gridflex.market.reported import Difference, told
+from gridflex.market.reported import (
+    Difference,
+    told,
+)
 from gridflex.market.runs import Run
 from gridflex.market.settlement import (
     AccountPeriod,
@@ -53,7 +56,6 @@ from gridflex.market.working_days import WorkingCalendar, half_hours_of
 
 log = logging.getLogger(__name__)
 
-AUTHORITY: Final = Authority()
 NO_EXPORTS: Final = Dated("largest export", (Effective(date.min, NO_EXPORT, "nothing is given"),))
 
 

@@ -19,12 +19,19 @@ from gridflex.cli.options import AsJson, Url
 from gridflex.client import Client
 from gridflex.errors import ContractError, SourceError
 from gridflex.halfhour import HalfHour
-from gridflex.market.book import read_book, settle_book
+from gridflex.ledger.canonical import digest
+from gridflex.market.authority import AUTHORITY
+from gridflex.market.book import SettlementBook, read_book
 from gridflex.market.delivered_cost import DeliveredCost, delivered_costs
 from gridflex.market.dfs import dfs_payment
 from gridflex.market.exclusivity import Product
-from gridflex.market.s0142 import ROUNDING_MWH, compare, read_s0142
-from gridflex.market.s0142_report import report_json, residuals_json
+from gridflex.market.reported import (
+    Difference,
+    unconfirmed,
+    unit_reports,
+)
+from gridflex.market.s0142 import SettlementReport, read_s0142
+from gridflex.market.s0142_report import report_json
 from gridflex.market.selling import Outlook, SalePolicy, decide_sale
 from gridflex.market.tariff import read_tariff
 from gridflex.market.volumes import Rounding
@@ -111,13 +118,10 @@ def report(
             found = client.post_text("/v1/settlement/reports", text, kind="text/plain")
         differ, recorded = found["differences"], found["recorded"]
     elif book is not None:
-        results = settle_book(read_book(text_of(book))).results
-        mine = [
-            one
-            for one in results
-            if one.run is read.run and one.half_hour.settlement[0] == read.day
+        differ = [
+            {"start": str(one.half_hour), **one.as_json()}
+            for one in _off(read, book=read_book(text_of(book)), file_sha256=digest(text.encode()))
         ]
-        differ = residuals_json(compare(mine, report=read, tolerance_mwh=ROUNDING_MWH))
     shown = report_json(read, party=party)
     if as_json:
         told = {"report": shown, "differences": differ, "recorded": recorded}
@@ -128,12 +132,24 @@ def report(
             out.print(f"recorded as entries {recorded}", highlight=False)
         for one in differ:
             out.print(
-                f"DIFFERENT {one['start']} {one['unit']} {one['what']}: ours {one['ours_mwh']}, "
-                f"reported {one['reported_mwh']} MWh",
+                f"DIFFERENT {one['start']} {one['what']}: ours {one['ours']}, "
+                f"reported {one['reported'] or 'nothing'}",
                 highlight=False,
             )
     if differ:
         raise typer.Exit(1)
+
+
+def _off(report: SettlementReport, *, book: SettlementBook, file_sha256: str) -> list[Difference]:
+    """Return which figures of a book a report does not confirm, in the report's day and run."""
+    mine = [
+        one
+        for one in book.periods
+        if one.run is report.run and one.half_hour.settlement[0] == report.day
+    ]
+    units = {one.unit for period in mine for one in period.units}
+    said = {one.unit: one for one in unit_reports(report, units=units, file_sha256=file_sha256)}
+    return [found for one in mine for found in unconfirmed(one, said, AUTHORITY)]
 
 
 def shares(

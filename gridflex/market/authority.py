@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from typing import Final
 
 
 class Figures(StrEnum):
@@ -27,3 +28,7 @@ class Authority:
     counts: frozenset[Figures] = frozenset(Figures)
     tolerance_mwh: Decimal = Decimal("0.001")
     tolerance_gbp_per_mwh: Decimal = Decimal("0.01")
+
+
+AUTHORITY: Final = Authority()
+"""Where nothing else is said."""

@@ -22,6 +22,7 @@ from gridflex.halfhour import HalfHour
 from gridflex.ledger.canonical import canonical_json, digest, without_fractions
 from gridflex.ledger.event import Event, EventType
 from gridflex.market.attribution import Contribution
+from gridflex.market.authority import Authority
 from gridflex.market.book import SettlementBook, read_book, settle_book, write_book, write_statement
 from gridflex.market.invoice import Document
 from gridflex.market.invoice_files import document_json
@@ -36,7 +37,12 @@ from gridflex.market.registry import (
     UnitId,
     pair_key,
 )
-from gridflex.market.reported import Difference
+from gridflex.market.reported import (
+    Difference,
+    UnitReport,
+    follows,
+    unconfirmed,
+)
 from gridflex.market.runs import Run
 from gridflex.market.settlement import AccountPeriod
 from gridflex.market.working_days import WorkingCalendar
@@ -170,10 +176,7 @@ def settlement_event(
         contributions: What jobs did.
         differences: Figures of ours that the run's central report does not confirm.
     """
-    differs = [
-        {"what": one.what, "ours": str(one.ours), "reported": str(one.reported)}
-        for one in differences
-    ]
+    differs = [one.as_json() for one in differences]
     part = SettlementBook((period,), tuple(contributions))
     statement = settle_book(part)
     (result,) = statement.results
@@ -199,9 +202,46 @@ def differences_of(entry: Json) -> list[Difference]:
     """Return where a settlement's own figures were off those of the report it follows."""
     at = HalfHour.parse(entry["valid_time"])
     return [
-        Difference(at, one["what"], Decimal(one["ours"]), Decimal(one["reported"]))
+        Difference(at, one["what"], Decimal(one["ours"]), _reported(one["reported"]))
         for one in entry["body"].get("report_differences", ())
     ]
+
+
+def _reported(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)
+
+
+def newest_of_run(entries: Iterable[Json], run: Run) -> list[Json]:
+    """Return the last settlement of each account and half-hour in one run."""
+    last = {(entry["subject"], entry["valid_time"]): entry for entry in _of_run(entries, run)}
+    return list(last.values())
+
+
+def _of_run(entries: Iterable[Json], run: Run) -> Iterator[Json]:
+    return (one for one in entries if settlement_inputs(one).periods[0].run is run)
+
+
+def settled_differences(
+    entries: Iterable[Json], reports: Mapping[UnitId, UnitReport], authority: Authority
+) -> list[Difference]:
+    """Return what reports do not confirm of the settlements of their day and run.
+
+    Where one follows its reports already, what it was off them is kept with it.
+
+    Args:
+        entries: Settlements, each account and half-hour once.
+        reports: Of one day and run.
+        authority: Which of their figures count, and how far ours may be off.
+    """
+    found: list[Difference] = []
+    for entry in entries:
+        (period,) = settlement_inputs(entry).periods
+        now = unconfirmed(period, reports, authority)
+        said = [reports[one.unit] for one in period.units if one.unit in reports]
+        is_followed = bool(said) and all(follows(period, one, authority.counts) for one in said)
+        kept = differences_of(entry) if is_followed else []
+        found += {one.what: one for one in (*now, *kept)}.values()
+    return found
 
 
 def contributions_of(book: SettlementBook, half_hour: HalfHour) -> tuple[Contribution, ...]:

@@ -95,16 +95,22 @@ class Difference:
         half_hour: When.
         what: Which figure, with its unit of measure.
         ours: As computed.
-        reported: As reported.
+        reported: As reported; None where the report does not have it.
     """
 
     half_hour: HalfHour
     what: str
     ours: Decimal
-    reported: Decimal
+    reported: Decimal | None
 
     def __str__(self) -> str:
-        return f"{self.what} in {self.half_hour} is {self.ours}, reported {self.reported}"
+        said = "not reported" if self.reported is None else f"reported {self.reported}"
+        return f"{self.what} in {self.half_hour} is {self.ours}, {said}"
+
+    def as_json(self) -> dict[str, str | None]:
+        """Return which figure it is and both sides of it, as text."""
+        said = None if self.reported is None else str(self.reported)
+        return {"what": self.what, "ours": str(self.ours), "reported": said}
 
 
 _REPORT: Final = TypeAdapter(UnitReport)
@@ -200,21 +206,25 @@ def follows(period: AccountPeriod, report: UnitReport, counts: Collection[Figure
     return as_reported(period, report, counts) == period
 
 
+def without_report(period: AccountPeriod) -> AccountPeriod:
+    """Return a half-hour's inputs with volumes of units as we compute them."""
+    return replace(period, units=tuple(replace(one, reported=None) for one in period.units))
+
+
 def differences(
     period: AccountPeriod, report: UnitReport, authority: Authority
 ) -> Iterator[Difference]:
     """Yield where our own figures of a half-hour are off those of a report.
 
     Args:
-        period: Inputs of our own, without the report's.
+        period: Our inputs; reported volumes among them are passed over.
         report: Of the same day and run.
         authority: How far they may be off.
     """
     at, said = period.half_hour, report.at(period.half_hour)
     if said is None:
         return
-    own = tuple(replace(one, reported=None) for one in period.units)
-    result = settle(replace(period, units=own))
+    result = settle(without_report(period))
     volumes = [
         (f"{what} MWh of {one.unit}", None if ours is None else ours.mwh, theirs)
         for one in result.units
@@ -237,6 +247,33 @@ def differences(
         for what, mine, theirs in figures:
             if theirs is not None and abs((mine or ZERO) - theirs) > tolerance:
                 yield Difference(at, what, mine or ZERO, theirs)
+
+
+def unconfirmed(
+    period: AccountPeriod, reports: Mapping[UnitId, UnitReport], authority: Authority
+) -> list[Difference]:
+    """Return what the reports of a half-hour's units do not confirm, or do not have.
+
+    Args:
+        period: As for `differences`.
+        reports: Of the same day and run.
+        authority: How far our own figures may be off.
+    """
+    at, found = period.half_hour, list[Difference]()
+    for one in settle(without_report(period)).units:
+        report = reports.get(one.unit)
+        said = report.at(at) if report else None
+        found += [
+            Difference(at, f"{what} MWh of {one.unit}", ours.mwh, None)
+            for what, ours, theirs in (
+                ("metered", one.metered, said.metered_mwh if said else None),
+                ("deviation", one.deviation, said.deviation_mwh if said else None),
+            )
+            if theirs is None
+        ]
+        if report:
+            found += differences(period, report, authority)
+    return list({one.what: one for one in found}.values())
 
 
 def all_notified(period: AccountPeriod, report: UnitReport) -> bool | None:

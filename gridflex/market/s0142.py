@@ -18,7 +18,7 @@ from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.market.registry import UnitId
 from gridflex.market.runs import Run
-from gridflex.market.settlement import AccountResult, SystemPrice
+from gridflex.market.settlement import SystemPrice
 
 VERSIONS: Final = frozenset({"S0142013", "S0142014"})
 
@@ -34,9 +34,6 @@ FEWEST_FIELDS: Final[Mapping[str, int]] = {
     "ZZZ": 1,
 }
 """Fields of each record that is read, tag included; later versions only add at the end."""
-
-ROUNDING_MWH: Final = Decimal("0.0005")
-"""Half of the last digit of a reported volume."""
 
 _BOM: Final = "\ufeff"
 
@@ -266,52 +263,6 @@ class _Reader:
         if self.half_hour is None:
             raise ContractError("a record before any half-hour of the party")
         return self.half_hour
-
-
-@dataclass(frozen=True, slots=True)
-class Residual:
-    """A figure of ours that the report does not confirm.
-
-    Args:
-        half_hour: When.
-        unit: Which unit.
-        what: Which figure.
-        ours: As computed.
-        reported: As reported; None where the report has no value.
-    """
-
-    half_hour: HalfHour
-    unit: UnitId
-    what: str
-    ours: Decimal
-    reported: Decimal | None
-
-
-def compare(
-    results: Iterable[AccountResult], *, report: SettlementReport, tolerance_mwh: Decimal
-) -> list[Residual]:
-    """Return where our deviations and metered volumes differ from a report's.
-
-    Args:
-        results: Ours, of the same day.
-        report: Theirs.
-        tolerance_mwh: Difference that rounding explains.
-    """
-    reported = {(row.half_hour, row.unit): row for row in report.units}
-    found: list[Residual] = []
-    for result in results:
-        for unit in result.units:
-            row = reported.get((result.half_hour, unit.unit))
-            pairs = (
-                ("metered", unit.metered.mwh, row.metered_mwh if row else None),
-                ("deviation", unit.deviation.mwh, row.deviation_mwh if row else None),
-            )
-            found += [
-                Residual(result.half_hour, unit.unit, what, ours, theirs)
-                for what, ours, theirs in pairs
-                if theirs is None or abs(ours - theirs) > tolerance_mwh
-            ]
-    return found
 
 
 def _fields(line: str) -> list[str]:

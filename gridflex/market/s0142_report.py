@@ -1,8 +1,7 @@
-"""A central settlement report, and where it differs from ours, as it is shown."""
+"""A central settlement report, as it is shown."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import fields
 from decimal import Decimal
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 from gridflex.market.s0142 import (
     AccountRow,
     PartyDay,
-    Residual,
     SettlementReport,
     UnitRow,
     compensation_by_party,
@@ -52,20 +50,6 @@ def report_json(report: SettlementReport, *, party: str | None = None) -> dict[s
         },
         "passed_over": dict(report.passed_over),
     }
-
-
-def residuals_json(residuals: Iterable[Residual]) -> list[dict[str, Any]]:
-    """Return the figures of ours that a report does not confirm."""
-    return [
-        {
-            "start": str(one.half_hour),
-            "unit": one.unit,
-            "what": one.what,
-            "ours_mwh": str(one.ours),
-            "reported_mwh": _text(one.reported),
-        }
-        for one in residuals
-    ]
 
 
 def _row(row: UnitRow | AccountRow | PartyDay) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
 
 from gridflex.adapters.beckn_log import BecknLog
-from gridflex.agents.energy_ports import predictability_limits, published_days
+from gridflex.agents.energy_ports import authority_of, predictability_limits, published_days
 from gridflex.agents.ports import Ports
 from gridflex.agents.shed_desk import ShedDesk
 from gridflex.agents.trading_ports import LaterHouse
@@ -90,6 +90,7 @@ def create_api(ports: Ports) -> FastAPI:
             ports.clock,
             limits=predictability_limits(ports.settings.energy),
             published=published_days(ports.settings.energy),
+            authority=authority_of(ports.settings.energy),
         )
     )
     api.include_router(v1)

@@ -20,16 +20,24 @@ from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.canonical import digest
 from gridflex.ledger.event import EventType
-from gridflex.market.book import settle_book
+from gridflex.market.authority import Authority
 from gridflex.market.delivered_cost import delivered_costs
 from gridflex.market.dfs import dfs_payment, risks_deregistration
 from gridflex.market.exclusivity import Direction, Product, Reservation
 from gridflex.market.reconciliation import reconcile
-from gridflex.market.records import book_of, registered_units
-from gridflex.market.reported import report_event, unit_reports
+from gridflex.market.records import (
+    newest_of_run,
+    registered_units,
+    settled_differences,
+    settlement_inputs,
+)
+from gridflex.market.reported import (
+    report_event,
+    unit_reports,
+)
 from gridflex.market.reservations import Held
-from gridflex.market.s0142 import ROUNDING_MWH, compare, read_s0142
-from gridflex.market.s0142_report import report_json, residuals_json
+from gridflex.market.s0142 import read_s0142
+from gridflex.market.s0142_report import report_json
 from gridflex.market.selling import Outlook, SalePolicy, decide_sale
 from gridflex.market.tariff import TariffFile
 from gridflex.market.trade_records import notices_of, trades_of
@@ -48,7 +56,8 @@ class ReportOut(BaseModel):
     Attributes:
         report: Its fields.
         compared: How many half-hours of ours were compared.
-        differences: Figures of ours that it does not confirm.
+        differences: Figures of ours that it does not confirm, as in ``report_differences`` of a
+            settlement, with the start of the half-hour.
         recorded: Its entries in the ledger, one per registered unit; the next settlement of its
             day and run follows them.
     """
@@ -185,16 +194,19 @@ class ReservationOut(BaseModel):
     contract: str
 
 
-def create_market_checks_router(ledger: LedgerStore, clock: Clock) -> APIRouter:
+def create_market_checks_router(
+    ledger: LedgerStore, clock: Clock, *, authority: Authority
+) -> APIRouter:
     """Return the paths of reports, reconciliation, reservations, DFS and delivered cost."""
     api = APIRouter()
-    _add_checks(api, ledger, clock)
+    _add_reports(api, ledger, clock, authority)
+    _add_checks(api, ledger)
     _add_reservations(api, EnergyBook(ledger), clock)
     _add_prices(api)
     return api
 
 
-def _add_checks(api: APIRouter, ledger: LedgerStore, clock: Clock) -> None:
+def _add_reports(api: APIRouter, ledger: LedgerStore, clock: Clock, authority: Authority) -> None:
     @api.post("/reports")
     async def report(text: Annotated[str, Body(media_type="text/plain")]) -> ReportOut:
         """Record what an S0142 report says of registered units, and compare it with our own.
@@ -204,21 +216,24 @@ def _add_checks(api: APIRouter, ledger: LedgerStore, clock: Clock) -> None:
         read = read_s0142(text)
         span = half_hours_of(read.day)
         found = await ledger.find(EventType.SETTLEMENT_RUN, first=span[0], last=span[-1])
-        results = [
-            one
-            for one in settle_book(book_of(entry.event for entry in found)).results
-            if one.run is read.run
-        ]
-        differences = compare(results, report=read, tolerance_mwh=ROUNDING_MWH)
+        settled = newest_of_run((one.event for one in found), read.run)
+        ours = {one.unit for entry in settled for one in settlement_inputs(entry).periods[0].units}
         units = registered_units(one.event for one in await ledger.find(EventType.SITE_REGISTERED))
-        said = unit_reports(read, units=units, file_sha256=digest(text.encode()))
+        reports = unit_reports(read, units=units | ours, file_sha256=digest(text.encode()))
+        said = {one.unit: one for one in reports}
+        events = [report_event(one) for one in said.values() if one.unit in units]
         return ReportOut(
             report=report_json(read),
-            compared=len(results),
-            differences=residuals_json(differences),
-            recorded=await ledger.append([report_event(one) for one in said], now=clock.now()),
+            compared=len(settled),
+            differences=[
+                {"start": str(one.half_hour), **one.as_json()}
+                for one in settled_differences(settled, said, authority)
+            ],
+            recorded=await ledger.append(events, now=clock.now()),
         )
 
+
+def _add_checks(api: APIRouter, ledger: LedgerStore) -> None:
     @api.get("/reconciliation")
     async def reconciled(
         first: Annotated[date, Query(description="First settlement day.")],

@@ -24,6 +24,7 @@ from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId
 from gridflex.ledger.canonical import digest
 from gridflex.ledger.event import Event, EventType
+from gridflex.market.authority import AUTHORITY, Authority
 from gridflex.market.baseline_quality import PREDICTABILITY, PredictabilityLimits
 from gridflex.market.book import (
     DayTotal,
@@ -164,6 +165,7 @@ def create_settlement_router(
     *,
     limits: Dated[PredictabilityLimits] = PREDICTABILITY,
     published: Mapping[tuple[date, Run], date] | None = None,
+    authority: Authority = AUTHORITY,
 ) -> APIRouter:
     """Return the paths below ``/settlement``.
 
@@ -173,11 +175,12 @@ def create_settlement_router(
         clock: GridFlex time.
         limits: Within which a baseline must have met the meter for its unit to be sold.
         published: When runs pay by the published Settlement Calendar, by day; else as usual.
+        authority: Which figures of central reports count.
     """
     api = APIRouter(prefix="/settlement", tags=["settlement"])
     api.include_router(create_ledger_router(ledger))
     api.include_router(create_baselines_router(ledger, clock, limits=limits))
-    api.include_router(create_market_checks_router(ledger, clock))
+    api.include_router(create_market_checks_router(ledger, clock, authority=authority))
     api.include_router(create_positions_router(ledger, clock))
     _add_sites_and_meters(api, ledger, clock)
     _add_settlements(api, ledger, clock, published or {})

@@ -13,18 +13,25 @@ from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import Event, EventType, instant
 from gridflex.lifecycle import CAP_CHANGED
 from gridflex.market.attribution import Contribution
+from gridflex.market.authority import AUTHORITY, Figures
 from gridflex.market.book import SettlementBook, write_book
 from gridflex.market.commitments import Committed, commitment_event
 from gridflex.market.reconciliation import Trade
-from gridflex.market.records import registry_event
+from gridflex.market.records import registry_event, settlement_event
 from gridflex.market.registry import SecondaryBmUnit, UnitId, Validity
+from gridflex.market.reported import (
+    as_reported,
+    differences,
+    unit_reports,
+)
+from gridflex.market.s0142 import read_s0142
 from gridflex.market.trade_records import trade_event
 from gridflex.market.volumes import ImportMWh
 from gridflex.market.working_days import half_hours_of
 from tests.e2e.database.test_settlement_api import METER, SITE, Served
 from tests.unit.market.test_baseline import wh
 from tests.unit.market.test_s0142 import text
-from tests.unit.market.test_settlement import EXAMPLE
+from tests.unit.market.test_settlement import EXAMPLE, SIX
 from tests.unit.market.test_tariff import tariff_text
 
 D = date(2023, 4, 12)
@@ -229,8 +236,35 @@ async def test_a_central_report_is_compared_with_our_settlement(served: Served) 
 
     assert (same.json()["compared"], same.json()["differences"]) == (1, [])
     assert same.json()["recorded"] == []  # no unit is registered
-    (difference,) = other.json()["differences"]
-    assert (difference["what"], difference["reported_mwh"]) == ("deviation", "2.700")
+    assert other.json()["differences"] == [
+        {
+            "start": str(SIX),
+            "what": f"deviation MWh of {UNIT}",
+            "ours": "2.8000",
+            "reported": "2.700",
+        }
+    ]
+
+
+async def test_a_report_that_was_followed_is_still_told_to_differ(served: Served) -> None:
+    off = text().replace("2.800|", "2.700|").replace("210.", "200.")
+    (said,) = unit_reports(read_s0142(off), units=[UnitId(UNIT)], file_sha256="ab" * 32)
+    followed = settlement_event(
+        as_reported(EXAMPLE, said, set(Figures)),
+        differences=differences(EXAMPLE, said, AUTHORITY),
+    )
+    await served.http.post("/books", content=write_book(SettlementBook((EXAMPLE,))))
+    headers = {"content-type": "text/plain"}
+    before = (await served.http.post("/reports", content=off, headers=headers)).json()
+    await served.ledger.append([followed], now=datetime(2026, 7, 1, 20, 0, 3, tzinfo=UTC))
+
+    after = (await served.http.post("/reports", content=off, headers=headers)).json()
+
+    assert [one["what"] for one in before["differences"]] == [
+        f"deviation MWh of {UNIT}",
+        "system price GBP/MWh",
+    ]
+    assert (after["compared"], after["differences"]) == (1, before["differences"])
 
 
 async def test_a_central_report_is_recorded_for_a_registered_unit(served: Served) -> None:

@@ -15,9 +15,15 @@ from typer.testing import CliRunner
 
 from gridflex.cli.settlement import settlement_app
 from gridflex.errors import ContractError, GridFlexError
+from gridflex.market.authority import Figures
 from gridflex.market.book import SettlementBook, write_book
+from gridflex.market.reported import (
+    as_reported,
+    unit_reports,
+)
+from gridflex.market.s0142 import read_s0142
 from tests.unit.market.test_s0142 import text
-from tests.unit.market.test_settlement import EXAMPLE
+from tests.unit.market.test_settlement import EXAMPLE, SIX
 from tests.unit.market.test_tariff import tariff_text
 
 METER = "1200012345679"
@@ -71,19 +77,40 @@ def test_a_report_that_differs_from_our_book_is_named(files: Path) -> None:
 
     shown = run("report", files / "report", "--book", files / "book.json", code=1)
 
-    assert "V__CGRID001 deviation: ours 2.8000, reported 2.700 MWh" in shown
+    assert "deviation MWh of V__CGRID001: ours 2.8000, reported 2.700" in shown
+
+
+def test_a_book_that_follows_a_report_still_differs_from_it(files: Path) -> None:
+    off = text().replace("2.800|", "2.700|")
+    (said,) = unit_reports(read_s0142(off), units=[EXAMPLE.units[0].unit], file_sha256="ab" * 32)
+    followed = as_reported(EXAMPLE, said, set(Figures))
+    (files / "report").write_text(off)
+    (files / "book.json").write_bytes(write_book(SettlementBook((followed,))))
+
+    body = json.loads(
+        run("report", files / "report", "--book", files / "book.json", "--json", code=1)
+    )
+
+    assert body["differences"] == [
+        {
+            "start": str(SIX),
+            "what": "deviation MWh of V__CGRID001",
+            "ours": "2.8000",
+            "reported": "2.700",
+        }
+    ]
 
 
 def test_a_report_is_recorded_by_a_running_system(server: Server, files: Path) -> None:
-    differs = {"start": "2026-07-01T06:00Z", "unit": "V__CGRID001", "what": "deviation"}
+    differs = {"start": "2026-07-01T06:00Z", "what": "deviation MWh of V__CGRID001"}
     server.answer = {"differences": [], "recorded": [7]}
     same = run("report", files / "report", "--url", server.url)
-    server.answer["differences"] = [differs | {"ours_mwh": "2.8", "reported_mwh": "2.7"}]
+    server.answer["differences"] = [differs | {"ours": "2.8", "reported": None}]
 
     other = run("report", files / "report", "--url", server.url, code=1)
 
     assert "recorded as entries [7]" in same
-    assert "V__CGRID001 deviation: ours 2.8, reported 2.7 MWh" in other
+    assert "deviation MWh of V__CGRID001: ours 2.8, reported nothing" in other
     method, path, body, kind = server.asked[0]
     assert (method, path, kind) == ("POST", "/v1/settlement/reports", "text/plain")
     assert body.decode() == text()

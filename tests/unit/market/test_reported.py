@@ -11,10 +11,11 @@ import pytest
 
 from gridflex.adapters.market_files import MarketFolder
 from gridflex.ledger.canonical import digest
-from gridflex.market.authority import Authority, Figures
+from gridflex.market.authority import AUTHORITY, Authority, Figures
 from gridflex.market.book import SettlementBook, read_book, write_book
 from gridflex.market.desk import TradingDesk
-from gridflex.market.records import differences_of, replay, settlement_event
+from gridflex.market.records import differences_of, replay, settled_differences, settlement_event
+from gridflex.market.registry import UnitId
 from gridflex.market.reported import (
     UnitReport,
     as_reported,
@@ -23,16 +24,17 @@ from gridflex.market.reported import (
     report_event,
     reports_of,
     told,
+    unconfirmed,
     unit_reports,
 )
 from gridflex.market.runs import Run
-from gridflex.market.s0142 import read_s0142
+from gridflex.market.s0142 import SettlementReport, read_s0142
 from gridflex.market.settlement import SoldVolume, settle
 from gridflex.market.trading import Trading
 from tests.unit.market.days import CALENDAR
 from tests.unit.market.memory import MemoryLedger
 from tests.unit.market.test_desk import CHANNELS, EARLY, UNIT
-from tests.unit.market.test_s0142 import DAY, text
+from tests.unit.market.test_s0142 import DAY, LINES, text
 from tests.unit.market.test_settlement import EXAMPLE, SIX
 
 OFF = text().replace("-7.200|", "-7.300|").replace("2.800|", "2.700|").replace("210.", "200.")
@@ -40,8 +42,11 @@ OFF = text().replace("-7.200|", "-7.300|").replace("2.800|", "2.700|").replace("
 
 
 def said(content: str = OFF) -> UnitReport:
-    (made,) = unit_reports(read_s0142(content), units=[UNIT], file_sha256="ab" * 32)
-    return made
+    return by_unit(read_s0142(content))[UNIT]
+
+
+def by_unit(report: SettlementReport) -> dict[UnitId, UnitReport]:
+    return {one.unit: one for one in unit_reports(report, units=[UNIT], file_sha256="ab" * 32)}
 
 
 def test_a_report_comes_back_from_the_ledger_as_it_was() -> None:
@@ -114,6 +119,46 @@ def test_what_is_off_by_more_than_is_tolerated_is_told() -> None:
     followed = as_reported(EXAMPLE, said(), {Figures.VOLUMES})
     assert list(differences(followed, said(), Authority())) == found  # ours stay known
     assert list(differences(replace(EXAMPLE, half_hour=SIX + 1), said(), Authority())) == []
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [set(Figures), {Figures.PRICES}, {Figures.VOLUMES}, set()],
+    ids=["all", "prices", "volumes", "nothing"],
+)
+def test_what_was_off_a_report_is_told_after_it_was_followed_too(counts: set[Figures]) -> None:
+    found = list(differences(EXAMPLE, said(), Authority()))
+    event = settlement_event(as_reported(EXAMPLE, said(), counts), differences=found)
+    followed = json.loads(event.entry(recorded_at=EARLY))
+    authority = Authority(frozenset(counts))
+
+    assert len(found) == 3
+    assert settled_differences([followed], {UNIT: said()}, authority) == found
+    corrected = said(OFF.replace("-7.300|", "-7.200|").replace("2.700|", "2.800|"))
+    now = {one.what for one in settled_differences([followed], {UNIT: corrected}, AUTHORITY)}
+    assert f"deviation MWh of {UNIT}" not in now  # what an earlier report said is not kept
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        pytest.param([*LINES[:8], *LINES[9:]], id="nowhere"),
+        pytest.param(
+            [*LINES[:6], "SP7|1|", LINES[8], *LINES[6:8], *LINES[9:]], id="not in the half-hour"
+        ),
+    ],
+)
+def test_a_unit_that_the_report_does_not_have_is_a_difference(lines: list[str]) -> None:
+    reports = by_unit(read_s0142(text(lines=lines)))
+
+    found = unconfirmed(as_reported(EXAMPLE, said(), {Figures.VOLUMES}), reports, AUTHORITY)
+
+    assert [str(one) for one in found] == [
+        f"metered MWh of {UNIT} in {SIX} is -7.2000, not reported",
+        f"deviation MWh of {UNIT} in {SIX} is 2.8000, not reported",
+    ]
+    entry = json.loads(settlement_event(EXAMPLE, differences=found).entry(recorded_at=EARLY))
+    assert differences_of(entry) == found
 
 
 def test_a_settlement_by_a_report_runs_again_to_the_same_bytes() -> None:

@@ -10,9 +10,8 @@ import pytest
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.market.runs import Run
-from gridflex.market.s0142 import compare, compensation_by_party, profile, read_s0142
-from gridflex.market.settlement import settle
-from tests.unit.market.test_settlement import EXAMPLE, SIX
+from gridflex.market.s0142 import compensation_by_party, profile, read_s0142
+from tests.unit.market.test_settlement import SIX
 
 DAY = date(2026, 7, 1)
 PERIOD = SIX.settlement[1]
@@ -93,33 +92,6 @@ def test_compensation_raised_and_paid_need_not_be_equal() -> None:
 
 def test_an_empty_cell_is_missing_not_zero() -> None:
     assert read_s0142(text()).units[1].metered_mwh is None
-
-
-def test_our_settlement_agrees_with_the_report() -> None:
-    report = read_s0142(text())
-
-    assert compare([settle(EXAMPLE)], report=report, tolerance_mwh=Decimal("0.0005")) == []
-
-
-def test_a_difference_is_reported_with_both_sides() -> None:
-    lines = [line.replace("|2.800||||2.8|", "|2.750||||2.75|") for line in LINES]
-    report = read_s0142(text(lines=lines))
-
-    (found,) = compare([settle(EXAMPLE)], report=report, tolerance_mwh=Decimal("0.0005"))
-
-    assert (found.what, found.ours, found.reported) == (
-        "deviation",
-        Decimal("2.8000"),
-        Decimal("2.750"),
-    )
-
-
-def test_a_unit_that_the_report_does_not_have_is_a_difference() -> None:
-    report = read_s0142(text(lines=[*LINES[:8], *LINES[9:]]))
-
-    found = compare([settle(EXAMPLE)], report=report, tolerance_mwh=Decimal("0.0005"))
-
-    assert [one.reported for one in found] == [None, None]
 
 
 def test_the_format_is_profiled_before_values_are_read() -> None:

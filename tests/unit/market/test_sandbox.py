@@ -21,20 +21,25 @@ from gridflex.market.artefacts import (
     PairDelivery,
     artefact_file,
 )
+from gridflex.market.authority import AUTHORITY
 from gridflex.market.feedback import read_feedback
 from gridflex.market.idd import read_header, read_receipt
 from gridflex.market.idd_items import Response
 from gridflex.market.position import Answered, Logged, Position, Sent, Status, advance
 from gridflex.market.reconciliation import Notified, reconcile
 from gridflex.market.registry import BaselineIndicator, Msid, MsidPair, UnitId
+from gridflex.market.reported import (
+    unconfirmed,
+)
 from gridflex.market.runs import Run
-from gridflex.market.s0142 import compare, read_s0142
+from gridflex.market.s0142 import read_s0142
 from gridflex.market.settlement import SoldVolume, settle
 from gridflex.market.volumes import ExportMWh, ImportMWh
 from gridflex.sandbox.exchange import EXCHANGE, SimulatedExchange
 from gridflex.sandbox.market import Mishap, SimulatedAgents
 from gridflex.sandbox.market_report import ReportInputs, settlement_report
 from tests.unit.market.days import CALENDAR
+from tests.unit.market.test_reported import by_unit
 from tests.unit.market.test_settlement import EXAMPLE
 
 WMAN, SEV, ECVN, DVN = ArtefactKind
@@ -347,7 +352,7 @@ def report(desk: Desk, *, metered: str = "7.2") -> str:
 def test_the_simulated_report_confirms_our_settlement() -> None:
     read_back = read_s0142(report(Desk(agents()).do(WMAN, SEV, ECVN)))
 
-    assert compare([settle(EXAMPLE)], report=read_back, tolerance_mwh=Decimal("0.0005")) == []
+    assert unconfirmed(EXAMPLE, by_unit(read_back), AUTHORITY) == []
     assert read_back.accounts[0].imbalance_mwh == Decimal("-0.200")
     assert read_back.of("SUPPLIER")[0].supplier_compensation_gbp == Decimal("275.88")
     assert read_back.prices[SIX].buy_gbp_per_mwh == 210
@@ -356,6 +361,6 @@ def test_the_simulated_report_confirms_our_settlement() -> None:
 def test_a_missing_activity_notice_shows_in_the_report() -> None:
     read_back = read_s0142(report(Desk(agents()).do(SEV, ECVN)))
 
-    (found, *_) = compare([settle(EXAMPLE)], report=read_back, tolerance_mwh=Decimal("0.0005"))
+    (found,) = unconfirmed(EXAMPLE, by_unit(read_back), AUTHORITY)
 
-    assert (found.what, found.reported) == ("deviation", Decimal("0.000"))
+    assert (found.what, found.reported) == (f"deviation MWh of {UNIT}", Decimal("0.000"))
