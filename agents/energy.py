@@ -1,14 +1,16 @@
 """Seller of energy: trades the registered unit half-hour by half-hour, and settles it.
 
 Who is behind the unit's meters, who consented and who supplies them says the registry; a unit
-that is not registered for a day is not traded on it. Delivered volumes are notified from the
-readings of settlement meters, and of no others; each settlement run is computed when it is due.
+that is not registered for a day is not traded on it, and what it traded before is settled.
+Delivered volumes are notified from the readings of settlement meters, and of no others; each
+settlement run is computed when it is due.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -27,10 +29,10 @@ from gridflex.market.deadlines import deadline
 from gridflex.market.losses import NO_LOSSES, LossSource
 from gridflex.market.orders import OrderPendingError
 from gridflex.market.position import Status
-from gridflex.market.registry import MsidPair, Registry, UnitId
+from gridflex.market.registry import BaselineIndicator, MsidPair, Registry, UnitId
 from gridflex.market.selling import Sale
 from gridflex.market.volumes import ExportMWh
-from gridflex.market.working_days import WorkingCalendar, end_of_day
+from gridflex.market.working_days import DAY, WorkingCalendar, end_of_day
 from gridflex.units import gbp_text
 
 log = logging.getLogger(__name__)
@@ -108,6 +110,20 @@ class TradedSites:
         """Return the site that is traded on a settlement day; see `traded_site`."""
         return traded_site(self.registry, self.terms, day)
 
+    def before(self, day: date) -> TradedSite | None:
+        """Return the site of the last day before ``day`` on which one was traded; None if never."""
+        ends = {
+            min(day, one.validity.until or day)
+            for one in self.registry.allocations
+            if one.unit == self.unit
+            and one.indicator is BaselineIndicator.SUBMITTED
+            and one.validity.start < day
+        }
+        for end in sorted(ends, reverse=True):
+            with suppress(ContractError):
+                return self.on(end - DAY)
+        return None
+
 
 class EnergySeller:
     """Drives a trader in a running system.
@@ -160,31 +176,53 @@ class EnergySeller:
         Raises:
             SourceError: The database or the folder cannot be used; the next tick goes on.
         """
-        half_hour = HalfHour.containing(now) + LEAD
         try:
             sites = TradedSites(await self._book.registry(), self._terms)
-            site = sites.on(half_hour.settlement[0])
         except ContractError as error:
             return EnergyReport(degraded={"registry": str(error)})
+        report = await self._trade(sites, now)
+        settling = await self._settlements.tick(now, sites=sites)
+        return replace(
+            report,
+            settled=settling.settled,
+            degraded=report.degraded | dict(settling.waiting) | dict(settling.differing),
+        )
+
+    async def _trade(self, sites: TradedSites, now: datetime) -> EnergyReport:
+        """Sell the half-hour whose gate closes next, and notify what was delivered.
+
+        A unit that is not traded any more still takes its answers and notifies its last days.
+        """
+        half_hour = HalfHour.containing(now) + LEAD
+        day = half_hour.settlement[0]
+        why: str | None = None
+        site: TradedSite | None
+        try:
+            site = sites.on(day)
+        except ContractError as error:
+            site, why = sites.before(day), str(error)
+        report = EnergyReport(degraded={} if why is None else {"registry": why})
+        if site is None:
+            return report
         trader = await self._trader_of(site, now)
         if self._recent is None:
             self._recent = await self._watched(now)
-        report = await self._sell(trader, half_hour, now)
+        if why is None:
+            report = await self._sell(trader, half_hour, now)
+        else:
+            await trader.tick(now, prices={})
         watched = await self._watched(now)
-        notified = await self._notify(trader, watched, now)
+        notified, failed = await self._notify(sites, watched, now)
         if notified:
             watched = await self._watched(now)
         self._recent = watched
-        settling = await self._settlements.tick(now, sites=sites)
         pressing = raised(watched, now=now, calendar=self._calendar, limits=self._limits)
         return replace(
             report,
             pending=tuple(map(str, trader.pending)),
             notified=tuple(map(str, notified)),
-            settled=settling.settled,
             degraded=report.degraded
-            | dict(settling.waiting)
-            | dict(settling.differing)
+            | failed
             | {f"refused/{name}": why for name, why in trader.refused.items()}
             | {f"order of {at}": why for at, why in trader.failed.items()}
             | self._told(pressing),
@@ -240,10 +278,27 @@ class EnergySeller:
         return [one for one in found if one.position.unit == self._terms.unit]
 
     async def _notify(
-        self, trader: Trader, watched: Sequence[TrackedPosition], now: datetime
-    ) -> list[date]:
-        """Notify each settlement day that is over, once all of it is metered or time is short."""
-        notified = []
+        self, sites: TradedSites, watched: Sequence[TrackedPosition], now: datetime
+    ) -> tuple[list[date], dict[str, str]]:
+        """Notify what was delivered, each day for who was traded on it; return what was not."""
+        notified: list[date] = []
+        failed: dict[str, str] = {}
+        for day, delivered in self._to_notify(watched, now).items():
+            try:
+                site = sites.on(day)
+            except ContractError as error:
+                failed[f"delivered volumes of {day}"] = str(error)
+                continue
+            trader = await self._trader_of(site, now)
+            await trader.deliver(delivered, now=now)
+            notified.append(day)
+        return notified, failed
+
+    def _to_notify(
+        self, watched: Sequence[TrackedPosition], now: datetime
+    ) -> dict[date, dict[HalfHour, ExportMWh]]:
+        """Return what each day delivered that is over and all metered, or whose time is short."""
+        found: dict[date, dict[HalfHour, ExportMWh]] = {}
         waiting = [
             one for one in watched if one.position.track(ArtefactKind.DVN).status is Status.NONE
         ]
@@ -256,9 +311,8 @@ class EnergySeller:
             is_short = due - now <= self._limits.warn
             is_whole = now >= end_of_day(day) and len(delivered) == len(of_day)
             if delivered and now < due and (is_whole or is_short):
-                await trader.deliver(delivered, now=now)
-                notified.append(day)
-        return notified
+                found[day] = delivered
+        return found
 
     def _told(self, pressing: Sequence[Alarm]) -> dict[str, str]:
         """Return the alarms by what they are about; each is logged when it is new."""

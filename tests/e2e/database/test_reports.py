@@ -22,7 +22,7 @@ from gridflex.sandbox.market import Mishap, SimulatedAgents
 from gridflex.sandbox.market_folder import FolderMarket, Quotation
 from gridflex.sandbox.reporting import ReportBasis
 from tests.e2e.database.test_energy import KEYS, MINUTE, TERMS, System
-from tests.e2e.database.test_settling import SF, at, deliver, net_gbp
+from tests.e2e.database.test_settling import SF, at, deliver, end, net_gbp
 from tests.e2e.database.test_trader import SITE, TRADED
 from tests.e2e.world import ONE_SERVER
 from tests.unit.market.days import CALENDAR
@@ -104,6 +104,17 @@ async def test_a_report_that_comes_later_settles_its_run_again_and_once(system: 
     assert restarted.degraded[REPORT] == again.degraded[REPORT]
     assert len(await system.ledger.find(EventType.SETTLEMENT_RUN)) == 2
     assert len(await system.ledger.find(EventType.REPORT_RECEIVED)) == 1
+
+
+async def test_a_report_of_a_unit_that_is_not_traded_any_more_is_taken(system: Reported) -> None:
+    await end(system)
+    system.start()
+    system.meter()
+
+    settled = await at(system, SF)
+
+    assert settled.settled == ("2026-07-01 SF (1)",)
+    assert await net_gbp(system) == {Run.SF: THEIRS}
 
 
 async def test_a_report_that_confirms_ours_raises_nothing(system: Reported) -> None:

@@ -33,8 +33,15 @@ from gridflex.market.exclusivity import Direction, Product, Reservation
 from gridflex.market.late_runs import LateOrder
 from gridflex.market.losses import Losses, LossFactors
 from gridflex.market.policy import Dated, Effective
-from gridflex.market.position import Stage
-from gridflex.market.records import book_of, replay, settlement_event, settlement_inputs
+from gridflex.market.position import Stage, Status
+from gridflex.market.records import (
+    book_of,
+    registry_event,
+    replay,
+    settlement_event,
+    settlement_inputs,
+)
+from gridflex.market.registry import Allocation, Validity
 from gridflex.market.reservations import Held
 from gridflex.market.runs import Run
 from gridflex.market.show_back import newest_shares
@@ -43,6 +50,7 @@ from gridflex.sandbox.market import Mishap
 from tests.e2e.database.test_energy import MINUTE, NEXT_DAY, TERMS, System
 from tests.e2e.database.test_trader import JOB, SITE, SIX, TRADED
 from tests.e2e.world import ONE_SERVER
+from tests.unit.serve.test_positions_api import RECORDS
 
 DAY = date(2026, 7, 1)
 II, SF, R1 = (
@@ -80,6 +88,29 @@ async def net_gbp(system: System) -> dict[Run, Decimal]:
     assert all(one.is_same for one in replay(entries))
     outcome = settle_book(book_of(entries))
     return {one.run: one.net_gbp for one in outcome.results if one.half_hour == TRADED}
+
+
+async def end(system: System) -> None:
+    """Take the unit's pair out of it after the day that was traded."""
+    (held,) = [one for one in RECORDS if isinstance(one, Allocation)]
+    ended = replace(held, validity=Validity(held.validity.start, DAY + timedelta(days=1)))
+    await system.ledger.append([registry_event(ended)], now=system.now)
+
+
+async def test_a_unit_that_is_not_traded_any_more_is_notified_and_settled_to_the_end(
+    system: System,
+) -> None:
+    await end(system)
+    system.start()
+    await deliver(system)
+    statuses = await system.statuses()
+
+    settled = await at(system, SF)
+
+    assert statuses[ArtefactKind.DVN] is Status.ACCEPTED
+    assert settled.settled == ("2026-07-01 SF (1)",)
+    assert "has 0 pairs with a submitted baseline on 2026-07-23" in settled.degraded["registry"]
+    assert await net_gbp(system) == {Run.SF: Decimal("0.8") * 140 + Decimal("0.1") * 210}
 
 
 async def test_each_run_is_settled_once_when_it_is_due(system: System) -> None:
