@@ -54,8 +54,16 @@ class Check:
 
 
 def run_checks(settings: Settings) -> list[Check]:
-    """Try everything the settings name: database, packages, providers, clusters, gateway."""
-    return asyncio.run(_run_checks(settings))
+    """Try everything the settings name: database, packages, providers, clusters, gateway.
+
+    An embedded database that did not run is started for it and ended again.
+    """
+    was_running = database.runs_embedded(settings)
+    try:
+        return asyncio.run(_run_checks(settings))
+    finally:
+        if not was_running:
+            database.stop_embedded(settings)
 
 
 async def _run_checks(settings: Settings) -> list[Check]:

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from gridflex.adapters import database
+from gridflex.running.check import run_checks
 from gridflex.settings import Settings
 
 
@@ -57,3 +58,25 @@ def test_a_server_of_others_is_not_ours_to_start(tmp_path: Path) -> None:
 def _postmaster(settings: Settings) -> psutil.Process:
     lines = (settings.state_path / "postgresql" / "postmaster.pid").read_text().splitlines()
     return psutil.Process(int(lines[0]))
+
+
+def test_a_check_leaves_the_server_as_it_was(settings: Settings) -> None:
+    nobody = "http://127.0.0.1:9"
+    grid = settings.grid.model_copy(
+        update={
+            "carbon_intensity_url": nobody,
+            "elexon_url": nobody,
+            "octopus_url": nobody,
+        }
+    )
+    away = settings.model_copy(update={"grid": grid})
+    running = run_checks(away)
+    kept = database.runs_embedded(settings)
+    database.stop_embedded(settings)
+
+    ended = run_checks(away)
+
+    assert running[0].is_ok
+    assert ended[0].is_ok
+    assert kept
+    assert not database.runs_embedded(settings)
