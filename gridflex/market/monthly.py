@@ -281,18 +281,19 @@ def monthly_bill(
         documents(run, rounding=rounding),
         statement,
         shares,
-        unbilled=tuple(unbilled(cash, contract=contract, known_on=known_on)),
+        unbilled=tuple(unbilled(cash, contract=contract, month=month, known_on=known_on)),
     )
 
 
 def unbilled(
-    cash: Iterable[DayCash], *, contract: BillingContract, known_on: date
+    cash: Iterable[DayCash], *, contract: BillingContract, month: Month, known_on: date
 ) -> Iterator[Unbilled]:
     """Yield the paying runs that are settled and not counted in a bill yet, in order of payment.
 
     Args:
         cash: Each settlement day's net per run with its payment day.
         contract: Says in its calendar when runs pay.
+        month: Billed; what pays later is in a bill after its.
         known_on: Date of issue; runs paid by then are counted.
     """
     published = {(row.settlement_date, row.run) for row in contract.settlement_calendar}
@@ -303,7 +304,7 @@ def unbilled(
                 run=one.run,
                 net_gbp=one.net_gbp,
                 paid_on=one.paid_on,
-                in_bill_of=str(Month.of(one.paid_on - DAY)),
+                in_bill_of=str(max(Month.of(one.paid_on - DAY), Month.of(month.end))),
                 is_published=(one.day, one.run) in published,
             )
 

@@ -305,13 +305,14 @@ def _add_unbilled(api: APIRouter, ledger: LedgerStore) -> None:
 
         By the calendar of the billing contract, else the usual lags; nothing is recorded.
         """
-        known_on = sent.known_on or parse_month(sent.month).end
+        month = parse_month(sent.month)
+        known_on = sent.known_on or month.end
         cash = day_cash(
             settle_book(await _book(ledger, None)),
             contract=sent.contract,
             calendar=calendar_around(known_on),
         )
-        return list(unbilled(cash, contract=sent.contract, known_on=known_on))
+        return list(unbilled(cash, contract=sent.contract, month=month, known_on=known_on))
 
 
 def _add_invoices(api: APIRouter, ledger: LedgerStore, clock: Clock) -> None:

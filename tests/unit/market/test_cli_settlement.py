@@ -108,7 +108,7 @@ WAITS = {
     "run": "SF",
     "net_gbp": "378.000000",
     "paid_on": "2026-07-23",
-    "in_bill_of": "2026-07",
+    "in_bill_of": "2026-08",
     "is_published": False,
 }
 """SF of 1 July by the usual lags, as long as it has not paid."""
@@ -171,7 +171,7 @@ def test_invoice_names_what_is_settled_and_not_billed_yet(files: Path) -> None:
 
     assert (
         "not billed yet: 2026-07-01 SF, net 378.00 GBP, pays on 2026-07-23 by the usual lags: "
-        "in the bill of 2026-07"
+        "in the bill of 2026-08"  # July is billed with what had paid on the 22nd
     ) in printed
     (row,) = as_json["unbilled"]
     assert Decimal(row["net_gbp"]) == 378
