@@ -72,8 +72,11 @@ class Late:
         self._over: set[tuple[date, Run]] = set()
 
     async def ordered(self, unit: str) -> set[tuple[date, Run]]:
-        """Return the days and runs that are to be settled late."""
-        return {(one.day, one.run) for one in await self._runs.orders(unit)}
+        """Return the days and runs that were given up and are to be settled late."""
+        orders = {(one.day, one.run) for one in await self._runs.orders(unit)}
+        if not orders:
+            return orders
+        return orders & {(one.day, one.run) for one in await self._runs.given_up(unit)}
 
     async def given_up(
         self, now: datetime, *, unit: str, left_of: LeftOf, traded: Traded

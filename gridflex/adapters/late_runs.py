@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from gridflex.adapters.ledger_store import LedgerStore
+from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import EventType
 from gridflex.market.late_runs import (
@@ -54,6 +55,18 @@ class LateRuns:
         await self._ledger.append([given_up_event(one)], now=now)
 
     async def order(self, one: LateOrder, *, now: datetime) -> int:
-        """Record an order and return its place; the same one again keeps it."""
+        """Record an order and return its place; the same one again keeps it.
+
+        Raises:
+            ContractError: The run was not given up, or nothing of it is left.
+        """
+        known = await self.given_up(one.unit)
+        left = [(it.day, it.run) for it in known if await self.open_half_hours(it)]
+        if (one.day, one.run) not in left:
+            valid = ", ".join(f"{day} {run}" for day, run in left) or "nothing now"
+            raise ContractError(
+                f"day and run: {one.day} {one.run} of {one.unit} is not given up with half-hours "
+                f"left; valid is {valid}"
+            )
         (index,) = await self._ledger.append([late_order_event(one)], now=now)
         return index

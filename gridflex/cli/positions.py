@@ -109,12 +109,13 @@ def late(
     reason: Annotated[str, typer.Option(help="Why, and who decided it.")],
     url: Url = None,
 ) -> None:
-    """Have a run settled although its time is over; recorded in the ledger as an override."""
+    """Have a run that was given up settled after all; recorded in the ledger as an override."""
     body = {"unit": unit, "day": f"{day:%Y-%m-%d}", "run": run.value, "reason": reason}
     with Client(url) as client:
         found = client.post("/v1/settlement/late", body)
     out.print(
-        f"recorded as entry {found['index']}; the seller settles it as soon as its data are there",
+        f"recorded as entry {found['index']}; who sells {unit} (energy.unit in the settings) "
+        "settles it as soon as its data are there",
         highlight=False,
         soft_wrap=True,
     )

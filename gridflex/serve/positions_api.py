@@ -221,7 +221,10 @@ def create_positions_router(ledger: LedgerStore, clock: Clock) -> APIRouter:
 
     @api.post("/late")
     async def settle_late(sent: LateIn) -> dict[str, int]:
-        """Order that a run is settled as soon as its data are there; recorded as an override."""
+        """Have a run that was given up settled as soon as its data are there; an override.
+
+        Refused for any other run: an earlier one is not settled after a later one.
+        """
         (await book.registry()).unit(UnitId(sent.unit))
         order = LateOrder(UnitId(sent.unit), sent.day, sent.run, sent.reason)
         return {"index": await late.order(order, now=clock.now())}

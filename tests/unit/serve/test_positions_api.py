@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -12,6 +12,8 @@ import pytest
 from fastapi import FastAPI
 
 from gridflex.adapters.late_runs import LateRuns
+from gridflex.agents.late import Late
+from gridflex.errors import ContractError
 from gridflex.ledger.event import EventType
 from gridflex.market.artefacts import (
     ActivityNotice,
@@ -23,7 +25,7 @@ from gridflex.market.artefacts import (
 )
 from gridflex.market.commitments import Committed, commitment_event
 from gridflex.market.desk import OutgoingFile, TradingDesk
-from gridflex.market.late_runs import GivenUp
+from gridflex.market.late_runs import GivenUp, LateOrder, late_order_event
 from gridflex.market.meters import Evidence, Reading
 from gridflex.market.reconciliation import Trade
 from gridflex.market.records import reading_event, registry_event, settlement_event
@@ -298,6 +300,8 @@ async def test_a_run_that_was_given_up_is_listed_until_it_is_settled() -> None:
 async def test_an_order_to_settle_late_is_recorded_as_an_override() -> None:
     served = Served()
     await served.open()
+    one = GivenUp(UNIT, SIX.settlement[0], Run.RF, (SIX,), "no settlement reading")
+    await LateRuns(served.ledger).give_up(one, now=EARLY)
     order = {"unit": UNIT, "day": "2026-07-01", "run": "RF", "reason": "meter found"}
 
     answer = await served.http.post("/late", json=order)
@@ -306,3 +310,36 @@ async def test_an_order_to_settle_late_is_recorded_as_an_override() -> None:
     assert (kept.day.isoformat(), kept.run, kept.reason) == ("2026-07-01", Run.RF, "meter found")
     (entry,) = await served.ledger.find(EventType.OVERRIDE_MADE)
     assert answer.json() == {"index": entry.index}
+
+
+@pytest.mark.parametrize(
+    ("day", "run"), [("2026-07-01", Run.RF), ("2030-01-01", Run.SF)], ids=["run", "day"]
+)
+async def test_only_a_run_that_was_given_up_is_settled_late(day: str, run: Run) -> None:
+    served = Served()
+    await served.open()
+    late = LateRuns(served.ledger)
+    order = LateOrder(UNIT, date.fromisoformat(day), run, "why not")
+    with pytest.raises(ContractError, match=r"valid is nothing now$"):
+        await late.order(order, now=EARLY)
+    await late.give_up(GivenUp(UNIT, SIX.settlement[0], Run.SF, (SIX,), "no price"), now=EARLY)
+
+    with pytest.raises(ContractError, match=rf"{day} {run} .* valid is 2026-07-01 SF$"):
+        await served.http.post(
+            "/late", json={"unit": UNIT, "day": day, "run": run.value, "reason": "why not"}
+        )
+
+    assert await late.orders(UNIT) == []
+
+
+async def test_an_order_of_a_run_that_was_not_given_up_is_passed_over() -> None:
+    ledger = MemoryLedger()
+    runs = LateRuns(ledger)
+    day = SIX.settlement[0]
+    orders = [late_order_event(LateOrder(UNIT, day, run, "why")) for run in (Run.SF, Run.RF)]
+    await ledger.append(orders, now=EARLY)
+    await runs.give_up(GivenUp(UNIT, day, Run.SF, (SIX,), "no system price"), now=EARLY)
+
+    ordered = await Late(runs, calendar=CALENDAR, published={}).ordered(UNIT)
+
+    assert ordered == {(day, Run.SF)}
