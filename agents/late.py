@@ -101,7 +101,7 @@ class Late:
                 if one is None:
                     self._over.add((day, run))
                     continue
-                log.error("settlement of %s in %s is given up: %s", day, run, one.missing)
+                log.warning("settlement of %s in %s is given up: %s", day, run, one.missing)
                 await self._runs.give_up(one, now=now)
                 known.append(one)
             self._looked_on = today

@@ -119,7 +119,7 @@ def given_up_of(entries: Iterable[Json]) -> list[GivenUp]:
             missing=entry["body"]["missing"],
         )
         for entry in entries
-        if entry["body"].get("kind") == GIVEN_UP
+        if _is(entry, EventType.CONFIG_CHANGED, GIVEN_UP)
     ]
     return sorted(found, key=lambda one: (one.day, one.run.position, one.unit))
 
@@ -134,8 +134,12 @@ def late_orders_of(entries: Iterable[Json]) -> list[LateOrder]:
             reason=entry["body"]["reason"],
         )
         for entry in entries
-        if entry["body"].get("kind") == ORDERED
+        if _is(entry, EventType.OVERRIDE_MADE, ORDERED)
     ]
+
+
+def _is(entry: Json, event_type: EventType, kind: str) -> bool:
+    return bool(entry["event_type"] == event_type and entry["body"].get("kind") == kind)
 
 
 def _unit(entry: Json) -> UnitId:
