@@ -21,6 +21,7 @@ from gridflex.market.authority import Authority, Figures
 from gridflex.market.commitments import is_commitment, read_commitment
 from gridflex.market.due_runs import WITHIN
 from gridflex.market.records import book_of, differences_of, newest_of_run
+from gridflex.market.registry import UnitId
 from gridflex.market.reported import (
     Difference,
     UnitReport,
@@ -90,6 +91,18 @@ class Reports:
         )
         known = reports_of(one.event for one in found)
         return {(one.day, one.run): one for one in known.values()}
+
+    async def of(self, day: date, run: Run, *, unit: str) -> UnitReport | None:
+        """Return the report of a run of a day, whenever it came in; None without one.
+
+        Raises:
+            SourceError: The database cannot be reached.
+        """
+        start = half_hours_of(day)[0]
+        found = await self._ledger.find(
+            EventType.REPORT_RECEIVED, subject=f"unit:{unit}", first=start, last=start
+        )
+        return reports_of(one.event for one in found).get((UnitId(unit), day, run))
 
     async def traded(self, first: date, last: date, *, unit: str) -> set[HalfHour]:
         """Return the half-hours of some settlement days in which a unit was traded.

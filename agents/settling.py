@@ -267,7 +267,10 @@ class Settlements:
         reports = await self._reports.lately(now, unit=sites.unit)
         due = {*self._due_on(now.astimezone(LONDON).date()).items(), *reports, *ordered}
         for day, run in sorted(due, key=lambda one: (one[0], one[1].position)):
-            look = Look(day, run, reports.get((day, run)))
+            report = reports.get((day, run))
+            if report is None and (day, run) in ordered:
+                report = await self._reports.of(day, run, unit=sites.unit)
+            look = Look(day, run, report)
             if look in self._finished:
                 continue
             try:
@@ -322,7 +325,7 @@ class Settlements:
 
     async def _left_of(self, day: date, run: Run, *, now: datetime, sites: Sites) -> Left:
         """Return what a run that is not tried any more has left of a day."""
-        look = Look(day, run, None)
+        look = Look(day, run, await self._reports.of(day, run, unit=sites.unit))
         left = (await self._reports.open(look, sites)).left
         if not left:
             return Left()

@@ -42,6 +42,7 @@ from gridflex.market.records import (
     settlement_inputs,
 )
 from gridflex.market.registry import Allocation, Validity
+from gridflex.market.reported import ReportedHalfHour, UnitReport, report_event
 from gridflex.market.reservations import Held
 from gridflex.market.runs import Run
 from gridflex.market.show_back import newest_shares
@@ -229,7 +230,7 @@ GIVEN_UP = SF + timedelta(days=14)
 
 
 async def test_a_run_that_was_given_up_is_told_until_a_later_one_settles_it(
-    system: System,
+    system: System, caplog: pytest.LogCaptureFixture
 ) -> None:
     name = "settlement of 2026-07-01 in SF"
     await at(system, SF)
@@ -247,6 +248,8 @@ async def test_a_run_that_was_given_up_is_told_until_a_later_one_settles_it(
     assert still.degraded[name] == given_up.degraded[name]
     (entry,) = await system.ledger.find(EventType.CONFIG_CHANGED)
     assert entry.event["body"]["half_hours"] == [str(TRADED)]
+    (told,) = [one for one in caplog.records if "is given up" in one.getMessage()]
+    assert told.levelname == "WARNING"
     assert settled.settled == ("2026-07-01 R1 (1)",)
     assert name not in settled.degraded
     (run,) = await LateRuns(system.ledger).given_up(SITE.unit)
@@ -272,6 +275,25 @@ async def test_after_the_last_run_an_operator_may_have_it_settled_late(system: S
     assert late.settled == ("2026-07-01 RF (1)",)
     assert name not in late.degraded
     assert (after.settled, name in after.degraded) == ((), False)
+
+
+async def test_a_run_is_settled_late_by_a_report_that_came_in_long_ago(system: System) -> None:
+    last = SettlementTerms(REFERENCE_PRICES, {(DAY, Run.RF): date(2026, 9, 1)})
+    system.seller._settlements = system.settlements(terms=last)
+    system.imbalance.gbp_per_mwh = None
+    await system.read(100)
+    said = ReportedHalfHour(TRADED, Decimal(205), Decimal(205), *[None] * 6)
+    report = UnitReport(SITE.unit, SITE.account, DAY, Run.RF, "0" * 64, (said,))
+    await system.ledger.append([report_event(report)], now=datetime(2026, 9, 1, 9, tzinfo=UTC))
+    given_up = await at(system, datetime(2026, 9, 20, 9, tzinfo=UTC))
+    order = LateOrder(SITE.unit, DAY, Run.RF, "was not running")
+    await LateRuns(system.ledger).order(order, now=system.now)
+
+    late = await at(system, system.now)
+
+    assert "left, for nothing any more" in given_up.degraded["settlement of 2026-07-01 in RF"]
+    assert late.settled == ("2026-07-01 RF (1)",)
+    assert await net_gbp(system) == {Run.RF: Decimal("0.8") * 140 + Decimal("0.1") * 205}
 
 
 async def test_a_day_without_a_reference_price_waits_for_one(system: System) -> None:
