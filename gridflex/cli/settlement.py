@@ -122,7 +122,10 @@ def invoice(
     folder: Annotated[Path, typer.Option("--out", help="Folder for the documents.")],
     on: Annotated[
         str | None,
-        typer.Option(help="Date of issue; runs paid by then count. The day after the month."),
+        typer.Option(
+            help="Date of issue, not later than today; runs paid by then count. "
+            "Without it the day after the month."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -156,8 +159,8 @@ def invoice(
         out.print("nothing to bill")
     for one in made:
         out.print(
-            f"{one.kind} {one.number}: net {one.net_gbp} GBP, VAT {one.vat_gbp}, "
-            f"total {one.gross_gbp}",
+            f"{one.kind} {one.number} of {one.issued_on}: net {one.net_gbp} GBP, "
+            f"VAT {one.vat_gbp}, total {one.gross_gbp}",
             highlight=False,
         )
     for path in files:

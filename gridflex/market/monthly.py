@@ -5,11 +5,11 @@ The same book, contract, month and day of knowledge always give the same documen
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator
@@ -31,8 +31,6 @@ from gridflex.market.book import SettlementBook, Statement, settle_book, write_s
 from gridflex.market.invoice import (
     BillingRun,
     Document,
-    DocumentKind,
-    Line,
     Party,
     TeamRow,
     documents,
@@ -307,67 +305,6 @@ def unbilled(
                 in_bill_of=str(max(Month.of(one.paid_on - DAY), Month.of(month.end))),
                 is_published=(one.day, one.run) in published,
             )
-
-
-def charged_before(
-    bill: MonthlyBill, *, contract: BillingContract, issued: Iterable[Mapping[str, Any]]
-) -> str | None:
-    """Return the number of an earlier document for what a bill charges again; None without one.
-
-    Args:
-        bill: Its documents may be among those issued.
-        contract: States what was billed before.
-        issued: Bodies of `gridflex.market.records.invoice_event`; those without ``account`` are
-            of any.
-    """
-    known = {(one.settlement_month, number) for one in contract.billed for number in one.documents}
-    numbers = {one.number for one in bill.documents}
-    charged = {_charged(str(one.month), line) for one in bill.documents for line in one.lines}
-    for before in issued:
-        is_ours = before.get("account", contract.account) == contract.account
-        if not is_ours or before["number"] in numbers:
-            continue
-        for line in before["lines"]:
-            month, is_fee = (
-                line["settlement_month"] or before["month"],
-                not line["settlement_month"],
-            )
-            if (month, is_fee) in charged and (is_fee or (month, before["number"]) not in known):
-                return str(before["number"])
-    return None
-
-
-def misstated(contract: BillingContract, *, issued: Iterable[Mapping[str, Any]]) -> str | None:
-    """Return what a contract says was billed before and the documents do not; None if they agree.
-
-    Args:
-        contract: States what was billed before.
-        issued: Bodies of `gridflex.market.records.invoice_event`; a document that is not among
-            them was issued elsewhere and is taken at its word.
-    """
-    known = {body["number"]: body for body in issued}
-    for row in contract.billed:
-        if not all(number in known for number in row.documents):
-            continue
-        charged = sum((_commission(known[n], row.settlement_month) for n in row.documents), ZERO)
-        if charged != row.commission_gbp:
-            return (
-                f"commission_gbp of {row.settlement_month} is {row.commission_gbp}, its documents "
-                f"{', '.join(row.documents)} charge {charged}"
-            )
-    return None
-
-
-def _commission(body: Mapping[str, Any], settlement_month: str) -> Decimal:
-    """Return what a document charges for a settlement month; a credit note gives back."""
-    lines = [one for one in body["lines"] if one["settlement_month"] == settlement_month]
-    charged = sum((Decimal(one["amount_gbp"]) for one in lines), ZERO)
-    return -charged if body["kind"] == DocumentKind.CREDIT_NOTE else charged
-
-
-def _charged(month: str, line: Line) -> tuple[str, bool]:
-    """Return what a line charges: the month, and whether its fee or its commission."""
-    return line.settlement_month or month, not line.settlement_month
 
 
 def _teams(shares: Shares, commission_gbp: Decimal) -> tuple[TeamRow, ...]:

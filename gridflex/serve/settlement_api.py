@@ -34,15 +34,14 @@ from gridflex.market.book import (
     write_book,
     write_statement,
 )
+from gridflex.market.charged import why_not_issued
 from gridflex.market.invoice_files import document_json, read_document
 from gridflex.market.meter_files import ReadingsIn, read_csv
 from gridflex.market.meters import MeterHistory, Reading, check_once
 from gridflex.market.monthly import (
     BillingContract,
     Unbilled,
-    charged_before,
     day_cash,
-    misstated,
     monthly_bill,
     parse_month,
     unbilled,
@@ -321,6 +320,7 @@ def _add_invoices(api: APIRouter, ledger: LedgerStore, clock: Clock) -> None:
         """Bill a month from the settlements in the ledger, and record the documents."""
         month = parse_month(sent.month)
         known_on = sent.known_on or month.end
+        _refuse_tomorrow(known_on, today=HalfHour.containing(clock.now()).settlement[0])
         since = await ledger.size()
         issued = await _entries(ledger, EventType.INVOICE_ISSUED)
         made = monthly_bill(
@@ -332,13 +332,8 @@ def _add_invoices(api: APIRouter, ledger: LedgerStore, clock: Clock) -> None:
             rounding=Rounding(),
         )
         bodies = [one["body"] for one in issued]
-        if before := charged_before(made, contract=sent.contract, issued=bodies):
-            raise ConflictError(
-                f"{month} of account {sent.contract.account} was charged with {before}; name it "
-                "in billed of the contract, and bill a month's fee once"
-            )
-        if wrong := misstated(sent.contract, issued=bodies):
-            raise ConflictError(f"billed of the contract: {wrong}")
+        if why := why_not_issued(made, contract=sent.contract, issued=bodies):
+            raise ConflictError(why)
         known = {one["document_sha256"] for one in bodies}
         new = [one for one in made.documents if digest(document_json(one)) not in known]
         if new or not made.documents:
@@ -396,6 +391,14 @@ def _add_receipts(api: APIRouter, receipts: ReceiptStore) -> None:
 async def _record(ledger: LedgerStore, events: Sequence[Event], now: datetime) -> Recorded:
     _refuse_nothing(events)
     return Recorded(indexes=await ledger.append(events, now=now))
+
+
+def _refuse_tomorrow(known_on: date, *, today: date) -> None:
+    if known_on > today:
+        raise ContractError(
+            f"known_on {known_on}, the date of issue (without one the day after the month), is "
+            f"after today; valid is {today} or before"
+        )
 
 
 def _refuse_nothing(events: Sequence[Event]) -> None:

@@ -261,7 +261,8 @@ def test_from_the_plan_to_a_verified_ledger(system: System) -> None:
 
     system.file("contract.yaml", yaml.safe_dump(CONTRACT))
     billed = system.json(
-        "settle", "invoice", "--contract", "contract.yaml", "--month", "2026-01", "--out", "bills"
+        *("settle", "invoice", "--contract", "contract.yaml"),
+        *("--month", "2026-01", "--on", NEXT_DAY, "--out", "bills"),
     )
     (invoice,) = billed["documents"]
     assert [one["settlement_month"] for one in invoice["lines"]] == ["", "2026-01"]

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -45,10 +46,10 @@ CONTRACT = {
 
 
 class Clock:
-    """Five past noon of the example's day, and a second later each time."""
+    """An evening when the example's month is billed, and a second later each time."""
 
     def __init__(self) -> None:
-        self._now = datetime(2026, 7, 1, 20, tzinfo=UTC)
+        self._now = datetime(2026, 9, 2, 20, tzinfo=UTC)
 
     def now(self) -> datetime:
         self._now += timedelta(seconds=1)
@@ -237,7 +238,7 @@ async def test_a_month_is_not_charged_twice(served: Served) -> None:
 
     assert same.json() == first.json()
     assert (again.status_code, twice.status_code) == (409, 400)
-    assert number in again.json()["detail"]
+    assert f"the fee of 2026-07 of account GRIDFLEX was charged with {number}" in again.text
     assert "2026-07 is there twice" in twice.json()["detail"]
     assert len(await served.get("/invoices")) == 1
 
@@ -269,7 +270,7 @@ async def test_a_contract_must_state_what_the_documents_charged(served: Served) 
     assert wrong.status_code == 409
     assert "is 70.00, its documents" in wrong.json()["detail"]
     assert note["net_gbp"] == "1.60"
-    assert "was charged with" in after.json()["detail"]  # the fee alone, not the commission
+    assert "the fee of 2026-08" in after.json()["detail"]  # the fee alone, not the commission
 
 
 async def test_an_issued_invoice_is_printed_and_no_other(served: Served) -> None:
@@ -297,8 +298,43 @@ async def test_a_number_stands_for_one_invoice(served: Served) -> None:
         "/invoices", json=sent | {"contract": CONTRACT | {"gpus": {"2026-07": 500}}}
     )
 
-    assert other.status_code == 400
-    assert "with other content" in other.json()["detail"]
+    assert other.status_code == 409
+    assert other.json()["detail"] == (
+        "GF-2026-00001 was issued with other content: set next_number: 2 in the contract and list "
+        'it under billed: {settlement_month: 2026-07, commission_gbp: "75.60", '
+        "documents: [GF-2026-00001]}; what changed since is in a later bill"
+    )
+
+
+async def test_a_contract_that_lacks_an_earlier_bill_is_told_its_row(served: Served) -> None:
+    await served.http.post("/books", content=write_book(SettlementBook((EXAMPLE,))))
+    sent = {"contract": CONTRACT, "month": "2026-07", "known_on": "2026-08-01"}
+    await served.http.post("/invoices", json=sent)
+    contract = CONTRACT | {"gpus": {"2026-08": 499}, "next_number": 2}
+    second = {"month": "2026-08", "known_on": "2026-09-01"}
+
+    refused = await served.http.post("/invoices", json=second | {"contract": contract})
+    said = refused.json()["detail"]
+    row = yaml.safe_load(said.partition("under billed in the contract: ")[2])
+    taken = await served.http.post(
+        "/invoices", json=second | {"contract": contract | {"billed": [row]}}
+    )
+
+    assert refused.status_code == 409
+    assert said.startswith("2026-07 of account GRIDFLEX was charged with GF-2026-00001; ")
+    assert [one["number"] for one in taken.json()] == ["GF-2026-00002"]
+
+
+async def test_no_bill_is_issued_before_its_date(served: Served) -> None:
+    await served.http.post("/books", content=write_book(SettlementBook((EXAMPLE,))))
+    contract = CONTRACT | {"gpus": {"2026-09": 499}}
+
+    answer = await served.http.post("/invoices", json={"contract": contract, "month": "2026-09"})
+
+    assert answer.status_code == 400
+    assert "known_on 2026-10-01" in answer.json()["detail"]
+    assert "valid is 2026-09-02 or before" in answer.json()["detail"]
+    assert await served.get("/invoices") == []
 
 
 async def test_the_registry_takes_records_that_agree(served: Served) -> None:

@@ -148,7 +148,7 @@ def test_invoice_writes_the_documents_of_a_month(files: Path) -> None:
     )
 
     # SF of 1 July pays on 23 July, so it is in the bill issued on 1 August
-    assert "net 2075.60 GBP" in printed
+    assert "invoice GF-2026-00008 of 2026-08-01: net 2075.60 GBP" in printed
     assert sorted(path.name for path in (files / "bills").iterdir()) == [
         "2026-07.csv",
         "GF-2026-00008.html",
