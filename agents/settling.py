@@ -38,10 +38,7 @@ from gridflex.market.meters import METERED, Reading
 from gridflex.market.policy import Dated, Effective
 from gridflex.market.records import book_of, settlement_event
 from gridflex.market.registry import BaselineIndicator
-from gridflex.market.reported import (
-    Difference,
-    told,
-)
+from gridflex.market.reported import Difference, told
 from gridflex.market.runs import Run
 from gridflex.market.settlement import (
     AccountPeriod,

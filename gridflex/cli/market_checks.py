@@ -25,11 +25,7 @@ from gridflex.market.book import SettlementBook, read_book
 from gridflex.market.delivered_cost import DeliveredCost, delivered_costs
 from gridflex.market.dfs import dfs_payment
 from gridflex.market.exclusivity import Product
-from gridflex.market.reported import (
-    Difference,
-    unconfirmed,
-    unit_reports,
-)
+from gridflex.market.reported import Difference, unconfirmed, unit_reports
 from gridflex.market.s0142 import SettlementReport, read_s0142
 from gridflex.market.s0142_report import report_json
 from gridflex.market.selling import Outlook, SalePolicy, decide_sale

@@ -37,12 +37,7 @@ from gridflex.market.registry import (
     UnitId,
     pair_key,
 )
-from gridflex.market.reported import (
-    Difference,
-    UnitReport,
-    follows,
-    unconfirmed,
-)
+from gridflex.market.reported import Difference, UnitReport, follows, unconfirmed
 from gridflex.market.runs import Run
 from gridflex.market.settlement import AccountPeriod
 from gridflex.market.working_days import WorkingCalendar

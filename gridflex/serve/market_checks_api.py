@@ -31,10 +31,7 @@ from gridflex.market.records import (
     settled_differences,
     settlement_inputs,
 )
-from gridflex.market.reported import (
-    report_event,
-    unit_reports,
-)
+from gridflex.market.reported import report_event, unit_reports
 from gridflex.market.reservations import Held
 from gridflex.market.s0142 import read_s0142
 from gridflex.market.s0142_report import report_json

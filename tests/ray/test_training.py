@@ -4,7 +4,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -43,16 +43,23 @@ DAYS, OBSERVED_DAYS = 130, 40
 END = START + DAYS * 48
 
 
-@pytest.fixture(scope="module")
-def settings() -> Iterator[Settings]:
-    """A database of its own, with four months of an invented grid, on the day after."""
+@contextmanager
+def known(*series: Series) -> Iterator[Settings]:
+    """Yield settings with a database of their own that holds some series, on the day after."""
     with ExitStack() as stack:
         state = Path(tempfile.mkdtemp(prefix="gridflex-train-"))
         stack.callback(shutil.rmtree, state, ignore_errors=True)
         clock = {"origin": END.start.isoformat(), "origin_wall": "2020-01-01T00:00:00Z"}
         made = load_settings(flags={"state_dir": str(state), "clock": {**clock, "speed": 1e-9}})
         stack.callback(database.stop_embedded, made)
-        _save(made, [_outturns(Signal.INTENSITY, _intensity())])
+        _save(made, series)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def settings() -> Iterator[Settings]:
+    """Four months of an invented grid."""
+    with known(outturns(Signal.INTENSITY, _intensity())) as made:
         yield made
 
 
@@ -67,7 +74,7 @@ def _intensity() -> Array:
     return grid(DAYS, target=INTENSITY).outturn(START, DAYS * 48)
 
 
-def _outturns(signal: Signal, values: Array) -> Series:
+def outturns(signal: Signal, values: Array) -> Series:
     """The last half-hours of the archive, as their provider said them."""
     return Series(
         signal=signal, kind=Kind.OUTTURN, source=INPUTS[signal].source,
@@ -209,7 +216,7 @@ def test_a_price_is_learnt_promoted_by_hand_and_rolled_back(
     rule = Family("rule", lambda _chosen: models.kind("climatology")())
     monkeypatch.setattr(families, "FAMILIES", {**families.FAMILIES, "rule": rule})
     values = grid(50, target=PRICE).outturn(START, 50 * 48)
-    _save(settings, [_outturns(Signal.PRICE, values)])
+    _save(settings, [outturns(Signal.PRICE, values)])
 
     price = ("--target", "price")
     answer = train(
@@ -268,9 +275,9 @@ def test_a_past_in_another_unit_than_the_champions_is_refused(
     monkeypatch.setattr(families, "FAMILIES", {**families.FAMILIES, "rule": rule})
     before = train(settings, *SMALL, "--models", "rule")
     train(settings, "promote", str(before["model"]["id"]))
-    outturns = _outturns(Signal.INTENSITY, 2.2046 * _intensity())
+    doubled = outturns(Signal.INTENSITY, 2.2046 * _intensity())
     later = END.start + timedelta(milliseconds=50)
-    _save(settings, [replace(outturns, available_at=later)])
+    _save(settings, [replace(doubled, available_at=later)])
 
     with pytest.raises(ContractError, match=r"champion learnt from them .* in another unit"):
         train(settings, *SMALL, "--models", "rule")

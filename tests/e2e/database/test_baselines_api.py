@@ -19,11 +19,7 @@ from gridflex.market.commitments import Committed, commitment_event
 from gridflex.market.reconciliation import Trade
 from gridflex.market.records import registry_event, settlement_event
 from gridflex.market.registry import SecondaryBmUnit, UnitId, Validity
-from gridflex.market.reported import (
-    as_reported,
-    differences,
-    unit_reports,
-)
+from gridflex.market.reported import as_reported, differences, unit_reports
 from gridflex.market.s0142 import read_s0142
 from gridflex.market.trade_records import trade_event
 from gridflex.market.volumes import ImportMWh
