@@ -41,6 +41,10 @@ _KINDS: Final = (
 )
 
 
+_SHOWN: Final = {bytes: lambda sent: sent.decode(errors="replace")}
+"""A body that is no JSON is shown as bytes, which need not be UTF-8."""
+
+
 class ProblemError(Exception):
     """A refusal that is about HTTP itself: unknown, conflicting, not allowed.
 
@@ -110,7 +114,11 @@ def install_problems(app: FastAPI) -> None:
     async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
         found = error.errors()
         faults = [
-            {"field": one.field, "value": jsonable_encoder(one.value), "valid": one.valid}
+            {
+                "field": one.field,
+                "value": jsonable_encoder(one.value, custom_encoder=_SHOWN),
+                "valid": one.valid,
+            }
             for one in faults_of(found)
         ]
         detail = faults_text(found, whole="body")

@@ -96,6 +96,26 @@ async def test_a_wrong_body_names_each_field() -> None:
     assert answer.json()["detail"] == "gpus: 'many' is not valid; valid is a whole number"
 
 
+@pytest.mark.parametrize(
+    ("sent", "media_type"),
+    [
+        pytest.param(b'{"gpus": NaN}', "application/json", id="not a number"),
+        pytest.param(b'{"gpus": 1e999}', "application/json", id="beyond every float"),
+        pytest.param(b'{"gpus": [{"a": -Infinity}]}', "application/json", id="deeper"),
+        pytest.param(b"\xff\xfe", "application/json", id="not UTF-8"),
+        pytest.param(b"\xff\xfe", "text/plain", id="neither JSON nor UTF-8"),
+    ],
+)
+async def test_a_body_that_no_answer_can_repeat_is_refused_all_the_same(
+    sent: bytes, media_type: str
+) -> None:
+    transport = httpx.ASGITransport(app(ContractError("")), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://gf.test") as client:
+        answer = await client.post("/body", content=sent, headers={"content-type": media_type})
+
+    assert (answer.status_code, answer.json()["status"]) == (400, 400)
+
+
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/x", 404), ("PUT", "/fail", 405)])
 async def test_what_is_not_served_is_a_problem_too(method: str, path: str, status: int) -> None:
     answer = await ask(ContractError(""), path, method=method)
