@@ -19,7 +19,8 @@ from gridflex.agents.energy import EnergySeller, EnergyTerms
 from gridflex.agents.ports import Ports
 from gridflex.agents.reductions import Reductions
 from gridflex.agents.sale_prices import SalePrices
-from gridflex.agents.settling import NO_EXPORTS, Settlements, SettlementTerms, Settler
+from gridflex.agents.settlement_rules import NO_EXPORTS, SettlementTerms
+from gridflex.agents.settling import Settlements, Settler
 from gridflex.agents.system_prices import SystemPrices
 from gridflex.agents.traded import TradedSite
 from gridflex.agents.trader import Trader

@@ -28,7 +28,8 @@ from gridflex.agents.counterfactual import RunNow
 from gridflex.agents.ports import Ports
 from gridflex.agents.reductions import Reductions
 from gridflex.agents.sale_prices import SalePrices
-from gridflex.agents.settling import Rules, Settler, account_period
+from gridflex.agents.settlement_rules import Rules, account_period
+from gridflex.agents.settling import Settler
 from gridflex.agents.system_prices import SystemPrices
 from gridflex.agents.traded import Prices, TradedSite
 from gridflex.agents.trader import LEAD, Trader

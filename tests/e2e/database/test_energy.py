@@ -22,7 +22,8 @@ from gridflex.agents.admission import Admissions
 from gridflex.agents.counterfactual import RunNow
 from gridflex.agents.energy import EnergyReport, EnergySeller, EnergyTerms
 from gridflex.agents.reductions import Reductions
-from gridflex.agents.settling import Settlements, SettlementTerms, Settler
+from gridflex.agents.settlement_rules import SettlementTerms
+from gridflex.agents.settling import Settlements, Settler
 from gridflex.agents.traded import Prices, TradedSite
 from gridflex.agents.trader import Trader
 from gridflex.errors import StaleDataError

@@ -17,7 +17,7 @@ from gridflex.adapters.late_runs import LateRuns
 from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.agents.energy import EnergyReport, EnergyTerms, TradedSites
 from gridflex.agents.reports import Look
-from gridflex.agents.settling import SettlementTerms
+from gridflex.agents.settlement_rules import SettlementTerms
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import Event, EventType
 from gridflex.market.artefacts import ArtefactKind

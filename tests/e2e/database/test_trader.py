@@ -15,7 +15,8 @@ from gridflex.adapters.plan_store import PlanStore
 from gridflex.adapters.position_book import PositionBook
 from gridflex.agents.counterfactual import RunNow
 from gridflex.agents.reductions import Reductions
-from gridflex.agents.settling import Rules, Settler, account_period
+from gridflex.agents.settlement_rules import Rules, account_period
+from gridflex.agents.settling import Settler
 from gridflex.agents.traded import Exchange, Prices, TradedSite
 from gridflex.agents.trader import Trader
 from gridflex.fleet import Site

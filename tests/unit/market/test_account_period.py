@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gridflex.adapters.position_book import TrackedPosition
-from gridflex.agents.settling import Rules, account_period
+from gridflex.agents.settlement_rules import Rules, account_period
 from gridflex.agents.traded import TradedSite
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
