@@ -56,11 +56,25 @@ def readings(
     file: Annotated[Path, typer.Argument(help="CSV, as in docs/settlement.md.")],
     *,
     url: Url = None,
+    as_json: AsJson = False,
 ) -> None:
     """Import meter readings from a CSV file, all of them or none."""
     with Client(url) as client:
         found = client.post_text("/v1/settlement/readings.csv", text_of(file), kind="text/csv")
-    out.print(f"recorded {len(found['indexes'])} readings", highlight=False)
+    if as_json:
+        out.print_json(json.dumps(found))
+        return
+    out.print(
+        f"{len(found['indexes'])} readings: {found['new']} new, {found['known']} known",
+        highlight=False,
+    )
+    if found["unallocated"]:
+        out.print(
+            f"warning: no allocation in the registry for {', '.join(found['unallocated'])}: "
+            "recorded, but no unit is settled by it (gridflex settle register)",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def meter(

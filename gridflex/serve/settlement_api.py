@@ -7,7 +7,7 @@ computed from its entries. Amounts are text, so that they stay exact.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from http import HTTPStatus
@@ -18,6 +18,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel
 
 from gridflex.adapters.ledger_store import LedgerStore
+from gridflex.adapters.reading_log import record_readings
 from gridflex.adapters.receipt_store import ReceiptStore
 from gridflex.errors import ConflictError, ContractError
 from gridflex.halfhour import HalfHour
@@ -53,13 +54,12 @@ from gridflex.market.records import (
     contributions_of,
     invoice_event,
     read_record,
-    reading_event,
     readings_of,
     registry_event,
     registry_of,
     settlement_event,
 )
-from gridflex.market.registry import Msid
+from gridflex.market.registry import Msid, pair_key
 from gridflex.market.runs import DayCash, Run, TrueUp, payment_day, true_ups
 from gridflex.market.show_back import newest_shares
 from gridflex.market.volumes import Rounding
@@ -85,6 +85,20 @@ class Recorded(BaseModel):
     """
 
     indexes: list[int]
+
+
+class ReadingsRecorded(Recorded):
+    """Where readings are in the ledger.
+
+    Attributes:
+        new: How many were not there before.
+        known: How many say what the newest version there says; they keep its place.
+        unallocated: Meters that no allocation of the registry names, now or on any other day.
+    """
+
+    new: int
+    known: int
+    unallocated: list[str]
 
 
 class RecordIn(BaseModel, extra="forbid"):
@@ -210,19 +224,16 @@ def _add_sites_and_meters(api: APIRouter, ledger: LedgerStore, clock: Clock) -> 
         return [RecordIn(**entry["body"]) for entry in known]
 
     @api.post("/readings")
-    async def add_readings(sent: ReadingsIn) -> Recorded:
+    async def add_readings(sent: ReadingsIn) -> ReadingsRecorded:
         """Take readings of one meter."""
         now = clock.now()
-        return await _record(
-            ledger, [reading_event(one) for one in check_once(sent.received(now))], now
-        )
+        return await _record_readings(ledger, sent.received(now), now)
 
     @api.post("/readings.csv")
-    async def add_csv(text: Annotated[str, Body(media_type="text/csv")]) -> Recorded:
+    async def add_csv(text: Annotated[str, Body(media_type="text/csv")]) -> ReadingsRecorded:
         """Take readings as CSV, all of them or none."""
         now = clock.now()
-        events = [reading_event(one) for one in check_once(read_csv(text, received_at=now))]
-        return await _record(ledger, events, now)
+        return await _record_readings(ledger, read_csv(text, received_at=now), now)
 
     @api.get("/readings/{meter}")
     async def readings(meter: str, day: date) -> list[ReadingOut]:
@@ -401,7 +412,24 @@ def _refuse_tomorrow(known_on: date, *, today: date) -> None:
         )
 
 
-def _refuse_nothing(events: Sequence[Event]) -> None:
+async def _record_readings(
+    ledger: LedgerStore, readings: Iterable[Reading], now: datetime
+) -> ReadingsRecorded:
+    sent = check_once(readings)
+    registered = await _entries(ledger, *REGISTERED)
+    registry = registry_of(registered, calendar=calendar_around(now.date()))
+    allocated = {pair_key(one.pair) for one in registry.allocations}
+    _refuse_nothing(sent)
+    indexes, new = await record_readings(ledger, sent, now=now)
+    return ReadingsRecorded(
+        indexes=indexes,
+        new=new,
+        known=len(indexes) - new,
+        unallocated=sorted({one.meter for one in sent} - allocated),
+    )
+
+
+def _refuse_nothing(events: Sequence[Event | Reading]) -> None:
     if not events:
         raise ContractError("there is nothing to record")
 

@@ -130,15 +130,7 @@ async def test_a_site_is_corrected_back_and_forth(served: Served) -> None:
 async def test_of_two_registrations_at_once_that_do_not_agree_one_is_refused(
     served: Served,
 ) -> None:
-    always = {"start": "2026-01-01", "until": None}
-    units = [
-        {"kind": "unit", "record": {"id": unit, "party": "GRIDFLEX", "validity": always}}
-        for unit in ("V__CGRID001", "V__CGRID002")
-    ]
-    signed = {"site": "london", "signed_on": "2026-01-01", "document_sha256": "0" * 64}
-    consent = {"kind": "consent", "record": signed | {"validity": always}}
-    records = [{"kind": "site", "record": SITE}, *units, consent]
-    await served.http.post("/registry", json={"records": records})
+    await served.http.post("/registry", json={"records": unallocated()})
 
     answers = await asyncio.gather(
         served.http.post("/registry", json={"records": [allocated("V__CGRID001", "2026-07-01")]}),
@@ -150,6 +142,18 @@ async def test_of_two_registrations_at_once_that_do_not_agree_one_is_refused(
     assert (
         await served.get("/positions", params={"first": "2026-07-01", "last": "2026-07-01"}) == []
     )
+
+
+def unallocated() -> list[dict[str, Any]]:
+    """The site with its consent, and two units that it may be allocated to."""
+    always = {"start": "2026-01-01", "until": None}
+    units = [
+        {"kind": "unit", "record": {"id": unit, "party": "GRIDFLEX", "validity": always}}
+        for unit in ("V__CGRID001", "V__CGRID002")
+    ]
+    signed = {"site": "london", "signed_on": "2026-01-01", "document_sha256": "0" * 64}
+    consent = {"kind": "consent", "record": signed | {"validity": always}}
+    return [{"kind": "site", "record": SITE}, *units, consent]
 
 
 def allocated(unit: str, start: str) -> dict[str, Any]:
@@ -378,7 +382,7 @@ async def test_readings_come_in_by_json_and_csv_and_gaps_are_shown(served: Serve
     answer = await served.http.post(
         "/readings.csv", content=csv, headers={"content-type": "text/csv"}
     )
-    assert answer.json() == {"indexes": [1]}, answer.text
+    assert answer.json() == {"indexes": [1], "new": 1, "known": 0, "unallocated": [METER]}
 
     day = await served.get(f"/readings/{METER}", params={"day": "2026-07-01"})
 
@@ -392,6 +396,37 @@ async def test_readings_come_in_by_json_and_csv_and_gaps_are_shown(served: Serve
             "versions": 2,
         }
     ]
+
+
+async def test_what_is_sent_again_and_meters_that_nobody_registered_are_told(
+    served: Served,
+) -> None:
+    records = [*unallocated(), allocated("V__CGRID001", "2026-07-01")]
+    await served.http.post("/registry", json={"records": records})
+    rows = [f"{meter},2026-07-01T17:00Z,7" for meter in (METER, "1200099999999")]
+    csv = "\n".join(["meter,start_utc,import_kwh", *rows])
+
+    sent = [(await served.http.post("/readings.csv", content=csv)).json() for _ in range(2)]
+
+    assert [(one["new"], one["known"]) for one in sent] == [(2, 0), (0, 2)]
+    assert [one["unallocated"] for one in sent] == [["1200099999999"]] * 2
+    assert sent[0]["indexes"] == sent[1]["indexes"]
+
+
+async def test_a_reading_that_was_corrected_and_comes_back_is_new_again(served: Served) -> None:
+    sent = [
+        await served.http.post(
+            "/readings",
+            json={
+                "meter": METER,
+                "readings": [{"start_utc": "2026-07-01T17:00:00Z", "import_kwh": kwh}],
+            },
+        )
+        for kwh in ("7", "8", "7", "7.0")
+    ]
+
+    assert [one.json()["new"] for one in sent] == [1, 1, 1, 0]
+    assert [one.json()["indexes"] for one in sent] == [[0], [1], [2], [2]]
 
 
 async def test_a_clock_change_day_has_its_own_number_of_readings(served: Served) -> None:

@@ -194,14 +194,25 @@ def server() -> Iterator[Server]:
 
 def test_readings_are_imported_as_they_stand(server: Server, tmp_path: Path) -> None:
     (tmp_path / "r.csv").write_text("meter,start_utc,import_kwh\n")
-    server.answer = {"indexes": [4, 5]}
+    server.answer = {"indexes": [4, 5], "new": 0, "known": 2, "unallocated": []}
 
     shown = run("readings", tmp_path / "r.csv", "--url", server.url)
 
-    assert "recorded 2 readings" in shown
+    assert shown == "2 readings: 0 new, 2 known\n"
     assert server.asked == [
         ("POST", "/v1/settlement/readings.csv", b"meter,start_utc,import_kwh\n", "text/csv")
     ]
+
+
+def test_a_meter_that_nobody_registered_is_named(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("meter,start_utc,import_kwh\n")
+    server.answer = {"indexes": [4], "new": 1, "known": 0, "unallocated": [METER]}
+
+    shown = run("readings", tmp_path / "r.csv", "--url", server.url)
+    told = json.loads(run("readings", tmp_path / "r.csv", "--url", server.url, "--json"))
+
+    assert f"warning: no allocation in the registry for {METER}: recorded" in shown
+    assert told == server.answer
 
 
 def test_a_meter_s_gaps_are_shown(server: Server) -> None:
