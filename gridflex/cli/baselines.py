@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from gridflex.cli.instants import span
 from gridflex.cli.options import AsJson, Url
 from gridflex.client import Client
 from gridflex.errors import ContractError, SourceError
@@ -220,9 +221,7 @@ def held_back(
 ) -> None:
     """List the half-hours in which something could have been sold and was not offered, and why."""
     with Client(url) as client:
-        found = client.get(
-            f"{PATH}/units/{unit}/held-back", first=f"{first:%Y-%m-%d}", last=f"{last:%Y-%m-%d}"
-        )
+        found = client.get(f"{PATH}/units/{unit}/held-back", **span(first, last))
     if as_json:
         out.print_json(json.dumps(found))
         return
@@ -251,8 +250,7 @@ def honesty(
     """Test a submitted baseline in five ways; exit code 1 if one fails."""
     body = {
         "unit": unit,
-        "first": f"{first:%Y-%m-%d}",
-        "last": f"{last:%Y-%m-%d}",
+        **span(first, last),
         "cap_changes": _json(caps) if caps else None,
     }
     with Client(url) as client:
@@ -278,7 +276,7 @@ def rebound(
     as_json: AsJson = False,
 ) -> None:
     """Show what was delivered, and beside it what came back."""
-    body = {"unit": unit, "first": f"{first:%Y-%m-%d}", "last": f"{last:%Y-%m-%d}"}
+    body = {"unit": unit, **span(first, last)}
     with Client(url) as client:
         found = client.post(f"{PATH}/rebound", body)
     if as_json:

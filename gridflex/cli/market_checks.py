@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from gridflex.cli.instants import span
 from gridflex.cli.options import AsJson, Url
 from gridflex.client import Client
 from gridflex.errors import ContractError, SourceError
@@ -175,16 +176,20 @@ def shares(
         found = client.get(
             "/v1/settlement/shares",
             account=account,
-            first=f"{first:%Y-%m-%d}",
-            last=f"{last:%Y-%m-%d}",
+            **span(first, last),
         )
     if as_json:
         out.print_json(json.dumps(found))
         return
     out.print(f"net {found['total_gbp']} GBP", highlight=False)
-    for kind in ("contract", "team", "job"):
+    kinds = {kind: found[f"by_{kind}_gbp"] for kind in ("contract", "team", "job")}
+    if not any(kinds.values()):
+        out.print(f"no half-hour of {account} in these days has a run that pays yet")
+    for kind, shared in kinds.items():
+        if not shared:
+            continue
         table = Table(kind, "GBP")
-        for name, gbp in found[f"by_{kind}_gbp"].items():
+        for name, gbp in shared.items():
             table.add_row(name, gbp)
         out.print(table)
 
@@ -255,9 +260,7 @@ def sale(
 def reconcile(*, first: Day, last: Day, url: Url = None, as_json: AsJson = False) -> None:
     """Compare trades with accepted contract notices; exit code 1 if they differ."""
     with Client(url) as client:
-        found = client.get(
-            "/v1/settlement/reconciliation", first=f"{first:%Y-%m-%d}", last=f"{last:%Y-%m-%d}"
-        )
+        found = client.get("/v1/settlement/reconciliation", **span(first, last))
     if as_json:
         out.print_json(json.dumps(found))
     else:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final
 
 import typer
-from rich import box
 from rich.console import Console
-from rich.table import Column, Table
 
-from gridflex.cli.instants import minute
+from gridflex.cli.fitting import Column, print_fitting
+from gridflex.cli.instants import minute, span
 from gridflex.client import Client
 from gridflex.market.alarms import Urgency
 from gridflex.market.artefacts import ArtefactKind
@@ -24,6 +24,22 @@ Url = Annotated[str | None, typer.Option("--url", help="Where GridFlex answers."
 Day = Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Settlement day.")]
 
 KINDS: Final = tuple(kind.value for kind in ArtefactKind)
+POSITIONS: Final = (
+    Column("start (UTC)"),
+    Column("unit"),
+    Column("stage", goes=2),
+    Column("expected MWh", goes=1, narrowest=8),
+    Column("sold MWh", narrowest=6),
+    *(Column(kind.upper()) for kind in KINDS),
+)
+DELIVERIES: Final = (
+    Column("start (UTC)"),
+    Column("unit"),
+    Column("expected MWh", narrowest=8),
+    Column("delivered MWh", narrowest=9),
+    Column("notified MWh", narrowest=8),
+    Column("status"),
+)
 
 
 def positions(
@@ -37,7 +53,7 @@ def positions(
     as_json: AsJson = False,
 ) -> None:
     """Show each traded half-hour with its messages and how they were answered."""
-    asked = {"first": f"{first:%Y-%m-%d}", "last": f"{last or first:%Y-%m-%d}"}
+    asked = span(first, last or first)
     with Client(url) as client:
         found = client.get(
             "/v1/settlement/positions", **asked, **({"unit": unit} if unit is not None else {})
@@ -45,18 +61,25 @@ def positions(
     if as_json:
         out.print_json(json.dumps(found))
         return
-    table = _table("stage", "expected MWh", "sold MWh", *(k.upper() for k in KINDS))
-    for row in found:
-        shown = (row["messages"][kind] for kind in KINDS)
-        table.add_row(
-            row["start"],
+    if not found:
+        out.print(f"no half-hour is traded{_days(asked)}{_of(unit)}", highlight=False)
+        return
+    rows = [
+        (
+            minute(row["start"], zone=""),
             row["unit"],
             row["stage"],
             row["expected_mwh"],
             row["sold_mwh"],
-            *(_status(one) for one in shown),
+            *(row["messages"][kind]["status"] for kind in KINDS),
         )
-    out.print(table)
+        for row in found
+    ]
+    _print_rows(POSITIONS, rows)
+    for row in found:
+        for kind in KINDS:
+            if row["messages"][kind]["status"] == "rejected":
+                _why(row, f"{kind} was rejected: {row['messages'][kind]['reason']}")
 
 
 def alarms(*, url: Url = None, as_json: AsJson = False) -> None:
@@ -128,27 +151,46 @@ def deliveries(*, day: Day, url: Url = None, as_json: AsJson = False) -> None:
     if as_json:
         out.print_json(json.dumps(found))
         return
-    table = _table("expected MWh", "delivered MWh", "notified", "status", "why not")
-    for row in found:
-        table.add_row(
-            row["start"],
+    if not found:
+        out.print(f"no half-hour of {day:%Y-%m-%d} was traded, so nothing is claimed")
+        return
+    rows = [
+        (
+            minute(row["start"], zone=""),
             row["unit"],
             row["expected_import_mwh"],
             ", ".join(row["delivered_mwh"].values()) or "-",
             row["notified_mwh"] or "-",
             row["status"],
-            "; ".join(row["why_not"]) or "-",
         )
-    out.print(table)
+        for row in found
+    ]
+    _print_rows(DELIVERIES, rows)
+    for row in found:
+        if row["why_not"]:
+            _why(row, "; ".join(row["why_not"]))
 
 
-def _table(*titles: str) -> Table:
-    """A table by half-hour and unit, which stay whole where the terminal is narrow."""
-    whole = (Column(title, no_wrap=True) for title in ("UTC", "unit"))
-    others = (Column(title, overflow="fold") for title in titles)
-    return Table(*whole, *others, box=box.SIMPLE_HEAD, show_edge=False, padding=0)
+def _print_rows(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table by half-hour and unit; a unit that is in every row, in a line above it."""
+    units = {unit for _, unit, *_ in rows}
+    if len(units) > 1:
+        print_fitting(out, columns, rows)
+        return
+    out.print(*units, highlight=False, markup=False)
+    print_fitting(out, (columns[0], *columns[2:]), [(row[0], *row[2:]) for row in rows])
 
 
-def _status(message: dict[str, Any]) -> str:
-    reason = f": {message['reason']}" if message["status"] == "rejected" else ""
-    return f"{message['status']}{reason}"
+def _why(row: Mapping[str, Any], text: str) -> None:
+    """Print below a table what is to be said of one of its half-hours."""
+    told = f"{minute(row['start'])} {row['unit']}: {text}"
+    out.print(told, highlight=False, markup=False, soft_wrap=True)
+
+
+def _days(asked: Mapping[str, str]) -> str:
+    first, last = asked["first"], asked["last"]
+    return f" on {first}" if first == last else f" from {first} to {last}"
+
+
+def _of(unit: str | None) -> str:
+    return f" by {unit}" if unit else ""

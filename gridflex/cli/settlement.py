@@ -106,8 +106,12 @@ def show(
         out.print_json(_selected(outcome, chosen, run))
         return
     out.print(f"inputs SHA-256 {outcome.inputs_sha256}", highlight=False, soft_wrap=True)
-    if chosen is None:
-        _print_days([one for one in outcome.days if run in {None, one.run}])
+    days = [one for one in outcome.days if run in {None, one.run} and chosen in {None, one.day}]
+    if not days:
+        asked = f"{f' of {chosen}' if chosen else ''}{f' in {run}' if run else ''}"
+        out.print(f"nothing{asked} is settled yet", highlight=False)
+    elif chosen is None:
+        _print_days(days)
     else:
         _print_half_hours(_results(outcome, chosen, run), day=chosen)
 
@@ -252,7 +256,7 @@ def _print_half_hours(results: Iterable[AccountResult], *, day: date) -> None:
     table = Table(title=f"Settlement of {day} by half-hour")
     for title in ("UTC", "period", "run"):
         table.add_column(title, no_wrap=True)
-    for title in ("MWh", "sold", "imbalance GBP", "trades GBP", "net GBP"):
+    for title in ("delivered MWh", "sold MWh", "imbalance GBP", "trades GBP", "net GBP"):
         table.add_column(title, justify="right", no_wrap=True)
     notes = []
     for one in results:

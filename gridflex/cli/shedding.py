@@ -51,7 +51,7 @@ def plan_shed(  # noqa: PLR0917 - options, not arguments
         table.add_row(
             cut["job_id"], cut["site"], cut["action"], *_figures(cut), minute(until[cut["job_id"]])
         )
-    out.print(table)
+    out.print(table if found["cuts"] else "no running job would give up power")
     cost = gbp_text(found["cost_gbp"])
     back_kwh = sum(back["extra_kwh"] for back in found["rebound"])
     out.print(

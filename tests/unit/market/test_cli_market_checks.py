@@ -432,6 +432,12 @@ def test_shares_are_shown_three_ways(server: Server) -> None:
     asked = ("shares", "--account", "A", "--first", "2026-07-01", "--last", "2026-07-02")
 
     assert "net 378.00 GBP" in run(*asked, "--url", server.url)
+    server.answer = {f"by_{kind}_gbp": {} for kind in ("contract", "team", "job")} | {
+        "total_gbp": "0"
+    }
+    assert run(*asked, "--url", server.url).splitlines()[1:] == [
+        "no half-hour of A in these days has a run that pays yet"
+    ]
 
 
 def test_the_rebound_is_shown_beside_the_delivery(server: Server) -> None:

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from typer.testing import CliRunner
 
 from gridflex.cli.settlement import settlement_app
@@ -64,7 +65,7 @@ def test_positions_are_shown_with_their_messages(server: Server) -> None:
     shown = run(*asked)
 
     assert "sev-sent" in shown
-    assert "rejected: key unknown" in shown
+    assert "2026-07-01 17:00Z V__CGRID001: ecvn was rejected: key unknown" in shown
     path = "/v1/settlement/positions?first=2026-07-01&last=2026-07-01&unit=V__CGRID001"
     assert server.asked[0][1] == path
     assert json.loads(run(*asked, "--json")) == [POSITION]
@@ -103,17 +104,64 @@ def test_claims_are_shown_beside_what_was_notified(server: Server) -> None:
     assert server.asked[0][1] == "/v1/settlement/deliveries?day=2026-07-01"
 
 
-def test_half_hours_and_units_are_whole_on_a_narrow_terminal(server: Server) -> None:
-    for command, rows in (
-        (("positions", "--first", "2026-07-01"), [POSITION]),
-        (("deliveries", "--day", "2026-07-01"), [CLAIM]),
-    ):
-        server.answer = rows
-        result = CliRunner(env={"COLUMNS": "80"}).invoke(
-            settlement_app, [*command, "--url", server.url]
-        )
+def narrow(*words: str) -> list[str]:
+    result = CliRunner(env={"COLUMNS": "80"}).invoke(settlement_app, words)
+    assert result.exit_code == 0, result.output
+    return result.output.splitlines()
 
-        assert "2026-07-01T17:00Z V__CGRID001 " in result.output
+
+def test_no_word_is_cut_on_a_narrow_terminal(server: Server) -> None:
+    answered = {kind: NONE | {"status": "accepted"} for kind in ("wman", "sev", "ecvn")}
+    messages = POSITION["messages"] | answered  # type: ignore[operator]  # of dicts
+    server.answer = [POSITION | {"stage": "gate-closed", "messages": messages}]
+    positions = narrow("positions", "--first", "2026-07-01", "--url", server.url)
+    server.answer = [CLAIM]
+    claims = narrow("deliveries", "--day", "2026-07-01", "--url", server.url)
+
+    words = [line.split() for line in positions]
+    assert words[0] == ["V__CGRID001"]
+    assert words[1] == ["start", "(UTC)", "stage", "sold", "MWh", "WMAN", "SEV", "ECVN", "DVN"]
+    said = ["accepted", "accepted", "accepted", "none"]
+    assert words[3] == ["2026-07-01", "17:00", "gate-closed", "0", *said]
+    assert max(len(line.rstrip()) for line in positions + claims) <= 80
+    assert claims[-1].split() == ["2026-07-01", "17:00", "10.0000", "2.8000", "-", "none"]
+
+
+def test_of_several_units_each_row_says_whose_it_is(server: Server) -> None:
+    server.answer = [CLAIM, CLAIM | {"unit": "V__CGRID002"}]
+
+    claims = narrow("deliveries", "--day", "2026-07-01", "--url", server.url)
+
+    assert [line.split()[2] for line in claims[-2:]] == ["V__CGRID001", "V__CGRID002"]
+
+
+def test_days_without_trades_are_said_in_a_sentence(server: Server) -> None:
+    server.answer = []
+
+    assert narrow("positions", "--first", "2026-07-01", "--url", server.url) == [
+        "no half-hour is traded on 2026-07-01"
+    ]
+    assert narrow("deliveries", "--day", "2026-07-01", "--url", server.url) == [
+        "no half-hour of 2026-07-01 was traded, so nothing is claimed"
+    ]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(("positions",), id="positions"),
+        pytest.param(("reconcile",), id="reconcile"),
+        pytest.param(("shares", "--account", "A"), id="shares"),
+        pytest.param(("baseline", "held-back", "V__CGRID001"), id="held back"),
+    ],
+)
+def test_a_last_day_before_the_first_is_refused(server: Server, command: tuple[str, ...]) -> None:
+    days = ("--first", "2026-07-02", "--last", "2026-07-01")
+
+    shown = run(*command, *days, "--url", server.url, code=2)
+
+    assert "2026-07-01 is before --first 2026-07-02" in shown
+    assert server.asked == []
 
 
 def test_runs_that_were_given_up_are_named_and_exit_code_1(server: Server) -> None:

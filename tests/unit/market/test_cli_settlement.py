@@ -78,6 +78,7 @@ def test_show_prints_the_half_hours_of_a_day_with_their_notes(files: Path) -> No
     printed = run("show", "--book", files / "book.json", "--day", "2026-07-01")
 
     assert "-210.00" in printed
+    assert "sold MWh" in printed
     assert "no activity notice" in printed
 
 
@@ -85,6 +86,12 @@ def test_show_as_json_keeps_only_what_was_asked_for(files: Path) -> None:
     body = json.loads(run("show", "--book", files / "book.json", "--run", "R1", "--json"))
 
     assert body["results"] == body["days"] == []
+
+
+def test_a_day_that_is_not_settled_is_said_in_a_sentence(files: Path) -> None:
+    shown = run("show", "--book", files / "book.json", "--day", "2026-07-02", "--run", "R1")
+
+    assert shown.splitlines()[1:] == ["nothing of 2026-07-02 in R1 is settled yet"]
 
 
 def test_show_writes_the_same_bytes_each_time(files: Path) -> None:
