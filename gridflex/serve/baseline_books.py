@@ -23,6 +23,7 @@ from gridflex.market.submitted import CapChange
 from gridflex.market.volumes import Rounding
 from gridflex.market.working_days import half_hours_of
 from gridflex.serve.clock import Clock
+from gridflex.serve.days import SettlementDay
 
 
 class ActivationIn(BaseModel, extra="forbid"):
@@ -36,7 +37,7 @@ class ActivationIn(BaseModel, extra="forbid"):
         trigger: What the market knows about the unit in it.
     """
 
-    day: date
+    day: SettlementDay
     rule: str = "BL01"
     event_start: str | None = None
     event_half_hours: int = Field(default=1, ge=1, le=50)
@@ -70,8 +71,8 @@ class HonestyIn(BaseModel, extra="forbid"):
     """
 
     unit: str
-    first: date
-    last: date
+    first: SettlementDay
+    last: SettlementDay
     cap_changes: list[CapChangeIn] | None = None
 
 

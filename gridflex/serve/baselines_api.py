@@ -40,6 +40,7 @@ from gridflex.market.waivers import Waiver, waiver_event
 from gridflex.market.working_days import DAY, half_hours_of
 from gridflex.serve.baseline_books import ActivationIn, BaselineBooks, HonestyIn, rule_named
 from gridflex.serve.clock import Clock
+from gridflex.serve.days import SettlementDay
 
 LOOK_AHEAD: Final = timedelta(days=120)
 RuleName = Annotated[str, Query(description="Name of the rule; see `GET rules`.")]
@@ -69,7 +70,7 @@ class EventDayIn(BaseModel, extra="forbid"):
         reason: Balancing service, wholesale trading, outage or abnormal use, with its evidence.
     """
 
-    day: date
+    day: SettlementDay
     reason: str = Field(min_length=1, max_length=1000)
 
 
@@ -240,9 +241,11 @@ def _add_quality(api: APIRouter, books: BaselineBooks) -> None:
     @api.get("/meters/{meter}/budget")
     async def gauge(
         meter: str,
-        day: date,
+        day: SettlementDay,
         rule: RuleName = "BL01",
-        planned: Annotated[list[date] | None, Query(description="Event days to come.")] = None,
+        planned: Annotated[
+            list[SettlementDay] | None, Query(description="Event days to come.")
+        ] = None,
     ) -> BudgetOut:
         """How many event days are left before the baseline is lost."""
         chosen, history = rule_named(rule), await books.history(Msid(meter), day)
@@ -267,7 +270,7 @@ def _add_quality(api: APIRouter, books: BaselineBooks) -> None:
     async def judged(
         *,
         meter: str,
-        until: date,
+        until: SettlementDay,
         rule: RuleName = "BL01",
         first_period: Annotated[int, Query(ge=1, le=48)] = 33,
         periods: Annotated[int, Query(ge=1, le=48)] = 8,
@@ -293,7 +296,7 @@ def _add_admission(
     api: APIRouter, books: BaselineBooks, limits: Dated[PredictabilityLimits]
 ) -> None:
     @api.get("/units/{unit}/predictability")
-    async def admitted(unit: str, day: date | None = None) -> AdmissionOut:
+    async def admitted(unit: str, day: SettlementDay | None = None) -> AdmissionOut:
         """Whether a unit may be sold on a day, by what its seller asks once a day."""
         now = books.clock.now()
         at = day or now.astimezone(LONDON).date()
@@ -320,7 +323,7 @@ def _add_admission(
         return {"index": index}
 
     @api.get("/units/{unit}/held-back")
-    async def held_back(unit: str, first: date, last: date) -> list[HeldBackOut]:
+    async def held_back(unit: str, first: SettlementDay, last: SettlementDay) -> list[HeldBackOut]:
         """Half-hours in which there was something to sell and nothing was offered, and why."""
         span = half_hours_of(first)[0], half_hours_of(last)[-1]
         found = await books.ledger.find(

@@ -7,7 +7,6 @@ of delivered energy. Amounts are text, so that they stay exact.
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import date
 from decimal import Decimal
 from http import HTTPStatus
 from typing import Annotated, Any, Final
@@ -41,6 +40,7 @@ from gridflex.market.trade_records import notices_of, trades_of
 from gridflex.market.volumes import ZERO, Rounding
 from gridflex.market.working_days import half_hours_of
 from gridflex.serve.clock import Clock
+from gridflex.serve.days import SettlementDay
 from gridflex.serve.problems import ProblemError
 
 LONGEST: Final = 96
@@ -233,8 +233,8 @@ def _add_reports(api: APIRouter, ledger: LedgerStore, clock: Clock, authority: A
 def _add_checks(api: APIRouter, ledger: LedgerStore) -> None:
     @api.get("/reconciliation")
     async def reconciled(
-        first: Annotated[date, Query(description="First settlement day.")],
-        last: Annotated[date, Query(description="Last settlement day.")],
+        first: Annotated[SettlementDay, Query(description="First settlement day.")],
+        last: Annotated[SettlementDay, Query(description="Last settlement day.")],
     ) -> list[DifferenceOut]:
         """Half-hours whose trades are not exactly what was notified and accepted."""
         start, end = half_hours_of(first)[0], half_hours_of(last)[-1]

@@ -23,9 +23,10 @@ from gridflex.market.runs import Run
 from gridflex.market.volumes import ZERO
 from gridflex.market.working_days import WorkingCalendar, calendar_around, half_hours_of
 from gridflex.serve.clock import Clock
+from gridflex.serve.days import SettlementDay
 
-First = Annotated[date, Query(description="First settlement day.")]
-Last = Annotated[date, Query(description="Last settlement day.")]
+First = Annotated[SettlementDay, Query(description="First settlement day.")]
+Last = Annotated[SettlementDay, Query(description="Last settlement day.")]
 
 
 class MessageOut(BaseModel):
@@ -155,7 +156,7 @@ class LateIn(BaseModel, extra="forbid"):
     """
 
     unit: str
-    day: date
+    day: SettlementDay
     run: Run
     reason: str = Field(min_length=1, max_length=1000)
 
@@ -197,7 +198,7 @@ def create_positions_router(ledger: LedgerStore, clock: Clock) -> APIRouter:
         ]
 
     @api.get("/deliveries")
-    async def deliveries(day: date) -> list[DeliveryOut]:
+    async def deliveries(day: SettlementDay) -> list[DeliveryOut]:
         """What may be claimed as delivered in a settlement day, and what was notified."""
         span = half_hours_of(day)
         found = await book.positions(first=span[0], last=span[-1])

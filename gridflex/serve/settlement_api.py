@@ -66,6 +66,7 @@ from gridflex.market.volumes import Rounding
 from gridflex.market.working_days import calendar_around, half_hours_of
 from gridflex.serve.baselines_api import create_baselines_router
 from gridflex.serve.clock import Clock
+from gridflex.serve.days import SettlementDay
 from gridflex.serve.ledger_api import create_ledger_router
 from gridflex.serve.market_checks_api import create_market_checks_router
 from gridflex.serve.positions_api import create_positions_router
@@ -74,7 +75,7 @@ from gridflex.serve.problems import ProblemError
 REGISTERED: Final = (EventType.SITE_REGISTERED, EventType.CONSENT_RECORDED)
 """What the registry is made of."""
 
-Day = Annotated[date | None, Query(description="Settlement day.")]
+Day = Annotated[SettlementDay | None, Query(description="Settlement day.")]
 
 
 class Recorded(BaseModel):
@@ -168,7 +169,7 @@ class InvoiceIn(BaseModel, extra="forbid"):
 
     contract: BillingContract
     month: str
-    known_on: date | None = None
+    known_on: SettlementDay | None = None
 
 
 def create_settlement_router(
@@ -236,7 +237,7 @@ def _add_sites_and_meters(api: APIRouter, ledger: LedgerStore, clock: Clock) -> 
         return await _record_readings(ledger, read_csv(text, received_at=now), now)
 
     @api.get("/readings/{meter}")
-    async def readings(meter: str, day: date) -> list[ReadingOut]:
+    async def readings(meter: str, day: SettlementDay) -> list[ReadingOut]:
         """A meter's settlement day, gaps included, as it is known now."""
         known = await _entries(ledger, EventType.METER_RECEIVED, subject=f"meter:{meter}", day=day)
         history = MeterHistory.of(Msid(meter), readings_of(known))
@@ -269,7 +270,7 @@ def _add_settlements(
         return [one for one in outcome.days if run in {None, one.run}]
 
     @api.get("/half-hours")
-    async def half_hours(day: date, run: Run | None = None) -> list[dict[str, Any]]:
+    async def half_hours(day: SettlementDay, run: Run | None = None) -> list[dict[str, Any]]:
         """Every half-hour of a settlement day, with what was expected, metered and paid."""
         outcome = settle_book(await _book(ledger, day))
         results = json.loads(write_statement(outcome))["results"]
@@ -293,7 +294,7 @@ def _add_settlements(
         )
 
     @api.get("/shares")
-    async def shares(account: str, first: date, last: date) -> SharesOut:
+    async def shares(account: str, first: SettlementDay, last: SettlementDay) -> SharesOut:
         """What contracts, jobs and teams earned, each half-hour in its newest paying run."""
         span = half_hours_of(first)[0], half_hours_of(last)[-1]
         found = await ledger.find(EventType.SETTLEMENT_RUN, first=span[0], last=span[1])

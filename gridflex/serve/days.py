@@ -1,0 +1,14 @@
+"""Settlement days as a request names them."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Final
+
+from pydantic import Field
+
+FIRST: Final = date(2000, 1, 1)
+LAST: Final = date(2100, 12, 31)
+"""Look-backs, look-aheads and calendars around any day between them are days as well."""
+
+SettlementDay = Annotated[date, Field(ge=FIRST, le=LAST)]
