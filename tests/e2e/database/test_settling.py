@@ -20,7 +20,7 @@ from gridflex.agents.reports import Look
 from gridflex.agents.settlement_rules import SettlementTerms
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import Event, EventType
-from gridflex.market.artefacts import ArtefactKind
+from gridflex.market.artefacts import ArtefactKind, DeliveredVolumes
 from gridflex.market.audit import trace
 from gridflex.market.book import settle_book
 from gridflex.market.compensation import (
@@ -29,6 +29,7 @@ from gridflex.market.compensation import (
     MutualisedP511,
     with_export_thresholds,
 )
+from gridflex.market.drafts import read_draft
 from gridflex.market.exclusivity import Direction, Product, Reservation
 from gridflex.market.late_runs import LateOrder
 from gridflex.market.losses import Losses, LossFactors
@@ -41,7 +42,7 @@ from gridflex.market.records import (
     settlement_event,
     settlement_inputs,
 )
-from gridflex.market.registry import Allocation, Validity
+from gridflex.market.registry import Allocation, MeteredSite, Msid, MsidPair, Validity
 from gridflex.market.reported import ReportedHalfHour, UnitReport, report_event
 from gridflex.market.reservations import Held
 from gridflex.market.runs import Run
@@ -112,6 +113,26 @@ async def test_a_unit_that_is_not_traded_any_more_is_notified_and_settled_to_the
     assert settled.settled == ("2026-07-01 SF (1)",)
     assert "has 0 pairs with a submitted baseline on 2026-07-23" in settled.degraded["registry"]
     assert await net_gbp(system) == {Run.SF: Decimal("0.8") * 140 + Decimal("0.1") * 210}
+
+
+async def test_what_was_delivered_is_notified_for_the_meter_of_its_day(system: System) -> None:
+    await end(system)
+    (metered,) = [one for one in RECORDS if isinstance(one, MeteredSite)]
+    (held,) = [one for one in RECORDS if isinstance(one, Allocation)]
+    new = MsidPair(Msid("1200012345688"))
+    since = Validity(DAY + timedelta(days=1), held.validity.until)
+    replaced = (
+        replace(metered, pairs=(*metered.pairs, new)),
+        replace(held, pair=new, validity=since),
+    )
+    await system.ledger.append([registry_event(one) for one in replaced], now=system.now)
+
+    await deliver(system)
+
+    (sent,) = await system.ledger.find(EventType.DVN_SUBMITTED)
+    artefact, _ = read_draft(sent.event["body"])
+    assert isinstance(artefact, DeliveredVolumes)
+    assert [one.pair for one in artefact.deliveries] == [SITE.pair]
 
 
 async def test_each_run_is_settled_once_when_it_is_due(system: System) -> None:
