@@ -80,7 +80,7 @@ class Admissions:
 
 def judged_text(found: Predictability) -> str:
     """Return a verdict in words."""
-    if not found.may_trade:
+    if not found.may_trade or found.bias_fraction is None or found.rrmse_fraction is None:
         return f"baseline is not known to predict the meter: {found.reason}"
     return (
         f"baseline met the meter on {found.days} days: bias {found.bias_fraction:+.1%}, error "

@@ -148,9 +148,9 @@ def predict(
     else:
         verdict = "may be traded on" if found["may_trade"] else f"NOT: {found['reason']}"
         out.print(
-            f"{rule} of {meter} over {found['days']} days: bias {found['bias_fraction']:+.1%}, "
-            f"error {found['rrmse_fraction']:.1%}: {verdict}",
+            f"{rule} of {meter} over {found['days']} days: {_errors(found)}: {verdict}",
             highlight=False,
+            soft_wrap=True,
         )
     if not found["may_trade"]:
         raise typer.Exit(1)
@@ -179,8 +179,7 @@ def judge(
     else:
         verdict = "within the limits" if found["may_trade"] else f"NOT: {found['reason']}"
         out.print(
-            f"{unit} on {found['day']}: {found['days']} days, bias {found['bias_fraction']:+.1%}, "
-            f"error {found['rrmse_fraction']:.1%}: {verdict}",
+            f"{unit} on {found['day']}: {found['days']} days, {_errors(found)}: {verdict}",
             highlight=False,
             soft_wrap=True,
         )
@@ -286,6 +285,15 @@ def rebound(
         f"delivered {found['delivered_mwh']} MWh, came back {found['rebound_mwh']}, saved "
         f"{found['saved_mwh']}, over {found['half_hours']} half-hours",
         highlight=False,
+    )
+
+
+def _errors(found: dict[str, Any]) -> str:
+    """Return bias and error in words; "-" where they are not known."""
+    bias, error = found["bias_fraction"], found["rrmse_fraction"]
+    return (
+        f"bias {'-' if bias is None else f'{bias:+.1%}'}, "
+        f"error {'-' if error is None else f'{error:.1%}'}"
     )
 
 

@@ -138,15 +138,15 @@ class Predictability:
 
     Args:
         days: Days compared.
-        bias_fraction: Mean of metered minus baseline, relative to mean load.
-        rrmse_fraction: Root mean square error, relative to mean load.
+        bias_fraction: Mean of metered minus baseline, relative to mean load; None if not known.
+        rrmse_fraction: Root mean square error, relative to mean load; None if not known.
         may_trade: Whether both are within the limits.
         reason: Why not; empty if it may.
     """
 
     days: int
-    bias_fraction: float
-    rrmse_fraction: float
+    bias_fraction: float | None
+    rrmse_fraction: float | None
     may_trade: bool
     reason: str
 
@@ -195,7 +195,7 @@ def submitted_predictability(
 
 def weakest(found: Sequence[Predictability]) -> Predictability:
     """Return the verdict that stands for all: one that forbids trading, else the largest error."""
-    return max(found, key=lambda one: (not one.may_trade, one.rrmse_fraction))
+    return max(found, key=lambda one: (not one.may_trade, one.rrmse_fraction or 0.0))
 
 
 def _judged(
@@ -206,9 +206,12 @@ def _judged(
     metered = [real for real, _ in pairs]
     errors = [real - expected for real, expected in pairs]
     count = sum(map(bool, days))
-    if count < limits.sample_days or not sum(metered):
+    if count < limits.sample_days:
         reason = f"{count} days to judge by, {limits.sample_days} needed"
-        return Predictability(count, 0.0, 0.0, may_trade=False, reason=reason)
+        return Predictability(count, None, None, may_trade=False, reason=reason)
+    if not sum(metered):
+        reason = f"{count} days to judge by, but nothing was metered in them"
+        return Predictability(count, None, None, may_trade=False, reason=reason)
     mean = sum(metered) / len(metered)
     bias = sum(errors) / len(errors) / mean
     rrmse = sqrt(sum(error**2 for error in errors) / len(errors)) / abs(mean)

@@ -18,7 +18,7 @@ from gridflex.market.baseline_report import baseline_json
 from gridflex.market.baseline_rules import RULES, Rule, Trigger
 from gridflex.market.baseline_same_day import PJM_SAME_DAY_3_2, same_day_baseline
 from gridflex.market.honesty import Facts
-from gridflex.market.registry import Msid, UnitId
+from gridflex.market.registry import Msid, UnitId, pair_key
 from gridflex.market.submitted import CapChange
 from gridflex.market.volumes import Rounding
 from gridflex.market.working_days import half_hours_of
@@ -87,6 +87,16 @@ class BaselineBooks:
     async def history(self, meter: Msid, day: date) -> History:
         """Return the readings up to ``day``, as they are known now."""
         return await self.known.history(meter, day, now=self.clock.now())
+
+    async def refuse_unknown(self, meter: Msid) -> None:
+        """Refuse a meter that no site of the registry has.
+
+        Raises:
+            ContractError: It is not registered.
+        """
+        registry = await self.known.registry(self.clock.now())
+        if meter not in {pair_key(pair) for site in registry.sites for pair in site.pairs}:
+            raise ContractError(f"meter {meter} is not registered")
 
     async def baseline(self, meter: Msid, sent: ActivationIn) -> dict[str, Any]:
         """Return a meter's baseline as it is shown."""

@@ -137,16 +137,16 @@ class PredictabilityOut(BaseModel):
 
     Attributes:
         days: Days compared.
-        bias_fraction: Mean of metered minus baseline, relative to mean load.
-        rrmse_fraction: Root mean square error, relative to mean load.
+        bias_fraction: Mean of metered minus baseline, relative to mean load; null if not known.
+        rrmse_fraction: Root mean square error, relative to mean load; null if not known.
         may_trade: Whether both are within the limits.
         reason: Why not.
         limits: By which limits, and where they come from.
     """
 
     days: int
-    bias_fraction: float
-    rrmse_fraction: float
+    bias_fraction: float | None
+    rrmse_fraction: float | None
     may_trade: bool
     reason: str
     limits: dict[str, Any]
@@ -278,6 +278,7 @@ def _add_quality(api: APIRouter, books: BaselineBooks) -> None:
         rrmse_fraction: Annotated[float, Query(gt=0)] = USUAL_LIMITS.rrmse_fraction,
     ) -> PredictabilityOut:
         """How well a rule met the 60 days before ``until``: to be asked before trading on it."""
+        await books.refuse_unknown(Msid(meter))
         chosen, history = rule_named(rule), await books.history(Msid(meter), until)
         limits = PredictabilityLimits(
             bias_fraction, rrmse_fraction, USUAL_LIMITS.sample_days, USUAL_LIMITS.source
@@ -299,6 +300,7 @@ def _add_admission(
     async def admitted(unit: str, day: SettlementDay | None = None) -> AdmissionOut:
         """Whether a unit may be sold on a day, by what its seller asks once a day."""
         now = books.clock.now()
+        (await books.known.registry(now)).unit(UnitId(unit))
         at = day or now.astimezone(LONDON).date()
         used = limits.on(at)
         found = await books.known.predictability(UnitId(unit), day=at, limits=used, now=now)

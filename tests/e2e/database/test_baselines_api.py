@@ -107,6 +107,7 @@ async def test_without_history_the_budget_is_exhausted(served: Served) -> None:
 
 async def test_a_meter_that_predicts_itself_may_be_traded_on(served: Served) -> None:
     await fill(served, days=121)
+    await post(served, "/registry", {"records": [{"kind": "site", "record": SITE}]})
 
     found = await served.get(f"/baselines/meters/{METER}/predictability", params={"until": str(D)})
     strict = await served.get(

@@ -182,11 +182,26 @@ async def test_what_the_seller_asks_is_answered_by_the_api() -> None:
 
     assert (before["may_trade"], before["is_sold"], before["override"]) == (False, False, None)
     assert before["reason"] == "9 days to judge by, 10 needed"
+    assert (before["bias_fraction"], before["rrmse_fraction"]) == (None, None)
     assert before["limits"]["bias_fraction"] == 0.10
     assert (after["is_sold"], after["override"]) == (True, sent)
     assert (later["is_sold"], later["days"]) == (False, 9)
     (entry,) = await ledger.find(EventType.OVERRIDE_MADE)
     assert (entry.index, entry.event["body"]["reason"]) == (recorded.json()["index"], "first start")
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("/units/V__CGRID009/predictability", "unit V__CGRID009 is not registered"),
+        ("/meters/123/predictability?until=2026-07-20", "meter 123 is not registered"),
+    ],
+)
+async def test_what_nobody_registered_is_not_judged(path: str, says: str) -> None:
+    served = Served(await history())
+
+    with pytest.raises(ContractError, match=says):
+        await served.http.get(f"http://x/baselines{path}")
 
 
 async def test_what_was_held_back_is_listed_with_its_reason() -> None:

@@ -111,6 +111,15 @@ def test_too_few_days_say_nothing() -> None:
 
     assert not result.may_trade
     assert "4 days to judge by, 5 needed" in result.reason
+    assert (result.bias_fraction, result.rrmse_fraction) == (None, None)
+
+
+def test_days_in_which_nothing_was_metered_are_told_from_too_few() -> None:
+    found = submitted_predictability(submitted("0"), limits=LIMITS)
+
+    assert (found.days, found.may_trade) == (5, False)
+    assert (found.bias_fraction, found.rrmse_fraction) == (None, None)
+    assert found.reason == "5 days to judge by, but nothing was metered in them"
 
 
 def submitted(metered: str, *, planned: str = "2", days: int = 5, sold: int = 0) -> list[Outcome]:

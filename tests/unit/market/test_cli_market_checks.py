@@ -309,14 +309,14 @@ def test_a_meter_that_does_not_predict_is_no_base_to_trade_on(server: Server) ->
         *("baseline", "predict", METER, "--until", "2026-07-01", "--url", server.url), code=1
     )
 
-    assert "NOT: bias +25.0%" in shown
+    assert "bias +25.0%, error 30.0%: NOT: bias +25.0%" in shown
 
 
 JUDGED = {
     "day": "2026-07-01",
     "days": 3,
-    "bias_fraction": 0.25,
-    "rrmse_fraction": 0.3,
+    "bias_fraction": None,
+    "rrmse_fraction": None,
     "may_trade": False,
     "reason": "3 days to judge by, 10 needed",
     "override": None,
@@ -331,7 +331,7 @@ def test_a_unit_that_may_not_be_sold_is_exit_code_1(server: Server) -> None:
         "baseline", "judge", "V__CGRID001", "--day", "2026-07-01", "--url", server.url, code=1
     )
 
-    assert "NOT: 3 days to judge by, 10 needed" in shown
+    assert "3 days, bias -, error -: NOT: 3 days to judge by, 10 needed" in shown
     assert "nothing is sold of it" in shown
     assert server.asked[0][1] == (
         "/v1/settlement/baselines/units/V__CGRID001/predictability?day=2026-07-01"
