@@ -34,9 +34,9 @@ class HalfHour:
 
     def __post_init__(self) -> None:
         if self.start.utcoffset() != timedelta(0):
-            raise ContractError(f"half-hour must start in UTC, got {self.start!r}")
+            raise ContractError(f"half-hour must start in UTC, got {self.start.isoformat()}")
         if self.start.minute % 30 or self.start.second or self.start.microsecond:
-            raise ContractError(f"half-hour must start at :00 or :30, got {self.start!r}")
+            raise ContractError(f"half-hour must start at :00 or :30, got {self.start.isoformat()}")
         if self.start.tzinfo is not UTC:  # London in winter would count wrongly into summer
             object.__setattr__(self, "start", self.start.astimezone(UTC))
 
@@ -48,7 +48,7 @@ class HalfHour:
             ContractError: ``moment`` is naive.
         """
         if moment.utcoffset() is None:
-            raise ContractError(f"a moment needs a time zone, got {moment!r}")
+            raise ContractError(f"a moment needs a time zone, got {moment.isoformat()}")
         utc = moment.astimezone(UTC)
         return cls(utc.replace(minute=utc.minute // 30 * 30, second=0, microsecond=0))
 

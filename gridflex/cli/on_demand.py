@@ -1,10 +1,14 @@
-"""Commands that are imported when they are called, so that no other waits for what they load."""
+"""Commands that are imported when they are called, so that no other waits for what they load.
+
+Their help is shown by paragraph: Typer would begin a line wherever a docstring does.
+"""
 
 from __future__ import annotations
 
 from collections import UserDict
 from collections.abc import Mapping
 from importlib import import_module
+from inspect import cleandoc
 from typing import Any
 
 import typer
@@ -22,9 +26,17 @@ def on_demand(places: Mapping[str, str]) -> type[TyperGroup]:
     class OnDemand(TyperGroup):
         def __init__(self, **attrs: Any) -> None:  # noqa: ANN401 - passed on
             super().__init__(**attrs)
+            self.help = in_paragraphs(self.help)
             self.commands = _Commands({**self.commands, **places})
 
     return OnDemand
+
+
+def in_paragraphs(text: str | None) -> str | None:
+    """Return a help text with each paragraph on one line, for the terminal to break."""
+    if text is None:
+        return None
+    return "\n\n".join(" ".join(part.split()) for part in cleandoc(text).split("\n\n"))
 
 
 class _Commands(UserDict[str, Any]):
@@ -33,7 +45,15 @@ class _Commands(UserDict[str, Any]):
     def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - Typer does not name the type
         if isinstance(place := self.data[name], str):
             self.data[name] = _command(place, name)
+        _reflow(self.data[name])
         return self.data[name]
+
+
+def _reflow(command: Any) -> None:  # noqa: ANN401 - Typer does not name the type
+    command.help = in_paragraphs(command.help)
+    if isinstance(command, TyperGroup) and not isinstance(command.commands, _Commands):
+        for each in command.commands.values():
+            _reflow(each)
 
 
 def _command(place: str, name: str) -> object:

@@ -158,7 +158,10 @@ class _Row:
             raise self._wrong("start_utc", valid="ISO 8601 such as 2026-07-01T12:00Z") from error
         if moment.tzinfo is None:
             raise self._wrong("start_utc", valid="a time with its zone")
-        return HalfHour(moment.astimezone(UTC))
+        try:
+            return HalfHour(moment.astimezone(UTC))
+        except (ContractError, OverflowError) as error:
+            raise self._wrong("start_utc", valid="a half-hour's start, at :00 or :30") from error
 
     def _settled(self) -> HalfHour | None:
         day, period = (self._values.get(f"settlement_{part}", "") for part in ("date", "period"))
@@ -168,6 +171,8 @@ class _Row:
             return HalfHour.from_settlement(date.fromisoformat(day), int(period))
         except (ValueError, OverflowError) as error:
             raise self._wrong("settlement_date", valid="YYYY-MM-DD with a period") from error
+        except ContractError as error:
+            raise self._wrong("settlement_period", valid=f"one of its day: {error}") from error
 
     def _kwh(self, column: str) -> Decimal:
         text = self._values.get(column) or "0"

@@ -368,3 +368,35 @@ def test_a_meta_option_that_is_no_pair_is_wrong_usage() -> None:
     result = CliRunner().invoke(cli.app, ["submit", "--meta", "team", "--", "a"])
 
     assert result.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        pytest.param((), "something outside did not answer; 4 the input", id="root"),
+        pytest.param(("settle", "invoice"), "that does not know what the ledger says", id="group"),
+        pytest.param(
+            ("settle", "baseline", "judge"), "against what was committed, a computed", id="nested"
+        ),
+    ],
+)
+def test_help_breaks_its_lines_where_the_terminal_ends(command: tuple[str, ...], line: str) -> None:
+    assert line in run(*command, "--help", columns=80)
+
+
+def test_that_no_job_gives_up_power_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = {
+        "cuts": [],
+        "rebound": [],
+        "freed_kw": 0.0,
+        "is_enough": False,
+        "running_kw": 0.0,
+        "cost_gbp": 0.0,
+        "read_at": "2026-07-01T12:15:00Z",
+    }
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json=nothing))
+    monkeypatch.setattr(shedding, "Client", partial(Client, transport=transport))
+
+    shown = run("plan", "shed", "--kw", "15", "--within", "PT1M", "--for", "PT1H")
+
+    assert shown.splitlines()[0] == "no running job would give up power"

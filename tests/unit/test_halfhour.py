@@ -111,6 +111,11 @@ def test_a_start_off_the_utc_grid_is_refused(start: datetime) -> None:
         HalfHour(start)
 
 
+def test_a_refused_start_is_named_as_an_instant() -> None:
+    with pytest.raises(ContractError, match=r"got 2026-07-01T12:10:00\+00:00$"):
+        HalfHour(datetime(2026, 7, 1, 12, 10, tzinfo=UTC))
+
+
 def test_a_naive_moment_is_refused() -> None:
     with pytest.raises(ContractError, match="needs a time zone"):
         HalfHour.containing(datetime(2026, 7, 1, 12))  # noqa: DTZ001 - the case under test

@@ -126,8 +126,13 @@ def test_a_csv_is_read_on_the_long_day() -> None:
         ),
         pytest.param(
             "meter,start_utc,import_kwh\n1200012345679,2026-07-01T12:10Z,1\n",
-            ":00 or :30",
+            "line 2: start_utc '2026-07-01T12:10Z' is not valid; valid is .* at :00 or :30",
             id="grid",
+        ),
+        pytest.param(
+            "meter,start_utc,import_kwh\n1200012345679,0001-01-01T00:00+01:00,1\n",
+            "line 2: start_utc",
+            id="before the calendar",
         ),
         pytest.param(
             "meter,start_utc,import_kwh\n1200012345679,,1\n", "settlement_date with", id="no time"
@@ -147,7 +152,7 @@ def test_a_csv_is_read_on_the_long_day() -> None:
         ),
         pytest.param(
             "meter,settlement_date,settlement_period,import_kwh\n1200012345679,2026-03-29,47,1\n",
-            "46 settlement periods",
+            "line 2: settlement_period '47' .* 46 settlement periods",
             id="period 47 of a short day",
         ),
         pytest.param(
