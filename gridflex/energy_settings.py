@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
 
 from gridflex.market.authority import Figures
+from gridflex.market.days import SettlementDay
 from gridflex.market.losses import LEAST, MOST
 from gridflex.market.volumes import ZERO
 
@@ -53,7 +54,7 @@ class LossRow(BaseModel, extra="forbid", frozen=True):
         transmission_multiplier: Scales the unit's deviation to the energy account.
     """
 
-    start: date
+    start: SettlementDay
     line_loss_factor: Decimal = Field(default=Decimal(1), ge=LEAST, le=MOST)
     transmission_multiplier: Decimal = Field(default=Decimal(1), ge=LEAST, le=MOST)
 
@@ -67,7 +68,7 @@ class ExportRow(BaseModel, extra="forbid", frozen=True):
         largest_mwh: Largest half-hourly export of the meter; readings that say more count.
     """
 
-    start: date
+    start: SettlementDay
     threshold_mwh: Decimal | None = Field(default=None, ge=0)
     largest_mwh: Decimal = Field(default=ZERO, ge=0)
 
@@ -83,7 +84,7 @@ class PredictabilityRow(BaseModel, extra="forbid", frozen=True):
         source: Where the limits come from.
     """
 
-    start: date
+    start: SettlementDay
     bias_fraction: float = Field(default=0.10, gt=0)
     rrmse_fraction: float = Field(default=0.20, gt=0)
     sample_days: int = Field(default=10, ge=1, le=60)

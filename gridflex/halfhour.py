@@ -118,7 +118,13 @@ class HalfHour:
 
 
 def periods_in(day: date) -> int:
-    """Return how many settlement periods ``day`` has: 46, 48 or 50."""
+    """Return how many settlement periods ``day`` has: 46, 48 or 50.
+
+    Raises:
+        ContractError: No day comes after it.
+    """
+    if day == date.max:
+        raise ContractError(f"day {day} is not valid; valid are days before it")
     return (_midnight_utc(day + timedelta(days=1)) - _midnight_utc(day)) // HALF_HOUR
 
 

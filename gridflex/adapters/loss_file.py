@@ -29,7 +29,7 @@ class LossFile:
         try:
             changed = self._path.stat().st_mtime_ns
             if self._read is None or self._read[0] != changed:
-                self._read = changed, read_losses(self._path.read_text(encoding="utf-8"))
+                self._read = changed, read_losses(self._path.read_text(encoding="utf-8-sig"))
         except (OSError, UnicodeDecodeError) as error:
             raise ContractError(f"energy.losses_file {self._path}: {error}") from error
         return self._read[1].at(half_hour)

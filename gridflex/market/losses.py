@@ -15,7 +15,7 @@ from datetime import date
 from decimal import Decimal, InvalidOperation
 from io import StringIO
 from itertools import pairwise
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
@@ -106,15 +106,22 @@ def read_losses(text: str) -> Losses:
             ``line_loss_factor`` and ``transmission_multiplier``; an empty factor is 1.
 
     Raises:
-        ContractError: A column is missing or a value is not valid; the message names the line.
+        ContractError: A column is missing, there is no row, or a value is not valid; the message
+            names the line.
     """
     reader = csv.DictReader(StringIO(text))
-    missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-    if missing:
-        raise ContractError(
-            f"losses: column {', '.join(missing)} is missing; valid are {', '.join(COLUMNS)}"
-        )
-    return losses_of(_row(reader.line_num, fields) for fields in reader)
+    try:
+        missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+        if missing:
+            raise ContractError(
+                f"losses: column {', '.join(missing)} is missing; valid are {', '.join(COLUMNS)}"
+            )
+        losses = losses_of(_row(reader.line_num, fields) for fields in reader)
+    except csv.Error as error:
+        raise ContractError(f"losses, line {reader.reader.line_num}: {error}") from error
+    if not losses.rows:
+        raise ContractError("losses: there is no row below the header; valid is at least one")
+    return losses
 
 
 def losses_of(rows: Iterable[tuple[HalfHour, LossFactors]]) -> Losses:
@@ -134,8 +141,13 @@ def start_of(text: str) -> HalfHour:
         return HalfHour.parse(text)
 
 
-def _row(line: int, fields: Mapping[str, str | None]) -> tuple[HalfHour, LossFactors]:
-    start, *factors = ((fields[name] or "").strip() for name in COLUMNS)
+def _row(line: int, fields: Mapping[str | None, Any]) -> tuple[HalfHour, LossFactors]:
+    if None in fields or None in fields.values():
+        raise ContractError(
+            f"losses, line {line}: there are {'more' if None in fields else 'fewer'} values than "
+            "columns; valid is one each, with a decimal point"
+        )
+    start, *factors = (fields[name].strip() for name in COLUMNS)
     try:
         return start_of(start), LossFactors(*(Decimal(one or "1") for one in factors))
     except InvalidOperation as error:

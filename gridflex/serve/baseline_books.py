@@ -17,13 +17,13 @@ from gridflex.market.baseline import Event as Activation
 from gridflex.market.baseline_report import baseline_json
 from gridflex.market.baseline_rules import RULES, Rule, Trigger
 from gridflex.market.baseline_same_day import PJM_SAME_DAY_3_2, same_day_baseline
+from gridflex.market.days import SettlementDay
 from gridflex.market.honesty import Facts
 from gridflex.market.registry import Msid, UnitId, pair_key
 from gridflex.market.submitted import CapChange
 from gridflex.market.volumes import Rounding
 from gridflex.market.working_days import half_hours_of
 from gridflex.serve.clock import Clock
-from gridflex.serve.days import SettlementDay
 
 
 class ActivationIn(BaseModel, extra="forbid"):

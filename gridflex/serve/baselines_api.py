@@ -29,6 +29,7 @@ from gridflex.market.baseline_quality import (
 from gridflex.market.baseline_report import baseline_event
 from gridflex.market.baseline_rules import RULES, Rule
 from gridflex.market.commitments import is_commitment, read_commitment
+from gridflex.market.days import SettlementDay
 from gridflex.market.delivery import rebound
 from gridflex.market.honesty import honesty, outcomes
 from gridflex.market.policy import Dated
@@ -40,7 +41,6 @@ from gridflex.market.waivers import Waiver, waiver_event
 from gridflex.market.working_days import DAY, half_hours_of
 from gridflex.serve.baseline_books import ActivationIn, BaselineBooks, HonestyIn, rule_named
 from gridflex.serve.clock import Clock
-from gridflex.serve.days import SettlementDay
 
 LOOK_AHEAD: Final = timedelta(days=120)
 RuleName = Annotated[str, Query(description="Name of the rule; see `GET rules`.")]

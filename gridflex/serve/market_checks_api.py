@@ -20,6 +20,7 @@ from gridflex.halfhour import HalfHour
 from gridflex.ledger.canonical import digest
 from gridflex.ledger.event import EventType
 from gridflex.market.authority import Authority
+from gridflex.market.days import SettlementDay
 from gridflex.market.delivered_cost import delivered_costs
 from gridflex.market.dfs import dfs_payment, risks_deregistration
 from gridflex.market.exclusivity import Direction, Product, Reservation
@@ -40,7 +41,6 @@ from gridflex.market.trade_records import notices_of, trades_of
 from gridflex.market.volumes import ZERO, Rounding
 from gridflex.market.working_days import half_hours_of
 from gridflex.serve.clock import Clock
-from gridflex.serve.days import SettlementDay
 from gridflex.serve.problems import ProblemError
 
 LONGEST: Final = 96

@@ -15,6 +15,7 @@ from gridflex.adapters.position_book import PositionBook, TrackedPosition, raise
 from gridflex.halfhour import HalfHour
 from gridflex.market.alarms import AHEAD, WATCHED, Urgency
 from gridflex.market.artefacts import ArtefactKind
+from gridflex.market.days import SettlementDay
 from gridflex.market.deadlines import deadline
 from gridflex.market.late_runs import LateOrder
 from gridflex.market.position import Stage, Status
@@ -23,7 +24,6 @@ from gridflex.market.runs import Run
 from gridflex.market.volumes import ZERO
 from gridflex.market.working_days import WorkingCalendar, calendar_around, half_hours_of
 from gridflex.serve.clock import Clock
-from gridflex.serve.days import SettlementDay
 
 First = Annotated[SettlementDay, Query(description="First settlement day.")]
 Last = Annotated[SettlementDay, Query(description="Last settlement day.")]

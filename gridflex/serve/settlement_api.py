@@ -36,6 +36,7 @@ from gridflex.market.book import (
     write_statement,
 )
 from gridflex.market.charged import why_not_issued
+from gridflex.market.days import SettlementDay
 from gridflex.market.invoice_files import document_json, read_document
 from gridflex.market.meter_files import ReadingsIn, read_csv
 from gridflex.market.meters import MeterHistory, Reading, check_once
@@ -66,7 +67,6 @@ from gridflex.market.volumes import Rounding
 from gridflex.market.working_days import calendar_around, half_hours_of
 from gridflex.serve.baselines_api import create_baselines_router
 from gridflex.serve.clock import Clock
-from gridflex.serve.days import SettlementDay
 from gridflex.serve.ledger_api import create_ledger_router
 from gridflex.serve.market_checks_api import create_market_checks_router
 from gridflex.serve.positions_api import create_positions_router

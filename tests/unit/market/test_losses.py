@@ -60,6 +60,11 @@ def test_half_hours_before_the_first_row_are_not_guessed() -> None:
         pytest.param(
             CSV + "2026-07-01,1,1\n", "comes after that from 2026-06-30T23:00", id="twice"
         ),
+        pytest.param(CSV.partition("\n")[0] + "\n", "no row below the header", id="being written"),
+        pytest.param(CSV + "2026-07-02,1,02,1\n", "line 4: there are more", id="decimal comma"),
+        pytest.param(CSV + "2026-07-02,1.02", "line 4: there are fewer", id="written in part"),
+        pytest.param(CSV + "9999-12-31,1,1\n", "line 4: day 9999-12-31", id="no day after it"),
+        pytest.param(CSV + f"2026-07-02,{'1' * 200_000},1\n", "line 4: field larger", id="long"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_named(text: str, said: str) -> None:
@@ -79,6 +84,13 @@ def test_a_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
     os.utime(path, ns=(1, 1))
 
     assert (before.line, losses.at(MIDNIGHT).line) == (Decimal("1.02"), Decimal("1.03"))
+
+
+def test_a_file_may_begin_with_a_byte_order_mark_as_spreadsheets_write_it(tmp_path: Path) -> None:
+    path = tmp_path / "losses.csv"
+    path.write_text(CSV, encoding="utf-8-sig")
+
+    assert LossFile(path).at(MIDNIGHT).line == Decimal("1.02")
 
 
 SETTINGS = {
@@ -128,6 +140,7 @@ def test_without_a_threshold_the_rule_stays_as_it_is() -> None:
         pytest.param(
             {"losses": [{"start": "2026-09-01", "line_loss_factor": "103"}]}, "less than", id="%"
         ),
+        pytest.param({"losses": [{"start": "9999-12-31"}]}, "losses.0.start", id="end of time"),
     ],
 )
 def test_settings_that_contradict_themselves_are_refused(

@@ -1,4 +1,4 @@
-"""Settlement days as a request names them."""
+"""Settlement days as requests and settings name them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-FIRST: Final = date(2000, 1, 1)
+FIRST: Final = date(1901, 1, 1)
 LAST: Final = date(2100, 12, 31)
 """Look-backs, look-aheads and calendars around any day between them are days as well."""
 
