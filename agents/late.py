@@ -70,6 +70,7 @@ class Late:
         self._published = published
         self._looked_on: date | None = None
         self._over: set[tuple[date, Run]] = set()
+        self._unseen: dict[str, str] = {}
 
     async def ordered(self, unit: str) -> set[tuple[date, Run]]:
         """Return the days and runs that were given up and are to be settled late."""
@@ -96,8 +97,16 @@ class Late:
         known = await self._runs.given_up(unit)
         if self._looked_on != today:
             open_ = await self._untried(today, traded) - {(one.day, one.run) for one in known}
+            self._unseen = {}
             for day, run in sorted(open_ - self._over):
-                one = await _given_up(UnitId(unit), day, run, left_of)
+                try:
+                    one = await _given_up(UnitId(unit), day, run, left_of)
+                except ContractError as error:  # as it stands today; looked at again tomorrow
+                    log.warning("%s in %s cannot be looked at: %s", day, run, error)
+                    self._unseen[f"settlement of {day} in {run}"] = (
+                        f"not tried any more, and what it has left is not known: {error}"
+                    )
+                    continue
                 if one is None:
                     self._over.add((day, run))
                     continue
@@ -105,7 +114,7 @@ class Late:
                 await self._runs.give_up(one, now=now)
                 known.append(one)
             self._looked_on = today
-        told: dict[str, str] = {}
+        told = dict(self._unseen)
         for one in known:
             if (one.day, one.run) in self._over:
                 continue
@@ -141,12 +150,12 @@ class Late:
 
 
 async def _given_up(unit: UnitId, day: date, run: Run, left_of: LeftOf) -> GivenUp | None:
-    """Return what a run left of a day; None if nothing."""
-    try:
-        found = await left_of(day, run)
-    except ContractError as error:
-        log.warning("%s in %s cannot be looked at: %s", day, run, error)
-        return None
+    """Return what a run left of a day; None if nothing.
+
+    Raises:
+        ContractError: It cannot be looked at.
+    """
+    found = await left_of(day, run)
     if not found.half_hours:
         return None
     return GivenUp(unit, day, run, found.half_hours, found.missing or "nothing any more")

@@ -30,6 +30,7 @@ from gridflex.market.reported import (
     follows,
     reports_of,
     told,
+    unreadable_of,
 )
 from gridflex.market.runs import Run
 from gridflex.market.settlement import AccountPeriod
@@ -79,9 +80,10 @@ class Reports:
     def __init__(self, ledger: LedgerStore, authority: Authority) -> None:
         self._ledger = ledger
         self._authority = authority
+        self.unreadable: Mapping[str, str] = {}
 
     async def lately(self, now: datetime, *, unit: str) -> Mapping[tuple[date, Run], UnitReport]:
-        """Return the reports that came in lately, by day and run.
+        """Return the reports that came in lately, by day and run; `unreadable` has the others.
 
         Raises:
             SourceError: The database cannot be reached.
@@ -89,7 +91,8 @@ class Reports:
         found = await self._ledger.find(
             EventType.REPORT_RECEIVED, subject=f"unit:{unit}", recorded_since=now - WITHIN
         )
-        known = reports_of(one.event for one in found)
+        entries = [one.event for one in found]
+        known, self.unreadable = reports_of(entries), unreadable_of(entries)
         return {(one.day, one.run): one for one in known.values()}
 
     async def of(self, day: date, run: Run, *, unit: str) -> UnitReport | None:

@@ -169,7 +169,7 @@ class Settlements:
         self._terms = terms
         self._calendar = calendar
         self._reports = Reports(ledger, terms.authority)
-        self._finished: set[Look] = set()
+        self._finished: dict[tuple[date, Run], Look] = {}
         self._differing: dict[tuple[date, Run], Sequence[Difference]] = {}
         self._looked_in: HalfHour | None = None
         self._due: tuple[date, Mapping[date, Run]] | None = None
@@ -193,13 +193,14 @@ class Settlements:
         settled: list[str] = []
         waiting: dict[str, str] = {}
         reports = await self._reports.lately(now, unit=sites.unit)
+        waiting |= self._reports.unreadable
         due = {*self._due_on(now.astimezone(LONDON).date()).items(), *reports, *ordered}
         for day, run in sorted(due, key=lambda one: (one[0], one[1].position)):
             report = reports.get((day, run))
             if report is None and (day, run) in ordered:
                 report = await self._reports.of(day, run, unit=sites.unit)
             look = Look(day, run, report)
-            if look in self._finished:
+            if self._finished.get((day, run)) == look:
                 continue
             try:
                 done, missing = await self._settle(look, now, sites)
@@ -212,7 +213,7 @@ class Settlements:
             if missing:
                 waiting[f"settlement of {day} in {run}"] = missing
             else:
-                self._finished.add(look)
+                self._finish(look, now)
         given_up = await self._late.given_up(
             now,
             unit=sites.unit,
@@ -227,6 +228,11 @@ class Settlements:
         }
         self._last = SettlingReport(tuple(settled), given_up | waiting, differing)
         return self._last
+
+    def _finish(self, look: Look, now: datetime) -> None:
+        """Do not look again, unless the day is not over: then more of it may be traded."""
+        if look.day < now.astimezone(LONDON).date():
+            self._finished[look.day, look.run] = look
 
     def _due_on(self, today: date) -> Mapping[date, Run]:
         """Return the days of which a run came due lately; worked out once a day."""

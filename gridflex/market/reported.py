@@ -14,7 +14,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, Final
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import Event, EventType
@@ -157,13 +157,32 @@ def report_event(report: UnitReport) -> Event:
 
 
 def reports_of(entries: Iterable[Mapping[str, Any]]) -> dict[tuple[UnitId, date, Run], UnitReport]:
-    """Return the reports among entries; of two versions the later one counts."""
-    found = (
-        _REPORT.validate_python(entry["body"])
+    """Return the reports among entries; of two versions the later one counts.
+
+    What cannot be read is passed over, so that it stops no other; see `unreadable_of`.
+    """
+    found = (_read(entry) for entry in entries if entry["event_type"] == EventType.REPORT_RECEIVED)
+    return {(one.unit, one.day, one.run): one for one in found if isinstance(one, UnitReport)}
+
+
+def unreadable_of(entries: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return why reports among entries cannot be read, by the event's id."""
+    return {
+        entry["id"]: found
         for entry in entries
         if entry["event_type"] == EventType.REPORT_RECEIVED
-    )
-    return {(one.unit, one.day, one.run): one for one in found}
+        and isinstance(found := _read(entry), str)
+    }
+
+
+def _read(entry: Mapping[str, Any]) -> UnitReport | str:
+    """Return a recorded report, or why it is none."""
+    try:
+        return _REPORT.validate_python(entry["body"])
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        return f"recorded report cannot be read: {where}: {first['msg']}"
 
 
 def as_reported(
@@ -235,7 +254,8 @@ def differences(
             ("deviation", one.deviation, said.deviation_mwh),
         )
     ]
-    volumes.append(("contract MWh", result.sold_mwh, said.contract_mwh))
+    if report.party == period.account:
+        volumes.append(("contract MWh", result.sold_mwh, said.contract_mwh))
     ours = period.system_price
     prices = [("system price GBP/MWh", ours.sell_gbp_per_mwh, said.sell_gbp_per_mwh)]
     if said.buy_gbp_per_mwh != said.sell_gbp_per_mwh:
@@ -277,8 +297,11 @@ def unconfirmed(
 
 
 def all_notified(period: AccountPeriod, report: UnitReport) -> bool | None:
-    """Return whether a report has all sales as notified, or none; None where it cannot say."""
-    said = report.at(period.half_hour)
+    """Return whether a report has all sales as notified, or none; None where it cannot say.
+
+    It cannot where the unit stands in the block of another party than that of the account.
+    """
+    said = report.at(period.half_hour) if report.party == period.account else None
     total = sum((one.mwh for one in period.sold), ZERO)
     if said is None or said.contract_mwh not in {total, ZERO}:
         return None

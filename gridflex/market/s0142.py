@@ -35,6 +35,9 @@ FEWEST_FIELDS: Final[Mapping[str, int]] = {
 }
 """Fields of each record that is read, tag included; later versions only add at the end."""
 
+MOST_DIGITS: Final = 12
+"""Before the point of any figure: no price or volume of a half-hour has as many."""
+
 _BOM: Final = "\ufeff"
 
 
@@ -210,7 +213,7 @@ class _Reader:
             )
         try:
             getattr(self, f"_take_{tag.lower()}")(fields)
-        except (InvalidOperation, ValueError, ContractError) as error:
+        except (InvalidOperation, OverflowError, ValueError, ContractError) as error:
             raise ContractError(f"settlement report line {number}: {tag}: {error}") from error
 
     def _take_aaa(self, fields: list[str]) -> None:
@@ -220,11 +223,12 @@ class _Reader:
 
     def _take_srh(self, fields: list[str]) -> None:
         self.day = datetime.strptime(fields[1], "%Y%m%d").replace(tzinfo=UTC).date()
+        self._at("1")  # the last day of all has no half-hours
         self.run = Run(fields[2])
 
     def _take_spi(self, fields: list[str]) -> None:
         at = self._at(fields[1])
-        self.prices[at] = SystemPrice(Decimal(fields[2]), Decimal(fields[3]))
+        self.prices[at] = SystemPrice(_needed(fields, 2), _needed(fields, 3))
         cost = _number(fields, 53)
         if cost is not None:
             self.sourcing_cost[at] = cost
@@ -273,8 +277,18 @@ def _number(fields: list[str], position: int) -> Decimal | None:
     if position >= len(fields) or not fields[position]:
         return None
     value = Decimal(fields[position])
-    if not value.is_finite():
-        raise ContractError(f"field {position} {fields[position]!r} is not a number")
+    if not value.is_finite() or value.adjusted() >= MOST_DIGITS:
+        raise ContractError(
+            f"field {position} {fields[position][:40]!r} is not a number of at most {MOST_DIGITS} "
+            "digits before the point"
+        )
+    return value
+
+
+def _needed(fields: list[str], position: int) -> Decimal:
+    value = _number(fields, position)
+    if value is None:
+        raise ContractError(f"field {position} is empty; a number is needed")
     return value
 
 

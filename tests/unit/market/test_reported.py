@@ -104,6 +104,13 @@ def test_contract_volumes_say_what_is_notified(contract: str, was: bool, counts:
     assert sold.is_notified is counts
 
 
+def test_the_account_of_another_party_says_nothing_of_ours() -> None:
+    other = replace(said(text().replace("|3.000|0|", "|0.000|0|")), party="OTHER")
+
+    assert as_reported(EXAMPLE, other, {Figures.VOLUMES}).sold == EXAMPLE.sold
+    assert not [one for one in differences(EXAMPLE, other, Authority()) if "contract" in one.what]
+
+
 def test_what_is_off_by_more_than_is_tolerated_is_told() -> None:
     found = list(differences(EXAMPLE, said(), Authority()))
 
@@ -189,6 +196,7 @@ async def test_reports_in_the_folder_are_recorded_and_bad_ones_set_aside(tmp_pat
         "2": OFF.replace("S0142013", "S0142099").encode(),
         "3": OFF.replace("OPER|", "OPÉR|").encode("latin-1"),
         "4": OFF.replace(UNIT, "V__CGRID009").encode(),
+        "5": OFF.replace("20260701", "99991231").encode(),
     }
     for name, payload in files.items():
         (tmp_path / "inbox" / name).write_bytes(payload)
@@ -200,3 +208,4 @@ async def test_reports_in_the_folder_are_recorded_and_bad_ones_set_aside(tmp_pat
     assert sorted(path.name for path in (tmp_path / "read").iterdir()) == ["1", "4"]
     assert "version S0142099" in trading.refused["2"]
     assert "is not UTF-8 text" in trading.refused["3"]
+    assert "SRH" in trading.refused["5"]

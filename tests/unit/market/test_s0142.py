@@ -142,3 +142,23 @@ def test_period_fifty_of_the_long_day_is_read() -> None:
 def test_a_damaged_report_is_refused(lines: list[str], reason: str) -> None:
     with pytest.raises(ContractError, match=reason):
         read_s0142(text(lines=lines))
+
+
+@pytest.mark.parametrize("price", ["NaN", "sNaN", "Infinity", "-Infinity", "1E+999999", ""])
+def test_a_system_price_that_is_no_number_is_refused(price: str) -> None:
+    content = text().replace("|210.00000|210.00000", f"|{price}|{price}")
+
+    assert content != text()
+    with pytest.raises(ContractError, match=r"SPI: field 2 "):
+        read_s0142(content)
+
+
+def test_a_volume_that_nobody_can_have_is_refused() -> None:
+    with pytest.raises(ContractError, match=r"BP7: field 8 '9E\+999999' is not a number"):
+        read_s0142(text().replace("-7.200|", "9E+999999|"))
+
+
+@pytest.mark.parametrize("day", ["99991231", "00010101"])
+def test_a_day_without_half_hours_is_refused(day: str) -> None:
+    with pytest.raises(ContractError, match="SRH"):
+        read_s0142(text().replace("20260701", day))
