@@ -214,7 +214,7 @@ async def test_the_honesty_tests_judge_what_is_in_the_ledger(served: Served) -> 
         },
         subject="job:train-7",
     )
-    await served.ledger.append([raised], now=datetime(2026, 7, 1, 21, tzinfo=UTC))
+    await served.ledger.append([raised], now=datetime(2026, 9, 2, 21, tzinfo=UTC))
     logged = {one["test"]: one for one in await post(served, "/baselines/honesty", asked)}
     assert logged["no raised caps"]["verdict"] == "failed"
     assert "train-7 2.5 to 4 kW" in logged["no raised caps"]["detail"]
@@ -253,7 +253,7 @@ async def test_a_report_that_was_followed_is_still_told_to_differ(served: Served
     await served.http.post("/books", content=write_book(SettlementBook((EXAMPLE,))))
     headers = {"content-type": "text/plain"}
     before = (await served.http.post("/reports", content=off, headers=headers)).json()
-    await served.ledger.append([followed], now=datetime(2026, 7, 1, 20, 0, 3, tzinfo=UTC))
+    await served.ledger.append([followed], now=datetime(2026, 9, 2, 20, 0, 3, tzinfo=UTC))
 
     after = (await served.http.post("/reports", content=off, headers=headers)).json()
 
