@@ -64,7 +64,8 @@ class Admissions:
             return Admission(said)
         waiver = await self._facts.waiver(unit, day=day)
         if waiver is None:
-            return Admission(said, held_back=said)
+            way_out = f"to sell all the same: gridflex settle baseline allow {unit}"
+            return Admission(said, held_back=f"{said}; {way_out}")
         return Admission(f"{said}; sold all the same until {waiver.until}: {waiver.reason}")
 
     async def _judge(self, unit: UnitId, now: datetime) -> Predictability:

@@ -191,7 +191,12 @@ def judge(
                 soft_wrap=True,
             )
         elif not found["is_sold"]:
-            out.print("nothing is sold of it")
+            out.print(
+                "nothing is sold of it; to sell all the same: "
+                f"gridflex settle baseline allow {unit}",
+                highlight=False,
+                soft_wrap=True,
+            )
     if not found["is_sold"]:
         raise typer.Exit(1)
 
@@ -206,12 +211,21 @@ def allow(
     ],
     reason: Annotated[str, typer.Option(help="Why, and who decided it.")],
     url: Url = None,
+    as_json: AsJson = False,
 ) -> None:
     """Have a unit sold however its baseline is judged; recorded in the ledger as an override."""
     with Client(url) as client:
         body = {"until": f"{until:%Y-%m-%d}", "reason": reason}
         found = client.post(f"{PATH}/units/{unit}/override", body)
-    out.print(f"recorded as entry {found['index']}", highlight=False)
+    if as_json:
+        out.print_json(json.dumps(found))
+        return
+    says = (
+        f"{unit} is sold until {until:%Y-%m-%d} whatever is known of the baseline"
+        if found["holds"]
+        else "the override ends"
+    )
+    out.print(f"{says}; recorded as entry {found['index']}", highlight=False, soft_wrap=True)
 
 
 @baseline_app.command("held-back")

@@ -164,6 +164,18 @@ class OverrideIn(BaseModel, extra="forbid"):
     reason: str = Field(min_length=1, max_length=1000)
 
 
+class OverrideOut(BaseModel):
+    """An operator's word, as it is recorded.
+
+    Attributes:
+        index: Of its entry in the ledger.
+        holds: Whether it holds today; if not, it ended the one before.
+    """
+
+    index: int
+    holds: bool
+
+
 class AdmissionOut(PredictabilityOut):
     """Whether a unit may be sold: how its baseline met the meter, and who overrides that.
 
@@ -316,13 +328,13 @@ def _add_admission(
         )
 
     @api.post("/units/{unit}/override")
-    async def allow(unit: str, sent: OverrideIn) -> dict[str, int]:
+    async def allow(unit: str, sent: OverrideIn) -> OverrideOut:
         """Have a unit sold until a day, however its baseline is judged; recorded as an override."""
         now = books.clock.now()
         (await books.known.registry(now)).unit(UnitId(unit))
         event = waiver_event(Waiver(UnitId(unit), sent.until, sent.reason))
         (index,) = await books.ledger.append([event], now=now)
-        return {"index": index}
+        return OverrideOut(index=index, holds=now.astimezone(LONDON).date() < sent.until)
 
     @api.get("/units/{unit}/held-back")
     async def held_back(unit: str, first: SettlementDay, last: SettlementDay) -> list[HeldBackOut]:

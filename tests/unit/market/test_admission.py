@@ -34,6 +34,8 @@ TODAY = date(2026, 7, 20)
 DAYS = 10
 HELD_BACK = "baseline is not known to predict the meter: 9 days to judge by, 10 needed"
 
+WAY_OUT = "to sell all the same: gridflex settle baseline allow V__CGRID001"
+
 
 class Counted(MemoryLedger):
     """Counts how often baselines were asked for."""
@@ -85,7 +87,7 @@ async def test_a_unit_is_sold_only_if_its_baseline_met_its_meter(
 
     assert (found.held_back is None) == (held_back is None)
     assert held_back is None or held_back in str(found.held_back)
-    assert found.said == found.held_back or "bias +0.0%, error 0.0%" in found.said
+    assert str(found.held_back).startswith(found.said) or "bias +0.0%, error 0.0%" in found.said
 
 
 async def test_it_is_judged_once_a_day() -> None:
@@ -109,7 +111,7 @@ async def test_an_override_counts_at_once_and_until_its_day() -> None:
     today = await admissions.of(UNIT, day=TODAY, now=NOON)
     tomorrow = await admissions.of(UNIT, day=date(2026, 7, 21), now=NOON)
 
-    assert before.held_back == tomorrow.held_back == HELD_BACK
+    assert before.held_back == tomorrow.held_back == f"{HELD_BACK}; {WAY_OUT}"
     assert today.held_back is None
     assert today.said.endswith(
         "sold all the same until 2026-07-21: first start, agreed by operations"
@@ -179,6 +181,7 @@ async def test_what_the_seller_asks_is_answered_by_the_api() -> None:
     recorded = await served.http.post("/override", json=sent)
     after = await served.get("/predictability", day="2026-07-21")
     later = await served.get("/predictability", day="2026-07-22")
+    ended = await served.http.post("/override", json=sent | {"until": str(TODAY)})
 
     assert (before["may_trade"], before["is_sold"], before["override"]) == (False, False, None)
     assert before["reason"] == "9 days to judge by, 10 needed"
@@ -186,7 +189,8 @@ async def test_what_the_seller_asks_is_answered_by_the_api() -> None:
     assert before["limits"]["bias_fraction"] == 0.10
     assert (after["is_sold"], after["override"]) == (True, sent)
     assert (later["is_sold"], later["days"]) == (False, 9)
-    (entry,) = await ledger.find(EventType.OVERRIDE_MADE)
+    entry, _ = await ledger.find(EventType.OVERRIDE_MADE)
+    assert (recorded.json()["holds"], ended.json()["holds"]) == (True, False)
     assert (entry.index, entry.event["body"]["reason"]) == (recorded.json()["index"], "first start")
 
 

@@ -332,7 +332,7 @@ def test_a_unit_that_may_not_be_sold_is_exit_code_1(server: Server) -> None:
     )
 
     assert "3 days, bias -, error -: NOT: 3 days to judge by, 10 needed" in shown
-    assert "nothing is sold of it" in shown
+    assert "nothing is sold of it; to sell all the same: gridflex settle baseline allow" in shown
     assert server.asked[0][1] == (
         "/v1/settlement/baselines/units/V__CGRID001/predictability?day=2026-07-01"
     )
@@ -349,15 +349,22 @@ def test_a_unit_that_is_sold_by_an_override_says_by_whose_word(server: Server) -
     assert "sold all the same until 2026-08-01: first start" in shown
 
 
-def test_an_override_is_sent_with_its_reason(server: Server) -> None:
-    server.answer = {"index": 7}
+@pytest.mark.parametrize(
+    ("holds", "says"),
+    [
+        (True, "V__CGRID001 is sold until 2026-08-01 whatever is known of the baseline"),
+        (False, "the override ends"),
+    ],
+)
+def test_an_override_is_sent_with_its_reason(server: Server, holds: bool, says: str) -> None:
+    server.answer = {"index": 7, "holds": holds}
 
     shown = run(
         *("baseline", "allow", "V__CGRID001", "--until", "2026-08-01"),
         *("--reason", "first start", "--url", server.url),
     )
 
-    assert "entry 7" in shown
+    assert shown == f"{says}; recorded as entry 7\n"
     assert json.loads(server.asked[0][2]) == {"until": "2026-08-01", "reason": "first start"}
 
 
