@@ -111,9 +111,12 @@ def settlement_terms(settings: EnergySettings) -> SettlementTerms:
         Dated(REFERENCE_PRICES.name, (*derived, *given)),
         compensation=with_export_thresholds(
             [
-                Effective(row.start, ExportMWh(row.threshold_mwh), "settings")
+                Effective(
+                    row.start,
+                    None if row.threshold_mwh is None else ExportMWh(row.threshold_mwh),
+                    "settings",
+                )
                 for row in settings.exports
-                if row.threshold_mwh is not None
             ]
         ),
         losses=losses_of(settings),

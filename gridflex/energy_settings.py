@@ -73,7 +73,7 @@ class ExportRow(BaseModel, extra="forbid", frozen=True):
     largest_mwh: Decimal = Field(default=ZERO, ge=0)
 
 
-class PredictabilityRow(BaseModel, extra="forbid", frozen=True):
+class PredictabilityRow(BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """From which a baseline is too poor to sell on, until the next row begins.
 
     Attributes:

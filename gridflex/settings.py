@@ -29,7 +29,7 @@ from gridflex.energy_settings import EnergySettings
 from gridflex.fleet import GPU_TYPES, Site
 
 
-class SiteSettings(BaseModel, extra="forbid", frozen=True):
+class SiteSettings(BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """One Ray cluster that runs jobs.
 
     Attributes:
@@ -90,7 +90,7 @@ class SiteSettings(BaseModel, extra="forbid", frozen=True):
         )
 
 
-class ClockSettings(BaseModel, extra="forbid", frozen=True):
+class ClockSettings(BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """Wall time, or a replay in which ``origin`` was at ``origin_wall`` and time runs faster.
 
     Attributes:
@@ -112,7 +112,7 @@ class ClockSettings(BaseModel, extra="forbid", frozen=True):
         return self
 
 
-class GridSettings(BaseModel, extra="forbid", frozen=True):
+class GridSettings(BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """Where prices and carbon intensity come from.
 
     Attributes:
@@ -134,7 +134,7 @@ class GridSettings(BaseModel, extra="forbid", frozen=True):
     outturn_label_shift: timedelta = timedelta(minutes=30)
 
 
-class PlannerSettings(BaseModel, extra="forbid", frozen=True):
+class PlannerSettings(BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """What a plan minimises and how long it may think.
 
     Attributes:
@@ -220,7 +220,7 @@ class LedgerSettings(BaseModel, extra="forbid", frozen=True):
     timestamp_url: str | None = None
 
 
-class MarketSettings(BaseModel, extra="forbid", frozen=True):
+class MarketSettings(BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """Trading over Beckn; without a subscriber id nothing is traded.
 
     Attributes:
@@ -299,7 +299,7 @@ class MarketSettings(BaseModel, extra="forbid", frozen=True):
     must_match_url: bool = True
 
 
-class RetentionSettings(BaseModel, extra="forbid", frozen=True):
+class RetentionSettings(BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """How long is kept what nothing but a later look needs; None is for good.
 
     Jobs, plans, series, metered energy and the ledger are always kept.

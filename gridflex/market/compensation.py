@@ -173,14 +173,14 @@ COMPENSATION: Final[Dated[CompensationPolicy]] = Dated(
 
 
 def with_export_thresholds(
-    thresholds: Sequence[Effective[ExportMWh]],
+    thresholds: Sequence[Effective[ExportMWh | None]],
     policies: Dated[CompensationPolicy] = COMPENSATION,
 ) -> Dated[CompensationPolicy]:
     """Return the rules of compensation with the thresholds of P511, which are not public.
 
     Args:
         thresholds: Largest export that is still eligible, by the day from which it holds; each
-            holds until the next.
+            holds until the next, and None is not known.
         policies: Rules over time; before the first threshold they stay as they are.
     """
     entries: list[Effective[CompensationPolicy]] = []

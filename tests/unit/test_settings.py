@@ -164,6 +164,26 @@ def test_a_wrong_file_is_refused_by_file_key_and_value(text: str, message: str) 
         load_settings(Path("wrong.yaml"))
 
 
+@pytest.mark.parametrize("value", [".inf", ".nan"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sites: [{marginal_pue: VALUE}]",
+        "clock: {origin: 2026-07-01T12:00Z, origin_wall: 2026-07-01T12:00Z, speed: VALUE}",
+        "grid: {poll_s: VALUE}",
+        "planner: {budget_s: VALUE}",
+        "market: {ttl_s: VALUE}",
+        "retention: {plan_inputs_days: VALUE}",
+        "energy: {predictability: [{start: 2026-08-24, bias_fraction: VALUE}]}",
+    ],
+)
+def test_a_number_that_is_not_finite_is_refused(text: str, value: str) -> None:
+    Path("wrong.yaml").write_text(text.replace("VALUE", value))
+
+    with pytest.raises(ContractError, match="is not valid; valid is a finite number"):
+        load_settings(Path("wrong.yaml"))
+
+
 def test_a_file_that_is_no_text_is_refused() -> None:
     Path("wrong.yaml").write_bytes(b"\xff\xfe\x00")
 

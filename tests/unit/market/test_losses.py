@@ -122,8 +122,20 @@ def test_the_settings_say_by_what_a_day_is_settled() -> None:
     assert autumn.losses.at(HalfHour.parse("2026-09-15T12:00Z")).line == Decimal("1.03")
 
 
+def test_a_threshold_that_is_not_known_any_more_ends_the_one_before() -> None:
+    unknown = {"start": "2027-01-01", "threshold_mwh": None}
+    given = SETTINGS | {"exports": [*SETTINGS["exports"], unknown]}
+    terms = settlement_terms(EnergySettings.model_validate(given))
+
+    before = terms.compensation.on(date(2026, 12, 31))
+    after = terms.compensation.on(date(2027, 1, 1))
+
+    assert before == MutualisedP511(ExportMWh(Decimal("0.1")))
+    assert after == MutualisedP511()
+
+
 def test_without_a_threshold_the_rule_stays_as_it_is() -> None:
-    later = Effective(date(2026, 10, 1), ExportMWh(Decimal(1)), "test")
+    later = Effective[ExportMWh | None](date(2026, 10, 1), ExportMWh(Decimal(1)), "test")
 
     rules = with_export_thresholds([later])
 
