@@ -17,6 +17,7 @@ from rich.table import Table
 
 from gridflex.cli.instants import span
 from gridflex.cli.options import AsJson, Url
+from gridflex.cli.report_table import print_summary, print_units
 from gridflex.client import Client
 from gridflex.errors import ContractError, SourceError
 from gridflex.halfhour import HalfHour
@@ -138,7 +139,7 @@ def report(
         told = {"report": shown, "differences": differ, "recorded": recorded}
         out.print_json(json.dumps(told))
     else:
-        _print_report(shown)
+        print_summary(shown)
         if recorded:
             out.print(f"recorded as entries {recorded}", highlight=False)
         for one in differ:
@@ -147,6 +148,7 @@ def report(
                 f"reported {one['reported'] or 'nothing'}",
                 highlight=False,
             )
+        print_units(shown)
     if differ:
         raise typer.Exit(1)
 
@@ -342,19 +344,6 @@ def text_of(path: Path) -> str:
         raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ContractError(f"{path} is not UTF-8 text") from error
-
-
-def _print_report(shown: dict[str, list[dict[str, str]]]) -> None:
-    out.print(
-        f"{shown['version']}, {shown['day']}, run {shown['run']}: {len(shown['prices'])} prices, "
-        f"{len(shown['units'])} unit rows, {len(shown['accounts'])} account rows",
-        highlight=False,
-    )
-    table = Table("UTC", "party", "unit", "metered", "expected", "deviation", "compensation MWh")
-    for row in shown["units"]:
-        names = ("metered_mwh", "expected_mwh", "deviation_mwh", "unit_compensation_mwh")
-        table.add_row(row["half_hour"], row["party"], row["unit"], *(row[n] or "-" for n in names))
-    out.print(table)
 
 
 def _print_costs(costs: list[DeliveredCost]) -> None:

