@@ -135,7 +135,7 @@ def test_a_threshold_that_is_not_known_any_more_ends_the_one_before() -> None:
 
 
 def test_without_a_threshold_the_rule_stays_as_it_is() -> None:
-    later = Effective[ExportMWh | None](date(2026, 10, 1), ExportMWh(Decimal(1)), "test")
+    later: Effective[ExportMWh | None] = Effective(date(2026, 10, 1), ExportMWh(Decimal(1)), "test")
 
     rules = with_export_thresholds([later])
 
