@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
-from gridflex.adapters.ledger_store import LedgerStore
+from gridflex.adapters.ledger_store import LedgerStore, Logged
 from gridflex.agents.traded import Sites
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import EventType
@@ -60,12 +60,15 @@ class Open:
 
     Args:
         left: Traded half-hours that no such run and no later one settled.
-        again: Inputs of those that this run settled otherwise than its report says.
+        again: Inputs of those that this run settled otherwise than its report says, or by an
+            earlier report.
+        anew: Those of an earlier report, whose inputs hold figures that are not ours.
         differs: Where others are off the report by more than is tolerated.
     """
 
     left: Collection[HalfHour] = ()
     again: Sequence[AccountPeriod] = ()
+    anew: Collection[HalfHour] = ()
     differs: Sequence[Difference] = ()
 
 
@@ -146,24 +149,43 @@ class Reports:
         if look.report is None:
             return Open(left)
         later = {one.half_hour for one in periods if one.run.is_after(look.run)}
+        anew = await self._by_earlier(look, found, unit=sites.unit) - later
         again = [
             one
             for one in periods
             if one.run is look.run
             and one.half_hour not in later
-            and not follows(one, look.report, self._authority.counts)
+            and (one.half_hour in anew or not follows(one, look.report, self._authority.counts))
         ]
-        anew = {one.half_hour for one in again}
-        stand = [one for one in periods if one.run is look.run and one.half_hour not in anew]
+        open_ = {one.half_hour for one in again}
+        stand = [one for one in periods if one.run is look.run and one.half_hour not in open_]
         differs = {
             (one.half_hour, one.what): one
             for one in (
                 *(d for own in stand for d in differences(own, look.report, self._authority)),
                 *(d for one in newest_of_run(settled, look.run) for d in differences_of(one)),
             )
-            if one.half_hour not in anew
+            if one.half_hour not in open_
         }
-        return Open(left, again, list(differs.values()))
+        return Open(left, again, anew, list(differs.values()))
+
+    async def _by_earlier(
+        self, look: Look, settled: Sequence[Logged], *, unit: str
+    ) -> set[HalfHour]:
+        """Return the half-hours that a run settled when it had an earlier version of its report."""
+        start, key = half_hours_of(look.day)[0], (UnitId(unit), look.day, look.run)
+        found = await self._ledger.find(
+            EventType.REPORT_RECEIVED, subject=f"unit:{unit}", first=start, last=start
+        )
+        versions = [one.index for one in found if key in reports_of([one.event])]
+        if not versions:
+            return set()
+        places = {one.event["id"]: one.index for one in settled}
+        return {
+            HalfHour.parse(one["valid_time"])
+            for one in newest_of_run((one.event for one in settled), look.run)
+            if versions[0] < places[one["id"]] < versions[-1]
+        }
 
     def prices(self, report: UnitReport | None) -> dict[HalfHour, Decimal]:
         """Return the system prices of a report, for where none is known otherwise."""

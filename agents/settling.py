@@ -23,7 +23,7 @@ from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.adapters.position_book import PositionBook, TrackedPosition
 from gridflex.agents.late import Late, Left
 from gridflex.agents.reductions import Reductions
-from gridflex.agents.reports import Look, Reports
+from gridflex.agents.reports import Look, Open, Reports
 from gridflex.agents.settlement_rules import SettlementTerms, account_period
 from gridflex.agents.traded import Sites, TradedSite
 from gridflex.errors import ConflictError, ContractError
@@ -250,12 +250,24 @@ class Settlements:
             return 0, None
         site = sites.on(look.day)
         own, missing = await self._own(look, open_.left, site, now)
-        own += open_.again
-        periods, differs = self._reports.followed(own, look.report)
+        own += await self._again(look, open_, site, now)
+        followed, differs = self._reports.followed(own, look.report)
+        periods = [one for one in followed if one not in open_.again]
         if periods:
             await self._settler.record(periods, site=site, now=now, since=since, differs=differs)
-            self._differing[look.day, look.run] = [*open_.differs, *differs]
+        self._differing[look.day, look.run] = [*open_.differs, *differs]
         return len(periods), _reasons(missing, len(open_.left))
+
+    async def _again(
+        self, look: Look, open_: Open, site: TradedSite, now: datetime
+    ) -> list[AccountPeriod]:
+        """Return our inputs of what is settled again: as it was, or as known without a report.
+
+        What an earlier report said is not ours, and the newest may leave it out.
+        """
+        anew = (await self._own(look, open_.anew, site, now))[0] if open_.anew else []
+        known = {one.half_hour: one for one in anew}
+        return [known.get(one.half_hour, one) for one in open_.again]
 
     async def _left_of(self, day: date, run: Run, *, now: datetime, sites: Sites) -> Left:
         """Return what a run that is not tried any more has left of a day."""

@@ -103,10 +103,13 @@ class System:
         self.ledger = self.served.ledger = self.served.trading._ledger = Versioned()
         self.price: Decimal | None = Decimal(210)
         self.now = SF - 2 * HOUR
-        book = PositionBook(self.ledger, calendar=CALENDAR)
-        self.book = book
+        self.book = PositionBook(self.ledger, calendar=CALENDAR)
+        self.start()
+
+    def start(self) -> None:
+        """Start the agent, again too: it knows nothing but the ledger."""
         self.settlements = Settlements(
-            book=book,
+            book=self.book,
             ledger=self.ledger,
             settler=Settler(ledger=self.ledger, reductions=self),  # type: ignore[arg-type]
             prices=self,  # type: ignore[arg-type]
@@ -176,6 +179,88 @@ async def test_a_report_that_goes_back_to_its_first_version_counts_again(system:
     assert (first, second) == ({Run.SF: net(205)}, {Run.SF: net(100)})
     assert len(await system.ledger.find(EventType.REPORT_RECEIVED)) == 3
     assert await system.net_gbp() == first
+
+
+async def test_a_second_report_without_a_price_leaves_our_own_price(system: System) -> None:
+    """What counts is the newest report and ours, not what an older report had said."""
+    await system.arrive(report(price="205.00000"))
+    await system.at(SF)
+    await system.arrive(report(price=""))
+
+    await system.at(SF + HOUR)
+
+    assert await system.net_gbp() == {Run.SF: net(210)}
+
+
+async def test_a_second_report_without_a_multiplier_leaves_our_own(system: System) -> None:
+    await system.arrive(report(multiplier="1.1"))
+    await system.at(SF)
+    await system.arrive(report())
+
+    await system.at(SF + HOUR)
+
+    assert await system.net_gbp() == {Run.SF: net(205)}
+
+
+async def test_sales_that_a_report_took_away_come_back_with_its_correction(system: System) -> None:
+    """The first has nothing contracted, the second what decides nothing: ours stands."""
+    await system.arrive(report(contract="0.000"))
+    await system.at(SF)
+    await system.arrive(report(contract="5.000"))
+
+    await system.at(SF + HOUR)
+
+    assert await system.net_gbp() == {Run.SF: net(205)}
+
+
+async def test_a_second_report_is_told_against_our_own_price(system: System) -> None:
+    await system.arrive(report(price="205.00000"))
+    await system.at(SF)
+    await system.arrive(report(price="100.00000"))
+
+    told = await system.at(SF + HOUR)
+
+    said = told.differing["report of 2026-07-01 in SF"]
+    assert f"system price GBP/MWh in {SIX} is 210, reported 100.00000" in said
+
+
+async def test_our_own_price_that_is_not_known_any_more_stays_the_reported_one(
+    system: System,
+) -> None:
+    await system.arrive(report(price="205.00000"))
+    await system.at(SF)
+    system.price = None
+    await system.arrive(report(price="", metered="-7.100", deviation="2.900"))
+
+    settled = await system.at(SF + HOUR)
+
+    assert settled.settled == ("2026-07-01 SF (1)",)
+    assert await system.net_gbp() == {Run.SF: SOLD - Decimal("0.1") * 205}
+
+
+async def test_what_follows_its_newest_report_is_not_settled_again(system: System) -> None:
+    await system.arrive(report(price="205.00000"))
+    await system.at(SF)
+    await system.arrive(report(price="100.00000"))
+    await system.at(SF + HOUR)
+    system.start()
+    await system.served.read("7100")
+
+    settled = await system.at(SF + 2 * HOUR)
+
+    assert settled.settled == ()
+    assert await system.net_gbp() == {Run.SF: net(100)}
+
+
+async def test_a_version_that_says_the_same_changes_nothing(system: System) -> None:
+    await system.arrive(report())
+    await system.at(SF)
+    await system.arrive(report() + "\n")
+
+    settled = await system.at(SF + HOUR)
+
+    assert settled.settled == ()
+    assert "reported 205" in settled.differing["report of 2026-07-01 in SF"]
 
 
 async def test_a_block_of_another_party_does_not_decide_our_sales(system: System) -> None:
