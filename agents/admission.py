@@ -29,8 +29,19 @@ class Admission:
     held_back: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A verdict, its day, and the ledger's newest reading before it."""
+
+    day: date
+    readings: int | None
+    found: Predictability
+
+
 class Admissions:
-    """Judges units, each once a day; an override counts at once.
+    """Judges units: each once a day, and again when readings came in while it is held back.
+
+    An override counts at once.
 
     Args:
         facts: What was committed, metered and overridden.
@@ -42,7 +53,7 @@ class Admissions:
     ) -> None:
         self._facts = facts
         self._limits = limits
-        self._judged: dict[UnitId, tuple[date, Predictability]] = {}
+        self._judged: dict[UnitId, _Judged] = {}
 
     async def of(self, unit: UnitId, *, day: date, now: datetime) -> Admission:
         """Return whether a unit may be sold on a settlement day.
@@ -71,12 +82,15 @@ class Admissions:
     async def _judge(self, unit: UnitId, now: datetime) -> Predictability:
         today = now.astimezone(LONDON).date()
         known = self._judged.get(unit)
-        if known is None or known[0] != today:
+        if known is not None and known.day == today and known.found.may_trade:
+            return known.found
+        readings = await self._facts.newest_reading()
+        if known is None or (known.day, known.readings) != (today, readings):
             limits = self._limits.on(today)
             found = await self._facts.predictability(unit, day=today, limits=limits, now=now)
             log.info("%s on %s: %s", unit, today, judged_text(found))
-            known = self._judged[unit] = today, found
-        return known[1]
+            known = self._judged[unit] = _Judged(today, readings, found)
+        return known.found
 
 
 def judged_text(found: Predictability) -> str:

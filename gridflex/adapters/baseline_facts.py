@@ -151,6 +151,11 @@ class BaselineFacts:
         found = await self._ledger.find(EventType.OVERRIDE_MADE, subject=f"unit:{unit}")
         return waiver_on((one.event for one in found), day=day)
 
+    async def newest_reading(self) -> int | None:
+        """Return the index of the reading that was recorded last; None without any."""
+        found = await self._ledger.newest(EventType.METER_RECEIVED)
+        return None if found is None else found.index
+
     async def registry(self, now: datetime) -> Registry:
         """Return the sites, units, consents and allocations, as they are recorded."""
         known = await self._ledger.find(EventType.SITE_REGISTERED, EventType.CONSENT_RECORDED)

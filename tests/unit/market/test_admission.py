@@ -17,7 +17,7 @@ from gridflex.agents.energy_ports import predictability_limits
 from gridflex.energy_settings import EnergySettings
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
-from gridflex.ledger.event import EventType
+from gridflex.ledger.event import Event, EventType
 from gridflex.market.commitments import Committed, commitment_event
 from gridflex.market.meters import Evidence, Reading
 from gridflex.market.records import reading_event, registry_event
@@ -54,15 +54,20 @@ async def history(
     ledger = Counted()
     await ledger.append([registry_event(one) for one in RECORDS], now=NOON)
     for back in range(1, days + 1):
-        at = HalfHour(NOON - timedelta(days=back))
-        expected = ImportMWh(Decimal(1))
-        made = Committed(expected, expected, Decimal(1), is_traded=False)
-        read = Reading(
-            PAIR.import_msid, at, Decimal(kwh), Decimal(0), evidence,
-            is_substituted=False, received_at=NOON - timedelta(hours=1),
-        )  # fmt: skip
-        await ledger.append([commitment_event(made, UNIT, at), reading_event(read)], now=NOON)
+        await ledger.append(metered(back, kwh=kwh, evidence=evidence), now=NOON)
     return ledger
+
+
+def metered(back: int, *, kwh: int = 1000, evidence: Evidence = Evidence.SETTLEMENT) -> list[Event]:
+    """Half-hour ``back`` days ago: 1 MWh expected, none of it sold, and its reading."""
+    at = HalfHour(NOON - timedelta(days=back))
+    expected = ImportMWh(Decimal(1))
+    made = Committed(expected, expected, Decimal(1), is_traded=False)
+    read = Reading(
+        PAIR.import_msid, at, Decimal(kwh), Decimal(0), evidence,
+        is_substituted=False, received_at=NOON - timedelta(hours=1),
+    )  # fmt: skip
+    return [commitment_event(made, UNIT, at), reading_event(read)]
 
 
 def allowed(until: date, reason: str = "first start, agreed by operations") -> Waiver:
@@ -100,6 +105,21 @@ async def test_it_is_judged_once_a_day() -> None:
     await admissions.of(UNIT, day=TODAY, now=NOON + timedelta(hours=12))  # past midnight in London
 
     assert (today, ledger.asked) == (1, 2)
+
+
+async def test_it_is_judged_again_when_readings_came_in_while_it_is_held_back() -> None:
+    """A first start imports its history; without news nothing is read again."""
+    ledger = await history(9)
+    admissions = Admissions(BaselineFacts(ledger))
+    before = [await admissions.of(UNIT, day=TODAY, now=NOON) for _ in range(3)]
+    asked = ledger.asked
+    await ledger.append(metered(10), now=NOON)
+
+    after = await admissions.of(UNIT, day=TODAY, now=NOON + timedelta(minutes=1))
+
+    assert all(one.held_back for one in before)
+    assert (asked, ledger.asked) == (1, 2)
+    assert after.held_back is None
 
 
 async def test_an_override_counts_at_once_and_until_its_day() -> None:
