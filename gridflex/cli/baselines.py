@@ -100,11 +100,15 @@ def declare(
     day: Day,
     reason: Annotated[str, typer.Option(help="Why, and where the evidence is.")],
     url: Url = None,
+    as_json: AsJson = False,
 ) -> None:
     """Declare an event day, which counts no longer as history; recorded in the ledger."""
     with Client(url) as client:
         body = {"day": f"{day:%Y-%m-%d}", "reason": reason}
         found = client.post(f"{PATH}/meters/{meter}/event-days", body)
+    if as_json:
+        out.print_json(json.dumps(found))
+        return
     out.print(f"recorded as entry {found['index']}", highlight=False)
 
 

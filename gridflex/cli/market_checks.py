@@ -43,6 +43,7 @@ def register(
     file: Annotated[Path, typer.Argument(help="Records, JSON, as in docs/settlement.md.")],
     *,
     url: Url = None,
+    as_json: AsJson = False,
 ) -> None:
     """Register sites, units, consents and allocations, all of them or none."""
     try:
@@ -51,6 +52,9 @@ def register(
         raise ContractError(f"{file} is not JSON: {error}") from error
     with Client(url) as client:
         found = client.post("/v1/settlement/registry", body)
+    if as_json:
+        out.print_json(json.dumps(found))
+        return
     out.print(f"recorded as entries {found['indexes']}", highlight=False)
 
 

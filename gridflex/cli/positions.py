@@ -131,11 +131,15 @@ def late(
     run: Annotated[Run, typer.Option(help="Settlement run.")],
     reason: Annotated[str, typer.Option(help="Why, and who decided it.")],
     url: Url = None,
+    as_json: AsJson = False,
 ) -> None:
     """Have a run that was given up settled after all; recorded in the ledger as an override."""
     body = {"unit": unit, "day": f"{day:%Y-%m-%d}", "run": run.value, "reason": reason}
     with Client(url) as client:
         found = client.post("/v1/settlement/late", body)
+    if as_json:
+        out.print_json(json.dumps(found))
+        return
     out.print(
         f"recorded as entry {found['index']}; who sells {unit} (energy.unit in the settings) "
         "settles it as soon as its data are there",

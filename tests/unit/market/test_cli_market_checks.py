@@ -241,7 +241,9 @@ def test_records_of_the_registry_are_sent(server: Server, tmp_path: Path) -> Non
     server.answer = {"indexes": [0]}
 
     run("register", tmp_path / "records.json", "--url", server.url)
+    told = run("register", tmp_path / "records.json", "--url", server.url, "--json")
 
+    assert json.loads(told) == server.answer
     assert server.asked[0][:3] == ("POST", "/v1/settlement/registry", b'{"records":[]}')
 
 
@@ -362,6 +364,16 @@ def test_a_unit_that_is_sold_by_an_override_says_by_whose_word(server: Server) -
     assert "sold all the same until 2026-08-01: first start" in shown
 
 
+def test_an_event_day_is_declared(server: Server) -> None:
+    server.answer = {"index": 7}
+    asked = ("baseline", "declare", METER, "--day", "2026-07-01", "--reason", "wholesale trading")
+
+    shown = run(*asked, "--url", server.url)
+    told = run(*asked, "--url", server.url, "--json")
+
+    assert (shown, json.loads(told)) == ("recorded as entry 7\n", server.answer)
+
+
 @pytest.mark.parametrize(
     ("holds", "says"),
     [
@@ -378,6 +390,11 @@ def test_an_override_is_sent_with_its_reason(server: Server, holds: bool, says: 
     )
 
     assert shown == f"{says}; recorded as entry 7\n"
+    told = run(
+        *("baseline", "allow", "V__CGRID001", "--until", "2026-08-01"),
+        *("--reason", "first start", "--url", server.url, "--json"),
+    )
+    assert json.loads(told) == server.answer
     assert json.loads(server.asked[0][2]) == {"until": "2026-08-01", "reason": "first start"}
 
 

@@ -191,8 +191,10 @@ def test_a_run_is_ordered_late(server: Server) -> None:
     asked = ("late", "--unit", "V__CGRID001", "--day", "2026-07-01", "--run", "RF")
 
     shown = run(*asked, "--reason", "meter found", "--url", server.url)
+    told = run(*asked, "--reason", "meter found", "--url", server.url, "--json")
 
-    assert "entry 7" in shown
+    assert "entry 7; who sells V__CGRID001 (energy.unit in the settings)" in shown
+    assert json.loads(told) == server.answer
     assert json.loads(server.asked[0][2]) == {
         "unit": "V__CGRID001",
         "day": "2026-07-01",
