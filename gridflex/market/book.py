@@ -110,10 +110,10 @@ def read_book(payload: bytes | str) -> SettlementBook:
     try:
         given = json.loads(payload, parse_float=_refuse_float)
         book = _BOOK.validate_python(given)
-    except json.JSONDecodeError as error:
-        raise ContractError(f"settlement book is not JSON: {error}") from error
     except ValidationError as error:
         raise ContractError(f"settlement book: {faults_text(error, whole='book')}") from error
+    except (ValueError, RecursionError) as error:
+        raise ContractError(f"settlement book is not JSON: {error}") from error
     unknown = list(_unknown(given, _BOOK.dump_python(book, mode="json"), "book"))
     if unknown:
         raise ContractError(f"settlement book: unknown {', '.join(unknown[:5])}")

@@ -152,6 +152,12 @@ def test_without_a_threshold_the_rule_stays_as_it_is() -> None:
         pytest.param(
             {"losses": [{"start": "2026-09-01", "line_loss_factor": "103"}]}, "less than", id="%"
         ),
+        pytest.param(
+            {"exports": [{"start": "2026-08-24", "threshold_mwh": "NaN"}]}, "threshold", id="NaN"
+        ),
+        pytest.param(
+            {"exports": [{"start": "2026-08-24", "largest_mwh": "-1"}]}, "largest", id="negative"
+        ),
         pytest.param({"losses": [{"start": "9999-12-31"}]}, "losses.0.start", id="end of time"),
     ],
 )

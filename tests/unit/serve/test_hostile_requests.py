@@ -1,5 +1,6 @@
-"""Days at the ends of time: look-backs and calendars around them are no days."""
+"""What no caller should send to settlement: days at the ends of time and bodies of garbage."""
 
+import json
 from datetime import datetime
 
 import httpx
@@ -46,6 +47,33 @@ SENT = [
     ("/late", "day", {"unit": UNIT, "run": "SF", "reason": "forgotten"}),
 ]
 
+VALUES = [
+    "null",
+    "NaN",
+    "1e999",
+    "-1",
+    "[]",
+    "{}",
+    '"' + "x" * 2_000 + '"',
+    '"a\\ud800b"',
+    '"a\\u0000b"',
+    "1" * 5_000,
+    "[" * 100_000,
+]
+BODIES = [b"", b"null", b"[]", b"{}", b"{", b"NaN", b"\xff\xff", b"[" * 100_000, b'{"a":' * 50_000]
+RECORD = {"kind": "site", "record": {"name": "york"}}
+WHOLE: list[tuple[str, dict[str, object]]] = [
+    (f"/baselines/units/{UNIT}/override", {"until": GOOD, "reason": "first start"}),
+    ("/late", {"unit": UNIT, "day": GOOD, "run": "SF", "reason": "forgotten"}),
+    ("/baselines/honesty", {"unit": UNIT, "first": GOOD, "last": GOOD}),
+    ("/baselines/rebound", {"unit": UNIT, "first": GOOD, "last": GOOD}),
+    (f"{METER}/event-days", {"day": GOOD, "reason": "outage"}),
+    (f"{METER}/show", {"day": GOOD, "event_start": f"{GOOD}T12:00Z", "rule": "BL01"}),
+    ("/registry", {"records": [RECORD]}),
+    ("/readings", {"meter": PAIR.import_msid, "readings": []}),
+    ("/invoices", {"contract": {}, "month": "2026-07"}),
+]
+
 
 class Noon:
     """GridFlex time that stands."""
@@ -55,7 +83,7 @@ class Noon:
 
 
 @pytest.fixture
-async def http() -> httpx.AsyncClient:
+async def app() -> FastAPI:
     ledger = MemoryLedger()
     await ledger.append([registry_event(one) for one in RECORDS], now=NOON)
     app = FastAPI()
@@ -63,6 +91,11 @@ async def http() -> httpx.AsyncClient:
     app.include_router(
         create_settlement_router(ledger, None, Noon())  # type: ignore[arg-type]  # no receipts
     )
+    return app
+
+
+@pytest.fixture
+async def http(app: FastAPI) -> httpx.AsyncClient:
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url="http://gf.test/settlement")
 
@@ -80,3 +113,30 @@ async def test_a_day_at_the_ends_of_time_is_refused_by_its_name(http: httpx.Asyn
         for path, name, answer in asked + sent:
             assert answer.status_code == 400, (path, name, end, answer.text)
             assert name in answer.json()["detail"], (path, name, end, answer.text)
+
+
+async def test_no_value_of_a_body_is_a_fault_of_ours(http: httpx.AsyncClient) -> None:
+    headers = {"content-type": "application/json"}
+    for path, good in WHOLE:
+        for name in good:
+            for value in VALUES:
+                body = json.dumps(good | {name: "HERE"}).replace('"HERE"', value)
+                answer = await http.post(path, content=body, headers=headers)
+
+                assert answer.status_code < 500, (path, name, value[:40], answer.text)
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "text/plain", "text/csv"])
+async def test_no_body_is_a_fault_of_ours_anywhere(
+    http: httpx.AsyncClient, app: FastAPI, media_type: str
+) -> None:
+    taken = [path for path, methods in app.openapi()["paths"].items() if "post" in methods]
+    assert len(taken) > 10
+    for path in taken:
+        for body in BODIES:
+            answer = await http.post(
+                path.removeprefix("/settlement"), content=body, headers={"content-type": media_type}
+            )
+
+            assert 400 <= answer.status_code < 500, (path, body[:9], answer.text)
+            assert answer.headers["content-type"] == "application/problem+json"
