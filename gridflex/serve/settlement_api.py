@@ -20,10 +20,9 @@ from pydantic import BaseModel
 from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.adapters.reading_log import record_readings
 from gridflex.adapters.receipt_store import ReceiptStore
-from gridflex.errors import ConflictError, ContractError
+from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId
-from gridflex.ledger.canonical import digest
 from gridflex.ledger.event import Event, EventType
 from gridflex.market.authority import AUTHORITY, Authority
 from gridflex.market.baseline_quality import PREDICTABILITY, PredictabilityLimits
@@ -35,25 +34,14 @@ from gridflex.market.book import (
     write_book,
     write_statement,
 )
-from gridflex.market.charged import why_not_issued
 from gridflex.market.days import SettlementDay
-from gridflex.market.invoice_files import document_json, read_document
 from gridflex.market.meter_files import ReadingsIn, read_csv
 from gridflex.market.meters import MeterHistory, Reading, check_once
-from gridflex.market.monthly import (
-    BillingContract,
-    Unbilled,
-    day_cash,
-    monthly_bill,
-    parse_month,
-    unbilled,
-)
 from gridflex.market.policy import Dated
 from gridflex.market.receipt_page import receipt_html
 from gridflex.market.records import (
     book_of,
     contributions_of,
-    invoice_event,
     read_record,
     readings_of,
     registry_event,
@@ -67,6 +55,7 @@ from gridflex.market.volumes import Rounding
 from gridflex.market.working_days import calendar_around, half_hours_of
 from gridflex.serve.baselines_api import create_baselines_router
 from gridflex.serve.clock import Clock
+from gridflex.serve.invoices_api import create_invoices_router
 from gridflex.serve.ledger_api import create_ledger_router
 from gridflex.serve.market_checks_api import create_market_checks_router
 from gridflex.serve.positions_api import create_positions_router
@@ -158,20 +147,6 @@ class SharesOut(BaseModel):
     used_more_mwh: dict[str, Decimal]
 
 
-class InvoiceIn(BaseModel, extra="forbid"):
-    """What a month is billed from.
-
-    Attributes:
-        contract: As in docs/settlement.md.
-        month: Billing month, ``YYYY-MM``.
-        known_on: Date of issue; runs paid by then count. None for the day after the month.
-    """
-
-    contract: BillingContract
-    month: str
-    known_on: SettlementDay | None = None
-
-
 def create_settlement_router(
     ledger: LedgerStore,
     receipts: ReceiptStore,
@@ -196,10 +171,9 @@ def create_settlement_router(
     api.include_router(create_baselines_router(ledger, clock, limits=limits))
     api.include_router(create_market_checks_router(ledger, clock, authority=authority))
     api.include_router(create_positions_router(ledger, clock))
+    api.include_router(create_invoices_router(ledger, clock))
     _add_sites_and_meters(api, ledger, clock)
     _add_settlements(api, ledger, clock, published or {})
-    _add_invoices(api, ledger, clock)
-    _add_unbilled(api, ledger)
     _add_receipts(api, receipts)
     return api
 
@@ -309,80 +283,6 @@ def _add_settlements(
         )
 
 
-def _add_unbilled(api: APIRouter, ledger: LedgerStore) -> None:
-    @api.post("/invoices/unbilled")
-    async def waiting(sent: InvoiceIn) -> list[Unbilled]:
-        """Runs that are settled and not in the bill of a month yet, and when they will be.
-
-        By the calendar of the billing contract, else the usual lags; nothing is recorded.
-        """
-        month = parse_month(sent.month)
-        known_on = sent.known_on or month.end
-        cash = day_cash(
-            settle_book(await _book(ledger, None)),
-            contract=sent.contract,
-            calendar=calendar_around(known_on),
-        )
-        return list(unbilled(cash, contract=sent.contract, month=month, known_on=known_on))
-
-
-def _add_invoices(api: APIRouter, ledger: LedgerStore, clock: Clock) -> None:
-    @api.post("/invoices")
-    async def bill(sent: InvoiceIn) -> list[dict[str, Any]]:
-        """Bill a month from the settlements in the ledger, and record the documents."""
-        month = parse_month(sent.month)
-        known_on = sent.known_on or month.end
-        _refuse_tomorrow(known_on, today=HalfHour.containing(clock.now()).settlement[0])
-        since = await ledger.size()
-        issued = await _entries(ledger, EventType.INVOICE_ISSUED)
-        made = monthly_bill(
-            await _book(ledger, None),
-            contract=sent.contract,
-            month=month,
-            known_on=known_on,
-            calendar=calendar_around(known_on),
-            rounding=Rounding(),
-        )
-        bodies = [one["body"] for one in issued]
-        if why := why_not_issued(made, contract=sent.contract, issued=bodies):
-            raise ConflictError(why)
-        known = {one["document_sha256"] for one in bodies}
-        new = [one for one in made.documents if digest(document_json(one)) not in known]
-        if new or not made.documents:
-            events = [invoice_event(one, account=sent.contract.account) for one in new]
-            _refuse_nothing(events)
-            await ledger.append_unless_changed(
-                events, now=clock.now(), since=since, kinds=[EventType.INVOICE_ISSUED]
-            )
-        return [json.loads(document_json(one)) for one in made.documents]
-
-    @api.post("/invoices.pdf", response_class=Response)
-    async def printed(request: Request) -> Response:
-        """Print an invoice or credit note, sent as it was answered when it was issued."""
-        document = read_document(await request.body())
-        issued = await _entries(
-            ledger, EventType.INVOICE_ISSUED, subject=f"invoice:{document.number}"
-        )
-        known = {one["body"]["document_sha256"] for one in issued}
-        if digest(document_json(document)) not in known:
-            raise ContractError(
-                f"{document.kind} {document.number} was not issued with this content"
-            )
-        from gridflex.adapters.invoice_pdf import document_pdf  # noqa: PLC0415 - loads fonts
-
-        name = f'inline; filename="{document.number}.pdf"'
-        return Response(
-            document_pdf(document),
-            media_type="application/pdf",
-            headers={"Content-Disposition": name},
-        )
-
-    @api.get("/invoices")
-    async def invoices() -> list[dict[str, Any]]:
-        """The figures of every invoice and credit note, oldest first."""
-        return [one["body"] for one in await _entries(ledger, EventType.INVOICE_ISSUED)]
-
-
 def _add_receipts(api: APIRouter, receipts: ReceiptStore) -> None:
     @api.get("/receipts")
     async def listed() -> list[JobId]:
@@ -403,14 +303,6 @@ def _add_receipts(api: APIRouter, receipts: ReceiptStore) -> None:
 async def _record(ledger: LedgerStore, events: Sequence[Event], now: datetime) -> Recorded:
     _refuse_nothing(events)
     return Recorded(indexes=await ledger.append(events, now=now))
-
-
-def _refuse_tomorrow(known_on: date, *, today: date) -> None:
-    if known_on > today:
-        raise ContractError(
-            f"known_on {known_on}, the date of issue (without one the day after the month), is "
-            f"after today; valid is {today} or before"
-        )
 
 
 async def _record_readings(
