@@ -179,7 +179,7 @@ class _Reader:
     is_complete: bool = False
     prices: dict[HalfHour, SystemPrice] = field(default_factory=dict)
     sourcing_cost: dict[HalfHour, Decimal] = field(default_factory=dict)
-    units: list[UnitRow] = field(default_factory=list)
+    units: dict[tuple[str, HalfHour, UnitId], UnitRow] = field(default_factory=dict)
     accounts: list[AccountRow] = field(default_factory=list)
     parties: list[PartyDay] = field(default_factory=list)
     passed_over: dict[str, int] = field(default_factory=dict)
@@ -195,7 +195,7 @@ class _Reader:
             run=self.run,
             prices=self.prices,
             sourcing_cost=self.sourcing_cost,
-            units=tuple(self.units),
+            units=tuple(self.units.values()),
             accounts=tuple(self.accounts),
             parties=tuple(self.parties),
             passed_over=self.passed_over,
@@ -228,7 +228,9 @@ class _Reader:
 
     def _take_spi(self, fields: list[str]) -> None:
         at = self._at(fields[1])
-        self.prices[at] = SystemPrice(_needed(fields, 2), _needed(fields, 3))
+        price = SystemPrice(_needed(fields, 2), _needed(fields, 3))
+        if self.prices.setdefault(at, price) != price:
+            raise ContractError(f"{at} has another price already, {self.prices[at]}")
         cost = _number(fields, 53)
         if cost is not None:
             self.sourcing_cost[at] = cost
@@ -248,7 +250,10 @@ class _Reader:
 
     def _take_bp7(self, fields: list[str]) -> None:
         numbers = [_number(fields, position) for position in (8, 11, 12, 16, 18, 19, 22, 23, 25)]
-        self.units.append(UnitRow(self._party(), self._now(), UnitId(fields[1]), *numbers))
+        row = UnitRow(self._party(), self._now(), UnitId(fields[1]), *numbers)
+        key = (row.party, row.half_hour, row.unit)
+        if self.units.setdefault(key, row) != row:
+            raise ContractError(f"{row.unit} has other figures in {row.half_hour} already")
 
     def _take_zzz(self, fields: list[str]) -> None:
         self.is_complete = bool(fields)

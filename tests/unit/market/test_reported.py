@@ -104,6 +104,28 @@ def test_contract_volumes_say_what_is_notified(contract: str, was: bool, counts:
     assert sold.is_notified is counts
 
 
+def test_only_the_unit_of_the_report_takes_its_figures() -> None:
+    (unit,) = EXAMPLE.units
+    both = replace(EXAMPLE, units=(unit, replace(unit, unit=UnitId("V__CGRID002"))))
+    (said_of,) = [one for one in said().half_hours if one.half_hour == SIX]
+    report = replace(said(), half_hours=(replace(said_of, loss_multiplier=Decimal("1.1")),))
+
+    first, second = as_reported(both, report, {Figures.VOLUMES}).units
+
+    assert (first.transmission_multiplier, first.reported is None) == (Decimal("1.1"), False)
+    assert second == both.units[1]
+
+
+def test_prices_of_both_sides_are_kept_apart() -> None:
+    dual = said(text().replace("|210.00000|210.00000", "|210.00000|215.00000"))
+    (at,) = [one for one in dual.half_hours if one.half_hour == SIX]
+
+    assert (at.sell_gbp_per_mwh, at.buy_gbp_per_mwh) == (Decimal(210), Decimal(215))
+    assert [str(one) for one in differences(EXAMPLE, dual, Authority())] == [
+        f"buy price GBP/MWh in {SIX} is 210.00, reported 215.00000"
+    ]
+
+
 def test_the_account_of_another_party_says_nothing_of_ours() -> None:
     other = replace(said(text().replace("|3.000|0|", "|0.000|0|")), party="OTHER")
 

@@ -162,3 +162,23 @@ def test_a_volume_that_nobody_can_have_is_refused() -> None:
 def test_a_day_without_half_hours_is_refused(day: str) -> None:
     with pytest.raises(ContractError, match="SRH"):
         read_s0142(text().replace("20260701", day))
+
+
+@pytest.mark.parametrize(
+    ("tag", "was", "other", "why"),
+    [
+        pytest.param("SPI", "|210.00000|2", "|200.00000|2", "another price already", id="price"),
+        pytest.param("BP7", "-7.200|", "-7.300|", "other figures in .* already", id="volume"),
+    ],
+)
+def test_a_half_hour_twice_with_other_figures_is_refused(
+    tag: str, was: str, other: str, why: str
+) -> None:
+    content = text()
+    line = next(one for one in content.splitlines() if one.startswith(tag) and was in one)
+
+    same = read_s0142(content.replace(line, f"{line}\n{line}"))
+    with pytest.raises(ContractError, match=f"{tag}: .*{why}"):
+        read_s0142(content.replace(line, f"{line}\n{line.replace(was, other)}"))
+
+    assert same == read_s0142(content)
