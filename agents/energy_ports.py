@@ -84,7 +84,7 @@ async def build_seller(ports: Ports) -> EnergySeller:
 def authority_of(settings: EnergySettings) -> Authority:
     """Return which figures of central reports count by the settings."""
     return Authority(
-        settings.reported,
+        frozenset(settings.reported),
         tolerance_mwh=settings.report_tolerance_mwh,
         tolerance_gbp_per_mwh=settings.report_tolerance_gbp_per_mwh,
     )

@@ -143,7 +143,7 @@ class EnergySettings(BaseModel, extra="forbid", frozen=True):
     exports: tuple[ExportRow, ...] = ()
     predictability: tuple[PredictabilityRow, ...] = ()
     settlement_calendar: tuple[RunRow, ...] = ()
-    reported: frozenset[Figures] = frozenset(Figures)
+    reported: tuple[Figures, ...] = tuple(Figures)
     report_tolerance_mwh: Decimal = Field(default=Decimal("0.001"), ge=0)
     report_tolerance_gbp_per_mwh: Decimal = Field(default=Decimal("0.01"), ge=0)
 

@@ -1,6 +1,8 @@
 """One model for everything that can be configured: file, then environment, then flags."""
 
 import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from pydantic import ValidationError
 from gridflex.errors import ContractError
 from gridflex.settings import ClockSettings, Settings, SiteSettings, gridflex_time
 from gridflex.settings_files import dump_settings, load_settings, parse_settings
+from tests.shared import ROOT
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 FILE = """
@@ -324,3 +327,22 @@ def test_a_site_is_placed_by_outward_postcode_or_region(postcode: str) -> None:
 def test_a_place_that_no_provider_knows_is_refused(postcode: str) -> None:
     with pytest.raises(ValidationError, match="postcode"):
         SiteSettings(postcode=postcode)
+
+
+def test_settings_are_written_alike_by_every_process() -> None:
+    """Agents are replaced where what is written differs; the order of a set would differ."""
+    program = (
+        "from gridflex.settings import Settings\n"
+        "from gridflex.settings_files import dump_settings\n"
+        "print(dump_settings(Settings()))"
+    )
+    written = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)},
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }  # fmt: skip
+
+    assert len(written) == 1
