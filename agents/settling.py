@@ -197,7 +197,7 @@ class Settlements:
         due = {*self._due_on(now.astimezone(LONDON).date()).items(), *reports, *ordered}
         for day, run in sorted(due, key=lambda one: (one[0], one[1].position)):
             report = reports.get((day, run))
-            if report is None and (day, run) in ordered:
+            if report is None:
                 report = await self._reports.of(day, run, unit=sites.unit)
             look = Look(day, run, report)
             if self._finished.get((day, run)) == look:

@@ -319,3 +319,14 @@ async def test_a_run_that_cannot_be_looked_at_is_told(system: System) -> None:
     )
 
     assert any("not registered" in why for why in found.values())
+
+
+async def test_a_run_due_long_after_its_report_came_follows_it(unread: System) -> None:
+    """Its report was early, or the agent was away for two weeks."""
+    unread.now = datetime(2026, 7, 3, 12, tzinfo=UTC)
+    await unread.arrive(report())
+    await unread.served.read("7200")
+
+    await unread.at(SF)
+
+    assert await unread.net_gbp() == {Run.SF: net(205)}
