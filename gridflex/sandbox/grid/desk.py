@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
 from typing import Final, Protocol
 
 import numpy as np
@@ -20,8 +21,29 @@ CARBON_DELAY: Final = timedelta(minutes=5)
 ELEXON_DELAY: Final = timedelta(minutes=20)
 """Elexon's data appears 15 to 30 minutes after the half-hour."""
 
-AUCTION_PUBLISHED: Final = time(16, 10)
-"""London time at which the prices of 23:00 to 23:00 are out."""
+AUCTION_AT_OCTOPUS: Final = time(16, 10)
+"""London time at which Octopus shows what follows from the prices of 23:00 to 23:00."""
+
+AUCTION_AT_EXCHANGE: Final = time(10, 10)
+"""London time by which the exchange has told the prices of its hourly auction.
+
+Source:
+    Nord Pool, "About the N2EX Day-Ahead Auction": the gate closes at 09:50, results are out at
+    10:00 at the latest; ten minutes are added to read them.
+"""
+
+COUPLED_AUCTION_AT_EXCHANGE: Final = time(13, 0)
+"""The same while the auction was part of the European coupling: EPEX had final results by 12:50."""
+
+LAST_COUPLED_DAY: Final = date(2020, 12, 31)
+"""Of delivery."""
+
+
+class AuctionSource(StrEnum):
+    """Where the day-ahead price is read, which decides from when on it is known."""
+
+    OCTOPUS = "octopus"
+    EXCHANGE = "exchange"
 
 
 class Clock(Protocol):
@@ -72,19 +94,29 @@ class Desk:
         wrong = errors.errors(issued=issued, start=start, half_hours=half_hours)
         return np.clip(truth + wrong, 0.0, None)
 
-    def day_ahead_price(self, half_hour: HalfHour) -> float:
-        """Return the auction price in GBP/MWh, or NaN before it is published."""
-        if self.now() < auction_published_at(half_hour):
+    def day_ahead_price(
+        self, half_hour: HalfHour, *, source: AuctionSource = AuctionSource.OCTOPUS
+    ) -> float:
+        """Return the auction price in GBP/MWh, or NaN before it can be read at ``source``."""
+        if self.now() < auction_published_at(half_hour, source=source):
             return np.nan
         return self.world.at(self.world.day_ahead_gbp_per_mwh, half_hour)
 
 
-def auction_published_at(half_hour: HalfHour) -> datetime:
-    """Return when the day-ahead price of a half-hour becomes known."""
+def auction_published_at(
+    half_hour: HalfHour, *, source: AuctionSource = AuctionSource.OCTOPUS
+) -> datetime:
+    """Return when the day-ahead price of a half-hour can be read at ``source``."""
     delivery = half_hour.start.astimezone(LONDON)
     day = delivery.date() + timedelta(days=1 if delivery.hour == 23 else 0)  # noqa: PLR2004 - from 23:00 on it is the next day's auction
-    published = datetime.combine(day - timedelta(days=1), AUCTION_PUBLISHED, tzinfo=LONDON)
+    published = datetime.combine(day - timedelta(days=1), _told(day, source), tzinfo=LONDON)
     return published.astimezone(UTC)
+
+
+def _told(day: date, source: AuctionSource) -> time:
+    if source is AuctionSource.OCTOPUS:
+        return AUCTION_AT_OCTOPUS
+    return COUPLED_AUCTION_AT_EXCHANGE if day <= LAST_COUPLED_DAY else AUCTION_AT_EXCHANGE
 
 
 def known(value: float) -> bool:

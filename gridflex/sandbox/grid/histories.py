@@ -1,6 +1,6 @@
 """Recorded GB series as a `History`: every value with the half-hour from which it was known.
 
-Outturns appear after their half-hour, auction prices the afternoon before, forecasts when they
+Outturns appear after their half-hour, auction prices the day before, forecasts when they
 were published. Where the recording has no publication time, the latest that the publisher's
 rules allow is taken, so that a backtest never knows more than a user would have.
 """
@@ -18,7 +18,7 @@ import pandas as pd
 from gridflex.errors import ContractError, SourceError
 from gridflex.forecasting.history import Array, History, Indices, Input
 from gridflex.halfhour import HALF_HOUR, LONDON, HalfHour, periods_in
-from gridflex.sandbox.grid.desk import auction_published_at
+from gridflex.sandbox.grid.desk import AuctionSource, auction_published_at
 from gridflex.sandbox.grid.recorded import read_world
 from gridflex.sandbox.grid.vintages import ErrorModel
 from gridflex.sandbox.grid.world import World
@@ -72,20 +72,23 @@ _AUCTION_AN_HOUR_OFF: Final = (
 _Statements = list[tuple[Indices, Indices, Array]]
 
 
-def read_history(folder: Path, *, target: str = INTENSITY) -> History:
+def read_history(
+    folder: Path, *, target: str = INTENSITY, prices_from: AuctionSource = AuctionSource.OCTOPUS
+) -> History:
     """Return all recorded GB inputs, to forecast ``target`` with them.
 
     Args:
         folder: Holds the table of `read_world` and, as far as there are any, the recorded
             forecasts of demand, wind and solar, which are left out where a file is missing.
         target: Name of one of the inputs, such as `INTENSITY` or `PRICE`.
+        prices_from: Where the day-ahead price is read.
 
     Raises:
         SourceError: The table cannot be read.
         ContractError: A column is missing, or ``target`` is not among the inputs.
     """
     world = read_world(folder)
-    inputs = {**outturns(world), "day_ahead_gbp_per_mwh": auction(world)}
+    inputs = {**outturns(world), "day_ahead_gbp_per_mwh": auction(world, source=prices_from)}
     for name, reader in ((_DERIVED, _derived), (_ENTSOE, _day_ahead_weather)):
         if (folder / name).exists():
             inputs |= reader(_table(folder / name), world)
@@ -120,13 +123,13 @@ def outturns(world: World) -> Mapping[str, Input]:
     return {INTENSITY: Input(half_hours, hour_over, world.intensity_gco2_per_kwh), **told}
 
 
-def auction(world: World) -> Input:
-    """Return the day-ahead price, known from the afternoon before."""
+def auction(world: World, *, source: AuctionSource = AuctionSource.OCTOPUS) -> Input:
+    """Return the day-ahead price, known from the day before, when ``source`` tells it."""
     prices = world.day_ahead_gbp_per_mwh.copy()
     stamps = pd.date_range(world.start.start, periods=len(world), freq=HALF_HOUR)
     days = pd.DatetimeIndex(_AUCTION_AN_HOUR_OFF, tz=UTC)
     prices[stamps.floor("D").isin(days)] = np.nan
-    published = [auction_published_at(h) for h in world.start.span(len(world))]
+    published = [auction_published_at(h, source=source) for h in world.start.span(len(world))]
     return Input(np.arange(len(world)), _known_from(world.start, published), prices)
 
 

@@ -8,11 +8,13 @@ import pytest
 
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
+from gridflex.sandbox.grid.desk import AuctionSource, auction_published_at
 from gridflex.sandbox.grid.histories import INTENSITY, PROVIDER, provider_forecast, read_history
 from gridflex.sandbox.grid.recorded import TABLE, read_world
 from gridflex.sandbox.grid.vintages import carbon_errors
-from tests.unit.grid.replay import hh
+from tests.unit.grid.replay import at, hh
 
+OCTOPUS, EXCHANGE = AuctionSource
 START = hh("2024-03-29T00:00Z")  # the clocks go forward two days later
 COLUMNS = [
     *("ci_gco2_kwh", "day_ahead_price_gbp_mwh", "mid_price_gbp_mwh", "mid_volume_mwh"),
@@ -72,6 +74,38 @@ def test_auction_prices_are_known_from_the_afternoon_before(
     folder: Path, issued: str, half_hours: int
 ) -> None:
     assert known_ahead(folder, "day_ahead_gbp_per_mwh", hh(issued)) == half_hours
+
+
+@pytest.mark.parametrize(
+    ("issued", "half_hours"),
+    [
+        pytest.param("2024-03-29T10:00Z", 26, id="before they are read: to 23:00"),
+        pytest.param("2024-03-29T10:30Z", 73, id="after it: to 23:00 tomorrow"),
+    ],
+)
+def test_the_exchange_itself_tells_its_prices_in_the_morning(
+    folder: Path, issued: str, half_hours: int
+) -> None:
+    history = read_history(folder, prices_from=AuctionSource.EXCHANGE)
+    window = history.known_at(hh(issued)).window("day_ahead_gbp_per_mwh", 0, 96)
+
+    assert np.flatnonzero(np.isfinite(window)).tolist() == list(range(half_hours))
+
+
+@pytest.mark.parametrize(
+    ("half_hour", "source", "published"),
+    [
+        pytest.param("2020-12-31T22:30Z", EXCHANGE, "2020-12-30T13:00Z", id="last coupled day"),
+        pytest.param("2020-12-31T23:00Z", EXCHANGE, "2020-12-31T10:10Z", id="first one alone"),
+        pytest.param("2024-07-01T12:00Z", EXCHANGE, "2024-06-30T09:10Z", id="in summer"),
+        pytest.param("2020-12-31T22:30Z", OCTOPUS, "2020-12-30T16:10Z", id="Octopus then"),
+        pytest.param("2024-07-01T12:00Z", OCTOPUS, "2024-06-30T15:10Z", id="Octopus in summer"),
+    ],
+)
+def test_when_the_auction_is_told_depends_on_where_it_is_read(
+    half_hour: str, source: AuctionSource, published: str
+) -> None:
+    assert auction_published_at(hh(half_hour), source=source) == at(published)
 
 
 def test_auction_prices_that_were_recorded_an_hour_late_are_left_out(folder: Path) -> None:

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from gridflex.halfhour import HalfHour
+from gridflex.sandbox.grid.desk import AuctionSource, Desk
+from gridflex.sandbox.grid.faults import Faults, Provider
 from gridflex.sandbox.grid.world import World
 from tests.unit.grid.replay import Payload, at, hh
-from tests.unit.grid.sandbox import Sandbox, small_world
+from tests.unit.grid.sandbox import Sandbox, SetClock, small_world
 
 ELEXON = "/bmrs/api/v1"
 AGILE = "/v1/products/AGILE-23-12-06/electricity-tariffs/E-1R-AGILE-23-12-06-C/standard-unit-rates/"
@@ -285,3 +287,21 @@ async def test_an_order_to_be_stale_holds_the_time_still_for_one_provider() -> N
     assert prices[-1]["startTime"] == "2024-04-02T09:30:00Z"
     assert intensity["from"] == "2024-04-02T15:30Z"
     assert again[-1]["startTime"] == "2024-04-02T15:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("now", "source", "is_known"),
+    [
+        pytest.param("2024-04-02T09:09:59Z", AuctionSource.EXCHANGE, False, id="not told yet"),
+        pytest.param("2024-04-02T09:10:00Z", AuctionSource.EXCHANGE, True, id="at the exchange"),
+        pytest.param("2024-04-02T09:10:00Z", AuctionSource.OCTOPUS, False, id="not at Octopus"),
+    ],
+)
+def test_a_desk_tells_tomorrows_price_when_its_source_does(
+    now: str, source: AuctionSource, is_known: bool
+) -> None:
+    desk = Desk(small_world(), SetClock(at(now)), Faults(), Provider.OCTOPUS)
+
+    price = desk.day_ahead_price(hh("2024-04-03T12:00Z"), source=source)
+
+    assert np.isfinite(price) == is_known
