@@ -8,9 +8,9 @@ settlement run is computed when it is due.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -18,10 +18,12 @@ from typing import Final, Protocol
 
 from gridflex.adapters.position_book import PositionBook, TrackedPosition, raised
 from gridflex.agents.admission import Admission, Admissions
-from gridflex.agents.settling import Settlements
+from gridflex.agents.settling import Settlements, SettlingReport
+from gridflex.agents.steps import Steps
 from gridflex.agents.traded import Conditions, Prices, Sold, TradedSite
-from gridflex.agents.trader import AS_PLANNED, LEAD, Trader
-from gridflex.errors import ContractError, StaleDataError
+from gridflex.agents.traded_sites import EnergyTerms, TradedSites
+from gridflex.agents.trader import AS_PLANNED, FREELY, LEAD, Trader
+from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.market.alarms import AHEAD, WATCHED, Alarm, AlarmLimits
 from gridflex.market.artefacts import ArtefactKind
@@ -29,10 +31,9 @@ from gridflex.market.deadlines import deadline
 from gridflex.market.losses import NO_LOSSES, LossSource
 from gridflex.market.orders import OrderPendingError
 from gridflex.market.position import Status
-from gridflex.market.registry import BaselineIndicator, MsidPair, Registry, UnitId
 from gridflex.market.selling import Sale
 from gridflex.market.volumes import ExportMWh
-from gridflex.market.working_days import DAY, WorkingCalendar, end_of_day
+from gridflex.market.working_days import WorkingCalendar, end_of_day
 from gridflex.units import gbp_text
 
 log = logging.getLogger(__name__)
@@ -70,59 +71,6 @@ class EnergyReport:
     settled: tuple[str, ...] = ()
     predictability: str | None = None
     degraded: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class EnergyTerms:
-    """What is traded, for whom.
-
-    Args:
-        unit: Secondary BM Unit.
-        place: GridFlex's name of the site behind its meters.
-        authorisation: Under which contract notices are sent.
-        contract: Flexibility contract with the site, by which its revenue is told apart.
-    """
-
-    unit: UnitId
-    place: str
-    authorisation: str
-    contract: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TradedSites:
-    """Who is traded, day by day.
-
-    Args:
-        registry: Sites, units, consents and allocations.
-        terms: What is traded.
-    """
-
-    registry: Registry
-    terms: EnergyTerms
-
-    @property
-    def unit(self) -> UnitId:
-        """Which unit."""
-        return self.terms.unit
-
-    def on(self, day: date) -> TradedSite:
-        """Return the site that is traded on a settlement day; see `traded_site`."""
-        return traded_site(self.registry, self.terms, day)
-
-    def before(self, day: date) -> TradedSite | None:
-        """Return the site of the last day before ``day`` on which one was traded; None if never."""
-        ends = {
-            min(day, one.validity.until or day)
-            for one in self.registry.allocations
-            if one.unit == self.unit
-            and one.indicator is BaselineIndicator.SUBMITTED
-            and one.validity.start < day
-        }
-        for end in sorted(ends, reverse=True):
-            with suppress(ContractError):
-                return self.on(end - DAY)
-        return None
 
 
 class EnergySeller:
@@ -170,28 +118,42 @@ class EnergySeller:
     async def tick(self, now: datetime) -> EnergyReport:
         """Sell the half-hour whose gate closes next, notify and settle what was delivered.
 
+        A step that fails is told and tried again by the next tick, and keeps no other from being
+        done: what was sold is settled also while the exchange's folder is away.
+
         Args:
             now: GridFlex time.
 
         Raises:
-            SourceError: The database or the folder cannot be used; the next tick goes on.
+            SourceError: Who is traded cannot be read: the database is away.
         """
         try:
             sites = TradedSites(await self._book.registry(), self._terms)
         except ContractError as error:
             return EnergyReport(degraded={"registry": str(error)})
-        report = await self._trade(sites, now)
-        settling = await self._settlements.tick(now, sites=sites)
+        await asyncio.to_thread(self._losses.read)
+        steps = Steps(str(self._terms.unit))
+        report = await steps.take("trading", self._trade(sites, now, steps)) or EnergyReport()
+        told = await steps.take("notifying", self._follow(sites, now, steps)) or EnergyReport()
+        settling = (
+            await steps.take("settling", self._settlements.tick(now, sites=sites))
+            or SettlingReport()
+        )
         return replace(
             report,
+            notified=told.notified,
             settled=settling.settled,
-            degraded=report.degraded | dict(settling.waiting) | dict(settling.differing),
+            degraded=report.degraded
+            | told.degraded
+            | dict(settling.waiting)
+            | dict(settling.differing)
+            | steps.failed,
         )
 
-    async def _trade(self, sites: TradedSites, now: datetime) -> EnergyReport:
-        """Sell the half-hour whose gate closes next, and notify what was delivered.
+    async def _trade(self, sites: TradedSites, now: datetime, steps: Steps) -> EnergyReport:
+        """Sell the half-hour whose gate closes next.
 
-        A unit that is not traded any more still takes its answers and notifies its last days.
+        A unit that is not traded any more still takes its answers.
         """
         half_hour = HalfHour.containing(now) + LEAD
         day = half_hour.settlement[0]
@@ -208,25 +170,26 @@ class EnergySeller:
         if self._recent is None:
             self._recent = await self._watched(now)
         if why is None:
-            report = await self._sell(trader, half_hour, now)
+            report = await self._sell(trader, half_hour, now, steps)
         else:
-            await trader.tick(now, prices={})
+            await steps.take("selling", trader.tick(now, prices={}))
+        return replace(
+            report,
+            pending=tuple(map(str, trader.pending)),
+            degraded=report.degraded
+            | {f"refused/{name}": why for name, why in trader.refused.items()}
+            | {f"order of {at}": why for at, why in trader.failed.items()},
+        )
+
+    async def _follow(self, sites: TradedSites, now: datetime, steps: Steps) -> EnergyReport:
+        """Notify what was delivered, and tell which deadlines are at risk."""
         watched = await self._watched(now)
-        notified, failed = await self._notify(sites, watched, now)
+        notified = await self._notify(sites, watched, now, steps)
         if notified:
             watched = await self._watched(now)
         self._recent = watched
         pressing = raised(watched, now=now, calendar=self._calendar, limits=self._limits)
-        return replace(
-            report,
-            pending=tuple(map(str, trader.pending)),
-            notified=tuple(map(str, notified)),
-            degraded=report.degraded
-            | failed
-            | {f"refused/{name}": why for name, why in trader.refused.items()}
-            | {f"order of {at}": why for at, why in trader.failed.items()}
-            | self._told(pressing),
-        )
+        return EnergyReport(notified=tuple(map(str, notified)), degraded=self._told(pressing))
 
     async def _trader_of(self, site: TradedSite, now: datetime) -> Trader:
         if self._trader is None or site != self._site:
@@ -235,22 +198,43 @@ class EnergySeller:
             self._trader, self._site = trader, site
         return self._trader
 
-    async def _sell(self, trader: Trader, half_hour: HalfHour, now: datetime) -> EnergyReport:
-        degraded: dict[str, str] = {}
-        prices: dict[HalfHour, Prices] = {}
-        try:
-            prices[half_hour] = await self._quotes.of(half_hour, now=now)
-        except StaleDataError as error:
-            degraded["prices"] = str(error)
-        sold: Sold | None = None
-        admission = await self._admissions.of(
-            self._terms.unit, day=half_hour.settlement[0], now=now
+    async def _sell(
+        self, trader: Trader, half_hour: HalfHour, now: datetime, steps: Steps
+    ) -> EnergyReport:
+        """Sell a half-hour; where its price or its admission is not known, take answers alone."""
+        price = await steps.take("prices", self._quotes.of(half_hour, now=now))
+        asked = self._admissions.of(self._terms.unit, day=half_hour.settlement[0], now=now)
+        admission = await steps.take("judging the baseline", asked)
+        conditions = self._conditions(half_hour, admission) if admission else FREELY
+        sold = await steps.take(
+            "selling",
+            self._sold(
+                trader,
+                now,
+                prices={half_hour: price} if price and admission else {},
+                conditions=conditions,
+            ),
         )
-        conditions = self._conditions(half_hour, admission)
-        if conditions.held_back is not None:
-            degraded["nothing is sold"] = conditions.held_back
+        decided = trader.decision(half_hour)
+        held_back = conditions.held_back
+        return EnergyReport(
+            sold=(str(half_hour), str(sold.trade.mwh)) if sold and sold.trade else (),
+            offered=_offer(half_hour, decided) if decided else None,
+            predictability=admission.said if admission else None,
+            degraded={} if held_back is None else {"nothing is sold": held_back},
+        )
+
+    async def _sold(
+        self,
+        trader: Trader,
+        now: datetime,
+        *,
+        prices: Mapping[HalfHour, Prices],
+        conditions: Conditions,
+    ) -> Sold | None:
+        """Trade, and return what was sold; None while the exchange has not answered."""
         try:
-            sold = await trader.tick(
+            return await trader.tick(
                 now,
                 prices=prices,
                 delivered_fractions=delivered_fractions(self._recent or ()),
@@ -258,12 +242,7 @@ class EnergySeller:
             )
         except OrderPendingError as error:
             log.info("%s", error)
-        decided = trader.decision(half_hour)
-        made = (str(half_hour), str(sold.trade.mwh)) if sold and sold.trade else ()
-        offered = _offer(half_hour, decided) if decided else None
-        return EnergyReport(
-            sold=made, offered=offered, predictability=admission.said, degraded=degraded
-        )
+            return None
 
     def _conditions(self, half_hour: HalfHour, admission: Admission) -> Conditions:
         """Return on what terms a half-hour is sold; without known losses it is not."""
@@ -278,21 +257,24 @@ class EnergySeller:
         return [one for one in found if one.position.unit == self._terms.unit]
 
     async def _notify(
-        self, sites: TradedSites, watched: Sequence[TrackedPosition], now: datetime
-    ) -> tuple[list[date], dict[str, str]]:
-        """Notify what was delivered, each day for who was traded on it; return what was not."""
-        notified: list[date] = []
-        failed: dict[str, str] = {}
-        for day, delivered in self._to_notify(watched, now).items():
-            try:
-                site = sites.on(day)
-            except ContractError as error:
-                failed[f"delivered volumes of {day}"] = str(error)
-                continue
-            trader = await self._trader_of(site, now)
+        self,
+        sites: TradedSites,
+        watched: Sequence[TrackedPosition],
+        now: datetime,
+        steps: Steps,
+    ) -> list[date]:
+        """Notify what was delivered, each day for who was traded on it; return which days."""
+
+        async def notify(day: date, delivered: Mapping[HalfHour, ExportMWh]) -> date:
+            trader = await self._trader_of(sites.on(day), now)
             await trader.deliver(delivered, now=now)
-            notified.append(day)
-        return notified, failed
+            return day
+
+        notified = [
+            await steps.take(f"delivered volumes of {day}", notify(day, delivered))
+            for day, delivered in self._to_notify(watched, now).items()
+        ]
+        return [day for day in notified if day is not None]
 
     def _to_notify(
         self, watched: Sequence[TrackedPosition], now: datetime
@@ -321,35 +303,6 @@ class EnergySeller:
             log.warning("%s %s: %s", self._terms.unit, name, told[name])
         self._raised = frozenset(told)
         return told
-
-
-def traded_site(registry: Registry, terms: EnergyTerms, day: date) -> TradedSite:
-    """Return the site that is traded on a settlement day.
-
-    Raises:
-        ContractError: The unit is not registered, or has not exactly one pair with a submitted
-            baseline on that day, at a boundary.
-    """
-    unit = registry.unit(terms.unit)
-    pairs = [one.pair for one in registry.submitted(terms.unit, day=day)]
-    pair = pairs[0] if len(pairs) == 1 else None
-    if not isinstance(pair, MsidPair):
-        at_boundary = sum(isinstance(one, MsidPair) for one in pairs)
-        raise ContractError(
-            f"unit {terms.unit} has {len(pairs)} pairs with a submitted baseline on {day}, "
-            f"{at_boundary} of them at a boundary; it is traded with exactly one, at a boundary"
-        )
-    site = registry.site_of(pair)
-    return TradedSite(
-        account=unit.party,
-        unit=terms.unit,
-        pair=pair,
-        gsp_group=site.gsp_group,
-        supplier=site.supplier,
-        authorisation=terms.authorisation,
-        place=terms.place,
-        contract=terms.contract,
-    )
 
 
 def delivered_fractions(recent: Iterable[TrackedPosition]) -> tuple[Decimal, ...]:

@@ -15,7 +15,7 @@ from gridflex.adapters.market_orders import FolderExchange
 from gridflex.adapters.position_book import PositionBook
 from gridflex.agents.admission import Admissions
 from gridflex.agents.counterfactual import RunNow
-from gridflex.agents.energy import EnergySeller, EnergyTerms
+from gridflex.agents.energy import EnergySeller
 from gridflex.agents.ports import Ports
 from gridflex.agents.reductions import Reductions
 from gridflex.agents.sale_prices import SalePrices
@@ -23,6 +23,7 @@ from gridflex.agents.settlement_rules import NO_EXPORTS, SettlementTerms
 from gridflex.agents.settling import Settlements, Settler
 from gridflex.agents.system_prices import SystemPrices
 from gridflex.agents.traded import TradedSite
+from gridflex.agents.traded_sites import EnergyTerms
 from gridflex.agents.trader import Trader
 from gridflex.energy_settings import EnergySettings
 from gridflex.errors import ContractError
@@ -57,6 +58,7 @@ async def build_seller(ports: Ports) -> EnergySeller:
     terms = energy_terms(ports.settings)
     today = ports.clock.now().date()
     calendar = calendar_around(today)
+    losses = losses_of(ports.settings.energy)
     run_now = RunNow(await ports.sites(), restart=ports.restart)
     book = PositionBook(ports.ledger, calendar=calendar)
     store = GridStore(ports.engine)
@@ -70,14 +72,14 @@ async def build_seller(ports: Ports) -> EnergySeller:
             ledger=ports.ledger,
             settler=Settler(ledger=ports.ledger, reductions=Reductions(ports.jobs, run_now)),
             prices=SystemPrices(store, ask=system_prices(ports.settings.grid, archive=store)),
-            terms=settlement_terms(ports.settings.energy),
+            terms=settlement_terms(ports.settings.energy, losses=losses),
             calendar=calendar,
         ),
         admissions=Admissions(
             BaselineFacts(ports.ledger), limits=predictability_limits(ports.settings.energy)
         ),
         calendar=calendar,
-        losses=losses_of(ports.settings.energy),
+        losses=losses,
     )
 
 
@@ -90,8 +92,12 @@ def authority_of(settings: EnergySettings) -> Authority:
     )
 
 
-def settlement_terms(settings: EnergySettings) -> SettlementTerms:
+def settlement_terms(settings: EnergySettings, *, losses: LossSource) -> SettlementTerms:
     """Return by what the settings settle: their reference prices over those that are derived.
+
+    Args:
+        settings: Theirs.
+        losses: As the settings give them; shared with who sells by them.
 
     Raises:
         ContractError: Their reference prices overlap.
@@ -119,7 +125,7 @@ def settlement_terms(settings: EnergySettings) -> SettlementTerms:
                 for row in settings.exports
             ]
         ),
-        losses=losses_of(settings),
+        losses=losses,
         authority=authority_of(settings),
         largest_export=Dated(
             NO_EXPORTS.name,

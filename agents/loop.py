@@ -17,6 +17,7 @@ from typing import Any, Final
 from gridflex.adapters.agent_store import AgentStore
 from gridflex.adapters.clock import Clock
 from gridflex.adapters.wakeups import leading
+from gridflex.agents.steps import Steps
 from gridflex.errors import GridFlexError
 
 log = logging.getLogger(__name__)
@@ -101,16 +102,8 @@ async def _tick_once(
     name: str, tick: Tick, clock: Clock, heartbeats: AgentStore, reasons: frozenset[str]
 ) -> float:
     now = clock.now()
-    try:
-        following = await tick(now, reasons)
-    except GridFlexError as error:
-        log.warning("agent %s: tick at %s failed: %s", name, now, error)
-        failure = str(error)
-    except Exception as error:
-        log.exception("agent %s: tick at %s failed", name, now)
-        failure = f"{type(error).__name__}: {error}"
-    else:
-        await heartbeats.beat(name, at=now, detail=following.detail)
-        return clock.wall_s(following.within_s)
-    await heartbeats.beat(name, at=now, detail={FAILED: failure})
-    return LEAST_GAP_S * 4
+    steps = Steps(f"agent {name} at {now}")
+    following = await steps.take("tick", tick(now, reasons))
+    detail = following.detail if following else {FAILED: steps.failed["tick"]}
+    await heartbeats.beat(name, at=now, detail=detail)
+    return clock.wall_s(following.within_s) if following else LEAST_GAP_S * 4

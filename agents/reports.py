@@ -14,7 +14,7 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from gridflex.adapters.ledger_store import LedgerStore, Logged
-from gridflex.agents.traded import Sites
+from gridflex.agents.traded_sites import TradedSites
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import EventType
 from gridflex.market.authority import Authority, Figures
@@ -128,7 +128,7 @@ class Reports:
             if is_commitment(one.event) and read_commitment(one.event["body"]).is_traded
         }
 
-    async def open(self, look: Look, sites: Sites) -> Open:
+    async def open(self, look: Look, sites: TradedSites) -> Open:
         """Return what of a day is to be settled in a run.
 
         Raises:

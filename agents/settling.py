@@ -25,15 +25,17 @@ from gridflex.agents.late import Late, Left
 from gridflex.agents.reductions import Reductions
 from gridflex.agents.reports import Look, Open, Reports
 from gridflex.agents.settlement_rules import SettlementTerms, account_period
-from gridflex.agents.traded import Sites, TradedSite
-from gridflex.errors import ConflictError, ContractError
+from gridflex.agents.steps import Steps
+from gridflex.agents.traded import TradedSite
+from gridflex.agents.traded_sites import TradedSites
+from gridflex.errors import ContractError
 from gridflex.halfhour import LONDON, HalfHour
 from gridflex.ledger.event import EventType
 from gridflex.market.attribution import Contribution
 from gridflex.market.due_runs import due_days
 from gridflex.market.meters import METERED
 from gridflex.market.records import book_of, settlement_event
-from gridflex.market.reported import Difference, told
+from gridflex.market.reported import Difference, UnitReport, told
 from gridflex.market.runs import Run
 from gridflex.market.settlement import AccountPeriod, settle
 from gridflex.market.working_days import WorkingCalendar, half_hours_of
@@ -177,7 +179,7 @@ class Settlements:
         self._ordered: set[tuple[date, Run]] = set()
         self._last = SettlingReport()
 
-    async def tick(self, now: datetime, *, sites: Sites) -> SettlingReport:
+    async def tick(self, now: datetime, *, sites: TradedSites) -> SettlingReport:
         """Settle what is due or ordered and has all it needs; looks once in each half-hour.
 
         Args:
@@ -190,44 +192,57 @@ class Settlements:
         ordered = await self._late.ordered(sites.unit)
         if self._looked_in == HalfHour.containing(now) and ordered == self._ordered:
             return replace(self._last, settled=())
+        steps = Steps(f"settling of {sites.unit}")
         settled: list[str] = []
         waiting: dict[str, str] = {}
         reports = await self._reports.lately(now, unit=sites.unit)
-        waiting |= self._reports.unreadable
         due = {*self._due_on(now.astimezone(LONDON).date()).items(), *reports, *ordered}
         for day, run in sorted(due, key=lambda one: (one[0], one[1].position)):
-            report = reports.get((day, run))
-            if report is None:
-                report = await self._reports.of(day, run, unit=sites.unit)
-            look = Look(day, run, report)
-            if self._finished.get((day, run)) == look:
+            name = f"settlement of {day} in {run}"
+            look = await steps.take(name, self._look(day, run, reports, sites))
+            if look is None or self._finished.get((day, run)) == look:
                 continue
-            try:
-                done, missing = await self._settle(look, now, sites)
-            except (ContractError, ConflictError) as error:
-                waiting[f"settlement of {day} in {run}"] = str(error)
+            found = await steps.take(name, self._settle(look, now, sites))
+            if found is None:
                 continue
+            done, missing = found
             if done:
                 settled.append(f"{day} {run} ({done})")
                 log.info("settled %s half-hours of %s in %s", done, day, run)
             if missing:
-                waiting[f"settlement of {day} in {run}"] = missing
+                waiting[name] = missing
             else:
                 self._finish(look, now)
-        given_up = await self._late.given_up(
-            now,
-            unit=sites.unit,
-            left_of=partial(self._left_of, now=now, sites=sites),
-            traded=partial(self._reports.traded, unit=sites.unit),
-        )
-        self._looked_in, self._ordered = HalfHour.containing(now), ordered
+        given_up = await steps.take("runs that were given up", self._given_up(now, sites))
+        if not steps.may_go_better:
+            self._looked_in, self._ordered = HalfHour.containing(now), ordered
         differing = {
             f"report of {day} in {run}": told(found)
             for (day, run), found in self._differing.items()
             if found and (day, run) in reports
         }
-        self._last = SettlingReport(tuple(settled), given_up | waiting, differing)
+        told_of = (given_up or {}) | dict(self._reports.unreadable) | waiting | steps.failed
+        self._last = SettlingReport(tuple(settled), told_of, differing)
         return self._last
+
+    async def _look(
+        self,
+        day: date,
+        run: Run,
+        reports: Mapping[tuple[date, Run], UnitReport],
+        sites: TradedSites,
+    ) -> Look:
+        """Return a run of a day with its report, whenever that came in."""
+        report = reports.get((day, run))
+        return Look(day, run, report or await self._reports.of(day, run, unit=sites.unit))
+
+    async def _given_up(self, now: datetime, sites: TradedSites) -> dict[str, str]:
+        return await self._late.given_up(
+            now,
+            unit=sites.unit,
+            left_of=partial(self._left_of, now=now, sites=sites),
+            traded=partial(self._reports.traded, unit=sites.unit),
+        )
 
     def _finish(self, look: Look, now: datetime) -> None:
         """Do not look again, unless the day is not over: then more of it may be traded."""
@@ -241,7 +256,9 @@ class Settlements:
             self._due = today, due
         return self._due[1]
 
-    async def _settle(self, look: Look, now: datetime, sites: Sites) -> tuple[int, str | None]:
+    async def _settle(
+        self, look: Look, now: datetime, sites: TradedSites
+    ) -> tuple[int, str | None]:
         """Settle a day and return how many half-hours were, and why others were not."""
         since = await self._ledger.size()
         open_ = await self._reports.open(look, sites)
@@ -269,7 +286,7 @@ class Settlements:
         known = {one.half_hour: one for one in anew}
         return [known.get(one.half_hour, one) for one in open_.again]
 
-    async def _left_of(self, day: date, run: Run, *, now: datetime, sites: Sites) -> Left:
+    async def _left_of(self, day: date, run: Run, *, now: datetime, sites: TradedSites) -> Left:
         """Return what a run that is not tried any more has left of a day."""
         look = Look(day, run, await self._reports.of(day, run, unit=sites.unit))
         left = (await self._reports.open(look, sites)).left

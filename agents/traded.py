@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
 from decimal import Decimal
 from typing import Protocol
 
@@ -41,23 +40,6 @@ class TradedSite:
     def sold_under(self) -> str:
         """Name of what its energy is sold under on the wholesale market."""
         return self.contract or f"wholesale:{self.unit}"
-
-
-class Sites(Protocol):
-    """Who is traded; see `gridflex.agents.energy.TradedSites`."""
-
-    @property
-    def unit(self) -> UnitId:
-        """Which unit."""
-        ...
-
-    def on(self, day: date) -> TradedSite:
-        """Return the site that is traded on a settlement day.
-
-        Raises:
-            ContractError: None is.
-        """
-        ...
 
 
 class Exchange(Protocol):

@@ -14,9 +14,9 @@ from gridflex.adapters.grid_store import GridStore
 from gridflex.adapters.position_book import PositionBook
 from gridflex.adapters.power_store import PowerAbilities, PowerStore
 from gridflex.adapters.reserving_store import ReservingStore
-from gridflex.agents.energy import traded_site
 from gridflex.agents.energy_ports import energy_terms
 from gridflex.agents.ports import Ports
+from gridflex.agents.traded_sites import traded_site
 from gridflex.agents.trading import Trading
 from gridflex.agents.trading_house import GridMarket, PlanHouse, Planner
 from gridflex.beckn.participant import screen_contract

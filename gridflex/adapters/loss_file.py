@@ -12,24 +12,44 @@ from gridflex.market.losses import Losses, LossFactors, read_losses
 class LossFile:
     """`gridflex.market.losses.LossSource` over a CSV file.
 
+    What it says stays the same from one `read` to the next, so that all half-hours of a tick go
+    by one version of the file.
+
     Args:
         path: Where it is.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._read: tuple[int, Losses] | None = None
+        self._changed_ns: int | None = None
+        self._found: Losses | ContractError = ContractError(f"{self._named}: not read yet")
+
+    @property
+    def _named(self) -> str:
+        return f"energy.losses_file {self._path}"
+
+    def read(self) -> None:
+        """Read the file if it changed; blocks."""
+        try:
+            changed_ns = self._path.stat().st_mtime_ns
+            if changed_ns == self._changed_ns:
+                return
+            self._found = read_losses(self._path.read_text(encoding="utf-8-sig"))
+        except (OSError, UnicodeDecodeError) as error:
+            self._changed_ns = None
+            self._found = ContractError(f"{self._named}: {error}")
+        except ContractError as error:
+            self._changed_ns = changed_ns
+            self._found = error
+        else:
+            self._changed_ns = changed_ns
 
     def at(self, half_hour: HalfHour) -> LossFactors:
-        """Return those of a half-hour.
+        """Return those of a half-hour, as last read.
 
         Raises:
-            ContractError: The file cannot be read, is not valid, or says nothing about it.
+            ContractError: The file could not be read, is not valid, or says nothing about it.
         """
-        try:
-            changed = self._path.stat().st_mtime_ns
-            if self._read is None or self._read[0] != changed:
-                self._read = changed, read_losses(self._path.read_text(encoding="utf-8-sig"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise ContractError(f"energy.losses_file {self._path}: {error}") from error
-        return self._read[1].at(half_hour)
+        if isinstance(self._found, ContractError):
+            raise self._found
+        return self._found.at(half_hour)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from gridflex.adapters.whole_files import write_whole
+from gridflex.adapters.whole_files import make_folders, write_whole
 from gridflex.errors import ContractError, SourceError
 from gridflex.market.desk import OutgoingFile
 
@@ -25,13 +25,15 @@ class MarketFolder:
     Args:
         root: Folder with ``outbox``, ``inbox``, ``read`` and ``refused``; made where they are
             missing.
+
+    Raises:
+        SourceError: They cannot be made.
     """
 
     def __init__(self, root: Path) -> None:
         self._outbox, self._inbox = root / "outbox", root / "inbox"
         self._read, self._refused = root / "read", root / "refused"
-        for folder in (self._outbox, self._inbox, self._read, self._refused):
-            folder.mkdir(parents=True, exist_ok=True)
+        make_folders(self._outbox, self._inbox, self._read, self._refused)
         self._yielded: Path | None = None
 
     def send(self, file: OutgoingFile) -> None:

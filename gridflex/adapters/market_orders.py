@@ -12,7 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
-from gridflex.adapters.whole_files import write_whole
+from gridflex.adapters.whole_files import make_folders, write_whole
 from gridflex.errors import ContractError, SourceError
 from gridflex.halfhour import HalfHour
 from gridflex.market.orders import Order, OrderPendingError, read_answer, write_order
@@ -28,13 +28,15 @@ class FolderExchange:
     Args:
         root: Folder with ``orders`` and ``trades``; made where they are missing.
         now: GridFlex time.
+
+    Raises:
+        SourceError: They cannot be made.
     """
 
     def __init__(self, root: Path, *, now: Callable[[], datetime]) -> None:
         self._orders, self._trades = (root / name for name in ("orders", "trades"))
         self._now = now
-        for folder in (self._orders, self._trades):
-            folder.mkdir(parents=True, exist_ok=True)
+        make_folders(self._orders, self._trades)
 
     def sell(
         self,

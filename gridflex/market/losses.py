@@ -52,6 +52,10 @@ class LossFactors:
 class LossSource(Protocol):
     """Where losses come from: `Losses`, or `gridflex.adapters.loss_file.LossFile`."""
 
+    def read(self) -> None:
+        """Take in what is said now; until the next time it stays the same. May block."""
+        ...
+
     def at(self, half_hour: HalfHour) -> LossFactors:
         """Return those of a half-hour.
 
@@ -78,6 +82,9 @@ class Losses:
         for (earlier, _), (later, _) in pairwise(self.rows):
             if later <= earlier:
                 raise ContractError(f"losses: the row from {later} comes after that from {earlier}")
+
+    def read(self) -> None:
+        """Rows say the same at any time."""
 
     def at(self, half_hour: HalfHour) -> LossFactors:
         """Return those of a half-hour.

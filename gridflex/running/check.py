@@ -22,10 +22,10 @@ from gridflex.adapters.power_store import PowerStore
 from gridflex.adapters.ray_auth import find_token, is_token_wanted
 from gridflex.adapters.ray_jobs import RayJobs
 from gridflex.adapters.tariff_files import TariffFiles
-from gridflex.agents.energy import traded_site
 from gridflex.agents.energy_ports import energy_terms
 from gridflex.agents.forecasting import SIGNALS
 from gridflex.agents.site_prices import UNLIKE
+from gridflex.agents.traded_sites import traded_site
 from gridflex.capping import Ability
 from gridflex.errors import GridFlexError, SourceError
 from gridflex.forecasting import models

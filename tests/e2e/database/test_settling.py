@@ -15,9 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gridflex.adapters.energy_book import EnergyBook
 from gridflex.adapters.late_runs import LateRuns
 from gridflex.adapters.ledger_store import LedgerStore
-from gridflex.agents.energy import EnergyReport, EnergyTerms, TradedSites
+from gridflex.agents.energy import EnergyReport
 from gridflex.agents.reports import Look
 from gridflex.agents.settlement_rules import SettlementTerms
+from gridflex.agents.traded_sites import EnergyTerms, TradedSites
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import Event, EventType
 from gridflex.market.artefacts import ArtefactKind, DeliveredVolumes
@@ -366,8 +367,8 @@ async def test_an_earlier_run_is_not_settled_after_a_later_one(system: System) -
     assert (late.settled, list(await net_gbp(system))) == ((), [Run.SF])
 
 
-class Killed(Exception):  # noqa: N818 - what happened, not what went wrong
-    """The process is no more."""
+class Killed(BaseException):
+    """The process is no more: nothing of it catches this."""
 
 
 class Dying(LedgerStore):

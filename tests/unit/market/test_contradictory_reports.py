@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from gridflex.adapters.position_book import PositionBook
-from gridflex.agents.energy import EnergyTerms, TradedSites
 from gridflex.agents.settlement_rules import SettlementTerms
 from gridflex.agents.settling import Settlements, Settler, SettlingReport
+from gridflex.agents.traded_sites import EnergyTerms, TradedSites
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import Event, EventType

@@ -18,7 +18,7 @@ from gridflex.market.compensation import (
     MutualisedP511,
     with_export_thresholds,
 )
-from gridflex.market.losses import Losses, LossFactors, read_losses
+from gridflex.market.losses import NO_LOSSES, Losses, LossFactors, read_losses
 from gridflex.market.policy import Effective
 from gridflex.market.runs import Run
 from gridflex.market.volumes import ExportMWh
@@ -76,21 +76,59 @@ def test_a_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
     path = tmp_path / "losses.csv"
     losses = losses_of(EnergySettings(losses_file=path))
     assert isinstance(losses, LossFile)
-    with pytest.raises(ContractError, match=r"energy\.losses_file .*losses\.csv"):
+    with pytest.raises(ContractError, match=r"energy\.losses_file .*losses\.csv: not read yet"):
+        losses.at(MIDNIGHT)
+    losses.read()
+    with pytest.raises(ContractError, match=r"energy\.losses_file .*losses\.csv: .*No such file"):
         losses.at(MIDNIGHT)
     path.write_text(CSV)
+    losses.read()
     before = losses.at(MIDNIGHT)
     path.write_text(CSV.replace("1.02", "1.03"))
     os.utime(path, ns=(1, 1))
+    losses.read()
 
     assert (before.line, losses.at(MIDNIGHT).line) == (Decimal("1.02"), Decimal("1.03"))
+
+
+def test_between_two_readings_a_file_says_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "losses.csv"
+    path.write_text(CSV)
+    losses = LossFile(path)
+    losses.read()
+    path.write_text("start\n")
+    os.utime(path, ns=(1, 1))
+
+    kept = losses.at(MIDNIGHT)
+    losses.read()
+
+    assert kept.line == Decimal("1.02")
+    with pytest.raises(ContractError, match="line_loss_factor"):
+        losses.at(MIDNIGHT)
+
+
+def test_a_file_that_did_not_change_is_not_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "losses.csv"
+    path.write_text(CSV)
+    losses = LossFile(path)
+    losses.read()
+    at = path.stat().st_mtime_ns
+    path.write_text("not losses\n")
+    os.utime(path, ns=(at, at))
+
+    losses.read()
+
+    assert losses.at(MIDNIGHT).line == Decimal("1.02")
 
 
 def test_a_file_may_begin_with_a_byte_order_mark_as_spreadsheets_write_it(tmp_path: Path) -> None:
     path = tmp_path / "losses.csv"
     path.write_text(CSV, encoding="utf-8-sig")
+    losses = LossFile(path)
 
-    assert LossFile(path).at(MIDNIGHT).line == Decimal("1.02")
+    losses.read()
+
+    assert losses.at(MIDNIGHT).line == Decimal("1.02")
 
 
 SETTINGS = {
@@ -106,7 +144,8 @@ SETTINGS = {
 
 
 def test_the_settings_say_by_what_a_day_is_settled() -> None:
-    terms = settlement_terms(EnergySettings.model_validate(SETTINGS))
+    settings = EnergySettings.model_validate(SETTINGS)
+    terms = settlement_terms(settings, losses=losses_of(settings))
 
     summer = terms.rules(date(2026, 7, 1), Run.SF)
     august = terms.rules(date(2026, 8, 24), Run.SF)
@@ -125,7 +164,7 @@ def test_the_settings_say_by_what_a_day_is_settled() -> None:
 def test_a_threshold_that_is_not_known_any_more_ends_the_one_before() -> None:
     unknown = {"start": "2027-01-01", "threshold_mwh": None}
     given = SETTINGS | {"exports": [*SETTINGS["exports"], unknown]}
-    terms = settlement_terms(EnergySettings.model_validate(given))
+    terms = settlement_terms(EnergySettings.model_validate(given), losses=NO_LOSSES)
 
     before = terms.compensation.on(date(2026, 12, 31))
     after = terms.compensation.on(date(2027, 1, 1))
