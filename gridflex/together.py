@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Iterable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 async def together(awaitables: Iterable[Awaitable[T]]) -> list[T]:
@@ -23,3 +24,9 @@ async def together(awaitables: Iterable[Awaitable[T]]) -> list[T]:
             raise result
         results.append(result)
     return results
+
+
+async def both(first: Awaitable[T], second: Awaitable[U]) -> tuple[T, U]:
+    """Wait for two of different kinds, as `together` does, and return what each returned."""
+    awaitables: list[Awaitable[T | U]] = [first, second]
+    return cast("tuple[T, U]", tuple(await together(awaitables)))

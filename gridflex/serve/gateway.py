@@ -38,7 +38,7 @@ from gridflex.serve.next_runs import NextRuns, order_over
 from gridflex.serve.problems import ProblemError, problem, problem_of
 from gridflex.serve.run_times import LearnedRunTimes
 from gridflex.settings import SiteSettings
-from gridflex.together import together
+from gridflex.together import both, together
 
 log = logging.getLogger(__name__)
 
@@ -200,11 +200,9 @@ class Gateway:
 
     async def details(self, job: Job) -> dict[str, Any]:
         """Return one flexible job as Ray's ``JobDetails``."""
+        next_run, order = await both(self._next_run(job), self._order(job))
         return ray_bodies.details(
-            job,
-            next_run=await self._next_run(job),
-            order=await self._order(job),
-            wall_time=self._ports.clock.wall,
+            job, next_run=next_run, order=order, wall_time=self._ports.clock.wall
         )
 
     async def logs(self, job: Job) -> str:
@@ -269,7 +267,7 @@ class Gateway:
     async def _notice(self, job: Job) -> str:
         if not job.is_waiting:
             return ""
-        return ray_bodies.notice(job, await self._next_run(job), await self._order(job))
+        return ray_bodies.notice(job, *await both(self._next_run(job), self._order(job)))
 
     async def _next_run(self, job: Job) -> ray_bodies.NextRun | None:
         return await self._next_runs.of(job.id, self._ports.clock.now()) if job.is_waiting else None

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from gridflex.errors import SourceError
-from gridflex.together import together
+from gridflex.together import both, together
 
 
 async def slow(done: list[str], name: str) -> str:
@@ -31,6 +31,23 @@ async def test_a_failure_is_raised_when_the_others_are_over() -> None:
     with pytest.raises(SourceError, match="no answer"):
         await together([broken(), slow(done, "other")])
     assert done == ["other"]
+
+
+async def test_two_of_different_kinds_run_at_once() -> None:
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def ask() -> str:
+        asked.set()
+        await answered.wait()
+        return "answer"
+
+    async def answer() -> int:
+        await asked.wait()
+        answered.set()
+        return 1
+
+    async with asyncio.timeout(1):
+        assert await both(ask(), answer()) == ("answer", 1)
 
 
 async def test_a_cancellation_ends_all() -> None:
