@@ -17,6 +17,7 @@ from gridflex.errors import ContractError
 
 HALF_HOUR: Final = timedelta(minutes=30)
 LONDON: Final = ZoneInfo("Europe/London")
+_LAST_HOUR: Final = 23
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -126,6 +127,20 @@ def periods_in(day: date) -> int:
     if day == date.max:
         raise ContractError(f"day {day} is not valid; valid are days before it")
     return (_midnight_utc(day + timedelta(days=1)) - _midnight_utc(day)) // HALF_HOUR
+
+
+def auction_day(half_hour: HalfHour) -> date:
+    """Return the day in which the day-ahead auction delivers a half-hour.
+
+    It is a day by the clock in central Europe: from 23:00 to 23:00 in London.
+    """
+    delivery = half_hour.start.astimezone(LONDON)
+    return delivery.date() + timedelta(days=1 if delivery.hour == _LAST_HOUR else 0)
+
+
+def auction_half_hours(day: date) -> Iterator[HalfHour]:
+    """Yield the 46, 48 or 50 half-hours that the auction of ``day`` delivers."""
+    return (HalfHour.from_settlement(day, 1) - 2).span(periods_in(day))
 
 
 def half_hours_needed(duration: timedelta) -> int:

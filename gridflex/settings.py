@@ -119,6 +119,8 @@ class GridSettings(BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
         carbon_intensity_url: GB Carbon Intensity API.
         elexon_url: Elexon Insights API.
         octopus_url: Octopus API, for the Agile product.
+        nord_pool_url: Nord Pool's data portal API, for the auction itself; None asks nothing. Using
+            its data commercially needs a licence of Nord Pool.
         agile_region: Region letter of the Agile tariff, A to P without I and O.
         timeout_s: Longest wait for one answer, in wall time.
         poll_s: Seconds of GridFlex time between polls.
@@ -128,6 +130,7 @@ class GridSettings(BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     carbon_intensity_url: str = "https://api.carbonintensity.org.uk"
     elexon_url: str = "https://data.elexon.co.uk/bmrs/api/v1"
     octopus_url: str = "https://api.octopus.energy/v1"
+    nord_pool_url: str | None = None
     agile_region: str = Field(default="C", pattern="^[A-HJ-NP]$")
     timeout_s: float = Field(default=10.0, gt=0)
     poll_s: float = Field(default=900.0, gt=0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -205,6 +206,19 @@ class ForecastHistory:
         return issued
 
     async def _told(
+        self, archived: Archived, since: HalfHour, now: datetime, every: timedelta
+    ) -> tuple[Input, Origin] | None:
+        if archived.rather is None:
+            return await self._said(archived, since, now, every)
+        better = replace(archived, source=archived.rather, rather=None)
+        first, second = await asyncio.gather(
+            self._said(better, since, now, every), self._said(archived, since, now, every)
+        )
+        if first is None or second is None:
+            return first or second
+        return first[0].or_else(second[0]), weakest({first[1], second[1]})
+
+    async def _said(
         self, archived: Archived, since: HalfHour, now: datetime, every: timedelta
     ) -> tuple[Input, Origin] | None:
         is_forecast = archived.kind is Kind.FORECAST

@@ -9,10 +9,11 @@ from typing import Protocol
 
 import httpx
 
-from gridflex.adapters import carbon_intensity, elexon, octopus
+from gridflex.adapters import carbon_intensity, elexon, nord_pool, octopus
 from gridflex.adapters.carbon_intensity import CarbonIntensity
 from gridflex.adapters.elexon import Elexon
 from gridflex.adapters.http import Fetcher, RawArchive
+from gridflex.adapters.nord_pool import NordPool
 from gridflex.adapters.octopus import Octopus
 from gridflex.halfhour import HalfHour
 from gridflex.settings import GridSettings
@@ -139,12 +140,14 @@ def grid_feeds(
     ci_http = fetcher(carbon_intensity.PROVIDER, settings.carbon_intensity_url)
     elexon_http = fetcher(elexon.PROVIDER, settings.elexon_url)
     octopus_http = fetcher(octopus.PROVIDER, settings.octopus_url)
-    feeds: list[AnyFeed] = [
-        *_carbon(ci_http, settings, regions),
-        _agile(Octopus(octopus_http, region=settings.agile_region)),
-        *_elexon(Elexon(elexon_http)),
-    ]
-    return GridFeeds(feeds=feeds, fetchers=(ci_http, elexon_http, octopus_http))
+    fetchers = [ci_http, elexon_http, octopus_http]
+    feeds: list[AnyFeed] = _carbon(ci_http, settings, regions)
+    if settings.nord_pool_url is not None:
+        fetchers.append(fetcher(nord_pool.PROVIDER, settings.nord_pool_url))
+        feeds.append(_auction(NordPool(fetchers[-1])))
+    feeds.append(_agile(Octopus(octopus_http, region=settings.agile_region)))
+    feeds += _elexon(Elexon(elexon_http))
+    return GridFeeds(feeds=feeds, fetchers=fetchers)
 
 
 def system_prices(settings: GridSettings, *, archive: RawArchive) -> AskOutturn:
@@ -183,6 +186,15 @@ def _carbon(fetcher: Fetcher, settings: GridSettings, regions: Sequence[str]) ->
         ),
         MixFeed(ask=api.generation_mix, lookback=timedelta(days=2)),
     ]
+
+
+def _auction(api: NordPool) -> ForecastFeed:
+    return ForecastFeed(
+        provider=nord_pool.PROVIDER,
+        source=nord_pool.N2EX,
+        signal=Signal.PRICE,
+        ask=lambda now: api.day_ahead_price(now=now),
+    )
 
 
 def _agile(api: Octopus) -> ForecastFeed:

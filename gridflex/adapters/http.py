@@ -32,6 +32,10 @@ Model = TypeVar("Model", bound=BaseModel)
 Params = Mapping[str, str | int]
 
 
+class EmptyAnswerError(SourceError):
+    """The provider answered well, and with nothing at all."""
+
+
 class RawArchive(Protocol):
     """Keeps every answer of a provider as it arrived."""
 
@@ -134,6 +138,7 @@ class Fetcher:
             params: Query.
 
         Raises:
+            EmptyAnswerError: There is nothing in the answer.
             SourceError: No usable answer; names the provider, the URL and why.
         """
         url = self._url(path, params)
@@ -164,7 +169,7 @@ class Fetcher:
             )
         response.raise_for_status()
         if not response.content.strip():
-            raise SourceError(f"{self.provider}: {url}: the answer is empty")
+            raise EmptyAnswerError(f"{self.provider}: {url}: the answer is empty")
         return Answer(
             provider=self.provider, url=str(url), body=response.json(), origin=_origin(response)
         )

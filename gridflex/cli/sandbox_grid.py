@@ -22,7 +22,7 @@ from gridflex.errors import ContractError, SourceError
 from gridflex.halfhour import HalfHour
 from gridflex.sandbox.grid.app import create_grid_server
 from gridflex.sandbox.grid.calibration import PUBLISHED, calibrate
-from gridflex.sandbox.grid.paths import ELEXON_PATH, OCTOPUS_PATH
+from gridflex.sandbox.grid.paths import ELEXON_PATH, NORD_POOL_PATH, OCTOPUS_PATH
 from gridflex.sandbox.grid.recorded import TABLE, read_world
 from gridflex.sandbox.grid.simulated import simulate_world
 from gridflex.sandbox.grid.vintages import VERSION, carbon_errors
@@ -67,7 +67,7 @@ def sandbox_grid(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Serve what the three grid data providers would say at the clock's time, over HTTP.
+    """Serve what the grid data providers would say at the clock's time, over HTTP.
 
     The clock is that of the settings (``clock`` in gridflex.yaml, GRIDFLEX_CLOCK__*) unless the
     options say otherwise, so that it agrees with a GridFlex that has the same settings.
@@ -87,6 +87,7 @@ def sandbox_grid(
         "carbon_intensity_url": base,
         "elexon_url": base + ELEXON_PATH,
         "octopus_url": base + OCTOPUS_PATH,
+        "nord_pool_url": base + NORD_POOL_PATH,
     }
     if as_json:
         typer.echo(json.dumps(served))
@@ -189,5 +190,6 @@ def _announcement(served: dict[str, Any]) -> str:
         f"seed {served['seed']}\n"
         f"GRIDFLEX_GRID__CARBON_INTENSITY_URL={served['carbon_intensity_url']}\n"
         f"GRIDFLEX_GRID__ELEXON_URL={served['elexon_url']}\n"
-        f"GRIDFLEX_GRID__OCTOPUS_URL={served['octopus_url']}"
+        f"GRIDFLEX_GRID__OCTOPUS_URL={served['octopus_url']}\n"
+        f"GRIDFLEX_GRID__NORD_POOL_URL={served['nord_pool_url']}"
     )

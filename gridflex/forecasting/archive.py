@@ -26,12 +26,14 @@ class Archived:
         kind: Forecast or outturn.
         source: Provider and product.
         region: Region or site that it is about.
+        rather: Source that counts instead where it speaks; None if there is none.
     """
 
     signal: Signal
     kind: Kind
     source: str
     region: str = NATIONAL
+    rather: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +55,9 @@ INPUTS: Final[Mapping[str, Archived]] = {
     "system_price_gbp_per_mwh": Archived(Signal.SYSTEM_PRICE, Kind.OUTTURN, "elexon/system-price"),
     "demand_mw": Archived(Signal.DEMAND, Kind.OUTTURN, "elexon/indo"),
     "wind_mw": Archived(Signal.WIND, Kind.OUTTURN, "elexon/fuelhh-wind"),
-    "day_ahead_gbp_per_mwh": Archived(Signal.PRICE, Kind.FORECAST, "octopus/agile-derived"),
+    "day_ahead_gbp_per_mwh": Archived(
+        Signal.PRICE, Kind.FORECAST, "octopus/agile-derived", rather="nord-pool/n2ex"
+    ),
     "demand_forecast_mw": Archived(Signal.DEMAND, Kind.FORECAST, "elexon/ndf"),
     "wind_forecast_mw": Archived(Signal.WIND, Kind.FORECAST, "elexon/windfor"),
     "provider_intensity_gco2_per_kwh": Archived(

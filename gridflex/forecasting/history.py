@@ -68,6 +68,18 @@ class Input:
         order = np.lexsort((known_from[told], about[told]))
         return cls(about[told][order], known_from[told][order], values[told][order])
 
+    def or_else(self, other: Input) -> Input:
+        """Return what this input says of each half-hour, and what ``other`` says before it does."""
+        told = np.isfinite(self.values)
+        spoken, first = np.unique(self.about[told], return_index=True)
+        speaks_from = self.known_from[told][first]
+        place = np.minimum(np.searchsorted(spoken, other.about), max(spoken.size - 1, 0))
+        is_late = np.zeros(other.about.size, dtype=np.bool_)
+        if spoken.size:
+            is_late = (spoken[place] == other.about) & (other.known_from >= speaks_from[place])
+        rest = (other.about[~is_late], other.known_from[~is_late], other.values[~is_late])
+        return Input.of([(self.about, self.known_from, self.values), rest])
+
     def at(self, issued: int, first: int, count: int) -> Array:
         """Return shape ``(count,)`` from half-hour ``first``, as known when ``issued`` began."""
         low, high = np.searchsorted(self.about, (first, first + count))

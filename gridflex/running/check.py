@@ -12,7 +12,7 @@ import fsspec
 import httpx
 import numpy as np
 
-from gridflex.adapters import database
+from gridflex.adapters import database, nord_pool
 from gridflex.adapters.clock import Clock
 from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.adapters.market_files import MarketFolder
@@ -72,6 +72,7 @@ async def _run_checks(settings: Settings) -> list[Check]:
         "carbon intensity": f"{grid.carbon_intensity_url}/intensity",
         "Elexon": f"{grid.elexon_url}/datasets/MID",
         "Octopus": f"{grid.octopus_url}/products/?page_size=1",
+        **({"Nord Pool": f"{grid.nord_pool_url}/{nord_pool.PATH}"} if grid.nord_pool_url else {}),
     }
     return [
         await _try("database", partial(_database, settings)),

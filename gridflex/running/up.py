@@ -13,7 +13,7 @@ from gridflex.adapters.ray_auth import MODE_VARIABLE, is_token_wanted
 from gridflex.running import launch, processes
 from gridflex.running.launch import RunState
 from gridflex.running.processes import Leader
-from gridflex.sandbox.grid.paths import ELEXON_PATH, OCTOPUS_PATH
+from gridflex.sandbox.grid.paths import ELEXON_PATH, NORD_POOL_PATH, OCTOPUS_PATH
 from gridflex.settings import Settings
 
 GCS_PORT: Final = 6379
@@ -143,6 +143,7 @@ def with_sandbox(settings: Settings) -> tuple[Settings, int]:
         "carbon_intensity_url": base,
         "elexon_url": base + ELEXON_PATH,
         "octopus_url": base + OCTOPUS_PATH,
+        "nord_pool_url": settings.grid.nord_pool_url and base + NORD_POOL_PATH,
     }
     return settings.model_copy(update={"grid": settings.grid.model_copy(update=urls)}), pid
 

@@ -1,8 +1,9 @@
-"""The three grid data providers on one server, at the clock's time.
+"""The grid data providers on one server, at the clock's time.
 
-Base URLs: Carbon Intensity ``/``, Elexon ``/bmrs/api/v1``, Octopus ``/v1``. Every answer says
-what its numbers rest on in ``X-GridFlex-Origin``. ``PUT /_sandbox/fault`` makes a provider
-fail; ``GET /_sandbox`` says when it is and what is served.
+Base URLs: Carbon Intensity ``/``, Elexon ``/bmrs/api/v1``, Octopus ``/v1``, Nord
+Pool ``/api``. Every answer says what its numbers rest on in ``X-GridFlex-Origin``.
+``PUT /_sandbox/fault`` makes a provider fail; ``GET /_sandbox`` says when it is and what is
+served.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from gridflex.sandbox.grid.carbon import EmptyAnswerError, carbon_router
 from gridflex.sandbox.grid.desk import Clock, Desk
 from gridflex.sandbox.grid.elexon import elexon_router
 from gridflex.sandbox.grid.faults import FaultOrder, Faults, Provider
+from gridflex.sandbox.grid.nord_pool import nord_pool_router
 from gridflex.sandbox.grid.octopus import octopus_router
-from gridflex.sandbox.grid.paths import CONTROL_PATH, ELEXON_PATH, OCTOPUS_PATH
+from gridflex.sandbox.grid.paths import CONTROL_PATH, ELEXON_PATH, NORD_POOL_PATH, OCTOPUS_PATH
 from gridflex.sandbox.grid.vintages import VERSION, carbon_errors, demand_errors, wind_errors
 from gridflex.sandbox.grid.world import World
 
@@ -48,6 +50,7 @@ def create_grid_server(world: World, clock: Clock, *, seed: int = 0) -> FastAPI:
         prefix=ELEXON_PATH,
     )
     app.include_router(octopus_router(desk(Provider.OCTOPUS)), prefix=OCTOPUS_PATH)
+    app.include_router(nord_pool_router(desk(Provider.NORD_POOL)), prefix=NORD_POOL_PATH)
 
     @app.get(CONTROL_PATH)
     def state() -> dict[str, Any]:
@@ -99,6 +102,6 @@ def _error(_request: Request, error: Exception) -> Response:
 
 
 def _problem(status: int, message: str) -> Response:
-    """The error object of the Carbon Intensity API; the other two say it in other words."""
+    """The error object of the Carbon Intensity API; the others say it in other words."""
     code = f"{status} {HTTPStatus(status).phrase}"
     return JSONResponse({"error": {"code": code, "message": message}}, status_code=status)

@@ -11,7 +11,7 @@ import numpy as np
 from fastapi import Response
 
 from gridflex.adapters.http import ORIGIN_HEADER
-from gridflex.halfhour import LONDON, HalfHour
+from gridflex.halfhour import LONDON, HalfHour, auction_day
 from gridflex.sandbox.grid.faults import Faults, Provider
 from gridflex.sandbox.grid.vintages import ErrorModel
 from gridflex.sandbox.grid.world import Values, World
@@ -107,8 +107,7 @@ def auction_published_at(
     half_hour: HalfHour, *, source: AuctionSource = AuctionSource.OCTOPUS
 ) -> datetime:
     """Return when the day-ahead price of a half-hour can be read at ``source``."""
-    delivery = half_hour.start.astimezone(LONDON)
-    day = delivery.date() + timedelta(days=1 if delivery.hour == 23 else 0)  # noqa: PLR2004 - from 23:00 on it is the next day's auction
+    day = auction_day(half_hour)
     published = datetime.combine(day - timedelta(days=1), _told(day, source), tzinfo=LONDON)
     return published.astimezone(UTC)
 

@@ -10,6 +10,8 @@ from typing import Final
 from fastapi import Response
 from pydantic import BaseModel, Field
 
+from gridflex.sandbox.grid.paths import ELEXON_PATH, NORD_POOL_PATH, OCTOPUS_PATH
+
 HANG_S: Final = 3_600.0
 
 
@@ -30,13 +32,14 @@ class Provider(StrEnum):
     CARBON_INTENSITY = "carbon-intensity"
     ELEXON = "elexon"
     OCTOPUS = "octopus"
+    NORD_POOL = "nord-pool"
 
     @classmethod
     def of_path(cls, path: str) -> Provider:
         """Return the provider that serves a path."""
-        if path.startswith("/bmrs/"):
-            return cls.ELEXON
-        return cls.OCTOPUS if path.startswith("/v1/") else cls.CARBON_INTENSITY
+        below = {ELEXON_PATH: cls.ELEXON, OCTOPUS_PATH: cls.OCTOPUS, NORD_POOL_PATH: cls.NORD_POOL}
+        served = (provider for base, provider in below.items() if path.startswith(f"{base}/"))
+        return next(served, cls.CARBON_INTENSITY)
 
 
 class FaultOrder(BaseModel, extra="forbid"):

@@ -4,4 +4,5 @@ from typing import Final
 
 ELEXON_PATH: Final = "/bmrs/api/v1"
 OCTOPUS_PATH: Final = "/v1"
+NORD_POOL_PATH: Final = "/api"
 CONTROL_PATH: Final = "/_sandbox"

@@ -104,6 +104,22 @@ async def test_one_forecast_of_each_span_is_read_and_always_the_newest(
     assert sorted(set(told.values.tolist())) == [3, 5]
 
 
+async def test_the_exchanges_own_price_counts_where_it_is_known_and_the_recovered_one_elsewhere(
+    store: GridStore, archive: ForecastHistory
+) -> None:
+    recovered = forecast([50.0, 51, 52, 53], at=NOON)
+    exchange = forecast([60.0, NAN, 62], at=NOON + HOUR, source="nord-pool/n2ex")
+    later = forecast([70.0, 71], at=NOON + 2 * HOUR)
+    await store.save_series([recovered, exchange, later])
+
+    async def price(at: HalfHour) -> Array:
+        return await known(archive, "day_ahead_gbp_per_mwh", at=at, now=NOON + 3 * HOUR, count=6)
+
+    np.testing.assert_array_equal(await price(START + 1), [50, 51, 52, 53, NAN, NAN])
+    np.testing.assert_array_equal(await price(START + 2), [50, 51, 60, 53, 62, NAN])
+    np.testing.assert_array_equal(await price(START + 4), [50, 51, 60, 53, 62, 71])
+
+
 async def test_a_history_is_only_as_real_as_its_least_real_source(
     store: GridStore, archive: ForecastHistory
 ) -> None:

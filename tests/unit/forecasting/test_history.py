@@ -35,6 +35,26 @@ def test_the_newest_statement_that_is_known_counts() -> None:
     assert np.isnan(history.known_at(START).window("x", 7, 1)[0])
 
 
+def test_a_better_source_counts_from_when_it_first_speaks_of_a_half_hour() -> None:
+    better = Input(np.array([7, 8]), np.array([3, 5]), np.array([71.0, 81.0]))
+    other = Input(np.array([6, 7, 7, 7, 8, 9]), np.array([0, 1, 3, 6, 2, 9]), np.arange(60.0, 66.0))
+
+    either = better.or_else(other)
+
+    assert list(zip(either.about, either.known_from, either.values, strict=True)) == [
+        (6, 0, 60.0), (7, 1, 61.0), (7, 3, 71.0), (8, 2, 64.0), (8, 5, 81.0), (9, 9, 65.0)
+    ]  # fmt: skip
+
+
+def test_a_better_source_that_never_spoke_changes_nothing() -> None:
+    silent = Input(np.array([7]), np.array([1]), np.array([np.nan]))
+    other = Input(np.array([7]), np.array([3]), np.array([70.0]))
+
+    either = silent.or_else(other)
+
+    assert (either.about.tolist(), either.values.tolist()) == ([7], [70.0])
+
+
 def test_statements_that_say_nothing_or_are_about_earlier_times_are_left_out() -> None:
     told = Input.of([(np.array([-1, 0, 1]), np.array([0, 0, 0]), np.array([1.0, np.nan, 2.0]))])
 

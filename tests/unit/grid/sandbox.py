@@ -24,6 +24,7 @@ SETTINGS = GridSettings(
     octopus_url=f"{BASE}/v1",
     timeout_s=60.0,
 )
+WITH_NORD_POOL = SETTINGS.model_copy(update={"nord_pool_url": f"{BASE}/api"})
 
 
 @dataclass
@@ -95,8 +96,13 @@ class Sandbox:
             answer = await client.put("/_sandbox/fault", json={"fault": fault, **order})
         assert answer.status_code == 200, answer.text
 
-    def feeds(self, *regions: str, archive: RawArchive | None = None) -> GridFeeds:
-        return grid_feeds(SETTINGS, regions=regions, archive=archive, transport=self.transport)
+    def feeds(
+        self,
+        *regions: str,
+        archive: RawArchive | None = None,
+        settings: GridSettings = SETTINGS,
+    ) -> GridFeeds:
+        return grid_feeds(settings, regions=regions, archive=archive, transport=self.transport)
 
 
 def value_at(world: World, values: Values, half_hour: HalfHour) -> float:

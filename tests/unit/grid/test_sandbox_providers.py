@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from gridflex.agents.grid import Grid, GridReport
+from gridflex.settings import GridSettings
 from gridflex.signals import Kind, Origin, Rung, Series, Signal
-from tests.unit.grid.sandbox import Sandbox, small_world, value_at
+from tests.unit.grid.sandbox import SETTINGS, Sandbox, small_world, value_at
 from tests.unit.grid.test_grid_agent import FakeStore
 
 NOW = "2024-04-02T10:25Z"
@@ -41,11 +42,12 @@ class Run:
     """A grid agent over the sandbox."""
 
     box: Sandbox
+    settings: GridSettings = SETTINGS
     store: FakeStore = field(default_factory=FakeStore)
     archive: FakeArchive = field(default_factory=FakeArchive)
 
     def __post_init__(self) -> None:
-        feeds = self.box.feeds("RG10", archive=self.archive)
+        feeds = self.box.feeds("RG10", archive=self.archive, settings=self.settings)
         self.fetchers = feeds.fetchers
         for fetcher in feeds.fetchers:
             fetcher._retry_wait_s = 0.0
