@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
+from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import Event, EventType
 from gridflex.market.authority import Authority, Figures
@@ -24,8 +25,10 @@ from gridflex.market.runs import Run
 from gridflex.market.s0142 import SettlementReport
 from gridflex.market.settlement import (
     AccountPeriod,
+    AccountResult,
     ReportedVolumes,
     SystemPrice,
+    UnitPeriod,
     settle,
 )
 from gridflex.market.volumes import ZERO, ExportMWh
@@ -119,8 +122,13 @@ _REPORT: Final = TypeAdapter(UnitReport)
 def unit_reports(
     report: SettlementReport, *, units: Collection[UnitId], file_sha256: str
 ) -> Iterator[UnitReport]:
-    """Yield what a report says of some units; those it does not name are left out."""
-    parties = {row.unit: row.party for row in report.units if row.unit in units}
+    """Yield what a report says of some units; those it does not name are left out.
+
+    Raises:
+        ContractError: One of them stands in the blocks of two parties: which account its energy
+            is in is not known.
+    """
+    parties = _parties(report, units)
     rows = {(row.half_hour, row.unit): row for row in report.units}
     accounts = {(row.half_hour, row.party): row for row in report.accounts}
     for unit, party in sorted(parties.items()):
@@ -141,6 +149,17 @@ def unit_reports(
             )
             half_hours.append(one)
         yield UnitReport(unit, party, report.day, report.run, file_sha256, tuple(half_hours))
+
+
+def _parties(report: SettlementReport, units: Collection[UnitId]) -> dict[UnitId, str]:
+    parties: dict[UnitId, str] = {}
+    for row in report.units:
+        if row.unit in units and parties.setdefault(row.unit, row.party) != row.party:
+            raise ContractError(
+                f"settlement report of {report.day} in {report.run}: unit {row.unit} has rows of "
+                f"{parties[row.unit]} and {row.party}; valid is one party"
+            )
+    return parties
 
 
 def report_event(report: UnitReport) -> Event:
@@ -204,20 +223,20 @@ def as_reported(
     return replace(
         period,
         units=tuple(
-            replace(
-                one,
-                reported=volumes_of(said),
-                transmission_multiplier=said.loss_multiplier or one.transmission_multiplier,
-            )
-            if one.unit == report.unit
-            else one
-            for one in period.units
+            _as_said(one, said) if one.unit == report.unit else one for one in period.units
         ),
         sold=tuple(
             one if is_notified is None else replace(one, is_notified=is_notified)
             for one in period.sold
         ),
     )
+
+
+def _as_said(unit: UnitPeriod, said: ReportedHalfHour) -> UnitPeriod:
+    """Return a unit with what a report says; an empty field leaves our own, a zero is a value."""
+    own, given = unit.transmission_multiplier, said.loss_multiplier
+    multiplier = own if given is None else given
+    return replace(unit, reported=volumes_of(said), transmission_multiplier=multiplier)
 
 
 def follows(period: AccountPeriod, report: UnitReport, counts: Collection[Figures]) -> bool:
@@ -267,6 +286,27 @@ def differences(
         for what, mine, theirs in figures:
             if theirs is not None and abs((mine or ZERO) - theirs) > tolerance:
                 yield Difference(at, what, mine or ZERO, theirs)
+    yield from _multipliers(period, report.unit, said, result, authority)
+
+
+def _multipliers(
+    period: AccountPeriod,
+    unit: UnitId,
+    said: ReportedHalfHour,
+    result: AccountResult,
+    authority: Authority,
+) -> Iterator[Difference]:
+    """Yield a multiplier by which other energy is credited, by more than a volume may be off."""
+    for own, found in zip(period.units, result.units, strict=True):
+        if own.unit != unit or said.loss_multiplier is None:
+            continue
+        deviation = found.deviation.mwh if said.deviation_mwh is None else said.deviation_mwh
+        off = deviation * (own.transmission_multiplier - said.loss_multiplier)
+        if abs(off) > authority.tolerance_mwh:
+            what = f"loss multiplier of {unit}"
+            yield Difference(
+                period.half_hour, what, own.transmission_multiplier, said.loss_multiplier
+            )
 
 
 def unconfirmed(

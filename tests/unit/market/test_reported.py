@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gridflex.adapters.market_files import MarketFolder
+from gridflex.errors import ContractError
 from gridflex.ledger.canonical import digest
 from gridflex.market.authority import AUTHORITY, Authority, Figures
 from gridflex.market.book import SettlementBook, read_book, write_book
@@ -114,6 +115,46 @@ def test_only_the_unit_of_the_report_takes_its_figures() -> None:
 
     assert (first.transmission_multiplier, first.reported is None) == (Decimal("1.1"), False)
     assert second == both.units[1]
+
+
+def test_a_reported_multiplier_of_zero_is_a_value_and_is_told() -> None:
+    nothing_counts = said(text().replace("|0|1|", "|0|0|"))
+
+    followed = as_reported(EXAMPLE, nothing_counts, {Figures.VOLUMES})
+
+    # what was delivered counts for nothing: all that was sold is bought back at 210
+    assert settle(followed).net_gbp == Decimal(420) - Decimal(3) * 210
+    assert follows(followed, nothing_counts, {Figures.VOLUMES})
+    assert told(list(differences(EXAMPLE, nothing_counts, Authority()))) == (
+        f"loss multiplier of {UNIT} in {SIX} is 1, reported 0"
+    )
+
+
+def test_a_multiplier_that_moves_less_energy_than_is_tolerated_is_not_told() -> None:
+    near = said(text().replace("|0|1|", "|0|1.0003|"))  # of 2.8 MWh
+
+    assert list(differences(EXAMPLE, near, Authority())) == []
+    assert len(list(differences(EXAMPLE, near, Authority(tolerance_mwh=Decimal("0.0008"))))) == 1
+
+
+def test_a_report_without_a_multiplier_leaves_our_own() -> None:
+    silent = said(text().replace("|0|1|", "|0||"))
+    (unit,) = EXAMPLE.units
+    own = replace(EXAMPLE, units=(replace(unit, transmission_multiplier=Decimal("1.01")),))
+
+    (followed,) = as_reported(own, silent, {Figures.VOLUMES}).units
+
+    assert followed.transmission_multiplier == Decimal("1.01")
+
+
+def test_a_unit_in_the_blocks_of_two_parties_is_refused() -> None:
+    again = [LINES[4].replace("GRIDFLEX", "OTHER"), LINES[6], LINES[8]]
+    both = read_s0142(text(lines=[*LINES[:-1], *again, LINES[-1]]))
+
+    with pytest.raises(
+        ContractError, match=f"{UNIT} has rows of GRIDFLEX and OTHER; valid is one party"
+    ):
+        by_unit(both)
 
 
 def test_prices_of_both_sides_are_kept_apart() -> None:
