@@ -1,13 +1,17 @@
 """Octopus Agile: a public retail tariff from which the day-ahead price can be recovered.
 
-A rate is ``factor x day-ahead price + adder from 16:00 to 19:00 London``, with VAT, up to a
-cap; factor and adder differ by region. `agile_prices` undoes that. The result is a signal and
-an approximation, tagged ``octopus/agile-derived``; it is not what a datacentre pays.
+A rate is ``factor x day-ahead price + adder from 16:00 to 19:00 London``, up to a cap, before
+VAT; factor and adder differ by region, and from April 2026 every rate is lower by a levy that
+was taken off. `Tariff` undoes that. VAT is left out because it changes: 5 %, and 0 % from
+October 2026. The result is a signal and an approximation, tagged ``octopus/agile-derived``; it
+is not what a datacentre pays.
 
 Sources:
-    https://developer.octopus.energy (public products, no key). Factors, adders and the change
-    of April 2026: fboundy/agile_predict, ``config/settings.py``; recovering prices so differed
-    from the hourly auction by 6.5 GBP/MWh per half-hour on average in April to December 2023.
+    https://developer.octopus.energy (public products, no key). Form, cap and VAT:
+    https://octopus.energy/blog/agile-pricing-explained. Factors and adders:
+    fboundy/agile_predict, ``config/settings.py``. Measured: recovered prices differed from the
+    hourly auction by 6.5 GBP/MWh per half-hour on average in April to December 2023; in rates
+    of August 2026 the levy is missing at all times of day (``tests/unit/grid``).
 """
 
 from __future__ import annotations
@@ -31,43 +35,43 @@ PROVIDER: Final = "octopus"
 AGILE_DERIVED: Final = "octopus/agile-derived"
 PAGE_SIZE: Final = 1500
 MAX_PAGES: Final = 20
-CAP_PENCE_PER_KWH: Final = 100.0
-"""Rates including VAT stop here; the price behind a capped rate is unknown."""
+CAP_PENCE_PER_KWH: Final = 95.0
+"""Rates stop here, at 100 with a VAT of 5 %; the price behind a capped rate is unknown."""
 
 _IMPORT_PRODUCT: Final = re.compile(r"AGILE-(?:[A-Z]+-)?(\d{2}-\d{2}-\d{2})")
 _PEAK_HOURS: Final = range(16, 19)
-_ADDER_CHANGE: Final = (datetime(2026, 3, 31, 23, tzinfo=UTC), -3.5)
-"""From this instant the peak adder of every region is lower, in p/kWh."""
+_LEVY_OFF: Final = datetime(2026, 3, 31, 23, tzinfo=UTC)
+_LEVY_PENCE_PER_KWH: Final = 3.5 / 1.05
+"""What every rate is lower by from that instant on: 3.5 p/kWh with a VAT of 5 %."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tariff:
-    """How one region's Agile rate follows the wholesale price, VAT included.
+    """How one region's Agile rate follows the wholesale price, before VAT.
 
     Args:
         factor: p/kWh per GBP/MWh.
-        peak_adder: p/kWh from 16:00 to 19:00 London time, before April 2026.
+        peak_adder: p/kWh from 16:00 to 19:00 London time.
     """
 
     factor: float
     peak_adder: float
 
     def rate_pence_per_kwh(self, half_hour: HalfHour, *, price_gbp_per_mwh: float) -> float:
-        """Return the rate including VAT that this wholesale price leads to."""
+        """Return the rate before VAT that this wholesale price leads to."""
         rate = self.factor * price_gbp_per_mwh + self._adder(half_hour)
         return min(rate, CAP_PENCE_PER_KWH)
 
     def price_gbp_per_mwh(self, half_hour: HalfHour, *, rate_pence_per_kwh: float) -> float:
-        """Return the wholesale price behind a rate including VAT; NaN at the cap."""
+        """Return the wholesale price behind a rate before VAT; NaN at the cap."""
         if rate_pence_per_kwh >= CAP_PENCE_PER_KWH:
             return np.nan
         return (rate_pence_per_kwh - self._adder(half_hour)) / self.factor
 
     def _adder(self, half_hour: HalfHour) -> float:
-        if half_hour.start.astimezone(LONDON).hour not in _PEAK_HOURS:
-            return 0.0
-        since, change = _ADDER_CHANGE
-        return self.peak_adder + (change if half_hour.start >= since else 0.0)
+        is_peak = half_hour.start.astimezone(LONDON).hour in _PEAK_HOURS
+        levy = _LEVY_PENCE_PER_KWH if half_hour.start >= _LEVY_OFF else 0.0
+        return (self.peak_adder if is_peak else 0.0) - levy
 
 
 TARIFFS: Final[dict[str, Tariff]] = {
@@ -101,7 +105,7 @@ class _Products(BaseModel):
 
 
 class _Rate(BaseModel):
-    value_inc_vat: float
+    value_exc_vat: float
     valid_from: Start
     valid_to: AwareDatetime | None = None
 
@@ -166,7 +170,7 @@ class Octopus:
         rates, answer = await self._rates(start, end, now)
         prices = {
             rate.valid_from: self._tariff.price_gbp_per_mwh(
-                rate.valid_from, rate_pence_per_kwh=rate.value_inc_vat
+                rate.valid_from, rate_pence_per_kwh=rate.value_exc_vat
             )
             for rate in rates
             if start <= rate.valid_from < end and _lasts_a_half_hour(rate)

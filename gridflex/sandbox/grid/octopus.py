@@ -105,8 +105,8 @@ def _region(product: str, tariff: str) -> Tariff:
 def _rate(tariff: Tariff, half_hour: HalfHour, price: float) -> Json:
     pence = round(tariff.rate_pence_per_kwh(half_hour, price_gbp_per_mwh=price), 4)
     return {
-        "value_exc_vat": round(pence / _VAT, 4),
-        "value_inc_vat": pence,
+        "value_exc_vat": pence,
+        "value_inc_vat": round(pence * _VAT, 4),
         "valid_from": half_hour.start.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "valid_to": half_hour.end.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "payment_method": None,
