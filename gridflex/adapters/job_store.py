@@ -13,12 +13,22 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Select, bindparam, insert, select, text, update
+from sqlalchemy import Select, insert, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel import col
 
 from gridflex.adapters.database import single_statements, source_errors
+from gridflex.adapters.job_changes import (
+    ONE_JOB,
+    VISIBLE,
+    change,
+    is_job,
+    locked,
+    move,
+    of_attempt,
+    record,
+)
 from gridflex.adapters.job_intake import JobIntake
 from gridflex.adapters.job_rows import (
     FLEXIBILITY,
@@ -30,7 +40,7 @@ from gridflex.adapters.job_rows import (
 )
 from gridflex.adapters.tables import AttemptRow, EnergyRow, JobEventRow, JobRow
 from gridflex.forecasting.past_runs import PastRun
-from gridflex.jobs import FINAL_STATES, Flexibility, JobId, JobState, Shape
+from gridflex.jobs import Flexibility, JobId, JobState, Shape
 from gridflex.lifecycle import (
     Attempt,
     AttemptState,
@@ -42,11 +52,6 @@ from gridflex.lifecycle import (
     StopReason,
     state_after,
 )
-
-_VISIBLE: Final = JOBS.where(col(JobRow.deleted_at).is_(None))
-_LOCK: Final = text("SELECT 1 FROM job WHERE id = :job_id FOR UPDATE")
-_ONE: Final = _VISIBLE.where(col(JobRow.id) == bindparam("job_id"))
-
 
 _OPEN: Final = text("SELECT state, count(*) AS jobs FROM job WHERE ended_at IS NULL GROUP BY state")
 _METERED: Final = text("""
@@ -105,19 +110,19 @@ class JobStore:
         if await self._intake.add(row):
             return Added.NEW
         async with source_errors("storing a job"), self._single.connect() as connection:
-            known = select(col(JobRow.request), col(JobRow.deleted_at)).where(_is(job_id))
+            known = select(col(JobRow.request), col(JobRow.deleted_at)).where(is_job(job_id))
             stored, deleted_at = (await connection.execute(known)).one()
         same = REQUEST.validate_python(stored).digest() == request.digest()
         return Added.SAME if same and deleted_at is None else Added.CONFLICT
 
     async def get(self, job_id: JobId) -> Job | None:
         """Return one job, or None if it is unknown or was deleted."""
-        jobs = await self._jobs(_ONE, {"job_id": job_id})
+        jobs = await self._jobs(ONE_JOB, {"job_id": job_id})
         return jobs[0] if jobs else None
 
     async def newest(self, *, limit: int = 1000, before_seq: int | None = None) -> list[Job]:
         """Return jobs that were not deleted, newest first."""
-        statement = _VISIBLE.order_by(col(JobRow.seq).desc()).limit(limit)
+        statement = VISIBLE.order_by(col(JobRow.seq).desc()).limit(limit)
         if before_seq is not None:
             statement = statement.where(col(JobRow.seq) < before_seq)
         return await self._jobs(statement)
@@ -177,16 +182,14 @@ class JobStore:
             The job as it now is, or None if it is unknown.
         """
         async with source_errors("stopping a job"), self._engine.begin() as connection:
-            job = await _locked(connection, job_id)
+            job = await locked(connection, job_id)
             if job is None or job.state.is_final:
                 return job
             if job.stop_requested_at is None:
-                await _update(connection, job_id, stop_requested_at=at)
-                await _record(connection, job_id, at, JobEventKind.STOP_REQUESTED)
+                await change(connection, job_id, stop_requested_at=at)
+                await record(connection, job_id, at, JobEventKind.STOP_REQUESTED)
             if job.live_attempt is None:
-                await _move(
-                    connection, job, JobState.STOPPED, at=at, message="stopped by its owner"
-                )
+                await move(connection, job, JobState.STOPPED, at=at, message="stopped by its owner")
         return await self.get(job_id)
 
     async def delete(self, job_id: JobId, *, at: datetime) -> bool:
@@ -196,11 +199,11 @@ class JobStore:
             Whether it had ended and is now hidden.
         """
         async with source_errors("deleting a job"), self._engine.begin() as connection:
-            job = await _locked(connection, job_id)
+            job = await locked(connection, job_id)
             if job is None or not job.state.is_final:
                 return False
-            await _update(connection, job_id, deleted_at=at)
-            await _record(connection, job_id, at, JobEventKind.DELETED)
+            await change(connection, job_id, deleted_at=at)
+            await record(connection, job_id, at, JobEventKind.DELETED)
         return True
 
     async def decide_attempt(
@@ -227,7 +230,7 @@ class JobStore:
             The new attempt, or None if the job has ended, is to stop, or already has a live one.
         """
         async with source_errors("deciding an attempt"), self._engine.begin() as connection:
-            job = await _locked(connection, job_id)
+            job = await locked(connection, job_id)
             if job is None or job.state.is_final or job.stop_requested_at or job.live_attempt:
                 return None
             number = len(job.attempts) + 1
@@ -257,26 +260,28 @@ class JobStore:
             detail: dict[str, Any] = {"attempt": number, "site": site}
             if shape:
                 detail |= {"gpus": shape.gpus, "power_cap_fraction": shape.power_cap_fraction}
-            await _record(connection, job_id, at, JobEventKind.DECIDED, detail)
+            await record(connection, job_id, at, JobEventKind.DECIDED, detail)
             if power_change:
                 changed = {"attempt": number, **asdict(power_change)}
-                await _record(connection, job_id, at, JobEventKind.CAP_CHANGED, changed)
+                await record(connection, job_id, at, JobEventKind.CAP_CHANGED, changed)
         return attempt
 
     async def attempt_submitted(self, job_id: JobId, number: int, *, at: datetime) -> None:
         """Note that the cluster has accepted the attempt."""
         async with source_errors("noting a submission"), self._engine.begin() as connection:
-            await _locked(connection, job_id)
-            statement = _this(job_id, number).where(col(AttemptRow.state) == AttemptState.DECIDED)
+            await locked(connection, job_id)
+            statement = of_attempt(job_id, number).where(
+                col(AttemptRow.state) == AttemptState.DECIDED
+            )
             if (await connection.execute(statement.values(state=AttemptState.SUBMITTED))).rowcount:
-                await _record(connection, job_id, at, JobEventKind.DISPATCHED, {"attempt": number})
+                await record(connection, job_id, at, JobEventKind.DISPATCHED, {"attempt": number})
 
     async def attempt_started(
         self, job_id: JobId, number: int, *, at: datetime, driver: Mapping[str, Any]
     ) -> None:
         """Note that the cluster runs the attempt since ``at``."""
         async with source_errors("noting a start"), self._engine.begin() as connection:
-            job = await _locked(connection, job_id)
+            job = await locked(connection, job_id)
             attempt = job.live_attempt if job else None
             if job is None or attempt is None or attempt.number != number or attempt.started_at:
                 return
@@ -284,25 +289,25 @@ class JobStore:
                 attempt.state if attempt.state is AttemptState.STOPPING else AttemptState.RUNNING
             )
             await connection.execute(
-                _this(job_id, number).values(state=state, started_at=at, driver=dict(driver))
+                of_attempt(job_id, number).values(state=state, started_at=at, driver=dict(driver))
             )
-            await _record(connection, job_id, at, JobEventKind.STARTED, {"attempt": number})
-            await _move(connection, job, JobState.RUNNING, at=at)
+            await record(connection, job_id, at, JobEventKind.STARTED, {"attempt": number})
+            await move(connection, job, JobState.RUNNING, at=at)
 
     async def attempt_stopping(
         self, job_id: JobId, number: int, *, reason: StopReason, at: datetime
     ) -> None:
         """Store the intent to stop the attempt, or to ask again, before the cluster is asked."""
         async with source_errors("stopping an attempt"), self._engine.begin() as connection:
-            job = await _locked(connection, job_id)
+            job = await locked(connection, job_id)
             attempt = job.live_attempt if job else None
             if attempt is None or attempt.number != number:
                 return
             changes = {"state": AttemptState.STOPPING, "stop_asked_at": at, "stop_reason": reason}
-            await connection.execute(_this(job_id, number).values(**changes))
+            await connection.execute(of_attempt(job_id, number).values(**changes))
             if attempt.stop_reason is not reason:
                 detail = {"attempt": number, "reason": reason}
-                await _record(connection, job_id, at, JobEventKind.STOP_ASKED, detail)
+                await record(connection, job_id, at, JobEventKind.STOP_ASKED, detail)
 
     async def attempt_ended(
         self,
@@ -325,12 +330,12 @@ class JobStore:
             started_at: When it started, where the start itself was never seen.
         """
         async with source_errors("noting an end"), self._engine.begin() as connection:
-            job = await _locked(connection, job_id)
+            job = await locked(connection, job_id)
             attempt = job.live_attempt if job else None
             if job is None or attempt is None or attempt.number != number:
                 return
             await connection.execute(
-                _this(job_id, number).values(
+                of_attempt(job_id, number).values(
                     state=AttemptState.ENDED,
                     outcome=outcome,
                     started_at=attempt.started_at or started_at,
@@ -338,10 +343,10 @@ class JobStore:
                     driver=dict(driver),
                 )
             )
-            await _record(
+            await record(
                 connection, job_id, at, JobEventKind.ENDED, {"attempt": number, "outcome": outcome}
             )
-            await _move(
+            await move(
                 connection,
                 job,
                 _next_state(job, attempt, outcome),
@@ -398,48 +403,3 @@ def _next_state(job: Job, attempt: Attempt, outcome: Outcome) -> JobState:
     if job.stop_requested_at:
         return JobState.STOPPED
     return JobState.HELD if job.state is JobState.HELD else JobState.PAUSED
-
-
-def _is(job_id: JobId):  # type: ignore[no-untyped-def]  # noqa: ANN202 - SQLAlchemy's own type
-    return col(JobRow.id) == job_id
-
-
-def _this(job_id: JobId, number: int):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    return update(AttemptRow).where(
-        col(AttemptRow.job_id) == job_id, col(AttemptRow.number) == number
-    )
-
-
-async def _locked(connection: AsyncConnection, job_id: JobId) -> Job | None:
-    await connection.execute(_LOCK, {"job_id": job_id})
-    jobs = await read_jobs(connection, _ONE, {"job_id": job_id})  # a new snapshot, under the lock
-    return jobs[0] if jobs else None
-
-
-async def _move(
-    connection: AsyncConnection,
-    job: Job,
-    state: JobState,
-    *,
-    at: datetime,
-    message: str | None = None,
-) -> None:
-    ended_at = at if state in FINAL_STATES else None
-    await _update(connection, job.id, state=state, ended_at=ended_at, message=message)
-    if state is not job.state:
-        await _record(connection, job.id, at, JobEventKind.STATE, {"from": job.state, "to": state})
-
-
-async def _update(connection: AsyncConnection, job_id: JobId, **changes: object) -> None:
-    await connection.execute(update(JobRow).where(_is(job_id)).values(**changes))
-
-
-async def _record(
-    connection: AsyncConnection,
-    job_id: JobId,
-    at: datetime,
-    kind: JobEventKind,
-    detail: Mapping[str, Any] | None = None,
-) -> None:
-    row = {"job_id": job_id, "at": at, "kind": kind, "detail": dict(detail or {})}
-    await connection.execute(insert(JobEventRow).values(**row))

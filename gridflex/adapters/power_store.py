@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel import col
 
 from gridflex.adapters.database import single_statements, source_errors
-from gridflex.adapters.tables import JobEventRow, PowerAbilityRow, PowerLimitRow
+from gridflex.adapters.job_changes import record
+from gridflex.adapters.tables import PowerAbilityRow, PowerLimitRow
 from gridflex.capping import Ability, PowerLimit
 from gridflex.jobs import JobId
 from gridflex.lifecycle import JobEventKind
@@ -89,9 +90,8 @@ class PowerStore:
         at: datetime,
     ) -> None:
         """Record an event of the job about its power."""
-        row = {"job_id": job_id, "at": at, "kind": kind, "detail": dict(detail)}
         async with source_errors("recording an event"), self._single.connect() as connection:
-            await connection.execute(insert(JobEventRow).values(**row))
+            await record(connection, job_id, at, kind, detail)
 
     async def abilities(self) -> dict[str, Ability]:
         """Return whether limits can be set, by site that was ever looked at."""
