@@ -18,10 +18,10 @@ from functools import partial
 from typing import Protocol
 
 from gridflex.adapters.energy_book import EnergyBook
-from gridflex.adapters.late_runs import LateRuns
+from gridflex.adapters.given_up_log import GivenUpLog
 from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.adapters.position_book import PositionBook, TrackedPosition
-from gridflex.agents.late import Late, Left
+from gridflex.agents.given_up import GivenUpRuns, Left
 from gridflex.agents.reductions import Reductions
 from gridflex.agents.reports import Look, Open, Reports
 from gridflex.agents.settlement_rules import SettlementTerms, account_period
@@ -175,7 +175,9 @@ class Settlements:
         self._differing: dict[tuple[date, Run], Sequence[Difference]] = {}
         self._looked_in: HalfHour | None = None
         self._due: tuple[date, Mapping[date, Run]] | None = None
-        self._late = Late(LateRuns(ledger), calendar=calendar, published=terms.published)
+        self._abandoned = GivenUpRuns(
+            GivenUpLog(ledger), calendar=calendar, published=terms.published
+        )
         self._ordered: set[tuple[date, Run]] = set()
         self._last = SettlingReport()
 
@@ -189,7 +191,7 @@ class Settlements:
         Raises:
             SourceError: The database cannot be reached; the next tick goes on.
         """
-        ordered = await self._late.ordered(sites.unit)
+        ordered = await self._abandoned.ordered(sites.unit)
         if self._looked_in == HalfHour.containing(now) and ordered == self._ordered:
             return replace(self._last, settled=())
         steps = Steps(f"settling of {sites.unit}")
@@ -237,7 +239,7 @@ class Settlements:
         return Look(day, run, report or await self._reports.of(day, run, unit=sites.unit))
 
     async def _given_up(self, now: datetime, sites: TradedSites) -> dict[str, str]:
-        return await self._late.given_up(
+        return await self._abandoned.given_up(
             now,
             unit=sites.unit,
             left_of=partial(self._left_of, now=now, sites=sites),

@@ -246,12 +246,27 @@ class LedgerStore:
             statement = statement.where(col(LedgerEntryRow.recorded_at) >= recorded_since)
         return await self._select(statement)
 
-    async def newest(self, event_type: EventType) -> Logged | None:
-        """Return the entry of a type that was recorded last."""
+    async def newest(
+        self,
+        *event_types: EventType,
+        subject: str | None = None,
+        recorded_before: datetime | None = None,
+    ) -> Logged | None:
+        """Return the entry of some types that was recorded last.
+
+        Args:
+            event_types: Which.
+            subject: Only one about it.
+            recorded_before: Only one that was recorded before.
+        """
         row = LedgerEntryRow
         statement = select(col(row.index), col(row.leaf), col(row.entry)).where(
-            col(row.event_type) == event_type
+            col(row.event_type).in_(event_types)
         )
+        if subject is not None:
+            statement = statement.where(col(row.subject) == subject)
+        if recorded_before is not None:
+            statement = statement.where(col(row.recorded_at) < recorded_before)
         found = await self._select(statement.order_by(col(row.index).desc()).limit(1))
         return found[0] if found else None
 

@@ -16,6 +16,12 @@ WITHIN: Final = timedelta(days=14)
 GIVEN_UP_WITHIN: Final = timedelta(days=45)
 """For how long after its day a run that was given up is looked for, to be told of."""
 
+MOST_WITHIN: Final = timedelta(days=900)
+"""The same after a time in which nobody looked, however long that was."""
+
+SEEN_BEFORE: Final = GIVEN_UP_WITHIN - WITHIN
+"""Whoever looked this long ago or later looked for all that came due before the usual time."""
+
 
 def due_days(
     today: date,
@@ -41,6 +47,22 @@ def due_days(
             if day < today and today - within < on <= today:
                 due[day] = run
     return due
+
+
+def given_up_within(today: date, *, seen_on: date | None) -> timedelta:
+    """Return how long ago a run may have come due that is looked for as given up.
+
+    A run is tried for two weeks and then looked for, for a month; one that was due while nobody
+    did either is not missed.
+
+    Args:
+        today: By the clock in London.
+        seen_on: The last day, of those at least `SEEN_BEFORE` ago, on which somebody is known to
+            have looked; None if nothing was traded by then.
+    """
+    if seen_on is None:
+        return GIVEN_UP_WITHIN
+    return min(max(GIVEN_UP_WITHIN, today - seen_on + WITHIN), MOST_WITHIN)
 
 
 def given_up_days(

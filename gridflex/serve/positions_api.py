@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from gridflex.adapters.late_runs import LateRuns
+from gridflex.adapters.given_up_log import GivenUpLog
 from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.adapters.position_book import PositionBook, TrackedPosition, raised
 from gridflex.halfhour import HalfHour
@@ -17,7 +17,7 @@ from gridflex.market.alarms import AHEAD, WATCHED, Urgency
 from gridflex.market.artefacts import ArtefactKind
 from gridflex.market.days import SettlementDay
 from gridflex.market.deadlines import deadline
-from gridflex.market.late_runs import LateOrder
+from gridflex.market.given_up import LateOrder
 from gridflex.market.position import Stage, Status
 from gridflex.market.registry import UnitId
 from gridflex.market.runs import Run
@@ -167,7 +167,7 @@ def create_positions_router(ledger: LedgerStore, clock: Clock) -> APIRouter:
     today = clock.now().date()
     calendar = calendar_around(today)
     book = PositionBook(ledger, calendar=calendar)
-    late = LateRuns(ledger)
+    abandoned = GivenUpLog(ledger)
 
     @api.get("/positions")
     async def positions(first: First, last: Last, unit: str | None = None) -> list[PositionOut]:
@@ -207,7 +207,7 @@ def create_positions_router(ledger: LedgerStore, clock: Clock) -> APIRouter:
     @api.get("/given-up")
     async def given_up() -> list[GivenUpOut]:
         """Settlement runs that lacked something for too long, and what of them is not settled."""
-        known = [(one, await late.open_half_hours(one)) for one in await late.given_up()]
+        known = [(one, await abandoned.open_half_hours(one)) for one in await abandoned.given_up()]
         return [
             GivenUpOut(
                 unit=one.unit,
@@ -228,7 +228,7 @@ def create_positions_router(ledger: LedgerStore, clock: Clock) -> APIRouter:
         """
         (await book.registry()).unit(UnitId(sent.unit))
         order = LateOrder(UnitId(sent.unit), sent.day, sent.run, sent.reason)
-        return {"index": await late.order(order, now=clock.now())}
+        return {"index": await abandoned.order(order, now=clock.now())}
 
     return api
 

@@ -13,7 +13,6 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gridflex.adapters.energy_book import EnergyBook
-from gridflex.adapters.late_runs import LateRuns
 from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.agents.energy import EnergyReport
 from gridflex.agents.reports import Look
@@ -32,7 +31,6 @@ from gridflex.market.compensation import (
 )
 from gridflex.market.drafts import read_draft
 from gridflex.market.exclusivity import Direction, Product, Reservation
-from gridflex.market.late_runs import LateOrder
 from gridflex.market.losses import Losses, LossFactors
 from gridflex.market.policy import Dated, Effective
 from gridflex.market.position import Stage, Status
@@ -44,7 +42,6 @@ from gridflex.market.records import (
     settlement_inputs,
 )
 from gridflex.market.registry import Allocation, MeteredSite, Msid, MsidPair, Validity
-from gridflex.market.reported import ReportedHalfHour, UnitReport, report_event
 from gridflex.market.reservations import Held
 from gridflex.market.runs import Run
 from gridflex.market.show_back import newest_shares
@@ -245,77 +242,6 @@ async def test_it_says_what_is_missing_and_settles_when_that_is_there(system: Sy
     assert still.degraded[name] == waiting.degraded[name]
     assert unpriced.degraded[name] == "no system price (1) of 1 half-hours"
     assert (done.settled, name in done.degraded) == (("2026-07-01 SF (1)",), False)
-
-
-GIVEN_UP = SF + timedelta(days=14)
-"""A fortnight after it came due, a run is not tried any more."""
-
-
-async def test_a_run_that_was_given_up_is_told_until_a_later_one_settles_it(
-    system: System, caplog: pytest.LogCaptureFixture
-) -> None:
-    name = "settlement of 2026-07-01 in SF"
-    await at(system, SF)
-    tried = await at(system, GIVEN_UP - timedelta(days=1))
-    given_up = await at(system, GIVEN_UP)
-    system.start()
-    still = await at(system, GIVEN_UP + timedelta(days=5))
-    await system.read(100)
-
-    settled = await at(system, R1)
-
-    assert tried.degraded[name] == "no reading of a settlement meter (1) of 1 half-hours"
-    said = f"given up with 1 half-hours left, for {tried.degraded[name]}; "
-    assert given_up.degraded[name] == said + "R1 picks it up on 2026-08-25"
-    assert still.degraded[name] == given_up.degraded[name]
-    (entry,) = await system.ledger.find(EventType.CONFIG_CHANGED)
-    assert entry.event["body"]["half_hours"] == [str(TRADED)]
-    (told,) = [one for one in caplog.records if "is given up" in one.getMessage()]
-    assert told.levelname == "WARNING"
-    assert settled.settled == ("2026-07-01 R1 (1)",)
-    assert name not in settled.degraded
-    (run,) = await LateRuns(system.ledger).given_up(SITE.unit)
-    assert await LateRuns(system.ledger).open_half_hours(run) == ()
-
-
-async def test_after_the_last_run_an_operator_may_have_it_settled_late(system: System) -> None:
-    name = "settlement of 2026-07-01 in RF"
-    last = SettlementTerms(REFERENCE_PRICES, {(DAY, Run.RF): date(2026, 9, 1)})
-    system.seller._settlements = system.settlements(terms=last)
-    over = datetime(2026, 9, 20, 9, tzinfo=UTC)
-    given_up = await at(system, over)
-    await system.read(100)
-    unordered = await at(system, over + timedelta(hours=1))
-    order = LateOrder(SITE.unit, DAY, Run.RF, "meter found")
-    await LateRuns(system.ledger).order(order, now=system.now)
-
-    late = await at(system, system.now)
-    after = await at(system, over + timedelta(hours=3))
-
-    assert "no run picks it up: gridflex settle late --unit" in given_up.degraded[name]
-    assert (unordered.settled, name in unordered.degraded) == ((), True)
-    assert late.settled == ("2026-07-01 RF (1)",)
-    assert name not in late.degraded
-    assert (after.settled, name in after.degraded) == ((), False)
-
-
-async def test_a_run_is_settled_late_by_a_report_that_came_in_long_ago(system: System) -> None:
-    last = SettlementTerms(REFERENCE_PRICES, {(DAY, Run.RF): date(2026, 9, 1)})
-    system.seller._settlements = system.settlements(terms=last)
-    system.imbalance.gbp_per_mwh = None
-    await system.read(100)
-    said = ReportedHalfHour(TRADED, Decimal(205), Decimal(205), *[None] * 6)
-    report = UnitReport(SITE.unit, SITE.account, DAY, Run.RF, "0" * 64, (said,))
-    await system.ledger.append([report_event(report)], now=datetime(2026, 9, 1, 9, tzinfo=UTC))
-    given_up = await at(system, datetime(2026, 9, 20, 9, tzinfo=UTC))
-    order = LateOrder(SITE.unit, DAY, Run.RF, "was not running")
-    await LateRuns(system.ledger).order(order, now=system.now)
-
-    late = await at(system, system.now)
-
-    assert "left, for nothing any more" in given_up.degraded["settlement of 2026-07-01 in RF"]
-    assert late.settled == ("2026-07-01 RF (1)",)
-    assert await net_gbp(system) == {Run.RF: Decimal("0.8") * 140 + Decimal("0.1") * 205}
 
 
 async def test_a_day_without_a_reference_price_waits_for_one(system: System) -> None:

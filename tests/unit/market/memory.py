@@ -40,8 +40,22 @@ class MemoryLedger(LedgerStore):
     async def get(self, index: int) -> Logged | None:
         return self.logged[index] if index < len(self.logged) else None
 
-    async def newest(self, event_type: EventType) -> Logged | None:
-        return next(iter(reversed(await self.find(event_type))), None)
+    async def newest(
+        self,
+        *event_types: EventType,
+        subject: str | None = None,
+        recorded_before: datetime | None = None,
+    ) -> Logged | None:
+        found = await self.find(*event_types, subject=subject)
+        return next(
+            (
+                one
+                for one in reversed(found)
+                if recorded_before is None
+                or datetime.fromisoformat(one.event["recorded_time"]) < recorded_before
+            ),
+            None,
+        )
 
     async def find(
         self,

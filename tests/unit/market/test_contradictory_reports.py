@@ -311,7 +311,7 @@ async def test_a_run_that_cannot_be_looked_at_is_told(system: System) -> None:
     async def traded(*_: object) -> set[HalfHour]:
         return {SIX}
 
-    found = await system.settlements._late.given_up(
+    found = await system.settlements._abandoned.given_up(
         SF + LATE,
         unit=UNIT,
         left_of=refuse,  # type: ignore[arg-type]

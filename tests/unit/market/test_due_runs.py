@@ -4,7 +4,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from gridflex.market.due_runs import due_days, given_up_days
+from gridflex.market.due_runs import due_days, given_up_days, given_up_within
 from gridflex.market.runs import Run, next_run, payment_day
 from gridflex.market.working_days import calendar_around
 
@@ -62,6 +62,32 @@ def test_a_run_is_given_up_a_fortnight_after_its_day_until_the_next_one_comes() 
     assert given_up_days(date(2026, 8, 6), calendar=CALENDAR)[DAY] is Run.SF
     assert given_up_days(date(2026, 8, 24), calendar=CALENDAR)[DAY] is Run.SF
     assert DAY not in given_up_days(date(2026, 8, 25), calendar=CALENDAR)
+
+
+@pytest.mark.parametrize(
+    ("seen_on", "days"),
+    [
+        pytest.param(None, 45, id="nothing was traded then"),
+        pytest.param(date(2026, 12, 5), 45, id="it looked all the time"),
+        pytest.param(date(2026, 7, 2), 187 + 14, id="away since July"),
+        pytest.param(date(2020, 1, 1), 900, id="away for years"),
+    ],
+)
+def test_after_a_time_in_which_nobody_looked_all_of_it_is_looked_at(
+    seen_on: date | None, days: int
+) -> None:
+    within = given_up_within(date(2027, 1, 5), seen_on=seen_on)
+
+    assert within == timedelta(days=days)
+
+
+def test_the_longest_look_back_stays_in_the_calendar() -> None:
+    today = date(2029, 7, 1)
+    years = timedelta(days=900)
+
+    found = given_up_days(today, calendar=calendar_around(today), within=years)
+
+    assert found[date(2026, 1, 5)] is Run.RF
 
 
 def test_the_next_run_is_named_and_after_the_last_there_is_none() -> None:

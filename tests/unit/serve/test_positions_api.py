@@ -11,8 +11,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from gridflex.adapters.late_runs import LateRuns
-from gridflex.agents.late import Late
+from gridflex.adapters.given_up_log import GivenUpLog
+from gridflex.agents.given_up import GivenUpRuns
 from gridflex.errors import ContractError
 from gridflex.ledger.event import EventType
 from gridflex.market.artefacts import (
@@ -25,7 +25,7 @@ from gridflex.market.artefacts import (
 )
 from gridflex.market.commitments import Committed, commitment_event
 from gridflex.market.desk import OutgoingFile, TradingDesk
-from gridflex.market.late_runs import GivenUp, LateOrder, late_order_event
+from gridflex.market.given_up import GivenUp, LateOrder, late_order_event
 from gridflex.market.meters import Evidence, Reading
 from gridflex.market.reconciliation import Trade
 from gridflex.market.records import reading_event, registry_event, settlement_event
@@ -275,9 +275,9 @@ async def test_a_unit_that_is_not_registered_has_no_claim(records: tuple[Any, ..
 async def test_a_run_that_was_given_up_is_listed_until_it_is_settled() -> None:
     served = Served()
     await served.open()
-    late = LateRuns(served.ledger)
+    log = GivenUpLog(served.ledger)
     one = GivenUp(UNIT, SIX.settlement[0], Run.SF, (SIX,), "no system price (1) of 1 half-hours")
-    await late.give_up(one, now=EARLY)
+    await log.give_up(one, now=EARLY)
 
     (told,) = await served.get("/given-up")
     ours = replace(EXAMPLE, half_hour=SIX)
@@ -301,12 +301,12 @@ async def test_an_order_to_settle_late_is_recorded_as_an_override() -> None:
     served = Served()
     await served.open()
     one = GivenUp(UNIT, SIX.settlement[0], Run.RF, (SIX,), "no settlement reading")
-    await LateRuns(served.ledger).give_up(one, now=EARLY)
+    await GivenUpLog(served.ledger).give_up(one, now=EARLY)
     order = {"unit": UNIT, "day": "2026-07-01", "run": "RF", "reason": "meter found"}
 
     answer = await served.http.post("/late", json=order)
 
-    (kept,) = await LateRuns(served.ledger).orders(UNIT)
+    (kept,) = await GivenUpLog(served.ledger).orders(UNIT)
     assert (kept.day.isoformat(), kept.run, kept.reason) == ("2026-07-01", Run.RF, "meter found")
     (entry,) = await served.ledger.find(EventType.OVERRIDE_MADE)
     assert answer.json() == {"index": entry.index}
@@ -318,28 +318,28 @@ async def test_an_order_to_settle_late_is_recorded_as_an_override() -> None:
 async def test_only_a_run_that_was_given_up_is_settled_late(day: str, run: Run) -> None:
     served = Served()
     await served.open()
-    late = LateRuns(served.ledger)
+    log = GivenUpLog(served.ledger)
     order = LateOrder(UNIT, date.fromisoformat(day), run, "why not")
     with pytest.raises(ContractError, match=r"valid is nothing now$"):
-        await late.order(order, now=EARLY)
-    await late.give_up(GivenUp(UNIT, SIX.settlement[0], Run.SF, (SIX,), "no price"), now=EARLY)
+        await log.order(order, now=EARLY)
+    await log.give_up(GivenUp(UNIT, SIX.settlement[0], Run.SF, (SIX,), "no price"), now=EARLY)
 
     with pytest.raises(ContractError, match=rf"{day} {run} .* valid is 2026-07-01 SF$"):
         await served.http.post(
             "/late", json={"unit": UNIT, "day": day, "run": run.value, "reason": "why not"}
         )
 
-    assert await late.orders(UNIT) == []
+    assert await log.orders(UNIT) == []
 
 
 async def test_an_order_of_a_run_that_was_not_given_up_is_passed_over() -> None:
     ledger = MemoryLedger()
-    runs = LateRuns(ledger)
+    runs = GivenUpLog(ledger)
     day = SIX.settlement[0]
     orders = [late_order_event(LateOrder(UNIT, day, run, "why")) for run in (Run.SF, Run.RF)]
     await ledger.append(orders, now=EARLY)
     await runs.give_up(GivenUp(UNIT, day, Run.SF, (SIX,), "no system price"), now=EARLY)
 
-    ordered = await Late(runs, calendar=CALENDAR, published={}).ordered(UNIT)
+    ordered = await GivenUpRuns(runs, calendar=CALENDAR, published={}).ordered(UNIT)
 
     assert ordered == {(day, Run.SF)}

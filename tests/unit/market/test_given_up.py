@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import EventType
-from gridflex.market.late_runs import (
+from gridflex.market.given_up import (
     GivenUp,
     LateOrder,
     given_up_event,

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Protocol
 
-from gridflex.adapters.late_runs import LateRuns
+from gridflex.adapters.given_up_log import GivenUpLog
 from gridflex.errors import ContractError
 from gridflex.halfhour import LONDON, HalfHour
-from gridflex.market.due_runs import given_up_days
-from gridflex.market.late_runs import GivenUp
+from gridflex.market.due_runs import SEEN_BEFORE, given_up_days, given_up_within
+from gridflex.market.given_up import GivenUp
 from gridflex.market.registry import UnitId
 from gridflex.market.runs import Run, next_run
 from gridflex.market.working_days import WorkingCalendar
@@ -49,7 +50,7 @@ class Traded(Protocol):
         ...
 
 
-class Late:
+class GivenUpRuns:
     """Keeps account of the runs that were given up.
 
     Args:
@@ -60,7 +61,7 @@ class Late:
 
     def __init__(
         self,
-        runs: LateRuns,
+        runs: GivenUpLog,
         *,
         calendar: WorkingCalendar,
         published: Mapping[tuple[date, Run], date],
@@ -96,7 +97,11 @@ class Late:
         today = now.astimezone(LONDON).date()
         known = await self._runs.given_up(unit)
         if self._looked_on != today:
-            open_ = await self._untried(today, traded) - {(one.day, one.run) for one in known}
+            seen_on = await self._runs.seen_on(unit, before=now - SEEN_BEFORE)
+            within = given_up_within(today, seen_on=seen_on)
+            open_ = await self._untried(today, within, traded) - {
+                (one.day, one.run) for one in known
+            }
             self._unseen = {}
             for day, run in sorted(open_ - self._over):
                 try:
@@ -125,9 +130,17 @@ class Late:
                 told[f"settlement of {one.day} in {one.run}"] = self._said(one, len(left), today)
         return told
 
-    async def _untried(self, today: date, traded: Traded) -> set[tuple[date, Run]]:
+    async def _untried(
+        self, today: date, within: timedelta, traded: Traded
+    ) -> set[tuple[date, Run]]:
         """Return the runs of traded days that are not tried any more, settled or not."""
-        found = given_up_days(today, calendar=self._calendar, published=self._published)
+        found = await asyncio.to_thread(
+            given_up_days,
+            today,
+            calendar=self._calendar,
+            published=self._published,
+            within=within,
+        )
         untried: set[tuple[date, Run]] = set()
         for run in Run:
             days = sorted(day for day, which in found.items() if which is run)

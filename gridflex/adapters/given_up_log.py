@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 
 from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.errors import ContractError
-from gridflex.halfhour import HalfHour
+from gridflex.halfhour import LONDON, HalfHour
 from gridflex.ledger.event import EventType
-from gridflex.market.late_runs import (
+from gridflex.market.given_up import (
     GivenUp,
     LateOrder,
     given_up_event,
@@ -19,7 +19,7 @@ from gridflex.market.late_runs import (
 from gridflex.market.records import book_of
 
 
-class LateRuns:
+class GivenUpLog:
     """Reads and records them.
 
     Args:
@@ -43,6 +43,25 @@ class LateRuns:
         """Return what was ordered to be settled late."""
         found = await self._ledger.find(EventType.OVERRIDE_MADE, subject=f"unit:{unit}")
         return late_orders_of(one.event for one in found)
+
+    async def seen_on(self, unit: str, *, before: datetime) -> date | None:
+        """Return the day, by the clock in London, on which a unit's seller last did something.
+
+        It records a baseline for each half-hour that it may sell, and what it gives up.
+
+        Args:
+            unit: Which unit.
+            before: Nothing that was recorded later counts.
+        """
+        found = await self._ledger.newest(
+            EventType.BASELINE_COMPUTED,
+            EventType.CONFIG_CHANGED,
+            subject=f"unit:{unit}",
+            recorded_before=before,
+        )
+        if found is None:
+            return None
+        return datetime.fromisoformat(found.event["recorded_time"]).astimezone(LONDON).date()
 
     async def open_half_hours(self, one: GivenUp) -> tuple[HalfHour, ...]:
         """Return the half-hours that a run that was given up and all later ones have left."""
