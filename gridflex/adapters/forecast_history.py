@@ -1,7 +1,8 @@
 """Everything the archive holds as a `History`: each value with the half-hour it was known from.
 
 An outturn that was fetched late, as when GridFlex first starts, counts from when its provider
-publishes it; what replaced it later counts from when it came. A forecast counts from when it came.
+publishes it; what replaced it later counts from when it came. A forecast counts from when it came,
+and one of the past that was asked for after the fact from when it was published.
 """
 
 from __future__ import annotations
@@ -44,14 +45,27 @@ _BEGINS: Final = text("""
     WHERE signal = :signal AND region = :region AND source = :source
 """)
 _FORECASTS: Final = text("""
-    SELECT DISTINCT ON (date_bin(:every, available_at, timestamptz 'epoch'))
-        start, "values", origin, available_at
-    FROM forecast
-    WHERE signal = :signal AND region = :region AND source = :source
-        AND available_at >= :since AND available_at <= :now
-    ORDER BY date_bin(:every, available_at, timestamptz 'epoch'), available_at DESC, id DESC
+    (
+        SELECT DISTINCT ON (date_bin(:every, available_at, timestamptz 'epoch'))
+            start, "values", origin, available_at AS known_at
+        FROM forecast
+        WHERE signal = :signal AND region = :region AND source = :source
+            AND available_at >= :since AND available_at <= :now
+        ORDER BY date_bin(:every, available_at, timestamptz 'epoch'), available_at DESC, id DESC
+    )
+    UNION ALL
+    (
+        SELECT DISTINCT ON (date_bin(:every, known_at, timestamptz 'epoch'))
+            start, "values", origin, known_at
+        FROM past_forecast, greatest(due_at, issued_at) AS known_at
+        WHERE signal = :signal AND region = :region AND source = :source
+            AND known_at >= :since AND available_at <= :now
+        ORDER BY date_bin(:every, known_at, timestamptz 'epoch'), known_at DESC, id DESC
+    )
+    ORDER BY known_at
 """)
-"""The last forecast of every span of ``every``, and so the newest of all."""
+"""The last forecast of every span of ``every``, and so the newest of all; alike of those of the
+past."""
 
 
 _ISSUED: Final = text("""
@@ -283,7 +297,7 @@ def _outturns(rows: Sequence[RowMapping], since: HalfHour, running: int) -> Inpu
 
 def _forecasts(rows: Sequence[RowMapping], since: HalfHour, running: int) -> Input:
     starts = _indices([row["start"] for row in rows], since)
-    came = np.minimum(_known_from([row["available_at"] for row in rows], since), running)
+    came = np.minimum(_known_from([row["known_at"] for row in rows], since), running)
     values = [np.array(row["values"], dtype=np.float64) for row in rows]
     return Input.of(
         (start + np.arange(said.size), np.full(said.size, known), said)

@@ -129,13 +129,7 @@ def grid_feeds(
     """
 
     def fetcher(provider: str, url: str) -> Fetcher:
-        return Fetcher(
-            provider,
-            base_url=url,
-            timeout_s=settings.timeout_s,
-            transport=transport,
-            archive=archive,
-        )
+        return fetcher_of(provider, url, settings, archive=archive, transport=transport)
 
     ci_http = fetcher(carbon_intensity.PROVIDER, settings.carbon_intensity_url)
     elexon_http = fetcher(elexon.PROVIDER, settings.elexon_url)
@@ -150,16 +144,36 @@ def grid_feeds(
     return GridFeeds(feeds=feeds, fetchers=fetchers)
 
 
+def fetcher_of(
+    provider: str,
+    url: str,
+    settings: GridSettings,
+    *,
+    archive: RawArchive | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> Fetcher:
+    """Return what asks one provider.
+
+    Args:
+        provider: Its name.
+        url: Where its paths begin.
+        settings: How long to wait for it.
+        archive: Receives every raw response.
+        transport: Replaces the network.
+    """
+    return Fetcher(
+        provider,
+        base_url=url,
+        timeout_s=settings.timeout_s,
+        transport=transport,
+        archive=archive,
+    )
+
+
 def system_prices(settings: GridSettings, *, archive: RawArchive) -> AskOutturn:
     """Return what asks for system prices, whose figures are corrected from run to run."""
-    return Elexon(
-        Fetcher(
-            elexon.PROVIDER,
-            base_url=settings.elexon_url,
-            timeout_s=settings.timeout_s,
-            archive=archive,
-        )
-    ).system_price
+    http = fetcher_of(elexon.PROVIDER, settings.elexon_url, settings, archive=archive)
+    return Elexon(http).system_price
 
 
 def _carbon(fetcher: Fetcher, settings: GridSettings, regions: Sequence[str]) -> list[AnyFeed]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Final
 
 import numpy as np
@@ -28,7 +28,7 @@ from pydantic import AwareDatetime, BaseModel
 from gridflex.adapters.http import Answer, Fetcher, Params
 from gridflex.adapters.rows import Start, tidy
 from gridflex.errors import ContractError, SourceError
-from gridflex.halfhour import LONDON, HalfHour
+from gridflex.halfhour import LONDON, HalfHour, auction_half_hours
 from gridflex.signals import Kind, Series, Signal
 
 PROVIDER: Final = "octopus"
@@ -38,7 +38,10 @@ MAX_PAGES: Final = 20
 CAP_PENCE_PER_KWH: Final = 95.0
 """Rates stop here, at 100 with a VAT of 5 %; the price behind a capped rate is unknown."""
 
-_IMPORT_PRODUCT: Final = re.compile(r"AGILE-(?:[A-Z]+-)?(\d{2}-\d{2}-\d{2})")
+_IMPORT_PRODUCT: Final = re.compile(r"AGILE-(?:(?!OUTGOING)[A-Z]+-)?(\d{2}-\d{2}-\d{2})")
+_SAME_FORMULA_SINCE: Final = "22-11-25"
+"""Date in the code of the first product with today's cap; earlier ones stop at 35 to 78 p/kWh."""
+
 _PEAK_HOURS: Final = range(16, 19)
 _LEVY_OFF: Final = datetime(2026, 3, 31, 23, tzinfo=UTC)
 _LEVY_PENCE_PER_KWH: Final = 3.5 / 1.05
@@ -96,6 +99,7 @@ TARIFFS: Final[dict[str, Tariff]] = {
 class _Product(BaseModel):
     code: str
     is_business: bool = False
+    available_from: AwareDatetime | None = None
     available_to: AwareDatetime | None = None
 
 
@@ -132,6 +136,7 @@ class Octopus:
         self._fetcher = fetcher
         self._region = region
         self._tariff = TARIFFS[region]
+        self._past: _Product | None = None
 
     async def product(self, *, now: datetime) -> str:
         """Return the code of the newest Agile import product.
@@ -140,22 +145,27 @@ class Octopus:
             SourceError: No usable answer, or no such product.
             ContractError: A row is malformed.
         """
-        dated: dict[str, str] = {}
+        _, newest = await self._newest({}, at=now, now=now)
+        return newest.code
+
+    async def _newest(self, asked: Params, *, at: datetime, now: datetime) -> tuple[str, _Product]:
+        """The newest product on offer at an instant, after the date in its code."""
+        dated: dict[str, _Product] = {}
         path = "products/"
-        params: Params | None = {"is_variable": "true", "page_size": 100}
+        params: Params | None = {"is_variable": "true", "page_size": 100, **asked}
         for _ in range(MAX_PAGES):
             answer = await self._fetcher.get(path, now=now, params=params)
             page = answer.parse(_Products)
             for product in page.results:
                 code = _IMPORT_PRODUCT.fullmatch(product.code)
-                if code and not product.is_business and _is_open(product, now):
-                    dated[code[1]] = product.code
+                if code and not product.is_business and _is_open(product, at):
+                    dated[code[1]] = product
             if page.next is None:
                 break
             path, params = page.next, None
         if not dated:
-            raise SourceError(f"{PROVIDER}: no Agile import product is on offer")
-        return dated[max(dated)]
+            raise SourceError(f"{PROVIDER}: no Agile import product is on offer at {at}")
+        return max(dated.items(), key=lambda item: item[0])
 
     async def day_ahead_price(self, *, start: HalfHour, end: HalfHour, now: datetime) -> Series:
         """Return the wholesale day-ahead price recovered from the rates known at ``now``.
@@ -167,7 +177,43 @@ class Octopus:
             SourceError: No usable answer, or no rate in the window.
             ContractError: A row is malformed.
         """
-        rates, answer = await self._rates(start, end, now)
+        product = await self.product(now=now)
+        return await self._price(product, start, end, now=now, issued_at=now)
+
+    async def past_day_ahead_price(
+        self, day: date, *, published_by: datetime, now: datetime
+    ) -> Series:
+        """Return what the rates of one day of delivery, 23:00 to 23:00 London, say of its price.
+
+        The rates are those of the product that was the newest when they were shown.
+
+        Args:
+            day: Of delivery.
+            published_by: By when its rates were shown, which Octopus itself does not say; becomes
+                ``issued_at``.
+            now: GridFlex time.
+
+        Raises:
+            SourceError: No usable answer, no rate of the day, or rates of another formula.
+            ContractError: A row is malformed.
+        """
+        first, *_, last = auction_half_hours(day)
+        product = await self._product_at(published_by, now)
+        return await self._price(product, first, last + 1, now=now, issued_at=published_by)
+
+    async def _product_at(self, at: datetime, now: datetime) -> str:
+        """The code of the product that was the newest at an instant; remembered for the next."""
+        if self._past is None or not _was_offered(self._past, at):
+            dated, product = await self._newest({"available_at": _moment(at)}, at=at, now=now)
+            if dated < _SAME_FORMULA_SINCE:
+                raise SourceError(f"{PROVIDER}: rates of {product.code} follow another formula")
+            self._past = product
+        return self._past.code
+
+    async def _price(
+        self, product: str, start: HalfHour, end: HalfHour, *, now: datetime, issued_at: datetime
+    ) -> Series:
+        rates, answer = await self._rates(product, start, end, now)
         prices = {
             rate.valid_from: self._tariff.price_gbp_per_mwh(
                 rate.valid_from, rate_pence_per_kwh=rate.value_exc_vat
@@ -182,19 +228,19 @@ class Octopus:
             source=AGILE_DERIVED,
             origin=answer.origin,
             now=now,
+            issued_at=issued_at,
         )
 
     async def _rates(
-        self, start: HalfHour, end: HalfHour, now: datetime
+        self, product: str, start: HalfHour, end: HalfHour, now: datetime
     ) -> tuple[Sequence[_Rate], Answer]:
-        product = await self.product(now=now)
         path = (
             f"products/{product}/electricity-tariffs/E-1R-{product}-{self._region}"
             "/standard-unit-rates/"
         )
         params: dict[str, str | int] = {
-            "period_from": _stamp(start),
-            "period_to": _stamp(end),
+            "period_from": _moment(start.start),
+            "period_to": _moment(end.start),
             "page_size": PAGE_SIZE,
             "order_by": "period",
         }
@@ -213,10 +259,15 @@ def _is_open(product: _Product, now: datetime) -> bool:
     return product.available_to is None or product.available_to > now
 
 
+def _was_offered(product: _Product, at: datetime) -> bool:
+    since = product.available_from
+    return since is not None and since <= at and _is_open(product, at)
+
+
 def _lasts_a_half_hour(rate: _Rate) -> bool:
     return rate.valid_to == rate.valid_from.end
 
 
-def _stamp(half_hour: HalfHour) -> str:
+def _moment(moment: datetime) -> str:
     """With an explicit offset: without one the service takes London time."""
-    return half_hour.start.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

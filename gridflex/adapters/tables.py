@@ -21,6 +21,7 @@ from sqlalchemy import (
     Index,
     LargeBinary,
     String,
+    UniqueConstraint,
     func,
     text,
 )
@@ -238,6 +239,30 @@ class ForecastRow(SQLModel, table=True):
     )
 
     __table_args__ = (Index("forecast_newest", "signal", "region", "source", "available_at"),)
+
+
+class PastForecastRow(SQLModel, table=True):
+    """One forecast of the past, fetched after the fact, append-only.
+
+    It was published at ``issued_at``, and at ``due_at`` at the latest as far as its source is
+    known to be in time; the later of the two is when it could be known. ``available_at`` is when
+    GridFlex had it.
+    """
+
+    __tablename__ = "past_forecast"
+
+    id: int | None = Field(default=None, sa_column=counter())
+    signal: str
+    source: str
+    origin: str
+    region: str
+    start: datetime = Field(sa_column=instant())
+    values: list[float] = Field(sa_column=Column(ARRAY(Double), nullable=False))
+    due_at: datetime = Field(sa_column=instant())
+    issued_at: datetime = Field(sa_column=instant())
+    available_at: datetime = Field(sa_column=instant())
+
+    __table_args__ = (UniqueConstraint("signal", "region", "source", "due_at"),)
 
 
 class ForecastModelRow(SQLModel, table=True):

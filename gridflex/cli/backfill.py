@@ -1,22 +1,26 @@
-"""``gridflex grid backfill``: outturns of the past, so that there is something to learn from."""
+"""``gridflex grid backfill``: the past, so that there is something to learn from."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
-from datetime import datetime
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gridflex.adapters.clock import Clock
 from gridflex.adapters.database import connect, ensure_database
 from gridflex.adapters.grid_feeds import OutturnFeed, grid_feeds
 from gridflex.adapters.grid_store import GridStore
+from gridflex.adapters.past_feeds import fill_in, past_feeds
+from gridflex.adapters.past_store import PastStore
 from gridflex.errors import SourceError
 from gridflex.halfhour import HalfHour
 from gridflex.running.launch import in_force
@@ -33,60 +37,117 @@ SIGNALS: Final = (Signal.INTENSITY, Signal.PRICE, Signal.DEMAND, Signal.WIND)
 out = Console()
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What the providers told.
+
+    Args:
+        half_hours: Source to how many half-hours of its outturns.
+        forecasts: Source to how many of its publications were new.
+        missing: What could not be had, and why.
+    """
+
+    half_hours: dict[str, int]
+    forecasts: dict[str, int]
+    missing: list[str]
+
+
 def backfill(
     *,
     days: Annotated[int, typer.Option(min=1, max=2000, help="How far back.")] = 365,
+    forecasts: Annotated[
+        bool, typer.Option(help="Whether to ask for past forecasts of price, demand and wind too.")
+    ] = True,
     config: Annotated[
         Path | None,
         typer.Option("--config", help="YAML file; else GRIDFLEX_CONFIG or gridflex.yaml."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Ask the providers for past outturns and keep them; forecasts of the past cannot be had."""
+    """Ask the providers for the past and keep it; what is kept already is not asked for again.
+
+    Outturns, and forecasts of price, demand and wind, each from when it was published. Nobody
+    keeps past forecasts of carbon intensity.
+    """
     settings = in_force(load_settings(config))
     with Progress(console=Console(stderr=True), disable=as_json) as bars:
-        task = bars.add_task("outturns", total=None)
-
-        def advance(done: int, of: int) -> None:
-            bars.update(task, completed=done, total=of)
-
-        stored, missing = asyncio.run(_backfill(settings, days, advance))
+        told = asyncio.run(_backfill(settings, days, bars, are_forecasts_wanted=forecasts))
     if as_json:
-        typer.echo(json.dumps({"half_hours": stored, "missing": missing}))
+        typer.echo(json.dumps(asdict(told)))
         return
-    for source, count in stored.items():
+    for source, count in told.half_hours.items():
         out.print(f"{source}: {count} half-hours", highlight=False)
-    for reason in missing:
-        out.print(f"[yellow]missing:[/] {reason}", highlight=False, soft_wrap=True)
+    for source, count in told.forecasts.items():
+        out.print(f"{source}: {count} forecasts", highlight=False)
+    for reason in told.missing:
+        out.print(f"[yellow]missing:[/] {escape(reason)}", highlight=False, soft_wrap=True)
 
 
 async def _backfill(
-    settings: Settings, days: int, advance: Callable[[int, int], None]
-) -> tuple[dict[str, int], list[str]]:
-    """Return how many half-hours each source told, and what could not be had."""
+    settings: Settings, days: int, bars: Progress, *, are_forecasts_wanted: bool
+) -> _Told:
     engine = connect(await asyncio.to_thread(ensure_database, settings))
-    store = GridStore(engine)
     now = Clock(settings.clock).now()
+    told = _Told({}, {}, [])
+    try:
+        await _outturns(settings, GridStore(engine), told, days=days, now=now, bars=bars)
+        if are_forecasts_wanted:
+            await _forecasts(settings, engine, told, days=days, now=now, bars=bars)
+    finally:
+        await engine.dispose()
+    return told
+
+
+async def _outturns(
+    settings: Settings, store: GridStore, told: _Told, *, days: int, now: datetime, bars: Progress
+) -> None:
     feeds = grid_feeds(settings.grid, archive=store)
     wanted = [f for f in feeds.feeds if isinstance(f, OutturnFeed) and f.signal in SIGNALS]
     parts = [(feed, start) for feed in wanted for start in _parts(now, days)]
-    stored = dict.fromkeys((feed.source for feed in wanted), 0)
-    missing: list[str] = []
+    told.half_hours.update(dict.fromkeys((feed.source for feed in wanted), 0))
+    task = bars.add_task("outturns", total=len(parts))
     try:
-        for done, (feed, start) in enumerate(parts, start=1):
+        for feed, start in parts:
             end = min(start + PART_DAYS * 48, HalfHour.containing(now))
             try:
                 series = await feed.ask(start=start, end=end, now=now)
             except SourceError as error:
-                missing.append(f"{feed.source} from {start}: {error}")
+                told.missing.append(f"{feed.source} from {start}: {error}")
             else:
                 await store.save_series([series])
-                stored[feed.source] += len(series)
-            advance(done, len(parts))
+                told.half_hours[feed.source] += len(series)
+            bars.advance(task)
     finally:
         await feeds.close()
-        await engine.dispose()
-    return stored, missing
+
+
+async def _forecasts(
+    settings: Settings,
+    engine: AsyncEngine,
+    told: _Told,
+    *,
+    days: int,
+    now: datetime,
+    bars: Progress,
+) -> None:
+    feeds = past_feeds(settings.grid, archive=GridStore(engine))
+    task = bars.add_task("forecasts", total=None)
+
+    def advance(done: int, of: int) -> None:
+        bars.update(task, completed=done, total=of)
+
+    try:
+        filled = await fill_in(
+            feeds.feeds,
+            PastStore(engine),
+            since=now - timedelta(days=days),
+            now=now,
+            advance=advance,
+        )
+    finally:
+        await feeds.close()
+    told.forecasts.update(filled.stored)
+    told.missing.extend(filled.missing)
 
 
 def _parts(now: datetime, days: int) -> list[HalfHour]:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,15 +25,17 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from typer.testing import CliRunner
 
 from gridflex.adapters.clock import Clock
+from gridflex.adapters.forecast_history import ForecastHistory
 from gridflex.adapters.grid_feeds import GridFeeds, grid_feeds
 from gridflex.adapters.grid_store import GridStore
 from gridflex.agents.grid import Grid
 from gridflex.cli import app as command_line
+from gridflex.cli.past import archived_past
 from gridflex.halfhour import HalfHour
 from gridflex.serve.grid_api import create_grid_router
 from gridflex.settings import ClockSettings, GridSettings, Settings
 from gridflex.settings_files import write_settings
-from gridflex.signals import Origin, Rung
+from gridflex.signals import Origin, Rung, Signal
 
 ORIGIN = datetime(2026, 1, 15, 17, 10, tzinfo=UTC)
 INTERRUPTED = 130
@@ -210,12 +212,13 @@ async def test_the_past_is_filled_in_from_the_command_line(
     settings = Settings(
         state_dir=tmp_path, database_url=database_url, grid=sandbox.settings, clock=clock
     )
-    command = ["grid", "backfill", "--days", "20", "--config", str(write_settings(settings))]
+    config = ["--config", str(write_settings(settings))]
+    command = ["grid", "backfill", "--days", "20", "--no-forecasts", *config]
 
     told = await asyncio.to_thread(CliRunner().invoke, command_line, [*command, "--json"])
 
     answer = json.loads(told.output)
-    assert answer["missing"] == []
+    assert (answer["missing"], answer["forecasts"]) == ([], {})
     assert set(answer["half_hours"]) == {
         "carbon-intensity/actual", "elexon/mid", "elexon/indo", "elexon/fuelhh-wind",
     }  # fmt: skip
@@ -223,6 +226,44 @@ async def test_the_past_is_filled_in_from_the_command_line(
         engine, "SELECT count(DISTINCT start) FROM observation WHERE source = 'elexon/mid'"
     )
     assert 20 * 48 - 4 <= known <= 20 * 48 + 1
+
+
+async def test_past_forecasts_are_filled_in_as_they_were_known_and_only_once(
+    sandbox: Sandbox, database_url: str, engine: AsyncEngine, tmp_path: Path
+) -> None:
+    grid = sandbox.settings.model_copy(update={"nord_pool_url": sandbox.said["nord_pool_url"]})
+    clock = ClockSettings(origin=ORIGIN, origin_wall=datetime.now(UTC))
+    settings = Settings(state_dir=tmp_path, database_url=database_url, grid=grid, clock=clock)
+    config = ["--config", str(write_settings(settings)), "--json"]
+    command = ["grid", "backfill", "--days", "2", *config]
+
+    first = json.loads((await asyncio.to_thread(CliRunner().invoke, command_line, command)).output)
+    again = json.loads((await asyncio.to_thread(CliRunner().invoke, command_line, command)).output)
+    past = await archived_past(
+        ForecastHistory(engine), Signal.INTENSITY, now=ORIGIN + timedelta(minutes=5)
+    )
+
+    assert (first["missing"], again["missing"]) == ([], [])
+    assert first["forecasts"] == {
+        "nord-pool/n2ex": 2, "octopus/agile-derived": 2, "elexon/ndf": 8, "elexon/windfor": 8,
+    }  # fmt: skip
+    assert set(again["forecasts"].values()) == {0}
+    history = past.history
+
+    def reach(name: str, at: str) -> str:
+        """The first half-hour of which an input said nothing."""
+        issued = HalfHour.parse(at)
+        told = history.known_at(issued).window(name, 0, 200)
+        return str(issued + int(np.isfinite(told).argmin()))
+
+    price = "day_ahead_gbp_per_mwh"
+    assert reach(price, "2026-01-15T10:00Z") == "2026-01-15T23:00Z"
+    assert reach(price, "2026-01-15T10:30Z") == "2026-01-16T23:00Z"
+    assert reach("wind_forecast_mw", "2026-01-15T05:30Z") == "2026-01-18T00:00Z"
+    assert reach("wind_forecast_mw", "2026-01-15T06:00Z") == "2026-01-18T06:00Z"
+    assert reach("demand_forecast_mw", "2026-01-14T23:30Z") == "2026-01-16T00:00Z"
+    assert reach("demand_forecast_mw", "2026-01-15T00:00Z") == "2026-01-17T00:00Z"
+    assert past.origin is Origin.SIMULATED
 
 
 def test_the_server_follows_an_accelerated_clock() -> None:

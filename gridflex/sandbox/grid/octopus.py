@@ -22,7 +22,8 @@ Json = dict[str, Any]
 _DAY: Final = "%Y-%m-%d"
 _PRODUCTS: Final = (
     ("AGILE-18-02-21", "2018-02-21", "2022-07-22"),
-    ("AGILE-22-08-31", "2022-07-22", "2023-12-06"),
+    ("AGILE-22-08-31", "2022-07-22", "2022-11-25"),
+    ("AGILE-FLEX-22-11-25", "2022-11-25", "2023-12-06"),
     ("AGILE-23-12-06", "2023-12-06", "2024-10-01"),
     ("AGILE-24-10-01", "2024-10-01", None),
     ("AGILE-OUTGOING-19-05-13", "2019-05-13", None),
@@ -48,8 +49,14 @@ def octopus_router(desk: Desk) -> APIRouter:
     api = APIRouter()
 
     @api.get("/products/")
-    def products(request: Request, page_size: PageSize = 100, page: Page = 1) -> Json:
-        today = desk.now().strftime(_DAY)
+    def products(
+        request: Request,
+        available_at: datetime | None = None,
+        page_size: PageSize = 100,
+        page: Page = 1,
+    ) -> Json:
+        at = _london(available_at) if available_at else desk.now()
+        day = at.strftime(_DAY)
         rows = [
             {
                 "code": code,
@@ -62,7 +69,7 @@ def octopus_router(desk: Desk) -> APIRouter:
                 "brand": "OCTOPUS_ENERGY",
             }
             for code, since, until in _PRODUCTS
-            if since <= today and (until is None or today < until)
+            if since <= day and (until is None or day < until)
         ]
         return _page(rows, request, page_size=page_size, page=page)
 
@@ -80,6 +87,7 @@ def octopus_router(desk: Desk) -> APIRouter:
         now = HalfHour.containing(desk.now())
         start = HalfHour.containing(_london(period_from)) if period_from else now - 96
         end = HalfHour.at_or_after(_london(period_to)) if period_to else now + 96
+        start = max(start, _begins(product))
         prices = ((h, desk.day_ahead_price(h)) for h in start.span(max(start.until(end), 0)))
         rows = [_rate(region, h, price) for h, price in prices if known(price)]
         return _page(rows[::-1], request, page_size=page_size, page=page)
@@ -100,6 +108,12 @@ def _region(product: str, tariff: str) -> Tariff:
     if letter not in TARIFFS:
         raise HTTPException(404, "No EnergyTariff matches the given query.")
     return TARIFFS[letter]
+
+
+def _begins(product: str) -> HalfHour:
+    """The first half-hour of which a product has a rate."""
+    since = next(since for code, since, _ in _PRODUCTS if code == product)
+    return HalfHour(datetime.fromisoformat(since).replace(tzinfo=UTC))
 
 
 def _rate(tariff: Tariff, half_hour: HalfHour, price: float) -> Json:

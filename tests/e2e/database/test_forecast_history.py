@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gridflex.adapters.doubt_store import DoubtStore
 from gridflex.adapters.forecast_history import ForecastHistory
 from gridflex.adapters.grid_store import GridStore
+from gridflex.adapters.past_store import PastStore
 from gridflex.errors import ContractError
 from gridflex.forecasting.conformal import LEAD_EDGES, Bands
 from gridflex.forecasting.doubt import Doubt, Doubts
@@ -29,6 +30,11 @@ NAN = np.nan
 @pytest.fixture
 def store(engine: AsyncEngine) -> GridStore:
     return GridStore(engine)
+
+
+@pytest.fixture
+def past(engine: AsyncEngine) -> PastStore:
+    return PastStore(engine)
 
 
 @pytest.fixture
@@ -118,6 +124,68 @@ async def test_the_exchanges_own_price_counts_where_it_is_known_and_the_recovere
     np.testing.assert_array_equal(await price(START + 1), [50, 51, 52, 53, NAN, NAN])
     np.testing.assert_array_equal(await price(START + 2), [50, 51, 60, 53, 62, NAN])
     np.testing.assert_array_equal(await price(START + 4), [50, 51, 60, 53, 62, 71])
+
+
+async def test_a_forecast_of_the_past_counts_from_when_it_was_published(
+    store: GridStore, archive: ForecastHistory, past: PastStore
+) -> None:
+    """The later of when it was due and when it was issued, whenever it was asked for."""
+    fetched = NOON + 48 * HOUR
+    said = forecast([50.0] * 8, at=fetched)
+    in_time = replace(said, start=START, issued_at=NOON + 15 * MINUTE)
+    late = replace(said, start=START, values=np.full(8, 60.0), issued_at=NOON + 100 * MINUTE)
+    await past.save(in_time, due=NOON + 30 * MINUTE)
+    await past.save(late, due=NOON + 60 * MINUTE)
+    await store.save_series([forecast([70.0], at=NOON + 2 * HOUR)])
+
+    async def price(at: HalfHour, now: datetime = fetched) -> Array:
+        return await known(archive, "day_ahead_gbp_per_mwh", at=at, now=now, count=6)
+
+    np.testing.assert_array_equal(await price(START), [NAN] * 6)
+    np.testing.assert_array_equal(await price(START + 1), [50] * 6)
+    np.testing.assert_array_equal(await price(START + 3), [50] * 6)
+    np.testing.assert_array_equal(await price(START + 4), [60, 60, 60, 60, 70, 60])
+    np.testing.assert_array_equal(
+        await price(START + 4, fetched - MINUTE), [NAN, NAN, NAN, NAN, 70, NAN]
+    )
+
+
+async def test_what_is_kept_of_the_past_is_kept_once_and_is_not_missing(
+    store: GridStore, archive: ForecastHistory, past: PastStore
+) -> None:
+    said = replace(forecast([50.0], at=NOON + 48 * HOUR), start=START, issued_at=NOON)
+    await past.save(said, due=NOON)
+    await past.save(replace(said, values=np.array([90.0])), due=NOON)
+    await store.save_series([forecast([1.0], at=NOON + 5 * HOUR)])
+
+    due = [NOON + hours * HOUR for hours in range(6)]
+    missing = await past.missing(Signal.PRICE, source=said.source, due=due)
+    others = await past.missing(Signal.PRICE, source="nord-pool/n2ex", due=due)
+
+    assert [(moment - NOON) // HOUR for moment in missing] == [3, 2, 1]
+    assert list(others) == due[::-1]
+    (value,) = await known(
+        archive, "day_ahead_gbp_per_mwh", at=START + 1, now=NOON + 50 * HOUR, count=1
+    )
+    assert value == 50
+
+
+async def test_the_past_is_neither_served_nor_scored(
+    store: GridStore, archive: ForecastHistory, past: PastStore
+) -> None:
+    now = NOON + 24 * HOUR
+    await store.save_series([outturn([10.0] * 48, at=now)])
+    for hours in range(24):
+        due = NOON + hours * HOUR
+        said = replace(forecast([13.0] * 12, at=now), start=HalfHour(due), issued_at=due)
+        await past.save(said, due=due)
+
+    served = await store.series_known_at(Signal.PRICE, region="GB", now=now)
+    board = await archive.skill(Signal.PRICE, now=now, days=1)
+    doubts = await archive.doubts(Signal.PRICE, now=now)
+
+    assert (list(served), list(board)) == ([], [])
+    assert doubts.of == {}
 
 
 async def test_a_history_is_only_as_real_as_its_least_real_source(
