@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from gridflex.cli.fitting import Column, print_fitting
 from gridflex.cli.instants import minute
-from gridflex.cli.on_demand import on_demand
+from gridflex.cli.on_demand import Elsewhere, on_demand
 from gridflex.cli.options import AsJson, Url
 from gridflex.client import Client
 from gridflex.forecasting.skill import MOST_DAYS, Scored
@@ -48,10 +48,16 @@ SKILL: Final = (
 )
 BANDS: Final = "bands as plans were made with them; its own: as the source itself said it"
 
+ON_DEMAND: Final = {
+    "backfill": Elsewhere(
+        "gridflex.cli.backfill:backfill",
+        "Ask the providers for past outturns and keep them; forecasts of the past cannot be had.",
+    )
+}
+
 grid_app = typer.Typer(
     no_args_is_help=True,
-    help="Price and carbon intensity, as GridFlex knows.",
-    cls=on_demand({"backfill": "gridflex.cli.backfill:backfill"}),
+    cls=on_demand(ON_DEMAND),
 )
 
 out = Console()

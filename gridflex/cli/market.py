@@ -29,7 +29,7 @@ from gridflex.running.launch import in_force
 from gridflex.settings import Settings
 from gridflex.settings_files import load_settings
 
-market_app = typer.Typer(no_args_is_help=True, help="Flexibility offered, sold and bought.")
+market_app = typer.Typer(no_args_is_help=True)
 keys_app = typer.Typer(no_args_is_help=True, help="Keys that sign our messages.")
 market_app.add_typer(keys_app, name="keys")
 

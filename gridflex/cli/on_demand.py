@@ -1,67 +1,106 @@
 """Commands that are imported when they are called, so that no other waits for what they load.
 
-Their help is shown by paragraph: Typer would begin a line wherever a docstring does.
+A group lists them by one line each, which is known without them. Help is shown by paragraph, and
+without the quotes of docstrings: Typer would begin a line wherever a docstring does.
 """
 
 from __future__ import annotations
 
 from collections import UserDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from inspect import cleandoc
-from typing import Any
+from typing import Any, NamedTuple
 
+import click
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 
-def on_demand(places: Mapping[str, str]) -> type[TyperGroup]:
+class Elsewhere(NamedTuple):
+    """A command of another module.
+
+    Args:
+        place: A function or a group of its own, such as ``gridflex.cli.plan:plan_app``.
+        says: What it does, in a line.
+    """
+
+    place: str
+    says: str
+
+
+def on_demand(places: Mapping[str, Elsewhere]) -> type[TyperGroup]:
     """Return a group with commands that are elsewhere.
 
     Args:
-        places: Where each is, by its name, such as ``gridflex.cli.plan:plan_app``: a function or
-            a group of its own.
+        places: Where each is, by its name.
     """
 
     class OnDemand(TyperGroup):
         def __init__(self, **attrs: Any) -> None:  # noqa: ANN401 - passed on
             super().__init__(**attrs)
-            self.help = in_paragraphs(self.help)
-            self.commands = _Commands({**self.commands, **places})
+            self.help = shown(self.help)
+            self._places = _Commands({**self.commands, **places})
+            self.commands = self._places
+
+        def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+            with self._places.listed():
+                super().format_help(ctx, formatter)
 
     return OnDemand
 
 
-def in_paragraphs(text: str | None) -> str | None:
-    """Return a help text with each paragraph on one line, for the terminal to break."""
+def shown(text: str | None) -> str | None:
+    """Return a help text with each paragraph on one line, for the terminal to break.
+
+    What docstrings quote twice stands without quotes.
+    """
     if text is None:
         return None
-    return "\n\n".join(" ".join(part.split()) for part in cleandoc(text).split("\n\n"))
+    plain = cleandoc(text).replace("``", "")
+    return "\n\n".join(" ".join(part.split()) for part in plain.split("\n\n"))
 
 
 class _Commands(UserDict[str, Any]):
     """Commands by name; one of which only the place is known is imported when it is taken."""
 
+    _is_listed = False
+
+    @contextmanager
+    def listed(self) -> Iterator[None]:
+        """Import none meanwhile: what each says is enough."""
+        self._is_listed = True
+        try:
+            yield
+        finally:
+            self._is_listed = False
+
     def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - Typer does not name the type
-        if isinstance(place := self.data[name], str):
-            self.data[name] = _command(place, name)
+        if isinstance(found := self.data[name], Elsewhere):
+            if self._is_listed:
+                return TyperCommand(name, help=found.says)
+            self.data[name] = _command(found, name)
         _reflow(self.data[name])
         return self.data[name]
 
 
 def _reflow(command: Any) -> None:  # noqa: ANN401 - Typer does not name the type
-    command.help = in_paragraphs(command.help)
+    command.help = shown(command.help)
+    for one in command.params:
+        if getattr(one, "help", None):
+            one.help = one.help.replace("``", "")
     if isinstance(command, TyperGroup) and not isinstance(command.commands, _Commands):
         for each in command.commands.values():
             _reflow(each)
 
 
-def _command(place: str, name: str) -> object:
-    module, _, attribute = place.partition(":")
+def _command(where: Elsewhere, name: str) -> object:
+    module, _, attribute = where.place.partition(":")
     found = getattr(import_module(module), attribute)
     around = typer.Typer()
     if isinstance(found, typer.Typer):
-        around.add_typer(found, name=name)
+        around.add_typer(found, name=name, help=where.says)
     else:
         around.command(name)(found)
     return typer.main.get_group(around).commands[name]

@@ -17,7 +17,7 @@ from gridflex.client import Client
 from gridflex.errors import ContractError
 from gridflex.units import gbp_text
 
-plan_app = typer.Typer(no_args_is_help=True, help="The plan in force, and what if.")
+plan_app = typer.Typer(no_args_is_help=True)
 
 out = Console()
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from gridflex.cli.jobs_table import print_jobs
-from gridflex.cli.on_demand import on_demand
+from gridflex.cli.on_demand import Elsewhere, on_demand
 from gridflex.cli.options import AsJson, Url
 from gridflex.client import Client
 from gridflex.errors import ContractError, GridFlexError, InfeasibleError, SourceError
@@ -23,22 +23,56 @@ from gridflex.errors import ContractError, GridFlexError, InfeasibleError, Sourc
 EXIT_CODES: Final = ((InfeasibleError, 5), (ContractError, 4), (SourceError, 3), (GridFlexError, 1))
 
 ON_DEMAND: Final = {
-    "up": "gridflex.cli.system:up",
-    "down": "gridflex.cli.system:down",
-    "check": "gridflex.cli.system:check",
-    "demo": "gridflex.cli.demo:demo",
-    "backtest": "gridflex.cli.backtest:backtest",
-    "plan": "gridflex.cli.plan:plan_app",
-    "grid": "gridflex.cli.grid:grid_app",
-    "train": "gridflex.cli.train:train_app",
-    "market": "gridflex.cli.market:market_app",
-    "settle": "gridflex.cli.settlement:settlement_app",
+    "up": Elsewhere(
+        "gridflex.cli.system:up",
+        "Start GridFlex on this machine: database, Ray if none runs, Serve and the agents.",
+    ),
+    "down": Elsewhere(
+        "gridflex.cli.system:down", "End what gridflex up started; held jobs stay in the database."
+    ),
+    "check": Elsewhere(
+        "gridflex.cli.system:check",
+        "Print the settings in force and whether everything they name works.",
+    ),
+    "demo": Elsewhere(
+        "gridflex.cli.demo:demo",
+        "Run the main job on one accelerated day of the grid: real Ray jobs, against run-now.",
+    ),
+    "backtest": Elsewhere(
+        "gridflex.cli.backtest:backtest",
+        "Replay a job trace on a grid series with only what was known at the time.",
+    ),
+    "plan": Elsewhere("gridflex.cli.plan:plan_app", "The plan in force, and what if."),
+    "grid": Elsewhere(
+        "gridflex.cli.grid:grid_app", "Price and carbon intensity, as GridFlex knows."
+    ),
+    "train": Elsewhere(
+        "gridflex.cli.train:train_app", "Trained forecasters, and which of them count."
+    ),
+    "market": Elsewhere("gridflex.cli.market:market_app", "Flexibility offered, sold and bought."),
+    "settle": Elsewhere(
+        "gridflex.cli.settlement:settlement_app",
+        "What was earned, the bills for it, and the proof.",
+    ),
 }
 SANDBOX: Final = {
-    "grid": "gridflex.cli.sandbox_grid:sandbox_grid",
-    "errors": "gridflex.cli.sandbox_grid:sandbox_errors",
-    "beckn": "gridflex.cli.sandbox_beckn:sandbox_beckn",
-    "market": "gridflex.cli.sandbox_market:sandbox_market",
+    "grid": Elsewhere(
+        "gridflex.cli.sandbox_grid:sandbox_grid",
+        "Serve what the grid data providers would say at the clock's time, over HTTP.",
+    ),
+    "errors": Elsewhere(
+        "gridflex.cli.sandbox_grid:sandbox_errors",
+        "Measure the sandbox's synthetic carbon forecasts against what is published of real ones.",
+    ),
+    "beckn": Elsewhere(
+        "gridflex.cli.sandbox_beckn:sandbox_beckn",
+        "Run a Beckn network: registry, discovery service, utility and aggregator, a process each.",
+    ),
+    "market": Elsewhere(
+        "gridflex.cli.sandbox_market:sandbox_market",
+        "Play central agents and an exchange: accept, reject, lose, garble or mute files of a "
+        "folder.",
+    ),
 }
 
 app = typer.Typer(

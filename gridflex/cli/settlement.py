@@ -54,9 +54,7 @@ from gridflex.market.volumes import Rounding
 from gridflex.market.working_days import england_and_wales
 from gridflex.units import gbp_text
 
-settlement_app = typer.Typer(
-    no_args_is_help=True, help="What was earned, the bills for it, and the proof."
-)
+settlement_app = typer.Typer(no_args_is_help=True)
 for command in (
     *(
         ledger.verify,

@@ -37,7 +37,7 @@ from gridflex.forecasting.lineage import Act, Decision, standing_of
 from gridflex.running.launch import in_force
 from gridflex.settings_files import load_settings
 
-train_app = typer.Typer(no_args_is_help=True, help="Trained forecasters, and which of them count.")
+train_app = typer.Typer(no_args_is_help=True)
 out = Console()
 
 Config = Annotated[

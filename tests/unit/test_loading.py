@@ -3,12 +3,16 @@
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
+from typing import Any, Final
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
+from gridflex.cli import grid
+from gridflex.cli.on_demand import Elsewhere, shown
 from gridflex.cli.root import ON_DEMAND, SANDBOX, app
 
 LEARNING: Final = ("lightgbm", "pandas", "prophet", "pymoo", "torch")
@@ -46,6 +50,76 @@ def test_a_process_does_not_load_what_only_others_need() -> None:
     ).stdout  # fmt: skip
 
     assert json.loads(told) == {module: [] for module in MUST_NOT_LOAD}
+
+
+HELP: Final = """
+import io, json, sys
+from contextlib import redirect_stdout, suppress
+from gridflex.cli import main
+sys.argv[1:], shown = json.loads(sys.argv[1]), io.StringIO()
+with redirect_stdout(shown), suppress(SystemExit):
+    main()
+print(json.dumps([shown.getvalue(), sorted(sys.modules)]))
+"""
+
+HEAVY: Final = (*LEARNING, *COMPILED, *SERVED, *STORED, "ray", "scipy")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says", "light"),
+    [
+        pytest.param(["--help"], "Replay a job trace on a grid", ["numpy", "holidays"], id="all"),
+        pytest.param(["sandbox", "--help"], "Stand-ins for outside", ["numpy"], id="sandbox"),
+        pytest.param(["grid", "now", "--help"], "grid now [OPTIONS]", ["holidays"], id="grid now"),
+    ],
+)
+def test_help_loads_nothing_that_it_does_not_show(
+    arguments: list[str], says: str, light: list[str]
+) -> None:
+    """``light`` are packages that load fast, and are not needed either."""
+    shown, loaded = json.loads(
+        subprocess.run(
+            [sys.executable, "-c", HELP, json.dumps(arguments)],
+            capture_output=True, text=True, check=True,
+        ).stdout
+    )  # fmt: skip
+
+    assert says in shown
+    assert {*HEAVY, *light}.isdisjoint(loaded)
+
+
+COMMANDS: Final = [*ON_DEMAND.values(), *SANDBOX.values(), *grid.ON_DEMAND.values()]
+
+
+@pytest.mark.parametrize("one", [pytest.param(one, id=one.place) for one in COMMANDS])
+def test_what_a_list_says_of_a_command_is_what_its_own_help_begins_with(one: Elsewhere) -> None:
+    module, _, name = one.place.partition(":")
+
+    found = getattr(import_module(module), name)
+
+    if isinstance(found, typer.Typer):
+        assert not isinstance(found.info.help, str)  # the list's is shown
+    else:
+        assert (shown(found.__doc__) or "").partition("\n\n")[0] == one.says
+
+
+def test_no_help_shows_the_quotes_of_docstrings() -> None:
+    seen = [(name, text) for name, text in texts_of(typer.main.get_command(app), "gridflex")]
+
+    assert len(seen) > 300
+    assert [name for name, text in seen if "``" in text] == []
+
+
+def texts_of(
+    command: Any,  # noqa: ANN401 - Typer does not name the type
+    name: str,
+) -> Iterator[tuple[str, str]]:
+    """Yield the help of a command, of its options and of all commands below."""
+    yield name, command.help or ""
+    for one in command.params:
+        yield f"{name} {one.name}", getattr(one, "help", None) or ""
+    for below in getattr(command, "commands", {}):
+        yield from texts_of(command.commands[below], f"{name} {below}")
 
 
 def test_the_help_names_every_command_whether_loaded_or_not() -> None:
