@@ -13,7 +13,6 @@ from importlib import import_module
 from inspect import cleandoc
 from typing import Any, NamedTuple
 
-import click
 import typer
 from typer.core import TyperCommand, TyperGroup
 
@@ -44,9 +43,9 @@ def on_demand(places: Mapping[str, Elsewhere]) -> type[TyperGroup]:
             self._places = _Commands({**self.commands, **places})
             self.commands = self._places
 
-        def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        def format_help(self, *given: Any) -> None:  # noqa: ANN401 - Typer does not name the types
             with self._places.listed():
-                super().format_help(ctx, formatter)
+                super().format_help(*given)
 
     return OnDemand
 
