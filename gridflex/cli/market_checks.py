@@ -111,7 +111,7 @@ def meter(
 def report(
     file: Annotated[Path, typer.Argument(help="S0142 report, unpacked.")],
     *,
-    party: Annotated[str | None, typer.Option(help="Only this party.")] = None,
+    party: Annotated[str | None, typer.Option(help="Show the rows of this party alone.")] = None,
     book: Annotated[
         Path | None, typer.Option(help="Compare with these settlement inputs, from a file.")
     ] = None,
@@ -121,12 +121,13 @@ def report(
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Record a central settlement report and compare it with our settlement; 1 if they differ.
+    """Record a central settlement report and compare it with our own; exit code 1 if they differ.
 
     A running GridFlex settles its day and run by it. From a file nothing is recorded.
     """
     text = text_of(file)
     read = read_s0142(text)
+    shown = report_json(read, party=party)
     differ: list[dict[str, Any]] = []
     recorded: list[int] = []
     if book is None and not is_read_only:
@@ -138,7 +139,6 @@ def report(
             {"start": str(one.half_hour), **one.as_json()}
             for one in _off(read, book=read_book(text_of(book)), file_sha256=digest(text.encode()))
         ]
-    shown = report_json(read, party=party)
     if as_json:
         told = {"report": shown, "differences": differ, "recorded": recorded}
         out.print_json(json.dumps(told))

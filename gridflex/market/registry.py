@@ -308,7 +308,19 @@ class Registry:
         for unit in self.units:
             if unit.id == unit_id:
                 return unit
-        raise ContractError(f"unit {unit_id} is not registered")
+        raise ContractError(
+            f"unit {unit_id} is not registered; valid is {_valid(one.id for one in self.units)}"
+        )
+
+    def refuse_unknown_meter(self, meter: Msid) -> None:
+        """Refuse a meter that no site has.
+
+        Raises:
+            ContractError: None has it.
+        """
+        known = [pair_key(pair) for site in self.sites for pair in site.pairs]
+        if meter not in known:
+            raise ContractError(f"meter {meter} is not registered; valid is {_valid(known)}")
 
     def in_unit(self, unit_id: UnitId, *, day: date) -> tuple[Allocation, ...]:
         """Return what is allocated to a unit on a settlement day, inactive pairs included."""
@@ -360,6 +372,10 @@ def mpan_check_digit(first_twelve: str) -> int:
     """
     total = sum(int(digit) * prime for digit, prime in zip(first_twelve, _MPAN_PRIMES, strict=True))
     return total % 11 % 10
+
+
+def _valid(known: Iterable[str]) -> str:
+    return ", ".join(sorted(known)) or "a registered one, of which there is none yet"
 
 
 def _distinct(what: str, names: Iterable[str]) -> None:

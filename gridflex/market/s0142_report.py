@@ -6,6 +6,7 @@ from dataclasses import fields
 from decimal import Decimal
 from typing import Any
 
+from gridflex.errors import ContractError
 from gridflex.market.s0142 import (
     AccountRow,
     PartyDay,
@@ -21,7 +22,14 @@ def report_json(report: SettlementReport, *, party: str | None = None) -> dict[s
     Args:
         report: The report.
         party: Only this party's rows; all without it.
+
+    Raises:
+        ContractError: The report has no row of the party.
     """
+    named = {one.party for rows in (report.units, report.accounts, report.parties) for one in rows}
+    if party is not None and party not in named:
+        valid = ", ".join(sorted(named)) or "none, as it has no rows"
+        raise ContractError(f"party {party} has no row in the report; valid is {valid}")
     return {
         "version": report.version,
         "day": report.day.isoformat(),

@@ -19,11 +19,12 @@ from gridflex.market.baseline_rules import RULES, Rule, Trigger
 from gridflex.market.baseline_same_day import PJM_SAME_DAY_3_2, same_day_baseline
 from gridflex.market.days import SettlementDay
 from gridflex.market.honesty import Facts
-from gridflex.market.registry import Msid, UnitId, pair_key
+from gridflex.market.registry import Msid
 from gridflex.market.submitted import CapChange
 from gridflex.market.volumes import Rounding
 from gridflex.market.working_days import half_hours_of
 from gridflex.serve.clock import Clock
+from gridflex.serve.known import Known
 
 
 class ActivationIn(BaseModel, extra="forbid"):
@@ -82,21 +83,12 @@ class BaselineBooks:
     def __init__(self, ledger: LedgerStore, clock: Clock) -> None:
         self.ledger = ledger
         self.clock = clock
-        self.known = BaselineFacts(ledger)
+        self.recorded = BaselineFacts(ledger)
+        self.known = Known(ledger, clock)
 
     async def history(self, meter: Msid, day: date) -> History:
         """Return the readings up to ``day``, as they are known now."""
-        return await self.known.history(meter, day, now=self.clock.now())
-
-    async def refuse_unknown(self, meter: Msid) -> None:
-        """Refuse a meter that no site of the registry has.
-
-        Raises:
-            ContractError: It is not registered.
-        """
-        registry = await self.known.registry(self.clock.now())
-        if meter not in {pair_key(pair) for site in registry.sites for pair in site.pairs}:
-            raise ContractError(f"meter {meter} is not registered")
+        return await self.recorded.history(meter, day, now=self.clock.now())
 
     async def baseline(self, meter: Msid, sent: ActivationIn) -> dict[str, Any]:
         """Return a meter's baseline as it is shown."""
@@ -119,17 +111,17 @@ class BaselineBooks:
 
     async def activated(self, meter: Msid, day: date) -> frozenset[date]:
         """Return the days on which something was sold of the meter's unit."""
-        return await self.known.activated(meter, day, now=self.clock.now())
+        return await self.recorded.activated(meter, day, now=self.clock.now())
 
     async def facts(self, sent: HonestyIn) -> Facts:
         """Return what the honesty tests judge.
 
         Raises:
-            ContractError: The unit has no meters, or the days are out of order.
+            ContractError: The unit is unknown or has no meters, or the days are out of order.
         """
         given = sent.cap_changes
-        return await self.known.facts(
-            UnitId(sent.unit),
+        return await self.recorded.facts(
+            await self.known.unit(sent.unit),
             first=sent.first,
             last=sent.last,
             now=self.clock.now(),

@@ -34,7 +34,6 @@ from gridflex.market.delivery import rebound
 from gridflex.market.honesty import honesty, outcomes
 from gridflex.market.policy import Dated
 from gridflex.market.records import event_day_event
-from gridflex.market.registry import Msid, UnitId
 from gridflex.market.submitted import Finding, HonestyLimits
 from gridflex.market.volumes import Rounding
 from gridflex.market.waivers import Waiver, waiver_event
@@ -232,19 +231,20 @@ def _add_rules(api: APIRouter, books: BaselineBooks) -> None:
     @api.post("/meters/{meter}/show")
     async def show(meter: str, sent: ActivationIn) -> dict[str, Any]:
         """A meter's baseline, and how it came about; nothing is recorded."""
-        return await books.baseline(Msid(meter), sent)
+        return await books.baseline(await books.known.meter(meter), sent)
 
     @api.post("/meters/{meter}")
     async def record(meter: str, sent: ActivationIn) -> dict[str, Any]:
         """A meter's baseline, recorded in the ledger."""
-        shown = await books.baseline(Msid(meter), sent)
+        shown = await books.baseline(await books.known.meter(meter), sent)
         (index,) = await books.ledger.append([baseline_event(shown)], now=books.clock.now())
         return {"index": index, **shown}
 
     @api.post("/meters/{meter}/event-days")
     async def declare(meter: str, sent: EventDayIn) -> dict[str, int]:
         """Declare an event day; it counts no longer as history."""
-        event = event_day_event(Msid(meter), sent.day, reason=sent.reason)
+        known = await books.known.meter(meter)
+        event = event_day_event(known, sent.day, reason=sent.reason)
         (index,) = await books.ledger.append([event], now=books.clock.now())
         return {"index": index}
 
@@ -260,8 +260,9 @@ def _add_quality(api: APIRouter, books: BaselineBooks) -> None:
         ] = None,
     ) -> BudgetOut:
         """How many event days are left before the baseline is lost."""
-        chosen, history = rule_named(rule), await books.history(Msid(meter), day)
-        traded = await books.activated(Msid(meter), day)
+        known = await books.known.meter(meter)
+        chosen, history = rule_named(rule), await books.history(known, day)
+        traded = await books.activated(known, day)
         found = budget(chosen, day=day, history=history, activated=traded)
         lost = exhausted_on(
             chosen,
@@ -290,8 +291,8 @@ def _add_quality(api: APIRouter, books: BaselineBooks) -> None:
         rrmse_fraction: Annotated[float, Query(gt=0)] = USUAL_LIMITS.rrmse_fraction,
     ) -> PredictabilityOut:
         """How well a rule met the 60 days before ``until``: to be asked before trading on it."""
-        await books.refuse_unknown(Msid(meter))
-        chosen, history = rule_named(rule), await books.history(Msid(meter), until)
+        known = await books.known.meter(meter)
+        chosen, history = rule_named(rule), await books.history(known, until)
         limits = PredictabilityLimits(
             bias_fraction, rrmse_fraction, USUAL_LIMITS.sample_days, USUAL_LIMITS.source
         )
@@ -311,12 +312,11 @@ def _add_admission(
     @api.get("/units/{unit}/predictability")
     async def admitted(unit: str, day: SettlementDay | None = None) -> AdmissionOut:
         """Whether a unit may be sold on a day, by what its seller asks once a day."""
-        now = books.clock.now()
-        (await books.known.registry(now)).unit(UnitId(unit))
+        now, known = books.clock.now(), await books.known.unit(unit)
         at = day or now.astimezone(LONDON).date()
         used = limits.on(at)
-        found = await books.known.predictability(UnitId(unit), day=at, limits=used, now=now)
-        waiver = await books.known.waiver(UnitId(unit), day=at)
+        found = await books.recorded.predictability(known, day=at, limits=used, now=now)
+        waiver = await books.recorded.waiver(known, day=at)
         return AdmissionOut(
             **asdict(found),
             limits=asdict(used),
@@ -330,18 +330,18 @@ def _add_admission(
     @api.post("/units/{unit}/override")
     async def allow(unit: str, sent: OverrideIn) -> OverrideOut:
         """Have a unit sold until a day, however its baseline is judged; recorded as an override."""
-        now = books.clock.now()
-        (await books.known.registry(now)).unit(UnitId(unit))
-        event = waiver_event(Waiver(UnitId(unit), sent.until, sent.reason))
+        now, known = books.clock.now(), await books.known.unit(unit)
+        event = waiver_event(Waiver(known, sent.until, sent.reason))
         (index,) = await books.ledger.append([event], now=now)
         return OverrideOut(index=index, holds=now.astimezone(LONDON).date() < sent.until)
 
     @api.get("/units/{unit}/held-back")
     async def held_back(unit: str, first: SettlementDay, last: SettlementDay) -> list[HeldBackOut]:
         """Half-hours in which there was something to sell and nothing was offered, and why."""
+        known = await books.known.unit(unit)
         span = half_hours_of(first)[0], half_hours_of(last)[-1]
         found = await books.ledger.find(
-            EventType.BASELINE_COMPUTED, subject=f"unit:{unit}", first=span[0], last=span[1]
+            EventType.BASELINE_COMPUTED, subject=f"unit:{known}", first=span[0], last=span[1]
         )
         made = [
             (one.event["valid_time"], read_commitment(one.event["body"]))

@@ -205,12 +205,16 @@ def create_market_checks_router(
 
 def _add_reports(api: APIRouter, ledger: LedgerStore, clock: Clock, authority: Authority) -> None:
     @api.post("/reports")
-    async def report(text: Annotated[str, Body(media_type="text/plain")]) -> ReportOut:
+    async def report(
+        text: Annotated[str, Body(media_type="text/plain")],
+        party: Annotated[str | None, Query(description="Answer its rows alone.")] = None,
+    ) -> ReportOut:
         """Record what an S0142 report says of registered units, and compare it with our own.
 
         Compared are the settlements of its day and run as they are when it comes in.
         """
         read = read_s0142(text)
+        shown = report_json(read, party=party)
         span = half_hours_of(read.day)
         found = await ledger.find(EventType.SETTLEMENT_RUN, first=span[0], last=span[-1])
         settled = newest_of_run((one.event for one in found), read.run)
@@ -220,7 +224,7 @@ def _add_reports(api: APIRouter, ledger: LedgerStore, clock: Clock, authority: A
         said = {one.unit: one for one in reports}
         events = [report_event(one) for one in said.values() if one.unit in units]
         return ReportOut(
-            report=report_json(read),
+            report=shown,
             compared=len(settled),
             differences=[
                 {"start": str(one.half_hour), **one.as_json()}

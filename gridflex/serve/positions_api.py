@@ -19,11 +19,11 @@ from gridflex.market.days import SettlementDay
 from gridflex.market.deadlines import deadline
 from gridflex.market.given_up import LateOrder
 from gridflex.market.position import Stage, Status
-from gridflex.market.registry import UnitId
 from gridflex.market.runs import Run
 from gridflex.market.volumes import ZERO
 from gridflex.market.working_days import WorkingCalendar, calendar_around, half_hours_of
 from gridflex.serve.clock import Clock
+from gridflex.serve.known import Known
 
 First = Annotated[SettlementDay, Query(description="First settlement day.")]
 Last = Annotated[SettlementDay, Query(description="Last settlement day.")]
@@ -168,10 +168,13 @@ def create_positions_router(ledger: LedgerStore, clock: Clock) -> APIRouter:
     calendar = calendar_around(today)
     book = PositionBook(ledger, calendar=calendar)
     abandoned = GivenUpLog(ledger)
+    known = Known(ledger, clock)
 
     @api.get("/positions")
     async def positions(first: First, last: Last, unit: str | None = None) -> list[PositionOut]:
         """Where each message about each traded half-hour stands, as the ledger has it."""
+        if unit is not None:
+            await known.unit(unit)
         found = await book.positions(first=half_hours_of(first)[0], last=half_hours_of(last)[-1])
         now = clock.now()
         return [_position(one, now, calendar) for one in found if unit in {None, one.position.unit}]
@@ -226,8 +229,7 @@ def create_positions_router(ledger: LedgerStore, clock: Clock) -> APIRouter:
 
         Refused for any other run: an earlier one is not settled after a later one.
         """
-        (await book.registry()).unit(UnitId(sent.unit))
-        order = LateOrder(UnitId(sent.unit), sent.day, sent.run, sent.reason)
+        order = LateOrder(await known.unit(sent.unit), sent.day, sent.run, sent.reason)
         return {"index": await abandoned.order(order, now=clock.now())}
 
     return api

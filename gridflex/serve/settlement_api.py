@@ -48,7 +48,7 @@ from gridflex.market.records import (
     registry_of,
     settlement_event,
 )
-from gridflex.market.registry import Msid, pair_key
+from gridflex.market.registry import pair_key
 from gridflex.market.runs import DayCash, Run, TrueUp, payment_day, true_ups
 from gridflex.market.show_back import newest_shares
 from gridflex.market.volumes import Rounding
@@ -56,6 +56,7 @@ from gridflex.market.working_days import calendar_around, half_hours_of
 from gridflex.serve.baselines_api import create_baselines_router
 from gridflex.serve.clock import Clock
 from gridflex.serve.invoices_api import create_invoices_router
+from gridflex.serve.known import Known
 from gridflex.serve.ledger_api import create_ledger_router
 from gridflex.serve.market_checks_api import create_market_checks_router
 from gridflex.serve.positions_api import create_positions_router
@@ -172,22 +173,23 @@ def create_settlement_router(
     api.include_router(create_market_checks_router(ledger, clock, authority=authority))
     api.include_router(create_positions_router(ledger, clock))
     api.include_router(create_invoices_router(ledger, clock))
-    _add_sites_and_meters(api, ledger, clock)
-    _add_settlements(api, ledger, clock, published or {})
+    known = Known(ledger, clock)
+    _add_sites_and_meters(api, ledger, clock, known)
+    _add_settlements(api, ledger, clock, known, published=published or {})
     _add_receipts(api, receipts)
     return api
 
 
-def _add_sites_and_meters(api: APIRouter, ledger: LedgerStore, clock: Clock) -> None:
+def _add_sites_and_meters(api: APIRouter, ledger: LedgerStore, clock: Clock, known: Known) -> None:
     @api.post("/registry")
     async def register(sent: RecordsIn) -> Recorded:
         """Register sites, units, consents and allocations, all of them or none."""
         events = [registry_event(read_record(one.kind, one.record)) for one in sent.records]
         since = await ledger.size()
-        known = await _entries(ledger, *REGISTERED)
+        registered = await _entries(ledger, *REGISTERED)
         now = clock.now()
         coming = [{"event_type": one.event_type, "body": one.body} for one in events]
-        registry_of([*known, *coming], calendar=calendar_around(now.date()))
+        registry_of([*registered, *coming], calendar=calendar_around(now.date()))
         _refuse_nothing(events)
         indexes = await ledger.append_unless_changed(events, now=now, since=since, kinds=REGISTERED)
         return Recorded(indexes=indexes)
@@ -195,8 +197,8 @@ def _add_sites_and_meters(api: APIRouter, ledger: LedgerStore, clock: Clock) -> 
     @api.get("/registry")
     async def registry() -> list[RecordIn]:
         """Every record of the registry, every version, oldest first."""
-        known = await _entries(ledger, *REGISTERED)
-        return [RecordIn(**entry["body"]) for entry in known]
+        registered = await _entries(ledger, *REGISTERED)
+        return [RecordIn(**entry["body"]) for entry in registered]
 
     @api.post("/readings")
     async def add_readings(sent: ReadingsIn) -> ReadingsRecorded:
@@ -213,13 +215,18 @@ def _add_sites_and_meters(api: APIRouter, ledger: LedgerStore, clock: Clock) -> 
     @api.get("/readings/{meter}")
     async def readings(meter: str, day: SettlementDay) -> list[ReadingOut]:
         """A meter's settlement day, gaps included, as it is known now."""
-        known = await _entries(ledger, EventType.METER_RECEIVED, subject=f"meter:{meter}", day=day)
-        history = MeterHistory.of(Msid(meter), readings_of(known))
+        found = await _entries(ledger, EventType.METER_RECEIVED, subject=f"meter:{meter}", day=day)
+        history = MeterHistory.of(await known.meter(meter), readings_of(found))
         return [_reading(history, one, now=clock.now()) for one in half_hours_of(day)]
 
 
 def _add_settlements(
-    api: APIRouter, ledger: LedgerStore, clock: Clock, published: Mapping[tuple[date, Run], date]
+    api: APIRouter,
+    ledger: LedgerStore,
+    clock: Clock,
+    known: Known,
+    *,
+    published: Mapping[tuple[date, Run], date],
 ) -> None:
     @api.post("/books")
     async def add_book(request: Request) -> Recorded:
@@ -253,6 +260,7 @@ def _add_settlements(
     @api.get("/true-ups")
     async def differences(account: str) -> list[TrueUp]:
         """What each paying run changed against the one before, on the day on which it pays."""
+        await known.account(account)
         outcome = settle_book(await _book(ledger, None))
         calendar = calendar_around(clock.now().date())
         return true_ups(
@@ -270,6 +278,7 @@ def _add_settlements(
     @api.get("/shares")
     async def shares(account: str, first: SettlementDay, last: SettlementDay) -> SharesOut:
         """What contracts, jobs and teams earned, each half-hour in its newest paying run."""
+        await known.account(account)
         span = half_hours_of(first)[0], half_hours_of(last)[-1]
         found = await ledger.find(EventType.SETTLEMENT_RUN, first=span[0], last=span[1])
         book = book_of(one.event for one in found)

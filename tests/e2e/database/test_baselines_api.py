@@ -100,6 +100,8 @@ async def test_a_declared_event_day_counts_no_longer(served: Served) -> None:
 
 
 async def test_without_history_the_budget_is_exhausted(served: Served) -> None:
+    await post(served, "/registry", {"records": [{"kind": "site", "record": SITE}]})
+
     gauge = await served.get(f"/baselines/meters/{METER}/budget", params={"day": str(D)})
 
     assert (gauge["is_exhausted"], gauge["exhausted_on"]) == (True, str(D))
@@ -123,6 +125,8 @@ async def test_a_meter_that_predicts_itself_may_be_traded_on(served: Served) -> 
 
 
 async def test_every_rule_says_how_far_it_is_confirmed(served: Served) -> None:
+    await post(served, "/registry", {"records": [{"kind": "site", "record": SITE}]})
+
     rules = await served.get("/baselines/rules")
 
     assert "BL01" in [one["name"] for one in rules]

@@ -196,7 +196,8 @@ async def test_later_runs_are_shown_as_differences(served: Served) -> None:
     assert first["paid_on"] == "2026-07-30"  # as it is published
     assert (second["since"], Decimal(second["difference_gbp"])) == ("SF", Decimal(-8))
     assert second["paid_on"] == "2026-08-25"  # 39 working days after 1 July
-    assert await served.get("/true-ups", params={"account": "OTHER"}) == []
+    unknown = await served.http.get("/true-ups", params={"account": "OTHER"})
+    assert (unknown.status_code, "account OTHER" in unknown.json()["detail"]) == (400, True)
 
 
 async def test_a_month_is_billed_from_the_ledger_and_the_invoice_recorded(served: Served) -> None:
@@ -430,6 +431,8 @@ async def test_a_reading_that_was_corrected_and_comes_back_is_new_again(served: 
 
 
 async def test_a_clock_change_day_has_its_own_number_of_readings(served: Served) -> None:
+    await served.http.post("/registry", json={"records": [{"kind": "site", "record": SITE}]})
+
     assert len(await served.get(f"/readings/{METER}", params={"day": "2026-10-25"})) == 50
     assert len(await served.get(f"/readings/{METER}", params={"day": "2026-03-29"})) == 46
 

@@ -230,6 +230,7 @@ async def test_what_nobody_registered_is_not_judged(path: str, says: str) -> Non
 
 async def test_what_was_held_back_is_listed_with_its_reason() -> None:
     ledger = MemoryLedger()
+    await ledger.append([registry_event(one) for one in RECORDS], now=NOON)
     rows: Sequence[tuple[int, str | None]] = [(0, "too few days"), (1, None)]
     for number, reason in rows:
         made = Committed(

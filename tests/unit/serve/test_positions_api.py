@@ -157,7 +157,9 @@ async def test_a_position_shows_its_messages_and_their_answers() -> None:
     assert shown["messages"]["sev"]["mwh"] == "-10"
     assert shown["gate_closes"] == "2026-07-01T16:00:00Z"
     assert shown["messages"]["dvn"]["due"] == "2026-07-02T23:00:00Z"  # midnight in London
-    assert await served.get("/positions", **DAY, unit="V__CGRID002") == []
+    other = SecondaryBmUnit(UnitId("V__CGRID002"), "GRIDFLEX", SINCE)
+    await served.ledger.append([registry_event(other)], now=EARLY)
+    assert await served.get("/positions", **DAY, unit=other.id) == []
     assert await served.get("/positions", first="2026-07-02", last="2026-07-02") == []
 
 
