@@ -34,7 +34,8 @@ AUCTION_DUE: Final = time(10, 30)
 """London time by which Nord Pool's results, out by 10:00, had been seen."""
 
 RATES_DUE: Final = time(17, 0)
-"""London time by which Octopus had shown tomorrow's rates, usually about 16:00."""
+"""London time by which Octopus had shown tomorrow's rates: usually about 16:00, now and then
+later, which nobody recorded."""
 
 AUCTION_KEPT: Final = timedelta(days=60)
 """For how long Nord Pool shows results to anyone."""

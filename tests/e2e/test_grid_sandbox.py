@@ -36,6 +36,7 @@ from gridflex.serve.grid_api import create_grid_router
 from gridflex.settings import ClockSettings, GridSettings, Settings
 from gridflex.settings_files import write_settings
 from gridflex.signals import Origin, Rung, Signal
+from tests.e2e.world import ONE_SERVER
 
 ORIGIN = datetime(2026, 1, 15, 17, 10, tzinfo=UTC)
 INTERRUPTED = 130
@@ -228,6 +229,7 @@ async def test_the_past_is_filled_in_from_the_command_line(
     assert 20 * 48 - 4 <= known <= 20 * 48 + 1
 
 
+@ONE_SERVER
 async def test_past_forecasts_are_filled_in_as_they_were_known_and_only_once(
     sandbox: Sandbox, database_url: str, engine: AsyncEngine, tmp_path: Path
 ) -> None:

@@ -52,7 +52,7 @@ async def test_the_newest_agile_import_product_is_discovered() -> None:
         product("AGILE-18-02-21", available_to="2022-07-22T00:00:00Z"),
         product("AGILE-FLEX-22-11-25"),
         product("AGILE-23-12-06"),
-        product("AGILE-OUTGOING-19-05-13"),
+        product("AGILE-OUTGOING-25-05-13"),
         product("AGILE-BUS-25-01-01", is_business=True),
         product("AGILE-25-09-01", available_to="2025-01-01T00:00:00Z"),
         product("AGILE-24-10-01"),
