@@ -67,6 +67,7 @@ def test_a_check_leaves_the_server_as_it_was(settings: Settings) -> None:
             "carbon_intensity_url": nobody,
             "elexon_url": nobody,
             "octopus_url": nobody,
+            "nord_pool_url": nobody,
         }
     )
     away = settings.model_copy(update={"grid": grid})
@@ -78,5 +79,8 @@ def test_a_check_leaves_the_server_as_it_was(settings: Settings) -> None:
 
     assert running[0].is_ok
     assert ended[0].is_ok
+    assert {"carbon intensity", "Elexon", "Octopus", "Nord Pool"} <= {
+        check.name for check in running if not check.is_ok
+    }
     assert kept
     assert not database.runs_embedded(settings)

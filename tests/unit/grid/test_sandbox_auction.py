@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 from gridflex.halfhour import HalfHour, auction_half_hours
+from gridflex.running import launch
+from gridflex.running.up import with_sandbox
+from gridflex.settings import GridSettings, Settings
 from gridflex.signals import Origin, Rung
 from tests.unit.grid.replay import Payload, hh
 from tests.unit.grid.sandbox import WITH_NORD_POOL, Sandbox, small_world
@@ -163,3 +166,16 @@ async def test_nobody_asks_the_exchange_unless_the_settings_name_it() -> None:
 
     assert "nord-pool" not in {feed.provider for feed in report.feeds}
     assert "nord-pool" not in {provider for provider, *_ in one.archive.kept}
+
+
+@pytest.mark.parametrize(
+    ("named", "asked"), [(None, None), ("https://portal.test/api", "http://sandbox.test/api")]
+)
+def test_a_sandbox_stands_in_for_an_exchange_that_the_settings_name(
+    monkeypatch: pytest.MonkeyPatch, named: str | None, asked: str | None
+) -> None:
+    monkeypatch.setattr(launch, "start_grid_sandbox", lambda _settings: (1, "http://sandbox.test"))
+
+    settings, _ = with_sandbox(Settings(grid=GridSettings(nord_pool_url=named)))
+
+    assert settings.grid.nord_pool_url == asked
