@@ -16,7 +16,7 @@ Sources:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import date, datetime, timedelta
 from typing import Final
@@ -28,7 +28,7 @@ from pydantic.alias_generators import to_camel
 from gridflex.adapters.http import Answer, EmptyAnswerError, Fetcher
 from gridflex.adapters.rows import Start, tidy
 from gridflex.errors import ContractError
-from gridflex.halfhour import HalfHour, auction_day
+from gridflex.halfhour import HalfHour, auction_day, auction_half_hours
 from gridflex.signals import Kind, Series, Signal
 
 PROVIDER: Final = "nord-pool"
@@ -46,8 +46,8 @@ class _Hour(BaseModel):
     delivery_end: Start
     entry_per_area: dict[str, float | None]
 
-    def half_hours(self) -> Sequence[HalfHour]:
-        return list(self.delivery_start.span(self.delivery_start.until(self.delivery_end)))
+    def half_hours(self) -> Iterator[HalfHour]:
+        return self.delivery_start.span(self.delivery_start.until(self.delivery_end))
 
 
 class _Results(BaseModel):
@@ -119,12 +119,12 @@ def _check(results: _Results, day: date, answer: Answer) -> None:
     for name, (told, valid) in asked.items():
         if told != valid:
             raise ContractError(f"{PROVIDER}: {answer.url}: {name} is {told}; valid is {valid}")
+    first, *_, last = auction_half_hours(day)
     for place, hour in enumerate(results.multi_area_entries):
         where = f"{PROVIDER}: {answer.url}: multiAreaEntries.{place}"
         if AREA not in hour.entry_per_area:
             raise ContractError(f"{where}.entryPerArea: has {list(hour.entry_per_area)}, no {AREA}")
-        half_hours = hour.half_hours()
-        if not half_hours or {auction_day(one) for one in half_hours} != {day}:
+        if not first <= hour.delivery_start < hour.delivery_end <= last + 1:
             raise ContractError(
                 f"{where}: {hour.delivery_start} to {hour.delivery_end} is no time within {day}, "
                 "23:00 to 23:00 in London"

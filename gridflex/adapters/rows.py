@@ -18,7 +18,10 @@ _MOMENT: Final = TypeAdapter(AwareDatetime)
 
 def _half_hour(raw: object) -> HalfHour:
     moment = _MOMENT.validate_python(raw)
-    half_hour = HalfHour.containing(moment)
+    try:
+        half_hour = HalfHour.containing(moment)
+    except OverflowError as error:  # an offset leads out of the years that there are
+        raise ValueError(f"must be an instant, not {error}") from error
     if half_hour.start != moment:
         raise ValueError("must be on the hour or half-hour")
     return half_hour
