@@ -28,6 +28,9 @@ from pydantic_settings import (
 from gridflex.energy_settings import EnergySettings
 from gridflex.fleet import GPU_TYPES, Site
 
+Http = Annotated[str, Field(pattern=r"^https?://[^\s/]\S*$")]
+"""Address below which a provider answers."""
+
 
 class SiteSettings(BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """One Ray cluster that runs jobs.
@@ -127,10 +130,10 @@ class GridSettings(BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
         outturn_label_shift: Added to the start of the Carbon Intensity API's ``actual`` rows.
     """
 
-    carbon_intensity_url: str = "https://api.carbonintensity.org.uk"
-    elexon_url: str = "https://data.elexon.co.uk/bmrs/api/v1"
-    octopus_url: str = "https://api.octopus.energy/v1"
-    nord_pool_url: str | None = None
+    carbon_intensity_url: Http = "https://api.carbonintensity.org.uk"
+    elexon_url: Http = "https://data.elexon.co.uk/bmrs/api/v1"
+    octopus_url: Http = "https://api.octopus.energy/v1"
+    nord_pool_url: Http | None = None
     agile_region: str = Field(default="C", pattern="^[A-HJ-NP]$")
     timeout_s: float = Field(default=10.0, gt=0)
     poll_s: float = Field(default=900.0, gt=0)

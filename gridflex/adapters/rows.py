@@ -13,6 +13,9 @@ from gridflex.errors import ContractError, SourceError
 from gridflex.halfhour import HalfHour
 from gridflex.signals import NATIONAL, Kind, Origin, Series, Signal
 
+LONGEST: Final = 400 * 48
+"""Half-hours that an answer spans at most; more is a wrong date."""
+
 _MOMENT: Final = TypeAdapter(AwareDatetime)
 
 
@@ -57,13 +60,15 @@ def tidy(
 
     Raises:
         SourceError: There is no value at all.
-        ContractError: A value is implausible.
+        ContractError: A value is implausible, or the first is years from the last.
     """
     known = {half_hour: value for half_hour, value in values.items() if np.isfinite(value)}
     if not known:
         raise SourceError(f"{source}: the answer has no values")
-    start = min(known)
-    series = np.full(start.until(max(known)) + 1, np.nan)
+    start, last = min(known), max(known)
+    if start.until(last) >= LONGEST:
+        raise ContractError(f"{source}: the answer spans {start} to {last}, over a year")
+    series = np.full(start.until(last) + 1, np.nan)
     for half_hour, value in known.items():
         series[start.until(half_hour)] = value
     return Series(

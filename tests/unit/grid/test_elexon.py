@@ -172,6 +172,17 @@ async def test_an_hourly_wind_forecast_fills_both_half_hours() -> None:
     np.testing.assert_array_equal(series.values, [5_000, 5_000, 6_000, 6_000])
 
 
+async def test_a_forecast_of_which_one_row_is_years_away_is_refused() -> None:
+    rows = [
+        {"publishTime": "2026-06-30T19:30:00Z", "startTime": f"{day}T00:00:00Z", "generation": 1}
+        for day in ("2026-07-01", "9026-07-01")
+    ]
+    replay = Replay({"/forecast/generation/wind/history": answer(rows)})
+
+    with pytest.raises(ContractError, match="spans 2026-07-01T00:00Z to 9026-07-01T00:30Z"):
+        await Elexon(fetcher(replay)).wind_forecast(published_by=at("2026-06-30T22:00Z"), now=NOW)
+
+
 async def test_demand_and_wind_outturns_are_asked_for_by_settlement_date() -> None:
     replay = Replay(
         {

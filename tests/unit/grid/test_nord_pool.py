@@ -164,6 +164,7 @@ async def test_a_day_that_is_not_to_be_had_is_told_apart_from_a_failure() -> Non
 
 
 EIGHT = hh("2026-01-15T08:00Z")
+BEFORE_YEAR_1 = "0001-01-01T00:00+05:00"
 WRONG = [
     pytest.param({"currency": "EUR"}, "currency is EUR; valid is GBP", id="currency"),
     pytest.param({"market": "DayAhead"}, "market is DayAhead; valid is N2EX_DayAhead", id="market"),
@@ -181,7 +182,7 @@ WRONG = [
                  "2026-01-15T08:00Z to 9999-12-31T23:30Z is no time within", id="without end"),
     pytest.param({"multiAreaEntries": [hour(EIGHT, 1.0) | {"deliveryStart": "0001-01-01T00:00Z"}]},
                  "is no time within", id="without beginning"),
-    pytest.param({"multiAreaEntries": [hour(EIGHT, 1.0) | {"deliveryStart": "0001-01-01T00:00+05"}]},
+    pytest.param({"multiAreaEntries": [hour(EIGHT, 1.0) | {"deliveryStart": BEFORE_YEAR_1}]},
                  "multiAreaEntries.0.deliveryStart", id="before all time"),
     pytest.param({"multiAreaEntries": [hour(EIGHT, 1.0) | {"deliveryEnd": "2026-01-15T08:15Z"}]},
                  "multiAreaEntries.0.deliveryEnd", id="quarter of an hour"),
