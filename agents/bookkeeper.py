@@ -19,10 +19,10 @@ from gridflex.adapters.ledger_feed import LedgerFeed
 from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.adapters.receipt_store import ReceiptStore
 from gridflex.adapters.tables import EnergyRow
-from gridflex.agents.counterfactual import RunNow
 from gridflex.agents.earnings import RECEIPT_WITHIN, Earnings
 from gridflex.agents.grid import USUAL_LEVEL_FROM
 from gridflex.agents.site_prices import Tariffs
+from gridflex.counterfactual import RunNow
 from gridflex.errors import ContractError, GridFlexError, SourceError
 from gridflex.fleet import Site
 from gridflex.halfhour import HALF_HOUR, HalfHour

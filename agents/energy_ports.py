@@ -14,7 +14,6 @@ from gridflex.adapters.market_files import MarketFolder
 from gridflex.adapters.market_orders import FolderExchange
 from gridflex.adapters.position_book import PositionBook
 from gridflex.agents.admission import Admissions
-from gridflex.agents.counterfactual import RunNow
 from gridflex.agents.energy import EnergySeller
 from gridflex.agents.ports import Ports
 from gridflex.agents.reductions import Reductions
@@ -25,6 +24,7 @@ from gridflex.agents.system_prices import SystemPrices
 from gridflex.agents.traded import TradedSite
 from gridflex.agents.traded_sites import EnergyTerms
 from gridflex.agents.trader import Trader
+from gridflex.counterfactual import RunNow
 from gridflex.energy_settings import EnergySettings
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Final
 
 from gridflex.adapters.job_store import JobStore
-from gridflex.agents.counterfactual import RunNow
+from gridflex.counterfactual import RunNow
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId
 from gridflex.lifecycle import Job

@@ -19,8 +19,8 @@ from gridflex.adapters.job_store import JobStore
 from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.adapters.plan_store import PlanStore
 from gridflex.adapters.traded_entries import newest_messages, open_since, traded_entries
-from gridflex.agents.counterfactual import RunNow
 from gridflex.agents.traded import Conditions, Exchange, Prices, Sold, TradedSite
+from gridflex.counterfactual import RunNow
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.market.artefacts import (

@@ -129,12 +129,6 @@ class Step:
     is_stale: bool = False
     must_cancel: bool = False
 
-    @property
-    def reached(self) -> Stage | None:
-        """The stage that this step entered, if it changed."""
-        was = self.before.stage if self.before else None
-        return self.state.stage if self.state.stage is not was else None
-
 
 @dataclass(frozen=True, slots=True)
 class Patience:

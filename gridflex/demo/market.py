@@ -24,7 +24,6 @@ from gridflex.adapters.grid_store import GridStore
 from gridflex.adapters.ledger_files import export_ledger
 from gridflex.adapters.ledger_key import LedgerKey
 from gridflex.adapters.position_book import PositionBook, TrackedPosition
-from gridflex.agents.counterfactual import RunNow
 from gridflex.agents.ports import Ports
 from gridflex.agents.reductions import Reductions
 from gridflex.agents.sale_prices import SalePrices
@@ -33,6 +32,7 @@ from gridflex.agents.settling import Settler
 from gridflex.agents.system_prices import SystemPrices
 from gridflex.agents.traded import Prices, TradedSite
 from gridflex.agents.trader import LEAD, Trader
+from gridflex.counterfactual import RunNow
 from gridflex.demo.market_report import MarketReport, earned_gbp, leave, settle_again
 from gridflex.demo.meter import boundary_readings, registration
 from gridflex.errors import ContractError, GridFlexError, SourceError

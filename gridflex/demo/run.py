@@ -16,8 +16,8 @@ from typing import Final
 
 from rich.console import Console
 
-from gridflex.agents.counterfactual import RunNow
 from gridflex.agents.ports import build_ports
+from gridflex.counterfactual import RunNow
 from gridflex.demo.check import Promise
 from gridflex.demo.jobs import DAY, DemoJob
 from gridflex.demo.market import DemoMarket

@@ -186,17 +186,13 @@ class CommissionDue:
     Args:
         month: Settlement month.
         net_gbp: Its net revenue.
-        carried_gbp: Loss of earlier months set against it; zero or negative.
         due_gbp: Commission in whole pence, hold-back taken off.
-        held_back_gbp: Commission earned but not billed before the final run.
         is_final: Whether every day has its final run.
     """
 
     month: Month
     net_gbp: Decimal
-    carried_gbp: Decimal
     due_gbp: Decimal
-    held_back_gbp: Decimal
     is_final: bool
 
 
@@ -216,9 +212,7 @@ def commission_due(
         base = net.net_gbp + carried
         earned = rounding.cash(terms.fraction * max(base, ZERO))
         held = ZERO if net.is_final else rounding.cash(earned * terms.hold_back_fraction)
-        dues.append(
-            CommissionDue(net.month, net.net_gbp, carried, earned - held, held, net.is_final)
-        )
+        dues.append(CommissionDue(net.month, net.net_gbp, earned - held, net.is_final))
         carried = min(base, ZERO) if terms.loss_rule is LossRule.CARRY_FORWARD else ZERO
     return dues
 

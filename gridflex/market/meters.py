@@ -114,14 +114,6 @@ class MeterHistory:
         ]
         return arrived[-1] if arrived else None
 
-    def gaps(self, day: date, *, known_at: datetime) -> tuple[HalfHour, ...]:
-        """Return the half-hours of a settlement day without any reading."""
-        return tuple(
-            half_hour
-            for half_hour in half_hours_of(day)
-            if self.at(half_hour, known_at=known_at) is None
-        )
-
     def load_mwh(self, day: date, *, known_at: datetime) -> tuple[Decimal | None, ...]:
         """Return net import in MWh of each half-hour of a settlement day; None where missing."""
         readings = [self.at(half_hour, known_at=known_at) for half_hour in half_hours_of(day)]

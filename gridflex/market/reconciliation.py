@@ -45,10 +45,6 @@ class Trade:
         """Energy in each half-hour."""
         return self.mw * HOURS_PER_HALF_HOUR
 
-    def covers(self, half_hour: HalfHour) -> bool:
-        """Return whether it delivers in ``half_hour``."""
-        return 0 <= self.first.until(half_hour) < self.half_hours
-
 
 @dataclass(frozen=True, slots=True)
 class Notified:
@@ -109,11 +105,6 @@ def reconcile(trades: Iterable[Trade], notices: Iterable[Notified]) -> list[Diff
         for key in sorted(traded.keys() | notified.keys())
     ]
     return [difference for difference in found if difference is not None]
-
-
-def sold_mwh(trades: Iterable[Trade], *, half_hour: HalfHour) -> Decimal:
-    """Return the net volume sold in a half-hour."""
-    return sum((trade.mwh for trade in trades if trade.covers(half_hour)), ZERO)
 
 
 def _traded(trades: Iterable[Trade]) -> Mapping[tuple[HalfHour, str], Decimal]:

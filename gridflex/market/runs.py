@@ -54,12 +54,10 @@ class Timetable:
     Args:
         name: Which timetable.
         lags: Working days per run.
-        is_confirmed: Whether it was taken from the published calendar.
     """
 
     name: str
     lags: Mapping[Run, int]
-    is_confirmed: bool = False
 
 
 LEGACY: Final = Timetable(

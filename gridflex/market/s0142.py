@@ -141,16 +141,6 @@ class SettlementReport:
         return tuple(row for row in self.units if row.party == party)
 
 
-def profile(lines: Iterable[str]) -> dict[str, set[int]]:
-    """Return how many fields the records of each type have, before any value is read."""
-    counts: dict[str, set[int]] = {}
-    for line in lines:
-        fields = _fields(line)
-        if fields[0]:
-            counts.setdefault(fields[0], set()).add(len(fields))
-    return counts
-
-
 def is_s0142(payload: bytes) -> bool:
     """Return whether a file says that it is such a report, of whatever version."""
     return payload.removeprefix(_BOM.encode()).startswith(b"AAA|S0142")

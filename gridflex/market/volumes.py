@@ -71,10 +71,6 @@ class ExportMWh:
     def __post_init__(self) -> None:
         _check(self.mwh, "ExportMWh")
 
-    def as_import(self) -> ImportMWh:
-        """Return the same energy with the supplier-side sign."""
-        return ImportMWh(-self.mwh)
-
     def __add__(self, other: ExportMWh) -> ExportMWh:
         return ExportMWh(self.mwh + other.mwh) if type(other) is ExportMWh else NotImplemented
 

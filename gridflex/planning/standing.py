@@ -31,7 +31,6 @@ class Placed:
         cost_gbp: Of the energy.
         carbon_kg: Of the energy.
         score_gbp: Cost, carbon at its price and waiting.
-        opportunity_gbp: What the GPUs it takes would be worth to others.
         is_late: Whether it cannot finish by its deadline in what is free.
     """
 
@@ -39,7 +38,6 @@ class Placed:
     cost_gbp: float
     carbon_kg: float
     score_gbp: float
-    opportunity_gbp: float
     is_late: bool
 
 
@@ -108,14 +106,11 @@ class StandingBoard:
         figures = solo.figures(place)
         runs = runs_of(problem, solo.tables, solo.state(place))[demand.id]
         self._take(demand, runs)
-        option = place.option
-        dear = self._prices[solo.tables.site[option]][place.mask > 0].sum()
         return Placed(
             runs=runs,
             cost_gbp=float(figures.cost_gbp[0]),
             carbon_kg=float(figures.carbon_kg[0]),
             score_gbp=float(figures.objective_gbp[0]),
-            opportunity_gbp=float(solo.tables.gpus[option] * dear),
             is_late=bool(figures.is_late[0]),
         )
 

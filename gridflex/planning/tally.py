@@ -23,7 +23,6 @@ class Tally:
         energy_kwh: Of all its runs.
         cost_gbp: Of that energy.
         carbon_kg: Of that energy.
-        waiting_gbp: Of its delay.
         waiting_gpu_hours: Its delay times its GPUs.
         objective_gbp: Cost, carbon at its price and waiting.
         absolute_gbp: The same without regard to sign.
@@ -36,7 +35,6 @@ class Tally:
     energy_kwh: Array
     cost_gbp: Array
     carbon_kg: Array
-    waiting_gbp: Array
     waiting_gpu_hours: Array
     objective_gbp: Array
     absolute_gbp: Array
@@ -66,7 +64,6 @@ def tally(problem: PlanningProblem, tables: Tables, state: State) -> Tally:
         energy_kwh=energy,
         cost_gbp=cost,
         carbon_kg=carbon_kg,
-        waiting_gbp=waiting,
         waiting_gpu_hours=hours * tables.own_gpus,
         objective_gbp=cost + carbon_gbp + waiting,
         absolute_gbp=power * sums[:, 4] + np.abs(waiting),

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from gridflex.agents.counterfactual import RunNow
+from gridflex.counterfactual import RunNow
 from gridflex.fleet import Site
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import Flexibility, JobId, JobState, Tier

@@ -19,7 +19,6 @@ from gridflex.adapters.plan_store import PlanStore
 from gridflex.adapters.position_book import PositionBook
 from gridflex.agents import energy
 from gridflex.agents.admission import Admissions
-from gridflex.agents.counterfactual import RunNow
 from gridflex.agents.energy import EnergyReport, EnergySeller
 from gridflex.agents.reductions import Reductions
 from gridflex.agents.settlement_rules import SettlementTerms
@@ -27,6 +26,7 @@ from gridflex.agents.settling import Settlements, Settler
 from gridflex.agents.traded import Prices, TradedSite
 from gridflex.agents.traded_sites import EnergyTerms
 from gridflex.agents.trader import Trader
+from gridflex.counterfactual import RunNow
 from gridflex.errors import StaleDataError
 from gridflex.fleet import Site
 from gridflex.halfhour import HalfHour

@@ -13,12 +13,12 @@ from gridflex.adapters.job_store import JobStore
 from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.adapters.plan_store import PlanStore
 from gridflex.adapters.position_book import PositionBook
-from gridflex.agents.counterfactual import RunNow
 from gridflex.agents.reductions import Reductions
 from gridflex.agents.settlement_rules import Rules, account_period
 from gridflex.agents.settling import Settler
 from gridflex.agents.traded import Exchange, Prices, TradedSite
 from gridflex.agents.trader import Trader
+from gridflex.counterfactual import RunNow
 from gridflex.fleet import Site
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import Flexibility, JobId, Tier

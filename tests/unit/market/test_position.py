@@ -26,7 +26,7 @@ from gridflex.market.position import (
     Status,
     advance,
 )
-from gridflex.market.reconciliation import Mismatch, Notified, Trade, reconcile, sold_mwh
+from gridflex.market.reconciliation import Mismatch, Notified, Trade, reconcile
 from gridflex.market.registry import BaselineIndicator, UnitId
 from gridflex.market.runs import Run
 from tests.unit.market.days import CALENDAR
@@ -295,10 +295,6 @@ def trade(mw: str = "6", *, buyer: str = "EXCHANGE") -> Trade:
 
 def notice(mwh: str, status: Status = Status.ACCEPTED, *, at: HalfHour = SIX) -> Notified:
     return Notified("R1", "EXCHANGE", at, Decimal(mwh), status)
-
-
-def test_a_block_of_six_megawatts_is_three_megawatt_hours_in_each_half_hour() -> None:
-    assert [sold_mwh([trade()], half_hour=SIX + n) for n in (-1, 0, 1, 2)] == [0, 3, 3, 0]
 
 
 def test_books_that_agree_have_no_difference() -> None:

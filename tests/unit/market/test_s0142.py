@@ -10,7 +10,7 @@ import pytest
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.market.runs import Run
-from gridflex.market.s0142 import compensation_by_party, profile, read_s0142
+from gridflex.market.s0142 import compensation_by_party, read_s0142
 from tests.unit.market.test_settlement import SIX
 
 DAY = date(2026, 7, 1)
@@ -92,14 +92,6 @@ def test_compensation_raised_and_paid_need_not_be_equal() -> None:
 
 def test_an_empty_cell_is_missing_not_zero() -> None:
     assert read_s0142(text()).units[1].metered_mwh is None
-
-
-def test_the_format_is_profiled_before_values_are_read() -> None:
-    counts = profile(LINES)
-
-    assert counts["BP7"] == {26}
-    assert counts["APC"] == {13}
-    assert counts["SPI"] == {54}
 
 
 def test_period_fifty_of_the_long_day_is_read() -> None:

@@ -12,10 +12,10 @@ import pytest
 from gridflex.adapters.market_files import MarketFolder
 from gridflex.adapters.market_orders import FolderExchange
 from gridflex.adapters.position_book import PositionBook
-from gridflex.agents.counterfactual import RunNow
 from gridflex.agents.settlement_rules import Rules, account_period
 from gridflex.agents.traded import Exchange, Prices, TradedSite
 from gridflex.agents.trader import Trader
+from gridflex.counterfactual import RunNow
 from gridflex.dispatch import Orders
 from gridflex.fleet import Site
 from gridflex.halfhour import HalfHour
