@@ -27,7 +27,7 @@ from gridflex.halfhour import HALF_HOUR
 Floats = NDArray[np.floating[Any]]
 
 BACK: Final = 28 * HALF_HOURS_A_DAY
-"""Half-hours before the issue time that features look at."""
+"""Half-hours before the issue time of which something must be known."""
 
 _WEEK: Final = 7 * HALF_HOURS_A_DAY
 _FORTNIGHT: Final = 14 * HALF_HOURS_A_DAY
@@ -72,14 +72,16 @@ class Recipe:
         target: The input that is forecast.
         ahead: Inputs told before their half-hour.
         behind: Inputs known only after it.
+        back: Half-hours before the issue time that features look at, at least `BACK`.
     """
 
     target: str
     ahead: tuple[str, ...]
     behind: tuple[str, ...]
+    back: int = BACK
 
     @classmethod
-    def of(cls, known: Knowledge) -> Recipe:
+    def of(cls, known: Knowledge, *, back: int = BACK) -> Recipe:
         """Return the recipe of all inputs of which something was known in the last 28 days."""
         alive = [
             name
@@ -92,11 +94,11 @@ class Recipe:
             for name in alive
             if any(np.isfinite(then.window(name, 0, HALF_HOURS_A_DAY)).any() for then in times)
         ]
-        return cls(known.target, tuple(ahead), tuple(n for n in alive if n not in ahead))
+        return cls(known.target, tuple(ahead), tuple(n for n in alive if n not in ahead), back)
 
     def table(self, known: Knowledge, leads: Indices) -> Table:
         """Return the features of the half-hours ``leads`` ahead, at least one."""
-        view = _View(known, leads)
+        view = _View(known, leads, self.back)
         columns = _Columns(leads.size)
         own = view.past(self.target)
         anchor = view.usual_at(own) + np.nan_to_num(_mean(own.deviation[-6 - _LATE :])) * np.exp(
@@ -129,7 +131,7 @@ class _Columns:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Past:
-    """One input in the last 28 days, shape ``(BACK,)``, and what is usual in them."""
+    """One input in the days looked back at, shape ``(back,)``, and what is usual in them."""
 
     values: Array
     usual: Array
@@ -138,14 +140,15 @@ class _Past:
 
 
 class _View:
-    """All that the features of one issue time share; index ``BACK`` is the issue time."""
+    """All that the features of one issue time share; index ``back`` is the issue time."""
 
-    def __init__(self, known: Knowledge, leads: Indices) -> None:
+    def __init__(self, known: Knowledge, leads: Indices, back: int) -> None:
         self.known = known
+        self.back = back
         self.leads = leads
-        self.at = BACK + leads
-        self.size = BACK + int(leads.max()) + 1 + _AROUND
-        self.local = local_times(known.issued - BACK, self.size)
+        self.at = back + leads
+        self.size = back + int(leads.max()) + 1 + _AROUND
+        self.local = local_times(known.issued - back, self.size)
         wall = self.local.tz_localize(None)
         utc = self.local.tz_convert(UTC).tz_localize(None)
         self.clock: Indices = np.asarray(wall.hour * 2 + wall.minute // 30, dtype=np.int64)
@@ -155,12 +158,12 @@ class _View:
         """``count`` half-hours of an input; NaN throughout for one that is gone."""
         if name not in self.known.names:
             return np.full(count, np.nan)
-        return self.known.window(name, -BACK, count)
+        return self.known.window(name, -self.back, count)
 
     def past(self, name: str) -> _Past:
-        values = self.told(name, BACK)
-        usual = _usual(values, self.clock[:BACK])
-        return _Past(values, usual, values - usual[self.clock[:BACK]], _spread(values))
+        values = self.told(name, self.back)
+        usual = _usual(values, self.clock[: self.back])
+        return _Past(values, usual, values - usual[self.clock[: self.back]], _spread(values))
 
     def usual_at(self, past: _Past) -> Array:
         return past.usual[self.clock[self.at]]
@@ -187,7 +190,7 @@ def _put_calendar(columns: _Columns, view: _View) -> None:
     columns.put("day_off", days_off(local))
     columns.put("season_sin", np.sin(season))
     columns.put("season_cos", np.cos(season))
-    columns.put("issue_clock", view.clock[BACK])
+    columns.put("issue_clock", view.clock[view.back])
 
 
 def _put_own(columns: _Columns, view: _View, own: _Past) -> None:
@@ -198,7 +201,7 @@ def _put_own(columns: _Columns, view: _View, own: _Past) -> None:
     columns.put("own:spread", own.spread)
     columns.put("own:spread24", _spread(scaled[-48 - _LATE :]))
     columns.put("own:usual", (view.usual_at(own) - _mean(own.values)) / own.spread)
-    week = _usual(own.values[-_WEEK:], view.clock[BACK - _WEEK : BACK])
+    week = _usual(own.values[-_WEEK:], view.clock[view.back - _WEEK : view.back])
     columns.put("own:week", (week - own.usual)[view.clock[view.at]] / own.spread)
     for days in (1, 2, 7):
         columns.put(f"own:day{days}", view.same_clock(scaled, days=days, tries=7))
@@ -222,14 +225,14 @@ def _put_newest(columns: _Columns, name: str, scaled: Array, *, spans: tuple[int
 
 def _put_ahead(columns: _Columns, view: _View, own: _Past, name: str, anchor: Array) -> None:
     raw = view.told(name, view.size)
-    recent = raw[BACK - _FORTNIGHT : BACK]
+    recent = raw[view.back - _FORTNIGHT : view.back]
     ordered = np.sort(recent[np.isfinite(recent)])
     middle, spread = (float(np.median(ordered)) if ordered.size else np.nan), _spread(recent)
     values = (raw - middle) / spread
-    unusual = values - _usual(values[:BACK], view.clock[:BACK])[view.clock]
+    unusual = values - _usual(values[: view.back], view.clock[: view.back])[view.clock]
     told = values[view.at]
     is_told = np.isfinite(told)
-    week = _usual(values[BACK - _WEEK : BACK], view.clock[BACK - _WEEK : BACK])
+    week = _usual(values[view.back - _WEEK : view.back], view.clock[view.back - _WEEK : view.back])
     columns.put(f"{name}:at", told)
     columns.put(f"{name}:filled", view.same_clock(unusual, days=0, tries=12))
     columns.put(f"{name}:unusual7", told - week[view.clock[view.at]])
@@ -250,21 +253,21 @@ def _put_ahead(columns: _Columns, view: _View, own: _Past, name: str, anchor: Ar
 def _put_outlook(columns: _Columns, view: _View, name: str, unusual: Array) -> None:
     """How unusual the input is now, in all it is told ahead, and at the end of that."""
     finite = np.flatnonzero(np.isfinite(unusual))
-    end = int(finite[-1]) if finite.size else BACK - 1
+    end = int(finite[-1]) if finite.size else view.back - 1
     columns.put(f"{name}:beyond", view.at - end)
-    columns.put(f"{name}:now", _mean(unusual[BACK - 2 : BACK + 2]))
-    columns.put(f"{name}:change", unusual[view.at] - _mean(unusual[BACK - 6 : BACK]))
-    columns.put(f"{name}:ahead", _mean(unusual[BACK:]))
+    columns.put(f"{name}:now", _mean(unusual[view.back - 2 : view.back + 2]))
+    columns.put(f"{name}:change", unusual[view.at] - _mean(unusual[view.back - 6 : view.back]))
+    columns.put(f"{name}:ahead", _mean(unusual[view.back :]))
     columns.put(f"{name}:end24", _mean(unusual[end - 24 : end + 1]))
     columns.put(f"{name}:end6", _mean(unusual[end - 6 : end + 1]))
-    columns.put(f"{name}:past48", _mean(unusual[BACK - 48 : BACK]))
+    columns.put(f"{name}:past48", _mean(unusual[view.back - 48 : view.back]))
 
 
 def _put_implied(columns: _Columns, view: _View, own: _Past, name: str, unusual: Array) -> None:
     """What a straight line through recent days says of the target, and how wrong it is now."""
     for days in (7, 28):
         count = days * HALF_HOURS_A_DAY
-        given, truth = unusual[BACK - count : BACK], own.deviation[-count:]
+        given, truth = unusual[view.back - count : view.back], own.deviation[-count:]
         slope, level = _line(given, truth)
         columns.put(f"{name}:implied{days}", (level + slope * unusual[view.at]) / own.spread)
         missed = _mean((truth - level - slope * given)[-12 - _LATE :])
