@@ -3,7 +3,8 @@
 ``python bench/forecasting.py [PART ...]`` fits every forecaster once on what was known when the
 test begins, lets it forecast from every 37th half-hour, and scores all on the same half-hours.
 Parts: ``carbon`` (2024, fitted on 2020-23), ``served`` (the same with the inputs that a running
-system collects), ``weather`` (first half of 2021 with the recorded
+system collects), ``exchange`` (carbon and price with the auction's prices as the exchange tells
+them), ``weather`` (first half of 2021 with the recorded
 day-ahead wind, solar and load forecasts, fitted on 2020), ``price`` (2024), ``provider`` (2024,
 with a provider's forecast as its documented error model draws it), ``captured`` (the share of the
 clairvoyant saving) and ``demand``; all without an argument. Rows of other parts are kept. Settings
@@ -39,6 +40,7 @@ from gridflex.forecasting.forecaster import FAR_HALF_HOURS, NEAR_HALF_HOURS, For
 from gridflex.forecasting.history import History
 from gridflex.forecasting.models import KINDS, kind
 from gridflex.halfhour import HalfHour
+from gridflex.sandbox.grid.desk import AuctionSource
 from gridflex.sandbox.grid.histories import (
     INTENSITY,
     PRICE,
@@ -142,16 +144,39 @@ def carbon() -> list[Figure]:
 
 def served() -> list[Figure]:
     """Return the errors of 2024 with no more inputs than a running system collects."""
+    data = "recorded GB 2024, fitted on 2020-23, inputs that the grid agent collects"
+    return knowing(as_served(recorded(INTENSITY)), "as_served", data)
+
+
+def exchange() -> list[Figure]:
+    """Return the errors of 2024 where the auction's prices are read at the exchange itself."""
+    told = "fitted on 2020-23, day-ahead price read at the exchange by 10:10"
+    rows = []
+    for target, data in ((INTENSITY, "recorded GB 2024"), (PRICE, "recorded GB market index 2024")):
+        history = read_history(folder(), target=target, prices_from=AuctionSource.EXCHANGE)
+        rows += knowing(history, "exchange", f"{data}, {told}")
+    return rows
+
+
+def knowing(history: History, what: str, data: str) -> list[Figure]:
+    """Return the errors of 2024 of `lightgbm` with what a history knows."""
     results = tried(
         made(["persistence", "lightgbm"]),
-        as_served(recorded(INTENSITY)),
+        history,
         fit_at=day("2024-01-01"),
         until=day("2025-01-01"),
     )
-    data = "recorded GB 2024, fitted on 2020-23, inputs that the grid agent collects"
+    signal, unit = ("price", GBP) if history.target == PRICE else ("carbon", G)
     return [
-        mae("carbon_mae_0_48h_2024_as_served", results, (0, 96), data, best="lightgbm"),
-        mae("carbon_mae_0_12h_2024_as_served", results, (0, 24), data, best="lightgbm"),
+        mae(
+            f"{signal}_mae_0_{h}h_2024_{what}",
+            results,
+            (0, 2 * h),
+            data,
+            unit=unit,
+            best="lightgbm",
+        )
+        for h in (12, 24, 48)
     ]
 
 
@@ -364,6 +389,7 @@ def _key(group: str) -> str:
 PARTS: Mapping[str, Callable[[], list[Figure]]] = {
     "carbon": carbon,
     "served": served,
+    "exchange": exchange,
     "weather": weather,
     "price": price,
     "provider": provider,

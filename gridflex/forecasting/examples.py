@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflex.forecasting.features import BACK, Floats, Recipe
+from gridflex.forecasting.features import BACK, Floats, Recipe, Table
 from gridflex.forecasting.forecaster import FAR_HALF_HOURS, NEAR_HALF_HOURS
 from gridflex.forecasting.history import Array, Indices, Knowledge
 
@@ -62,39 +63,57 @@ class Examples:
         )
 
 
-def collect(known: Knowledge, recipe: Recipe, *, every: int = EVERY, seed: int = 0) -> Examples:
+def collect(
+    known: Knowledge, recipes: Sequence[Recipe], *, every: int = EVERY, seed: int = 0
+) -> list[Examples]:
     """Return examples from the whole history, each from what was known at its own issue time.
 
     Args:
         known: Outturns known now are what the examples teach.
-        recipe: Of the features.
+        recipes: Of the features, the one that looks back least first; there are examples for
+            each, with the same half-hours in the same rows.
         every: Half-hours between two issue times.
         seed: Of the leads drawn at each issue time, spread over near and far ones.
     """
     draw = np.random.default_rng(seed)
     past = known.past()
-    rows = []
+    rows: list[_Rows] = []
     for issued in range(BACK, past.size - 1, every):
         leads = _leads(draw)
         leads = leads[issued + leads < past.size]
         leads = leads[np.isfinite(past[issued + leads])]
         if not leads.size:
             continue
-        table = recipe.table(known.as_of(known.issued - (past.size - issued)), leads)
-        if not np.isfinite(table.anchor).all():  # nothing was known of the 28 days before
+        then = known.as_of(known.issued - (past.size - issued))
+        tables = [recipe.table(then, leads) for recipe in recipes]
+        if not np.isfinite(tables[0].anchor).all():  # nothing was known of the days before
             continue
-        rows.append((issued, leads, table))
-    counts = [leads.size for _, leads, _ in rows]
-    leads = np.concatenate([leads for _, leads, _ in rows])
-    issued_at = np.repeat([issued for issued, _, _ in rows], counts)
+        rows.append(_Rows(issued, leads, tables))
+    return [_examples(rows, past, place) for place in range(len(recipes))]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rows:
+    """One issue time, with a table for each recipe."""
+
+    issued: int
+    leads: Indices
+    tables: Sequence[Table]
+
+
+def _examples(rows: Sequence[_Rows], past: Array, place: int) -> Examples:
+    tables = [row.tables[place] for row in rows]
+    counts = [row.leads.size for row in rows]
+    leads = np.concatenate([row.leads for row in rows])
+    issued = np.repeat([row.issued for row in rows], counts)
     return Examples(
-        names=rows[0][2].names,
-        matrix=np.concatenate([table.matrix for _, _, table in rows]).astype(np.float32),
+        names=tables[0].names,
+        matrix=np.concatenate([table.matrix for table in tables]),
         leads=leads,
-        issued=issued_at,
-        anchor=np.concatenate([table.anchor for _, _, table in rows]),
-        spread=np.repeat([table.spread for _, _, table in rows], counts),
-        outturn=past[issued_at + leads],
+        issued=issued,
+        anchor=np.concatenate([table.anchor for table in tables]),
+        spread=np.repeat([table.spread for table in tables], counts),
+        outturn=past[issued + leads],
     )
 
 

@@ -1,7 +1,7 @@
 """What a learner sees of one half-hour ahead: numbers from what was known at the issue time.
 
-Nearly every feature is a deviation: from the mean of the last 28 days at the same clock time,
-in units of how much the input varied in those days. So a model carries over from years of
+Nearly every feature is a deviation: from the mean of the last weeks at the same clock time,
+in units of how much the input varied in them. So a model carries over from years of
 high prices to years of low ones, and through a change of level within a month. An input that
 is told ahead (an auction price, a demand forecast) also gives its value at the half-hour, how
 that ranks among recent values, and what the target was when the input was alike.
@@ -53,13 +53,13 @@ class Table:
 
     Args:
         names: One for each column.
-        matrix: Shape ``(leads, names)``; NaN where nothing was known.
+        matrix: Shape ``(leads, names)``, single precision; NaN where nothing was known.
         anchor: Shape ``(leads,)``, in the unit of the target.
-        spread: How much the target varied in the last 28 days, above 0.
+        spread: How much the target varied in the days looked back at, above 0.
     """
 
     names: tuple[str, ...]
-    matrix: Array
+    matrix: Floats
     anchor: Array
     spread: float
 
@@ -88,7 +88,7 @@ class Recipe:
             for name in known.names
             if name != known.target and np.isfinite(known.window(name, -BACK, BACK)).any()
         ]
-        times = [known.as_of(known.issued - back) for back in range(0, BACK, _LOOKS_EVERY)]
+        times = [known.as_of(known.issued - ago) for ago in range(0, BACK, _LOOKS_EVERY)]
         ahead = [
             name
             for name in alive
@@ -125,8 +125,8 @@ class _Columns:
         self.names.append(name)
         self._columns.append(column)
 
-    def matrix(self) -> Array:
-        return np.column_stack(self._columns)
+    def matrix(self) -> Floats:
+        return np.column_stack(self._columns).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

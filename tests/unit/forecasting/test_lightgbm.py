@@ -9,6 +9,7 @@ from gridflex.errors import ContractError
 from gridflex.forecasting.artefact import Artefact
 from gridflex.forecasting.backtest import backtest, rolling_origins
 from gridflex.forecasting.baselines import Persistence
+from gridflex.forecasting.examples import collect
 from gridflex.forecasting.features import Recipe
 from gridflex.forecasting.history import History, Input
 from gridflex.forecasting.lightgbm import LightGbm
@@ -220,3 +221,56 @@ def test_trees_that_cannot_be_read_back_are_named_as_damaged() -> None:
         ContractError, match="stored lightgbm forecaster is damaged: trees 'alone': "
     ):
         load(Artefact(stored.kind, stored.state, broken).dump())
+
+
+def test_a_model_stored_with_one_look_back_is_read_and_sees_no_further() -> None:
+    stored = Artefact.read(fitted().dump())
+    state = {name: value for name, value in stored.state.items() if name != "looks"}
+    arrays = {name: array for name, array in stored.arrays.items() if not name.endswith("1")}
+    arrays["shares"] = np.full_like(stored.arrays["shares"][:, :3], 1 / 3)
+    old = load(Artefact(stored.kind, state, arrays).dump())
+    history = grid(DAYS)
+    long_ago = history.inputs[INTENSITY].values.copy()
+    long_ago[: 60 * 48] *= 1.5
+    other = changed(history, INTENSITY, long_ago)
+
+    told, again = (old.predict(h.known_at(FITTED_AT), 96).median for h in (history, other))
+    now, then = (fitted().predict(h.known_at(FITTED_AT), 96).median for h in (history, other))
+
+    np.testing.assert_array_equal(told, again)
+    assert (np.abs(now - then) > 0.1).any()
+
+
+def test_a_model_without_one_of_its_looks_back_is_named_as_damaged() -> None:
+    stored = Artefact.read(fitted().dump())
+    arrays = {name: array for name, array in stored.arrays.items() if name != "middle1"}
+
+    with pytest.raises(ContractError, match="lightgbm forecaster is damaged: KeyError"):
+        load(Artefact(stored.kind, stored.state, arrays).dump())
+
+
+def test_what_is_usual_is_the_mean_of_as_many_days_as_are_looked_back_at() -> None:
+    values = np.repeat([100.0, 200.0, 500.0], [28 * 48, 28 * 48, 48])
+    winter = hh("2024-01-01T00:00Z")
+    history = History(winter, INTENSITY, {INTENSITY: Input.outturn(values)})
+    known = history.known_at(winter + 56 * 48)
+
+    month, two = (
+        Recipe(INTENSITY, (), (), days * 48).table(known, np.array([90])) for days in (28, 56)
+    )
+
+    assert month.anchor[0] == pytest.approx(200.0)
+    assert two.anchor[0] == pytest.approx(150.0 + 50.0 * np.exp(-90 / 16))  # the present fades
+
+
+def test_every_look_back_learns_from_the_same_half_hours() -> None:
+    known = grid(40).known_at(START + 39 * 48)
+    recipes = [Recipe.of(known, back=days * 48) for days in (28, 112)]
+
+    near, far = collect(known, recipes, every=37)
+
+    assert len(near) > 100
+    np.testing.assert_array_equal(near.leads, far.leads)
+    np.testing.assert_array_equal(near.issued, far.issued)
+    np.testing.assert_array_equal(near.outturn, far.outturn)
+    assert (near.anchor != far.anchor).any()
