@@ -39,8 +39,8 @@ log = logging.getLogger(__name__)
 SIGNALS: Final = (Signal.INTENSITY, Signal.PRICE)
 """What plans are made from."""
 
-SERVED_DAYS: Final = 70
-"""How far back a forecast looks: four weeks, each held against the four before, and two more."""
+SERVED_DAYS: Final = 112
+"""How far back a forecast looks: `lightgbm` sixteen weeks, the others less."""
 
 VINTAGES_EVERY: Final = timedelta(hours=2)
 """Of what the providers forecast before, one vintage in so long is looked at."""

@@ -81,20 +81,21 @@ class LightGbm:
     def predict(self, known: Knowledge, half_hours: int) -> QuantileForecast:
         """See `Forecaster.predict`."""
         fitted = self._known_target(known)
+        centres, shares = fitted.reaching(known)
         leads = np.arange(half_hours)
-        tables = [centre.recipe.table(known, leads) for centre in fitted.centres]
-        if any(t.names != c.linear.names for t, c in zip(tables, fitted.centres, strict=True)):
+        tables = [centre.recipe.table(known, leads) for centre in centres]
+        if any(t.names != c.linear.names for t, c in zip(tables, centres, strict=True)):
             raise ContractError(f"{self.name} was trained on other features; train it again")
         first = tables[0]
         if not np.isfinite(first.anchor).all():
             raise ContractError(
                 f"{known.target}: nothing is known of the 28 days before {known.issued}"
             )
-        parts = _said(fitted.centres, tables, leads)
+        centre = _shared(_said(centres, tables, leads), shares, leads)
         scale = first.spread * np.maximum(run(fitted.scale, first), _LEAST_SCALE)
         low, high = _bounds(known.target)
-        around = fitted.bands.around(_shared(parts, fitted.shares, leads), scale)
-        return QuantileForecast(known.target, self.name, known.issued, np.clip(around, low, high))
+        values = np.clip(fitted.bands.around(centre, scale), low, high)
+        return QuantileForecast(known.target, self.name, known.issued, values)
 
     def dump(self) -> bytes:
         """See `Forecaster.dump`."""
@@ -168,6 +169,22 @@ class _Fitted:
     @property
     def target(self) -> str:
         return self.centres[0].recipe.target
+
+    def reaching(self, known: Knowledge) -> tuple[Sequence[Centre], Array]:
+        """Return the centres of which something is known where they begin to look, and shares.
+
+        Where the archive is younger, what is usual would not be what the others learnt it to be.
+        """
+        parts = self.shares.shape[1] // len(self.centres)
+        there = np.array(
+            [
+                place == 0 or np.isfinite(known.window(self.target, -c.recipe.back, BACK)).any()
+                for place, c in enumerate(self.centres)
+            ]
+        )
+        shares = self.shares[:, np.repeat(there, parts)]
+        centres = [c for c, is_there in zip(self.centres, there, strict=True) if is_there]
+        return centres, shares / shares.sum(axis=1, keepdims=True)
 
     @property
     def state(self) -> dict[str, Any]:

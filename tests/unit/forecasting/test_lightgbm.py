@@ -223,12 +223,17 @@ def test_trees_that_cannot_be_read_back_are_named_as_damaged() -> None:
         load(Artefact(stored.kind, stored.state, broken).dump())
 
 
-def test_a_model_stored_with_one_look_back_is_read_and_sees_no_further() -> None:
+def with_one_look_back() -> Artefact:
+    """The fitted model as it was stored before it had two."""
     stored = Artefact.read(fitted().dump())
     state = {name: value for name, value in stored.state.items() if name != "looks"}
     arrays = {name: array for name, array in stored.arrays.items() if not name.endswith("1")}
-    arrays["shares"] = np.full_like(stored.arrays["shares"][:, :3], 1 / 3)
-    old = load(Artefact(stored.kind, state, arrays).dump())
+    arrays["shares"] = 2 * stored.arrays["shares"][:, :3]
+    return Artefact(stored.kind, state, arrays)
+
+
+def test_a_model_stored_with_one_look_back_is_read_and_sees_no_further() -> None:
+    old = load(with_one_look_back().dump())
     history = grid(DAYS)
     long_ago = history.inputs[INTENSITY].values.copy()
     long_ago[: 60 * 48] *= 1.5
@@ -239,6 +244,27 @@ def test_a_model_stored_with_one_look_back_is_read_and_sees_no_further() -> None
 
     np.testing.assert_array_equal(told, again)
     assert (np.abs(now - then) > 0.1).any()
+
+
+@pytest.mark.parametrize(
+    ("days", "is_far_seen"),
+    [
+        pytest.param(80, False, id="nothing before that"),
+        pytest.param(90, True, id="six days of where it begins to look"),
+    ],
+)
+def test_a_young_archive_is_forecast_from_by_those_whose_past_it_reaches(
+    days: int, *, is_far_seen: bool
+) -> None:
+    history = grid(DAYS)
+    values = history.inputs[INTENSITY].values.copy()
+    values[: (110 - days) * 48] = np.nan
+    known = changed(history, INTENSITY, values).known_at(FITTED_AT)
+
+    forecast = fitted().predict(known, 96).values
+    near = load(with_one_look_back().dump()).predict(known, 96).values
+
+    assert (forecast != near).any() == is_far_seen
 
 
 def test_a_model_without_one_of_its_looks_back_is_named_as_damaged() -> None:

@@ -20,6 +20,7 @@ from gridflex.forecasting.archive import ArchivedHistory
 from gridflex.forecasting.baselines import Climatology, Persistence
 from gridflex.forecasting.forecaster import MEDIAN, QuantileForecast
 from gridflex.forecasting.history import History, Input, Knowledge
+from gridflex.forecasting.lightgbm import LOOKS
 from gridflex.forecasting.lineage import Artefact, TrainedModel, Training
 from gridflex.forecasting.skill import LEAST_TO_PREFER, Rank, SkillRow
 from gridflex.halfhour import HalfHour
@@ -81,7 +82,7 @@ class FakeArchive:
         self, target: str, *, since: HalfHour, now: datetime, every: timedelta
     ) -> ArchivedHistory:
         assert (target, every) == (Signal.INTENSITY, timedelta(hours=2))
-        assert since == HalfHour.containing(now) - 70 * 48
+        assert since == HalfHour.containing(now) - max(LOOKS)
         return ArchivedHistory(history(), Origin.SIMULATED)
 
     async def skill(self, signal: Signal, *, now: datetime, days: int) -> Sequence[SkillRow]:
