@@ -6,6 +6,7 @@ that cannot be written stops no job. Nothing is kept between ticks that PostgreS
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -213,7 +214,7 @@ class Bookkeeper:
         origins = {price.origin, intensity.origin}
         return JobRecord(
             job=job,
-            half_hours=_uses(used, compared, price, intensity, self._delivered(job, price)),
+            half_hours=_uses(used, compared, price, intensity, await self._delivered(job, price)),
             redone=job.run_time(job.ended_at or now) - self._run_now.unbroken(job),
             energy=weakest(_ENERGY[row.method] for row in readings),
             grid=weakest(_GRID[one] for one in origins),
@@ -222,14 +223,17 @@ class Bookkeeper:
             unbroken=Basis.MEASURED if len(job.attempts) == 1 else Basis.MODELLED,
         )
 
-    def _delivered(self, job: Job, price: Series) -> DeliveredSeries | None:
+    async def _delivered(self, job: Job, price: Series) -> DeliveredSeries | None:
         """Return what energy costs at the meter; None without one tariff for all of the job."""
         site = self._run_now.site(job).name
         if self._tariffs is None or {one.site for one in job.attempts} != {site}:
             return None
         try:
-            return self._tariffs.delivered(
-                site, start=price.start, wholesale_gbp_per_mwh=price.values
+            return await asyncio.to_thread(
+                self._tariffs.delivered,
+                site,
+                start=price.start,
+                wholesale_gbp_per_mwh=price.values,
             )
         except (SourceError, ContractError) as error:
             log.warning("receipt of %s has no delivered cost: %s", job.id, error)
