@@ -6,7 +6,6 @@ import asyncio
 import json
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -21,6 +20,7 @@ from gridflex.adapters.grid_feeds import OutturnFeed, grid_feeds
 from gridflex.adapters.grid_store import GridStore
 from gridflex.adapters.past_feeds import fill_in, past_feeds
 from gridflex.adapters.past_store import PastStore
+from gridflex.cli.options import AsJson, Config
 from gridflex.errors import SourceError
 from gridflex.halfhour import HalfHour
 from gridflex.running.launch import in_force
@@ -58,11 +58,8 @@ def backfill(
     forecasts: Annotated[
         bool, typer.Option(help="Whether to ask for past forecasts of price, demand and wind too.")
     ] = True,
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", help="YAML file; else GRIDFLEX_CONFIG or gridflex.yaml."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    config: Config = None,
+    as_json: AsJson = False,
 ) -> None:
     """Ask the providers for the past and keep it; what is kept already is not asked for again.
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gridflex.cli.instants import span
-from gridflex.cli.options import AsJson, Url
+from gridflex.cli.options import AsJson, Day, MeterId, Unit, Url
 from gridflex.client import Client
 from gridflex.errors import ContractError, SourceError
 
@@ -21,15 +21,12 @@ baseline_app = typer.Typer(
 )
 out = Console()
 
-Meter = Annotated[str, typer.Argument(help="Import id of the meter.")]
-Day = Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Settlement day.")]
 Rule = Annotated[str, typer.Option(help="Name of the rule; see `rules`.")]
 Event = Annotated[
     str | None, typer.Option(help="First half-hour of the activation, such as 2026-07-01T16:00Z.")
 ]
 HalfHours = Annotated[int, typer.Option(min=1, max=50, help="How long the activation lasts.")]
 
-Unit = Annotated[str, typer.Argument(help="Secondary BM Unit.")]
 
 PATH = "/v1/settlement/baselines"
 
@@ -54,7 +51,7 @@ def rules(*, url: Url = None, as_json: AsJson = False) -> None:
 
 @baseline_app.command("show")
 def show(
-    meter: Meter,
+    meter: MeterId,
     *,
     day: Day,
     rule: Rule = "BL01",
@@ -95,7 +92,7 @@ def show(
 
 @baseline_app.command("declare")
 def declare(
-    meter: Meter,
+    meter: MeterId,
     *,
     day: Day,
     reason: Annotated[str, typer.Option(help="Why, and where the evidence is.")],
@@ -114,7 +111,7 @@ def declare(
 
 @baseline_app.command("budget")
 def budget(
-    meter: Meter, *, day: Day, rule: Rule = "BL01", url: Url = None, as_json: AsJson = False
+    meter: MeterId, *, day: Day, rule: Rule = "BL01", url: Url = None, as_json: AsJson = False
 ) -> None:
     """Show how many event days are left before the baseline is lost."""
     with Client(url) as client:
@@ -140,7 +137,7 @@ def budget(
 
 @baseline_app.command("predict")
 def predict(
-    meter: Meter, *, until: Day, rule: Rule = "BL01", url: Url = None, as_json: AsJson = False
+    meter: MeterId, *, until: Day, rule: Rule = "BL01", url: Url = None, as_json: AsJson = False
 ) -> None:
     """Say whether a rule predicts a meter well enough to trade on; exit code 1 if not."""
     with Client(url) as client:
@@ -254,7 +251,7 @@ def held_back(
 
 @baseline_app.command("honesty")
 def honesty(
-    unit: Annotated[str, typer.Argument(help="Secondary BM Unit.")],
+    unit: Unit,
     *,
     first: Day,
     last: Day,
@@ -285,7 +282,7 @@ def honesty(
 
 @baseline_app.command("rebound")
 def rebound(
-    unit: Annotated[str, typer.Argument(help="Secondary BM Unit.")],
+    unit: Unit,
     *,
     first: Day,
     last: Day,

@@ -17,7 +17,7 @@ from gridflex.adapters.ledger_files import export_ledger
 from gridflex.adapters.ledger_key import LedgerKey
 from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.cli.fitting import Column, print_fitting
-from gridflex.cli.options import AsJson, Url
+from gridflex.cli.options import AsJson, Config, Url
 from gridflex.client import Client
 from gridflex.errors import SourceError
 from gridflex.ledger.canonical import canonical_json, digest
@@ -39,10 +39,6 @@ from gridflex.settings_files import load_settings
 LEDGER: Final = "/v1/settlement/ledger"
 
 out = Console()
-
-Config = Annotated[
-    Path | None, typer.Option("--config", help="YAML file; else GRIDFLEX_CONFIG or gridflex.yaml.")
-]
 
 
 def verify(

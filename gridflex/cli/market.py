@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -22,7 +21,7 @@ from gridflex.adapters.beckn_registration import (
 from gridflex.adapters.clock import Clock
 from gridflex.beckn.registry import format_record
 from gridflex.cli.instants import minute
-from gridflex.cli.options import AsJson, Url
+from gridflex.cli.options import AsJson, Config, Url
 from gridflex.client import Client
 from gridflex.errors import ContractError
 from gridflex.running.launch import in_force
@@ -35,9 +34,6 @@ market_app.add_typer(keys_app, name="keys")
 
 out = Console()
 
-Config = Annotated[
-    Path | None, typer.Option("--config", help="YAML file; else GRIDFLEX_CONFIG or gridflex.yaml.")
-]
 KeyName = Annotated[
     str | None, typer.Argument(help="Unique key id; by default the key that signs.")
 ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 from dataclasses import asdict
-from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from io import StringIO
 from pathlib import Path
@@ -16,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gridflex.cli.instants import span
-from gridflex.cli.options import AsJson, Url
+from gridflex.cli.options import AsJson, Day, MeterId, Url
 from gridflex.cli.report_table import print_summary, print_units
 from gridflex.client import Client
 from gridflex.errors import ContractError, SourceError
@@ -35,8 +34,6 @@ from gridflex.market.tariff import read_tariff
 from gridflex.market.volumes import Rounding
 
 out = Console()
-
-Day = Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Settlement day.")]
 
 
 def register(
@@ -84,7 +81,7 @@ def readings(
 
 
 def meter(
-    meter_id: Annotated[str, typer.Argument(metavar="METER", help="Import id of the meter.")],
+    meter_id: MeterId,
     *,
     day: Day,
     url: Url = None,
@@ -201,7 +198,7 @@ def shares(
 
 
 def reserve(
-    meter_id: Annotated[str, typer.Argument(metavar="METER", help="Import id of the meter.")],
+    meter_id: MeterId,
     *,
     at: Annotated[str, typer.Option(help="Half-hour, such as 2026-07-01T16:00Z.")],
     product: Annotated[Product, typer.Option(help="To whom.")],

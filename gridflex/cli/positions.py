@@ -12,6 +12,7 @@ from rich.console import Console
 
 from gridflex.cli.fitting import Column, print_fitting
 from gridflex.cli.instants import minute, span
+from gridflex.cli.options import AsJson, Day, Url
 from gridflex.client import Client
 from gridflex.market.alarms import Urgency
 from gridflex.market.artefacts import ArtefactKind
@@ -19,9 +20,6 @@ from gridflex.market.runs import Run
 
 out = Console()
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Url = Annotated[str | None, typer.Option("--url", help="Where GridFlex answers.")]
-Day = Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Settlement day.")]
 
 KINDS: Final = tuple(kind.value for kind in ArtefactKind)
 POSITIONS: Final = (

@@ -6,7 +6,6 @@ outside did not answer; 4 the input is not valid; 5 no schedule meets the limits
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Annotated, Final
 
@@ -17,6 +16,7 @@ from rich.markup import escape
 from gridflex.cli.jobs_table import print_jobs
 from gridflex.cli.on_demand import Elsewhere, on_demand
 from gridflex.cli.options import AsJson, Url
+from gridflex.cli.output import print_json, say
 from gridflex.client import Client
 from gridflex.errors import ContractError, GridFlexError, InfeasibleError, SourceError
 
@@ -130,9 +130,9 @@ def submit(
         submission_id=submission_id,
     )
     if as_json:
-        _print_json({"submission_id": job_id})
+        print_json({"submission_id": job_id})
     else:
-        _say(f"submitted {job_id}; see: gridflex jobs explain {job_id}")
+        say(f"submitted {job_id}; see: gridflex jobs explain {job_id}")
 
 
 @jobs_app.command("ls")
@@ -141,7 +141,7 @@ def jobs_ls(*, url: Url = None, limit: int = 50, as_json: AsJson = False) -> Non
     with Client(url) as client:
         page = client.get("/v1/jobs", limit=limit)
     if as_json:
-        _print_json(page)
+        print_json(page)
         return
     print_jobs(out, page["jobs"])
 
@@ -152,7 +152,7 @@ def jobs_explain(job_id: str, *, url: Url = None, as_json: AsJson = False) -> No
     with Client(url) as client:
         explanation = client.get(f"/v1/jobs/{job_id}/explain")
     if as_json:
-        _print_json(explanation)
+        print_json(explanation)
         return
     for line in explanation["lines"]:
         out.print(line, highlight=False, markup=False)
@@ -164,11 +164,3 @@ def _pairs(items: list[str]) -> list[tuple[str, str]]:
         if not key or not equals:
             raise typer.BadParameter(f"--meta {key!r} must be key=value")
     return [(key.removeprefix("gridflex.io/"), value) for key, _, value in pairs]
-
-
-def _say(text: object) -> None:
-    out.print(text, highlight=False, soft_wrap=True)
-
-
-def _print_json(body: object) -> None:
-    out.print_json(json.dumps(body, default=str))

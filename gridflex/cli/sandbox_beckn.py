@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from gridflex.cli.options import AsJson
+from gridflex.cli.options import AsJson, Config
 from gridflex.running.launch import in_force
 from gridflex.sandbox.beckn.behaviour import Behaviour
 from gridflex.sandbox.beckn.network import SandboxNetwork
@@ -17,10 +16,6 @@ from gridflex.sandbox.beckn.parts import Part
 from gridflex.settings_files import load_settings
 
 out = Console()
-
-Config = Annotated[
-    Path | None, typer.Option("--config", help="YAML file; else GRIDFLEX_CONFIG or gridflex.yaml.")
-]
 
 
 def sandbox_beckn(

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from gridflex.adapters.clock import Clock
 from gridflex.cli.market_checks import number, read_prices
+from gridflex.cli.options import Config
 from gridflex.errors import ContractError
 from gridflex.market.artefacts import ArtefactKind
 from gridflex.market.registry import UnitId
@@ -28,10 +29,6 @@ from gridflex.settings_files import load_settings
 WELL: Final = "none"
 
 out = Console()
-
-Config = Annotated[
-    Path | None, typer.Option("--config", help="YAML file; else GRIDFLEX_CONFIG or gridflex.yaml.")
-]
 
 
 def sandbox_market(

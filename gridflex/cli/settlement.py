@@ -22,7 +22,7 @@ from gridflex.cli import ledger, market_checks, positions
 from gridflex.cli.baselines import baseline_app
 from gridflex.cli.ledger import write
 from gridflex.cli.market_checks import text_of
-from gridflex.cli.options import Url
+from gridflex.cli.options import AsJson, Url
 from gridflex.client import Client
 from gridflex.errors import ContractError
 from gridflex.market.billing import Month
@@ -80,7 +80,6 @@ Book = Annotated[
     Path | None,
     typer.Option("--book", help="Settlement inputs, as JSON; else those of a running GridFlex."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @settlement_app.command("show")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,17 +11,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from gridflex.adapters.database import without_password
-from gridflex.cli.options import AsJson
+from gridflex.cli.options import AsJson, Config
+from gridflex.cli.output import print_json, say, say_nothing
 from gridflex.running.launch import in_force
 from gridflex.running.up import bring_down, bring_up
 from gridflex.settings import Settings
 from gridflex.settings_files import load_settings
 
 out = Console()
-
-Config = Annotated[
-    Path | None, typer.Option("--config", help="YAML file; else GRIDFLEX_CONFIG or gridflex.yaml.")
-]
 
 
 def up(
@@ -36,17 +31,17 @@ def up(
     as_json: AsJson = False,
 ) -> None:
     """Start GridFlex on this machine: database, Ray if none runs, Serve and the agents."""
-    say = _say_nothing if as_json else _say
-    run = bring_up(load_settings(config), sandbox=sandbox, say=say)
+    tell = say_nothing if as_json else say
+    run = bring_up(load_settings(config), sandbox=sandbox, say=tell)
     if as_json:
-        _print_json(asdict(run))
+        print_json(asdict(run))
 
 
 def down(*, config: Config = None, as_json: AsJson = False) -> None:
     """End what ``gridflex up`` started; held jobs stay in the database."""
-    ended = bring_down(load_settings(config), say=_say_nothing if as_json else _say)
+    ended = bring_down(load_settings(config), say=say_nothing if as_json else say)
     if as_json:
-        _print_json({"ended": asdict(ended) if ended else None})
+        print_json({"ended": asdict(ended) if ended else None})
 
 
 def check(*, config: Config = None, as_json: AsJson = False) -> None:
@@ -57,9 +52,9 @@ def check(*, config: Config = None, as_json: AsJson = False) -> None:
     results = run_checks(settings)
     if as_json:
         body = {"settings": _settings(settings), "checks": [asdict(result) for result in results]}
-        _print_json(body)
+        print_json(body)
     else:
-        out.print_json(json.dumps(_settings(settings)))
+        print_json(_settings(settings))
         table = Table("check", "state", "what was found", title="Checks")
         for result in results:
             table.add_row(
@@ -77,15 +72,3 @@ def _settings(settings: Settings) -> dict[str, Any]:
     if settings.database_url:
         told["database_url"] = without_password(settings.database_url.get_secret_value())
     return told
-
-
-def _say(text: object) -> None:
-    out.print(text, highlight=False, soft_wrap=True)
-
-
-def _say_nothing(_text: object) -> None:
-    return
-
-
-def _print_json(body: object) -> None:
-    out.print_json(json.dumps(body, default=str))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, Self
 
@@ -22,7 +21,7 @@ from rich.table import Table
 
 from gridflex.adapters.clock import Clock
 from gridflex.cli import training
-from gridflex.cli.options import AsJson
+from gridflex.cli.options import AsJson, Config
 from gridflex.cli.shared_data import SHARED_VARIABLE
 from gridflex.cli.training import (
     Request,
@@ -40,9 +39,6 @@ from gridflex.settings_files import load_settings
 train_app = typer.Typer(no_args_is_help=True)
 out = Console()
 
-Config = Annotated[
-    Path | None, typer.Option("--config", help="YAML file; else GRIDFLEX_CONFIG or gridflex.yaml.")
-]
 Site = Annotated[str | None, typer.Option(help="Of demand: whose GPUs.")]
 Reason = Annotated[str, typer.Option(help="Why, for who looks at it later.")]
 
