@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+from typing import Final
 
 from gridflex.adapters.baseline_facts import BaselineFacts
 from gridflex.errors import ContractError
@@ -15,6 +16,9 @@ from gridflex.market.registry import UnitId
 
 log = logging.getLogger(__name__)
 
+TOLD_BEFORE: Final = timedelta(days=14)
+"""How long before an override ends it is told that nothing would be sold after it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Admission:
@@ -23,10 +27,13 @@ class Admission:
     Args:
         said: How its baseline was judged, and who overrides that.
         held_back: Why nothing is sold; None where it may be.
+        ends: From when on nothing will be sold, and why, if nothing changes until then; None where
+            that is not soon.
     """
 
     said: str
     held_back: str | None = None
+    ends: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +84,10 @@ class Admissions:
         if waiver is None:
             way_out = f"to sell all the same: gridflex settle baseline allow {unit}"
             return Admission(said, held_back=f"{said}; {way_out}")
-        return Admission(f"{said}; sold all the same until {waiver.until}: {waiver.reason}")
+        allowed = f"sold all the same until {waiver.until}: {waiver.reason}"
+        is_soon = waiver.until - day <= TOLD_BEFORE
+        ends = f"from {waiver.until} on, when the override ends: {said}" if is_soon else None
+        return Admission(f"{said}; {allowed}", ends=ends)
 
     async def _judge(self, unit: UnitId, now: datetime) -> Predictability:
         today = now.astimezone(LONDON).date()

@@ -216,12 +216,15 @@ class EnergySeller:
             ),
         )
         decided = trader.decision(half_hour)
-        held_back = conditions.held_back
+        degraded = {
+            "nothing is sold": conditions.held_back,
+            "nothing will be sold": admission.ends if admission else None,
+        }
         return EnergyReport(
             sold=(str(half_hour), str(sold.trade.mwh)) if sold and sold.trade else (),
             offered=_offer(half_hour, decided) if decided else None,
             predictability=admission.said if admission else None,
-            degraded={} if held_back is None else {"nothing is sold": held_back},
+            degraded={name: why for name, why in degraded.items() if why is not None},
         )
 
     async def _sold(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import date
 from decimal import Decimal
+from typing import Final
 
 from gridflex.adapters.baseline_facts import BaselineFacts
 from gridflex.adapters.grid_feeds import system_prices
@@ -40,12 +39,15 @@ from gridflex.market.desk import TradingDesk
 from gridflex.market.losses import Losses, LossFactors, LossSource
 from gridflex.market.policy import Dated, Effective
 from gridflex.market.registry import UnitId
-from gridflex.market.runs import Run
 from gridflex.market.selling import SalePolicy
+from gridflex.market.settlement_calendar import published_days
 from gridflex.market.trading import Trading
 from gridflex.market.volumes import HOURS_PER_HALF_HOUR, ExportMWh
 from gridflex.market.working_days import WorkingCalendar, calendar_around
 from gridflex.settings import Settings
+
+SOURCE: Final = "settings"
+"""Where what the settings give comes from, as settlements say it."""
 
 
 async def build_seller(ports: Ports) -> EnergySeller:
@@ -102,66 +104,51 @@ def settlement_terms(settings: EnergySettings, *, losses: LossSource) -> Settlem
     Raises:
         ContractError: Their reference prices overlap.
     """
-    given = tuple(
-        Effective(
-            row.start, ReferencePrice(row.gbp_per_mwh, row.is_official), "settings", row.until
-        )
-        for row in sorted(settings.reference_prices, key=lambda row: row.start)
+    rows = sorted(settings.reference_prices, key=lambda row: row.start)
+    prices = Dated(
+        REFERENCE_PRICES.name,
+        tuple(
+            Effective(
+                row.start, ReferencePrice(row.gbp_per_mwh, row.is_official), SOURCE, row.until
+            )
+            for row in rows
+        ),
     )
-    derived = [
-        replace(one, until=min(filter(None, (one.until, given[0].start)))) if given else one
-        for one in REFERENCE_PRICES.entries
-        if not given or one.start < given[0].start
-    ]
+    exports = tuple(
+        Effective(row.start, ExportMWh(row.largest_mwh), SOURCE) for row in settings.exports
+    )
     return SettlementTerms(
-        Dated(REFERENCE_PRICES.name, (*derived, *given)),
+        prices.over(REFERENCE_PRICES),
         compensation=with_export_thresholds(
             [
                 Effective(
                     row.start,
                     None if row.threshold_mwh is None else ExportMWh(row.threshold_mwh),
-                    "settings",
+                    SOURCE,
                 )
                 for row in settings.exports
             ]
         ),
         losses=losses,
         authority=authority_of(settings),
-        largest_export=Dated(
-            NO_EXPORTS.name,
-            (
-                *NO_EXPORTS.entries,
-                *(
-                    Effective(row.start, ExportMWh(row.largest_mwh), "settings")
-                    for row in settings.exports
-                ),
-            ),
-        ),
-        published=published_days(settings),
+        largest_export=Dated(NO_EXPORTS.name, exports).over(NO_EXPORTS),
+        published=published_days(settings.settlement_calendar),
     )
-
-
-def published_days(settings: EnergySettings) -> dict[tuple[date, Run], date]:
-    """Return when runs pay by the settings' rows of the published Settlement Calendar."""
-    return {
-        (row.settlement_date, Run(row.run)): row.paid_on for row in settings.settlement_calendar
-    }
 
 
 def predictability_limits(settings: EnergySettings) -> Dated[PredictabilityLimits]:
     """Return from when on which baseline is good enough: the settings' over the usual ones."""
-    given = [
+    given = tuple(
         Effective(
             row.start,
             PredictabilityLimits(
                 row.bias_fraction, row.rrmse_fraction, row.sample_days, row.source
             ),
-            "settings",
+            SOURCE,
         )
         for row in settings.predictability
-    ]
-    usual = [one for one in PREDICTABILITY.entries if not given or one.start < given[0].start]
-    return Dated(PREDICTABILITY.name, (*usual, *given))
+    )
+    return Dated(PREDICTABILITY.name, given).over(PREDICTABILITY)
 
 
 def losses_of(settings: EnergySettings) -> LossSource:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
 
 from gridflex.market.authority import Figures
 from gridflex.market.days import SettlementDay
 from gridflex.market.losses import LEAST, MOST
+from gridflex.market.settlement_calendar import SettlementCalendar
 from gridflex.market.volumes import ZERO
 
 
@@ -29,20 +30,6 @@ class ReferencePriceRow(BaseModel, extra="forbid", frozen=True):
     until: date | None = None
     gbp_per_mwh: Decimal = Field(ge=0)
     is_official: bool = True
-
-
-class RunRow(BaseModel, extra="forbid", frozen=True):
-    """One row of the published Settlement Calendar.
-
-    Attributes:
-        settlement_date: Settlement day.
-        run: Which run.
-        paid_on: When it pays, or is published for II.
-    """
-
-    settlement_date: date
-    run: Literal["II", "SF", "R1", "R2", "R3", "RF", "DF"]
-    paid_on: date
 
 
 class LossRow(BaseModel, extra="forbid", frozen=True):
@@ -142,7 +129,7 @@ class EnergySettings(BaseModel, extra="forbid", frozen=True):
     losses_file: Path | None = None
     exports: tuple[ExportRow, ...] = ()
     predictability: tuple[PredictabilityRow, ...] = ()
-    settlement_calendar: tuple[RunRow, ...] = ()
+    settlement_calendar: SettlementCalendar = ()
     reported: tuple[Figures, ...] = tuple(Figures)
     report_tolerance_mwh: Decimal = Field(default=Decimal("0.001"), ge=0)
     report_tolerance_gbp_per_mwh: Decimal = Field(default=Decimal("0.01"), ge=0)

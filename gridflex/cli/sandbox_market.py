@@ -17,7 +17,7 @@ from gridflex.cli.options import Config
 from gridflex.errors import ContractError
 from gridflex.market.artefacts import ArtefactKind
 from gridflex.market.registry import UnitId
-from gridflex.market.runs import Run
+from gridflex.market.settlement_calendar import published_days
 from gridflex.market.working_days import WorkingCalendar, calendar_around
 from gridflex.running.launch import in_force
 from gridflex.sandbox.market import Mishap, SimulatedAgents
@@ -87,10 +87,7 @@ def sandbox_market(
             system_price_gbp_per_mwh=number("system-price", system_price),
             system_prices=read_prices(system_prices) if system_prices else {},
             supplier=supplier,
-            published={
-                (row.settlement_date, Run(row.run)): row.paid_on
-                for row in settings.energy.settlement_calendar
-            },
+            published=published_days(settings.energy.settlement_calendar),
         ),
     )
     where = folder or settings.energy_path

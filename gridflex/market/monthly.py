@@ -37,6 +37,12 @@ from gridflex.market.invoice import (
     show_back,
 )
 from gridflex.market.runs import DayCash, Run, payment_day
+from gridflex.market.settlement_calendar import (
+    PublishedDays,
+    SettlementCalendar,
+    calendar_rows,
+    published_days,
+)
 from gridflex.market.volumes import ZERO, Rounding
 from gridflex.market.working_days import DAY, WorkingCalendar, half_hours_of
 
@@ -75,20 +81,6 @@ class Billed(BaseModel, extra="forbid", frozen=True):
     documents: tuple[str, ...]
 
 
-class CalendarRow(BaseModel, extra="forbid", frozen=True):
-    """One row of the published Settlement Calendar.
-
-    Attributes:
-        settlement_date: Settlement day.
-        run: Which run.
-        paid_on: When it pays.
-    """
-
-    settlement_date: date
-    run: Run
-    paid_on: date
-
-
 class BillingContract(BaseModel, extra="forbid", frozen=True):
     """One customer's contract and bills so far.
 
@@ -102,7 +94,8 @@ class BillingContract(BaseModel, extra="forbid", frozen=True):
         hold_back_fraction: Part billed only after the final run.
         billed: Earlier bills.
         next_number: Running number of the next document.
-        settlement_calendar: Published rows; where they are missing the usual lags count.
+        settlement_calendar: Published rows; where they are missing the usual lags count. A running
+            GridFlex also counts those of its settings.
     """
 
     seller: PartyFile
@@ -114,7 +107,7 @@ class BillingContract(BaseModel, extra="forbid", frozen=True):
     hold_back_fraction: Decimal = Field(default=ZERO, ge=0, le=1)
     billed: tuple[Billed, ...] = ()
     next_number: int = Field(default=1, ge=1)
-    settlement_calendar: tuple[CalendarRow, ...] = ()
+    settlement_calendar: SettlementCalendar = ()
 
     @field_validator("billed")
     @classmethod
@@ -127,6 +120,23 @@ class BillingContract(BaseModel, extra="forbid", frozen=True):
                 "month, with the sum of its documents"
             )
         return billed
+
+    def with_published(self, published: PublishedDays) -> BillingContract:
+        """Return the contract with the rows of a system's calendar beside its own.
+
+        Raises:
+            ContractError: They disagree on when a run of a day pays.
+        """
+        own = published_days(self.settlement_calendar)
+        for (day, run), paid_on in own.items():
+            if published.get((day, run), paid_on) != paid_on:
+                raise ContractError(
+                    f"settlement_calendar: {day} {run} pays on {paid_on} by the billing contract "
+                    f"and on {published[day, run]} by the settings (energy.settlement_calendar); "
+                    "valid is one of them, in both"
+                )
+        rows = calendar_rows({**published, **own})
+        return self.model_copy(update={"settlement_calendar": rows})
 
     def terms(self) -> CommissionTerms:
         """Return the commission terms."""
@@ -205,9 +215,7 @@ def day_cash(
     statement: Statement, *, contract: BillingContract, calendar: WorkingCalendar
 ) -> list[DayCash]:
     """Return each settlement day's net per run with its payment day."""
-    published = {
-        (row.settlement_date, row.run): row.paid_on for row in contract.settlement_calendar
-    }
+    published = published_days(contract.settlement_calendar)
     return [
         DayCash(
             account=one.account,
@@ -294,7 +302,7 @@ def unbilled(
         month: Billed; what pays later is in a bill after its.
         known_on: Date of issue; runs paid by then are counted.
     """
-    published = {(row.settlement_date, row.run) for row in contract.settlement_calendar}
+    published = published_days(contract.settlement_calendar)
     for one in sorted(cash, key=lambda one: (one.paid_on, one.day, one.run.position)):
         if one.run.pays and one.paid_on > known_on:
             yield Unbilled(

@@ -7,7 +7,7 @@ an error, never a default.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from itertools import pairwise
 from typing import Generic, TypeVar
@@ -59,6 +59,24 @@ class Dated(Generic[T]):
                 raise ContractError(
                     f"{self.name}: the entry from {later.start} overlaps that from {earlier.start}"
                 )
+
+    def over(self, usual: Dated[T]) -> Dated[T]:
+        """Return these values, and before the first of them the usual ones.
+
+        What is usual ends where the first of these begins, also where this one ends later.
+
+        Raises:
+            ContractError: These overlap.
+        """
+        if not self.entries:
+            return usual
+        first = self.entries[0].start
+        before = [
+            replace(one, until=min(one.until or first, first))
+            for one in usual.entries
+            if one.start < first
+        ]
+        return Dated(self.name, (*before, *self.entries))
 
     def entry_on(self, day: date) -> Effective[T]:
         """Return the entry in force on ``day``.

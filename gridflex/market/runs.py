@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gridflex.errors import ContractError
 from gridflex.market.policy import Dated, Effective
 from gridflex.market.volumes import ZERO
-from gridflex.market.working_days import WorkingCalendar
+
+if TYPE_CHECKING:
+    from gridflex.market.working_days import WorkingCalendar
 
 DAYS_PER_YEAR: Final = Decimal(365)
 

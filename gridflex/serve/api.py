@@ -13,10 +13,11 @@ from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
 
 from gridflex.adapters.beckn_log import BecknLog
-from gridflex.agents.energy_ports import authority_of, predictability_limits, published_days
+from gridflex.agents.energy_ports import authority_of, predictability_limits
 from gridflex.agents.ports import Ports
 from gridflex.agents.shed_desk import ShedDesk
 from gridflex.agents.trading_ports import LaterHouse
+from gridflex.market.settlement_calendar import published_days
 from gridflex.serve.agents_api import create_agents_router
 from gridflex.serve.auth import Authentication, token_to_ask_for
 from gridflex.serve.forecasts_api import create_forecasts_router
@@ -89,7 +90,7 @@ def create_api(ports: Ports) -> FastAPI:
             ports.receipts,
             ports.clock,
             limits=predictability_limits(ports.settings.energy),
-            published=published_days(ports.settings.energy),
+            published=published_days(ports.settings.energy.settlement_calendar),
             authority=authority_of(ports.settings.energy),
         )
     )

@@ -31,6 +31,7 @@ from gridflex.market.monthly import (
     unbilled,
 )
 from gridflex.market.records import book_of, invoice_event
+from gridflex.market.settlement_calendar import PublishedDays
 from gridflex.market.volumes import Rounding
 from gridflex.market.working_days import calendar_around
 from gridflex.serve.clock import Clock
@@ -50,38 +51,44 @@ class InvoiceIn(BaseModel, extra="forbid"):
     known_on: SettlementDay | None = None
 
 
-def create_invoices_router(ledger: LedgerStore, clock: Clock) -> APIRouter:
+def create_invoices_router(
+    ledger: LedgerStore, clock: Clock, *, published: PublishedDays
+) -> APIRouter:
     """Return the paths of bills, below ``/settlement``.
 
     Args:
         ledger: Where settlements are read and bills are recorded.
         clock: GridFlex time.
+        published: When runs pay by the settings, beside what a billing contract says.
     """
     api = APIRouter(tags=["settlement"])
-    _add_bills(api, ledger, clock)
+    _add_bills(api, ledger, clock, published)
     _add_issued(api, ledger)
     return api
 
 
-def _add_bills(api: APIRouter, ledger: LedgerStore, clock: Clock) -> None:
+def _add_bills(api: APIRouter, ledger: LedgerStore, clock: Clock, published: PublishedDays) -> None:
     @api.post("/invoices/unbilled")
     async def waiting(sent: InvoiceIn) -> list[Unbilled]:
         """Runs that are settled and not in the bill of a month yet, and when they will be.
 
-        By the calendar of the billing contract, else the usual lags; nothing is recorded.
+        By the calendar of the billing contract and the settings, else the usual lags; nothing is
+        recorded.
         """
+        contract = sent.contract.with_published(published)
         month = parse_month(sent.month)
         known_on = sent.known_on or month.end
         cash = day_cash(
             settle_book(await _settled(ledger)),
-            contract=sent.contract,
+            contract=contract,
             calendar=calendar_around(known_on),
         )
-        return list(unbilled(cash, contract=sent.contract, month=month, known_on=known_on))
+        return list(unbilled(cash, contract=contract, month=month, known_on=known_on))
 
     @api.post("/invoices")
     async def bill(sent: InvoiceIn) -> list[dict[str, Any]]:
         """Bill a month from the settlements in the ledger, and record the documents."""
+        contract = sent.contract.with_published(published)
         month = parse_month(sent.month)
         known_on = sent.known_on or month.end
         _refuse_tomorrow(known_on, today=HalfHour.containing(clock.now()).settlement[0])
@@ -89,7 +96,7 @@ def _add_bills(api: APIRouter, ledger: LedgerStore, clock: Clock) -> None:
         issued = await _issued(ledger)
         made = monthly_bill(
             await _settled(ledger),
-            contract=sent.contract,
+            contract=contract,
             month=month,
             known_on=known_on,
             calendar=calendar_around(known_on),

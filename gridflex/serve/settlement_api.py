@@ -172,7 +172,7 @@ def create_settlement_router(
     api.include_router(create_baselines_router(ledger, clock, limits=limits))
     api.include_router(create_market_checks_router(ledger, clock, authority=authority))
     api.include_router(create_positions_router(ledger, clock))
-    api.include_router(create_invoices_router(ledger, clock))
+    api.include_router(create_invoices_router(ledger, clock, published=published or {}))
     known = Known(ledger, clock)
     _add_sites_and_meters(api, ledger, clock, known)
     _add_settlements(api, ledger, clock, known, published=published or {})

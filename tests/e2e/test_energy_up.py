@@ -275,7 +275,7 @@ def allow_the_first_start(system: System) -> None:
     path = f"/v1/settlement/baselines/units/{UNIT}"
     judged = system.get(f"{path}/predictability")
     assert (judged["is_sold"], judged["reason"]) == (False, "0 days to judge by, 10 needed")
-    sent = {"until": "2026-02-01", "reason": "first start"}
+    sent = {"until": "2026-03-01", "reason": "first start"}
     httpx.post(f"{system.url}{path}/override", json=sent, timeout=30).raise_for_status()
 
 

@@ -33,7 +33,7 @@ async def test_a_system_with_a_unit_writes_the_documented_files(
         unit=UNIT, authorisation="AUTH000001", credential="SECRET", phase="SIML", folder=folder
     )
     world.settings = world.settings.model_copy(update={"energy": energy})
-    allowed = waiver_event(Waiver(UnitId(UNIT), NOON.date() + timedelta(days=1), "first start"))
+    allowed = waiver_event(Waiver(UnitId(UNIT), NOON.date() + timedelta(days=30), "first start"))
     registered = [registry_event(one) for one in RECORDS]
     await LedgerStore(world.engine).append([*registered, allowed], now=NOON)
     await world.forecast(price=[90.0] * 48, intensity=[100.0] * 48)

@@ -214,16 +214,45 @@ async def test_a_month_is_billed_from_the_ledger_and_the_invoice_recorded(served
 
 
 async def test_what_is_settled_and_not_billed_is_told_without_recording(served: Served) -> None:
-    books = [replace(EXAMPLE, run=run) for run in (Run.II, Run.SF)]
+    books = [replace(EXAMPLE, run=run) for run in (Run.II, Run.SF, Run.R1)]
     await served.http.post("/books", content=write_book(SettlementBook(tuple(books))))
-    row = {"settlement_date": "2026-07-01", "run": "SF", "paid_on": "2026-09-10"}
+    row = {"settlement_date": "2026-07-01", "run": "R1", "paid_on": "2026-09-10"}
     sent = {"contract": CONTRACT | {"settlement_calendar": [row]}, "month": "2026-07"}
 
     answer = await served.http.post("/invoices/unbilled", json=sent)
 
     (one,) = answer.json()
-    assert (one["run"], one["paid_on"], one["in_bill_of"]) == ("SF", "2026-09-10", "2026-09")
+    assert (one["run"], one["paid_on"], one["in_bill_of"]) == ("R1", "2026-09-10", "2026-09")
     assert await served.get("/invoices") == []
+
+
+async def test_a_bill_counts_runs_by_the_calendar_of_the_settings(served: Served) -> None:
+    """SF of 1 July is published for 30 July; by the usual lags it would pay on the 23rd."""
+    await served.http.post("/books", content=write_book(SettlementBook((EXAMPLE,))))
+    sent = {"contract": CONTRACT, "month": "2026-07", "known_on": "2026-07-29"}
+
+    (one,) = (await served.http.post("/invoices/unbilled", json=sent)).json()
+    (invoice,) = (await served.http.post("/invoices", json=sent)).json()
+
+    assert (one["paid_on"], one["is_published"]) == ("2026-07-30", True)
+    assert [line["amount_gbp"] for line in invoice["lines"]] == ["2000.00"]
+
+
+@pytest.mark.parametrize("path", ["/invoices", "/invoices/unbilled"])
+async def test_a_contract_that_contradicts_the_calendar_of_the_settings_is_refused(
+    served: Served, path: str
+) -> None:
+    await served.http.post("/books", content=write_book(SettlementBook((EXAMPLE,))))
+    row = {"settlement_date": "2026-07-01", "run": "SF", "paid_on": "2026-07-31"}
+    sent = {"contract": CONTRACT | {"settlement_calendar": [row]}, "month": "2026-07"}
+
+    answer = await served.http.post(path, json=sent)
+
+    assert answer.status_code == 400
+    assert (
+        "2026-07-01 SF pays on 2026-07-31 by the billing contract and on 2026-07-30 by the "
+        "settings (energy.settlement_calendar)" in answer.json()["detail"]
+    )
 
 
 async def test_a_month_is_not_charged_twice(served: Served) -> None:

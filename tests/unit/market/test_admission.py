@@ -138,6 +138,27 @@ async def test_an_override_counts_at_once_and_until_its_day() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("until", "days", "told"),
+    [
+        pytest.param(date(2026, 8, 3), 9, True, id="in two weeks"),
+        pytest.param(date(2026, 8, 4), 9, False, id="later"),
+        pytest.param(date(2026, 8, 3), 10, False, id="it will be sold by its baseline"),
+    ],
+)
+async def test_before_an_override_ends_it_is_told_that_nothing_will_be_sold(
+    until: date, days: int, told: bool
+) -> None:
+    ledger = await history(days)
+    await ledger.append([waiver_event(allowed(until))], now=NOON)
+
+    found = await Admissions(BaselineFacts(ledger)).of(UNIT, day=TODAY, now=NOON)
+
+    said = f"from {until} on, when the override ends: {HELD_BACK}"
+    assert found.ends == (said if told else None)
+    assert found.held_back is None
+
+
 async def test_an_override_is_ended_by_a_later_one() -> None:
     ledger = await history(9)
     for until in (date(2026, 8, 1), TODAY):
