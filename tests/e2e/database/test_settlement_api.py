@@ -10,22 +10,19 @@ from typing import Any
 
 import httpx
 import pytest
-import yaml
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gridflex.adapters.ledger_key import LedgerKey
 from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.adapters.receipt_store import ReceiptStore
-from gridflex.ledger.verify.folder import verify_ledger
 from gridflex.ledger.verify.receipts import verify_receipt
 from gridflex.market.book import SettlementBook, write_book
 from gridflex.market.receipts import draft_receipt
 from gridflex.market.runs import Run
 from gridflex.serve.problems import install_problems
 from gridflex.serve.settlement_api import create_settlement_router
-from tests.unit.ledger.ledgers import NOON, ORIGIN, event
-from tests.unit.ledger.whole_tree import MerkleTree
+from tests.unit.ledger.ledgers import NOON, ORIGIN
 from tests.unit.market.test_receipts import RECORD
 from tests.unit.market.test_settlement import EXAMPLE
 
@@ -36,12 +33,6 @@ SITE = {
     "pairs": [{"import_msid": METER, "export_msid": None}],
     "connection_mw": "5.5",
     "supplier": "SUPPLY",
-}
-CONTRACT = {
-    "seller": {"name": "GridFlex Ltd", "address": ["London"]},
-    "customer": {"name": "Data Centre Ltd", "address": ["Slough"]},
-    "account": "GRIDFLEX",
-    "gpus": {"2026-07": 499},
 }
 
 
@@ -200,177 +191,6 @@ async def test_later_runs_are_shown_as_differences(served: Served) -> None:
     assert (unknown.status_code, "account OTHER" in unknown.json()["detail"]) == (400, True)
 
 
-async def test_a_month_is_billed_from_the_ledger_and_the_invoice_recorded(served: Served) -> None:
-    await served.http.post("/books", content=write_book(SettlementBook((EXAMPLE,))))
-    sent = {"contract": CONTRACT, "month": "2026-07", "known_on": "2026-09-01"}
-
-    answer = await served.http.post("/invoices", json=sent)
-
-    (invoice,) = answer.json()
-    assert [line["amount_gbp"] for line in invoice["lines"]] == ["2000.00", "75.60"]
-    (kept,) = await served.get("/invoices")
-    assert (kept["number"], kept["gross_gbp"]) == (invoice["number"], "2490.72")
-    assert "Slough" not in json.dumps(kept)
-
-
-async def test_what_is_settled_and_not_billed_is_told_without_recording(served: Served) -> None:
-    books = [replace(EXAMPLE, run=run) for run in (Run.II, Run.SF, Run.R1)]
-    await served.http.post("/books", content=write_book(SettlementBook(tuple(books))))
-    row = {"settlement_date": "2026-07-01", "run": "R1", "paid_on": "2026-09-10"}
-    sent = {"contract": CONTRACT | {"settlement_calendar": [row]}, "month": "2026-07"}
-
-    answer = await served.http.post("/invoices/unbilled", json=sent)
-
-    (one,) = answer.json()
-    assert (one["run"], one["paid_on"], one["in_bill_of"]) == ("R1", "2026-09-10", "2026-09")
-    assert await served.get("/invoices") == []
-
-
-async def test_a_bill_counts_runs_by_the_calendar_of_the_settings(served: Served) -> None:
-    """SF of 1 July is published for 30 July; by the usual lags it would pay on the 23rd."""
-    await served.http.post("/books", content=write_book(SettlementBook((EXAMPLE,))))
-    sent = {"contract": CONTRACT, "month": "2026-07", "known_on": "2026-07-29"}
-
-    (one,) = (await served.http.post("/invoices/unbilled", json=sent)).json()
-    (invoice,) = (await served.http.post("/invoices", json=sent)).json()
-
-    assert (one["paid_on"], one["is_published"]) == ("2026-07-30", True)
-    assert [line["amount_gbp"] for line in invoice["lines"]] == ["2000.00"]
-
-
-@pytest.mark.parametrize("path", ["/invoices", "/invoices/unbilled"])
-async def test_a_contract_that_contradicts_the_calendar_of_the_settings_is_refused(
-    served: Served, path: str
-) -> None:
-    await served.http.post("/books", content=write_book(SettlementBook((EXAMPLE,))))
-    row = {"settlement_date": "2026-07-01", "run": "SF", "paid_on": "2026-07-31"}
-    sent = {"contract": CONTRACT | {"settlement_calendar": [row]}, "month": "2026-07"}
-
-    answer = await served.http.post(path, json=sent)
-
-    assert answer.status_code == 400
-    assert (
-        "2026-07-01 SF pays on 2026-07-31 by the billing contract and on 2026-07-30 by the "
-        "settings (energy.settlement_calendar)" in answer.json()["detail"]
-    )
-
-
-async def test_a_month_is_not_charged_twice(served: Served) -> None:
-    await served.http.post("/books", content=write_book(SettlementBook((EXAMPLE,))))
-    sent = {"contract": CONTRACT, "month": "2026-07", "known_on": "2026-09-01"}
-    first = await served.http.post("/invoices", json=sent)
-    (number,) = [one["number"] for one in first.json()]
-
-    same = await served.http.post("/invoices", json=sent)
-    again = await served.http.post(
-        "/invoices", json=sent | {"contract": CONTRACT | {"next_number": 2}}
-    )
-    row = {"settlement_month": "2026-07", "commission_gbp": "75.60", "documents": [number]}
-    twice = await served.http.post(
-        "/invoices", json=sent | {"contract": CONTRACT | {"billed": [row, row]}}
-    )
-
-    assert same.json() == first.json()
-    assert (again.status_code, twice.status_code) == (409, 400)
-    assert f"the fee of 2026-07 of account GRIDFLEX was charged with {number}" in again.text
-    assert "2026-07 is there twice" in twice.json()["detail"]
-    assert len(await served.get("/invoices")) == 1
-
-
-async def test_a_contract_must_state_what_the_documents_charged(served: Served) -> None:
-    later = replace(EXAMPLE, run=Run.R1, fees_gbp=Decimal(8))
-    await served.http.post("/books", content=write_book(SettlementBook((EXAMPLE, later))))
-    sent = {"contract": CONTRACT, "month": "2026-07", "known_on": "2026-08-01"}
-    (first,) = (await served.http.post("/invoices", json=sent)).json()
-    row = {"settlement_month": "2026-07", "commission_gbp": "75.60", "documents": [first["number"]]}
-    second = {"month": "2026-08", "known_on": "2026-09-01"}
-    contract = CONTRACT | {"gpus": {"2026-07": 499, "2026-08": 499}, "next_number": 20}
-
-    wrong = await served.http.post(
-        "/invoices",
-        json=second | {"contract": contract | {"billed": [row | {"commission_gbp": "70.00"}]}},
-    )
-    right = await served.http.post(
-        "/invoices", json=second | {"contract": contract | {"billed": [row]}}
-    )
-    (note,) = [one for one in right.json() if one["kind"] == "credit-note"]
-    both = row | {"commission_gbp": "74.00", "documents": [first["number"], note["number"]]}
-    after = await served.http.post(
-        "/invoices",
-        json={"month": "2026-08", "known_on": "2026-09-02"}
-        | {"contract": contract | {"billed": [both], "next_number": 30}},
-    )
-
-    assert wrong.status_code == 409
-    assert "is 70.00, its documents" in wrong.json()["detail"]
-    assert note["net_gbp"] == "1.60"
-    assert "the fee of 2026-08" in after.json()["detail"]  # the fee alone, not the commission
-
-
-async def test_an_issued_invoice_is_printed_and_no_other(served: Served) -> None:
-    await served.http.post("/books", content=write_book(SettlementBook((EXAMPLE,))))
-    sent = {"contract": CONTRACT, "month": "2026-07", "known_on": "2026-09-01"}
-    (invoice,) = (await served.http.post("/invoices", json=sent)).json()
-
-    printed = await served.http.post("/invoices.pdf", json=invoice)
-    altered = await served.http.post("/invoices.pdf", json=invoice | {"gross_gbp": "1.00"})
-    unknown = await served.http.post("/invoices.pdf", json=invoice | {"number": "GF-2026-99999"})
-
-    assert printed.headers["content-type"] == "application/pdf"
-    assert printed.content.startswith(b"%PDF-")
-    assert invoice["number"] in printed.headers["content-disposition"]
-    assert (altered.status_code, unknown.status_code) == (400, 400)
-    assert "was not issued with this content" in altered.json()["detail"]
-
-
-async def test_a_number_stands_for_one_invoice(served: Served) -> None:
-    await served.http.post("/books", content=write_book(SettlementBook((EXAMPLE,))))
-    sent = {"contract": CONTRACT, "month": "2026-07", "known_on": "2026-09-01"}
-    await served.http.post("/invoices", json=sent)
-
-    other = await served.http.post(
-        "/invoices", json=sent | {"contract": CONTRACT | {"gpus": {"2026-07": 500}}}
-    )
-
-    assert other.status_code == 409
-    assert other.json()["detail"] == (
-        "GF-2026-00001 was issued with other content: set next_number: 2 in the contract and list "
-        'it under billed: {settlement_month: 2026-07, commission_gbp: "75.60", '
-        "documents: [GF-2026-00001]}; what changed since is in a later bill"
-    )
-
-
-async def test_a_contract_that_lacks_an_earlier_bill_is_told_its_row(served: Served) -> None:
-    await served.http.post("/books", content=write_book(SettlementBook((EXAMPLE,))))
-    sent = {"contract": CONTRACT, "month": "2026-07", "known_on": "2026-08-01"}
-    await served.http.post("/invoices", json=sent)
-    contract = CONTRACT | {"gpus": {"2026-08": 499}, "next_number": 2}
-    second = {"month": "2026-08", "known_on": "2026-09-01"}
-
-    refused = await served.http.post("/invoices", json=second | {"contract": contract})
-    said = refused.json()["detail"]
-    row = yaml.safe_load(said.partition("under billed in the contract: ")[2])
-    taken = await served.http.post(
-        "/invoices", json=second | {"contract": contract | {"billed": [row]}}
-    )
-
-    assert refused.status_code == 409
-    assert said.startswith("2026-07 of account GRIDFLEX was charged with GF-2026-00001; ")
-    assert [one["number"] for one in taken.json()] == ["GF-2026-00002"]
-
-
-async def test_no_bill_is_issued_before_its_date(served: Served) -> None:
-    await served.http.post("/books", content=write_book(SettlementBook((EXAMPLE,))))
-    contract = CONTRACT | {"gpus": {"2026-09": 499}}
-
-    answer = await served.http.post("/invoices", json={"contract": contract, "month": "2026-09"})
-
-    assert answer.status_code == 400
-    assert "known_on 2026-10-01" in answer.json()["detail"]
-    assert "valid is 2026-09-02 or before" in answer.json()["detail"]
-    assert await served.get("/invoices") == []
-
-
 async def test_the_registry_takes_records_that_agree(served: Served) -> None:
     records = [{"kind": "site", "record": SITE}]
 
@@ -492,75 +312,3 @@ async def test_a_receipt_is_served_for_machines_and_for_people(served: Served) -
     assert shown.headers["content-type"].startswith("text/html")
     assert await served.get("/receipts") == ["train-7"]
     assert (await served.http.get("/receipts/other")).status_code == 404
-
-
-async def test_a_mirror_of_the_served_ledger_verifies(served: Served, tmp_path: Path) -> None:
-    await served.ledger.append([event(i) for i in range(600)], now=NOON)
-    await served.ledger.sign(now=NOON)
-    paths = [
-        *("checkpoint", "tile/0/000", "tile/0/001", "tile/0/002.p/88", "tile/1/000.p/2"),
-        *("tile/entries/000", "tile/entries/001", "tile/entries/002.p/88"),
-    ]
-
-    for path in paths:
-        answer = await served.http.get(f"/ledger/{path}")
-        assert answer.status_code == 200, path
-        (tmp_path / "mirror" / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "mirror" / path).write_bytes(answer.content)
-
-    assert verify_ledger(tmp_path / "mirror", keys=[served.key.signer.key]).size == 600
-
-
-@pytest.mark.parametrize(
-    "path", ["0/003", "0/002", "1/000", "entries/002", "0/002.p/89", "7/000", "0/2", "x/000"]
-)
-async def test_a_tile_that_is_not_whole_under_the_checkpoint_is_not_served(
-    served: Served, path: str
-) -> None:
-    await served.ledger.append([event(i) for i in range(600)], now=NOON)
-    await served.ledger.sign(now=NOON)
-    await served.ledger.append([event(i) for i in range(600, 800)], now=NOON)
-
-    assert (await served.http.get(f"/ledger/tile/{path}")).status_code == 404
-
-
-async def test_an_entry_comes_with_its_proof_once_it_is_signed(served: Served) -> None:
-    await served.ledger.append([event(i) for i in range(3)], now=NOON)
-    assert (await served.get("/ledger/entries/1"))["proof"] is None
-    note = (await served.ledger.sign(now=NOON)).note
-
-    entry = await served.get("/ledger/entries/1")
-
-    assert entry["proof"].startswith("c2sp.org/tlog-proof@v1\nindex 1\n")
-    assert entry["proof"].endswith(note)
-    assert entry["entry"]["id"] == "meter:1"
-    assert (await served.http.get("/ledger/entries/3")).status_code == 404
-
-
-async def test_the_ledger_says_how_far_it_is_signed(served: Served) -> None:
-    assert (await served.get("/ledger"))["signed_size"] == 0
-    assert (await served.http.get("/ledger/checkpoint")).status_code == 404
-    await served.ledger.append([event(i) for i in range(3)], now=NOON)
-    await served.ledger.sign(now=NOON)
-    await served.ledger.append([event(3)], now=NOON)
-
-    status = await served.get("/ledger")
-
-    tree = MerkleTree([one async for one in served.ledger.entries(size=3)])
-    assert status == {
-        "origin": ORIGIN,
-        "size": 4,
-        "signed_size": 3,
-        "root": tree.root().hex(),
-        "signed_by": [f"{ORIGIN}+{served.key.signer.key.key_id.hex()}"],
-    }
-
-
-async def test_consistency_is_proved_over_the_api(served: Served) -> None:
-    await served.ledger.append([event(i) for i in range(8)], now=NOON)
-
-    found = await served.get("/ledger/consistency", params={"old": 6, "new": 8})
-
-    assert len(found["hashes"]) == 3
-    refused = await served.http.get("/ledger/consistency", params={"old": 6, "new": 9})
-    assert refused.status_code == 400

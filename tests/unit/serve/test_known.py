@@ -1,5 +1,6 @@
 """Settlement refuses meters, units, accounts and parties that it does not know."""
 
+import asyncio
 from datetime import datetime
 from typing import Any, cast
 
@@ -36,6 +37,9 @@ class Served:
             transport=httpx.ASGITransport(app), base_url="http://x/settlement"
         )
 
+    async def register(self) -> None:
+        await self.ledger.append([registry_event(one) for one in RECORDS], now=EARLY)
+
     def now(self) -> datetime:
         return EARLY
 
@@ -45,10 +49,11 @@ class Served:
         return answer.json()
 
 
-@pytest.fixture
-async def served() -> Served:
+@pytest.fixture(scope="module")
+def served() -> Served:
+    """Return one for all tests that leave the names in it as they are."""
     made = Served()
-    await made.ledger.append([registry_event(one) for one in RECORDS], now=EARLY)
+    asyncio.run(made.register())
     return made
 
 
@@ -106,7 +111,9 @@ async def test_a_registered_meter_is_answered(
     assert await served.ask(method, path.format(METER), **sent)
 
 
-async def test_a_meter_with_readings_need_not_be_registered(served: Served) -> None:
+async def test_a_meter_with_readings_need_not_be_registered() -> None:
+    served = Served()
+    await served.register()
     csv = f"meter,start_utc,import_kwh\n{OTHER_METER},2026-07-01T07:30Z,100\n"
     await served.ask("POST", "/readings.csv", content=csv, headers={"content-type": "text/csv"})
 
