@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Final, Protocol
 
 import httpx
@@ -21,8 +21,8 @@ from gridflex.adapters.grid_feeds import fetcher_of
 from gridflex.adapters.http import Fetcher, RawArchive
 from gridflex.adapters.nord_pool import NordPool
 from gridflex.adapters.octopus import Octopus
-from gridflex.errors import GridFlexError
-from gridflex.halfhour import LONDON
+from gridflex.errors import GridFlexError, SourceError
+from gridflex.halfhour import LONDON, auction_half_hours
 from gridflex.settings import GridSettings
 from gridflex.signals import Origin, Series, Signal
 
@@ -93,8 +93,8 @@ class Store(Protocol):
         """Return which publications are not stored yet, the newest first."""
         ...
 
-    async def save(self, series: Series, *, due: datetime) -> None:
-        """Keep a forecast as the publication that was due at an instant."""
+    async def save(self, series: Series, *, due: datetime) -> bool:
+        """Keep a forecast as the publication that was due at an instant; say if it is new."""
         ...
 
 
@@ -193,8 +193,7 @@ async def _fill(
     except GridFlexError as error:
         filled.missing.append(f"{feed.source} of {due:%Y-%m-%dT%H:%MZ}: {error}")
         return False
-    await store.save(series, due=due)
-    filled.stored[feed.source] += 1
+    filled.stored[feed.source] += await store.save(series, due=due)
     if series.origin is Origin.LIVE:
         await asyncio.sleep(pause_s)
     return True
@@ -219,8 +218,8 @@ def _vintages(api: Elexon) -> list[PastFeed]:
 
 def _rates(api: Octopus) -> PastFeed:
     def ask(due: datetime, now: datetime) -> Awaitable[Series]:
-        day = due.astimezone(LONDON).date() + timedelta(days=1)
-        return api.past_day_ahead_price(day, published_by=due, now=now)
+        day = _day_after(due)
+        return _whole(day, api.past_day_ahead_price(day, published_by=due, now=now))
 
     due = _every_day([RATES_DUE.replace(tzinfo=LONDON)])
     return PastFeed(octopus.AGILE_DERIVED, Signal.PRICE, due, ask)
@@ -228,7 +227,8 @@ def _rates(api: Octopus) -> PastFeed:
 
 def _auction(api: NordPool) -> PastFeed:
     def ask(due: datetime, now: datetime) -> Awaitable[Series]:
-        return api.results_of(due.astimezone(LONDON).date() + timedelta(days=1), now=now)
+        day = _day_after(due)
+        return _whole(day, api.results_of(day, now=now))
 
     every_day = _every_day([AUCTION_DUE.replace(tzinfo=LONDON)])
 
@@ -236,6 +236,19 @@ def _auction(api: NordPool) -> PastFeed:
         return every_day(max(since, now - AUCTION_KEPT), now)
 
     return PastFeed(nord_pool.N2EX, Signal.PRICE, due, ask)
+
+
+def _day_after(due: datetime) -> date:
+    return due.astimezone(LONDON).date() + timedelta(days=1)
+
+
+async def _whole(day: date, asked: Awaitable[Series]) -> Series:
+    """The prices of a day from its first half-hour to its last: what is kept is not asked again."""
+    series = await asked
+    first, *_, last = auction_half_hours(day)
+    if (series.start, series.end) != (first, last + 1):
+        raise SourceError(f"only {series.start} to {series.end} of {day} is told")
+    return series
 
 
 def _every_day(times: Sequence[time]) -> Due:

@@ -13,6 +13,7 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlmodel import col
 
 from gridflex.adapters.database import single_statements, source_errors
 from gridflex.adapters.tables import PastForecastRow
@@ -71,8 +72,11 @@ class PastStore:
         async with source_errors("reading past forecasts"), self._single.connect() as connection:
             return list((await connection.execute(_MISSING, values)).scalars())
 
-    async def save(self, series: Series, *, due: datetime) -> None:
+    async def save(self, series: Series, *, due: datetime) -> bool:
         """Keep a forecast as the publication that was due at an instant, if there is none yet.
+
+        Returns:
+            Whether there was none.
 
         Raises:
             SourceError: The database cannot be reached.
@@ -88,6 +92,11 @@ class PastStore:
             "issued_at": series.issued_at,
             "available_at": series.available_at,
         }
-        statement = upsert(PastForecastRow).on_conflict_do_nothing().values(**row)
+        statement = (
+            upsert(PastForecastRow)
+            .on_conflict_do_nothing()
+            .values(**row)
+            .returning(col(PastForecastRow.id))
+        )
         async with source_errors("storing a past forecast"), self._single.connect() as connection:
-            await connection.execute(statement)
+            return (await connection.execute(statement)).first() is not None

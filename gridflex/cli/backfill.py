@@ -21,7 +21,7 @@ from gridflex.adapters.grid_store import GridStore
 from gridflex.adapters.past_feeds import fill_in, past_feeds
 from gridflex.adapters.past_store import PastStore
 from gridflex.cli.options import AsJson, Config
-from gridflex.errors import SourceError
+from gridflex.errors import GridFlexError
 from gridflex.halfhour import HalfHour
 from gridflex.running.launch import in_force
 from gridflex.settings import Settings
@@ -108,7 +108,7 @@ async def _outturns(
             end = min(start + PART_DAYS * 48, HalfHour.containing(now))
             try:
                 series = await feed.ask(start=start, end=end, now=now)
-            except SourceError as error:
+            except GridFlexError as error:
                 told.missing.append(f"{feed.source} from {start}: {error}")
             else:
                 await store.save_series([series])

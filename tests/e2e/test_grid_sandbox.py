@@ -228,6 +228,11 @@ async def test_the_past_is_filled_in_from_the_command_line(
     )
     assert 20 * 48 - 4 <= known <= 20 * 48 + 1
 
+    sandbox.order("garbage")
+    garbage = await asyncio.to_thread(CliRunner().invoke, command_line, [*command, "--json"])
+    missing = json.loads(garbage.output)["missing"]
+    assert {reason.split(" from ")[0] for reason in missing} == set(answer["half_hours"])
+
 
 @ONE_SERVER
 async def test_past_forecasts_are_filled_in_as_they_were_known_and_only_once(

@@ -154,14 +154,15 @@ async def test_what_is_kept_of_the_past_is_kept_once_and_is_not_missing(
     store: GridStore, archive: ForecastHistory, past: PastStore
 ) -> None:
     said = replace(forecast([50.0], at=NOON + 48 * HOUR), start=START, issued_at=NOON)
-    await past.save(said, due=NOON)
-    await past.save(replace(said, values=np.array([90.0])), due=NOON)
+    first = await past.save(said, due=NOON)
+    second = await past.save(replace(said, values=np.array([90.0])), due=NOON)
     await store.save_series([forecast([1.0], at=NOON + 5 * HOUR)])
 
     due = [NOON + hours * HOUR for hours in range(6)]
     missing = await past.missing(Signal.PRICE, source=said.source, due=due)
     others = await past.missing(Signal.PRICE, source="nord-pool/n2ex", due=due)
 
+    assert (first, second) == (True, False)
     assert [(moment - NOON) // HOUR for moment in missing] == [3, 2, 1]
     assert list(others) == due[::-1]
     (value,) = await known(

@@ -33,8 +33,9 @@ class Kept:
     ) -> Sequence[datetime]:
         return sorted((one for one in due if (source, one) not in self.of), reverse=True)
 
-    async def save(self, series: Series, *, due: datetime) -> None:
+    async def save(self, series: Series, *, due: datetime) -> bool:
         self.of[series.source, due] = series
+        return True
 
     def dues(self, source: str) -> list[str]:
         return [f"{due:%m-%dT%H:%M}" for told, due in sorted(self.of) if told == source]
@@ -104,6 +105,23 @@ async def test_past_prices_are_those_of_the_day_after_they_were_due(source: str,
     np.testing.assert_allclose(series.values.reshape(-1, 2).mean(axis=1), hourly, atol=0.01)
     assert series.issued_at == (at(due) if source == AGILE else at("2024-04-02T09:10Z"))
     assert series.available_at == at(NOW)
+
+
+async def test_half_a_day_of_prices_is_asked_for_again() -> None:
+    world, kept = small_world(), Kept()
+    noon = world.start.until(hh("2024-04-03T12:00Z"))
+    whole = world.day_ahead_gbp_per_mwh.copy()
+    world.day_ahead_gbp_per_mwh[noon : noon + 20] = np.nan
+
+    half = await fill(Sandbox(world, NOW), kept, days=2, settings=WITH_NORD_POOL)
+    world.day_ahead_gbp_per_mwh[:] = whole
+    rest = await fill(Sandbox(world, NOW), kept, days=2, settings=WITH_NORD_POOL)
+
+    assert [reason.split(": ", 1) for reason in half.missing] == [
+        [f"{source} of {due}", "only 2024-04-02T22:00Z to 2024-04-03T12:00Z of 2024-04-03 is told"]
+        for source, due in ((N2EX, "2024-04-02T09:30Z"), (AGILE, "2024-04-02T16:00Z"))
+    ]
+    assert (rest.stored[N2EX], rest.stored[AGILE], rest.missing) == (1, 1, [])
 
 
 @pytest.mark.parametrize(
