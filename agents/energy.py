@@ -131,8 +131,8 @@ class EnergySeller:
             sites = TradedSites(await self._book.registry(), self._terms)
         except ContractError as error:
             return EnergyReport(degraded={"registry": str(error)})
-        await asyncio.to_thread(self._losses.read)
         steps = Steps(str(self._terms.unit))
+        await steps.take("losses", asyncio.to_thread(self._losses.read))
         report = await steps.take("trading", self._trade(sites, now, steps)) or EnergyReport()
         told = await steps.take("notifying", self._follow(sites, now, steps)) or EnergyReport()
         settling = (

@@ -87,6 +87,7 @@ def show(
     *,
     book: Book = None,
     url: Url = None,
+    account: Annotated[str | None, typer.Option(help="Only this Energy Account.")] = None,
     day: Annotated[str | None, typer.Option(help="Settlement day, YYYY-MM-DD.")] = None,
     run: Annotated[Run | None, typer.Option(help="Settlement run; all without it.")] = None,
     statement: Annotated[
@@ -99,6 +100,8 @@ def show(
     chosen = None if day is None else _day(day)
     if statement is not None:
         write(statement, write_statement(outcome))
+    if account is not None:
+        outcome = outcome.of(account)
     if as_json:
         out.print_json(_selected(outcome, chosen, run))
         return
@@ -232,13 +235,18 @@ def _write_documents(folder: Path, documents: Iterable[Document], *, month: str)
 
 
 def _print_days(days: Iterable[DayTotal]) -> None:
+    rows = list(days)
+    has_several = len({one.account for one in rows}) > 1
     table = Table(title="Settlement")
+    if has_several:
+        table.add_column("account")
     table.add_column("day")
     table.add_column("run")
     for title in ("half-hours", "delivered MWh", "sold MWh", "net GBP"):
         table.add_column(title, justify="right")
-    for one in days:
+    for one in rows:
         table.add_row(
+            *((one.account,) if has_several else ()),
             str(one.day),
             one.run,
             str(one.half_hours),

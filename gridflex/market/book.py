@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from typing import Final
@@ -90,6 +90,22 @@ class Statement:
     results: tuple[AccountResult, ...]
     days: tuple[DayTotal, ...]
     version: int = VERSION
+
+    def of(self, account: str) -> Statement:
+        """Return the outcome of one account, of the same book.
+
+        Raises:
+            ContractError: Nothing is settled for it.
+        """
+        known = sorted({one.account for one in self.days})
+        if account not in known:
+            valid = ", ".join(known) or "none, as nothing is settled yet"
+            raise ContractError(f"account {account} has no settlement; valid is {valid}")
+        return replace(
+            self,
+            results=tuple(one for one in self.results if one.account == account),
+            days=tuple(one for one in self.days if one.account == account),
+        )
 
 
 _BOOK: Final = TypeAdapter(SettlementBook)

@@ -71,6 +71,29 @@ def test_show_prints_days(files: Path) -> None:
     assert "378.00" in printed
 
 
+def test_show_tells_accounts_apart_and_shows_one_on_request(files: Path) -> None:
+    other = replace(EXAMPLE, account="OTHER", fees_gbp=Decimal(8))
+    (files / "two.json").write_bytes(write_book(SettlementBook((EXAMPLE, other))))
+
+    both = run("show", "--book", files / "two.json")
+    one = run("show", "--book", files / "two.json", "--account", "OTHER")
+    half_hours = json.loads(
+        run("show", "--book", files / "two.json", "--account", "GRIDFLEX", "--json")
+    )
+
+    assert "account" in both
+    assert ("378.00" in both, "370.00" in both) == (True, True)
+    assert ("378.00" in one, "370.00" in one, "account" in one) == (False, True, False)
+    assert {row["account"] for row in half_hours["results"] + half_hours["days"]} == {"GRIDFLEX"}
+
+
+def test_show_refuses_an_account_without_settlements(files: Path) -> None:
+    with pytest.raises(
+        ContractError, match="account GRIDFLOX has no settlement; valid is GRIDFLEX"
+    ):
+        run("show", "--book", files / "book.json", "--account", "GRIDFLOX")
+
+
 def test_show_prints_the_half_hours_of_a_day_with_their_notes(files: Path) -> None:
     idle = replace(EXAMPLE, units=(replace(EXAMPLE.units[0], is_active=False),))
     (files / "book.json").write_bytes(write_book(replace(BOOK, periods=(idle,))))
