@@ -9,13 +9,17 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     Field,
+    HttpUrl,
     SecretStr,
+    TypeAdapter,
+    ValidationError,
     field_validator,
     model_validator,
 )
@@ -28,7 +32,18 @@ from pydantic_settings import (
 from gridflex.energy_settings import EnergySettings
 from gridflex.fleet import GPU_TYPES, Site
 
-Http = Annotated[str, Field(pattern=r"^https?://[^\s/]\S*$")]
+_ADDRESS: Final = TypeAdapter(HttpUrl)
+
+
+def _address(text: str) -> str:
+    try:
+        _ADDRESS.validate_python(text)
+    except ValidationError as error:
+        raise ValueError("valid is an address such as https://example.org") from error
+    return text
+
+
+Http = Annotated[str, AfterValidator(_address)]
 """Address below which a provider answers."""
 
 

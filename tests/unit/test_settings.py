@@ -146,10 +146,11 @@ def test_an_empty_file_changes_nothing() -> None:
         pytest.param("sites: [{marginal_pue: 0.9}]", r"sites.0.marginal_pue: 0.9 .* 1", id="PUE"),
         pytest.param("grid: {agile_region: I}", "grid.agile_region: 'I' is not valid", id="region"),
         pytest.param(
-            "grid: {nord_pool_url: ''}", "grid.nord_pool_url: '' .*https", id="no address"
+            "grid: {nord_pool_url: ''}", "grid.nord_pool_url: '': .*https", id="no address"
         ),
         pytest.param("grid: {octopus_url: ftp://x.test}", "grid.octopus_url: .*https", id="scheme"),
         pytest.param("grid: {elexon_url: 'http://'}", "grid.elexon_url: .*https", id="no host"),
+        pytest.param("grid: {elexon_url: 'http://x:99999'}", "99999': .*https", id="no port"),
         pytest.param("default_duration: soon", "default_duration: 'soon' .*PT30S", id="duration"),
         pytest.param(
             "clock: {speed: 60}", "clock: .*needs origin and origin_wall", id="speed only"

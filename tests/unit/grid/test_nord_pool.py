@@ -178,6 +178,8 @@ WRONG = [
                  "2026-01-14T08:00Z to 2026-01-14T09:00Z is no time within 2026-01-15", id="place"),
     pytest.param({"multiAreaEntries": [hour(EIGHT, 70.0, half_hours=-2)]},
                  "is no time within", id="backwards"),
+    pytest.param({"multiAreaEntries": [hour(hh("2026-01-15T22:30Z"), 70.0)]},
+                 "2026-01-15T22:30Z to 2026-01-15T23:30Z is no time within", id="over the end"),
     pytest.param({"multiAreaEntries": [hour(EIGHT, 1.0) | {"deliveryEnd": "9999-12-31T23:30Z"}]},
                  "2026-01-15T08:00Z to 9999-12-31T23:30Z is no time within", id="without end"),
     pytest.param({"multiAreaEntries": [hour(EIGHT, 1.0) | {"deliveryStart": "0001-01-01T00:00Z"}]},

@@ -122,6 +122,14 @@ def test_every_rate_is_lower_by_a_levy_from_april_2026(hour: str, rate: float) -
     assert LONDON.price_gbp_per_mwh(after, rate_pence_per_kwh=lower) == pytest.approx(100.0)
 
 
+def test_the_levy_goes_with_the_first_half_hour_of_april_in_london() -> None:
+    first = hh("2026-03-31T23:00Z")
+
+    rates = [LONDON.rate_pence_per_kwh(h, price_gbp_per_mwh=100.0) for h in (first - 1, first)]
+
+    assert rates == pytest.approx([20.0, 20.0 - 3.5 / 1.05])
+
+
 async def test_a_change_of_vat_is_no_change_of_price() -> None:
     start = hh("2026-01-15T10:00Z")
     untaxed = {**rate(start, 20.0), "value_inc_vat": 20.0}

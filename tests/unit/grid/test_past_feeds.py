@@ -107,6 +107,24 @@ async def test_past_prices_are_those_of_the_day_after_they_were_due(source: str,
     assert series.available_at == at(NOW)
 
 
+def test_an_exchange_is_asked_for_no_results_that_it_shows_no_more() -> None:
+    auction, rates, *_ = past_feeds(WITH_NORD_POOL).feeds
+    now = at(NOW)
+
+    asked, others = (list(one.due(now - timedelta(days=90), now)) for one in (auction, rates))
+
+    assert (auction.source, len(asked), asked[0]) == (N2EX, 60, at("2024-02-04T10:30Z"))
+    assert (rates.source, len(others)) == (AGILE, 90)
+
+
+async def test_what_is_due_at_this_instant_is_not_past_yet() -> None:
+    kept = Kept()
+
+    await fill(Sandbox(small_world(), "2024-04-03T16:00Z"), kept)
+
+    assert kept.dues(AGILE) == ["04-02T16:00"]
+
+
 async def test_half_a_day_of_prices_is_asked_for_again() -> None:
     world, kept = small_world(), Kept()
     noon = world.start.until(hh("2024-04-03T12:00Z"))

@@ -97,6 +97,14 @@ async def test_prices_to_eleven_tomorrow_night_are_out_at_ten_past_four(
     assert page["results"][0]["valid_from"] == last
 
 
+async def test_a_product_has_no_rates_of_before_it_was_on_offer() -> None:
+    box = Sandbox(small_world("2023-12-01T00:00Z"), "2023-12-08T12:00Z")
+
+    page = await box.body(AGILE, period_from="2023-12-05T00:00Z", page_size="1500")
+
+    assert page["results"][-1]["valid_from"] == "2023-12-06T00:00:00Z"
+
+
 def other_future(world: World, *, after: datetime, shift: float = 40.0) -> World:
     """The same world up to an instant, and another one from the running half-hour on."""
     at_or_later = np.arange(len(world)) >= world.start.until(HalfHour.containing(after))
