@@ -4,11 +4,10 @@
 test begins, lets it forecast from every 37th half-hour, and scores all on the same half-hours.
 Parts: ``carbon`` (2024, fitted on 2020-23), ``served`` (the same with the inputs that a running
 system collects), ``exchange`` (carbon and price with the auction's prices as the exchange tells
-them), ``weather`` (first half of 2021 with the recorded
-day-ahead wind, solar and load forecasts, fitted on 2020), ``price`` (2024), ``provider`` (2024,
-with a provider's forecast as its documented error model draws it), ``captured`` (the share of the
-clairvoyant saving) and ``demand``; all without an argument. Rows of other parts are kept. Settings
-were chosen on 2022-23.
+them), ``weather`` (first half of 2021 with the recorded day-ahead wind, solar and load forecasts,
+fitted on 2020), ``price`` (2024), ``provider`` (2024, with a provider's forecast as its documented
+error model draws it), ``captured`` (the share of the clairvoyant saving) and ``demand``; all
+without an argument. Rows of other parts are kept. Settings were chosen on 2022-23.
 """
 
 from __future__ import annotations
