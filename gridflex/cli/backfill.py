@@ -34,7 +34,11 @@ PART_DAYS: Final = 14
 SIGNALS: Final = (Signal.INTENSITY, Signal.PRICE, Signal.DEMAND, Signal.WIND)
 """What forecasts are made from; imbalance prices have to be asked for day by day."""
 
+INTERRUPTED: Final = 130
+"""What a shell says of a command that Ctrl-C ended."""
+
 out = Console()
+err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +65,25 @@ def backfill(
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask the providers for the past and keep it; what is kept already is not asked for again.
+    """Ask the providers for the past and keep it; no forecast that is kept is asked for again.
 
-    Outturns, and forecasts of price, demand and wind, each from when it was published. Nobody
-    keeps past forecasts of carbon intensity.
+    Outturns, each kept where it is new or has changed, and forecasts of price, demand and wind,
+    each from when it was published. Nobody keeps past forecasts of carbon intensity.
     """
     settings = in_force(load_settings(config))
-    with Progress(console=Console(stderr=True), disable=as_json) as bars:
-        told = asyncio.run(_backfill(settings, days, bars, are_forecasts_wanted=forecasts))
+    try:
+        with Progress(console=err, disable=as_json) as bars:
+            told = asyncio.run(_backfill(settings, days, bars, are_forecasts_wanted=forecasts))
+    except KeyboardInterrupt:
+        err.print("interrupted: what was told so far is kept; the same command goes on from there")
+        raise typer.Exit(INTERRUPTED) from None
     if as_json:
         typer.echo(json.dumps(asdict(told)))
         return
     for source, count in told.half_hours.items():
-        out.print(f"{source}: {count} half-hours", highlight=False)
+        out.print(f"{source}: {count} half-hours told", highlight=False)
     for source, count in told.forecasts.items():
-        out.print(f"{source}: {count} forecasts", highlight=False)
+        out.print(f"{source}: {count} new forecasts", highlight=False)
     for reason in told.missing:
         out.print(f"[yellow]missing:[/] {escape(reason)}", highlight=False, soft_wrap=True)
 
@@ -131,7 +139,7 @@ async def _forecasts(
     task = bars.add_task("forecasts", total=None)
 
     def advance(done: int, of: int) -> None:
-        bars.update(task, completed=done, total=of)
+        bars.update(task, completed=done if of else 1, total=of or 1)  # nothing to ask is all done
 
     try:
         filled = await fill_in(

@@ -51,7 +51,7 @@ BANDS: Final = "bands as plans were made with them; its own: as the source itsel
 ON_DEMAND: Final = {
     "backfill": Elsewhere(
         "gridflex.cli.backfill:backfill",
-        "Ask the providers for the past and keep it; what is kept already is not asked for again.",
+        "Ask the providers for the past and keep it; no forecast that is kept is asked for again.",
     )
 }
 

@@ -44,8 +44,8 @@ async def archived_past(archive: ForecastHistory, target: str, *, now: datetime)
     begins = await archive.begins(INPUTS[target])
     if begins is None:
         raise ContractError(
-            f"the archive has no outturn of {target} yet; the grid agent collects them "
-            "(gridflex up), and --recorded learns from recorded series"
+            f"the archive has no outturn of {target} yet; gridflex grid backfill asks for "
+            "its past, and --recorded learns from recorded series"
         )
     return await archive.read(target, since=begins, now=now, every=VINTAGES_EVERY)
 

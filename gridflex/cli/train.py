@@ -22,6 +22,7 @@ from rich.table import Table
 from gridflex.adapters.clock import Clock
 from gridflex.cli import training
 from gridflex.cli.options import AsJson, Config
+from gridflex.cli.output import say
 from gridflex.cli.shared_data import SHARED_VARIABLE
 from gridflex.cli.training import (
     Request,
@@ -130,7 +131,7 @@ def ls(*, config: Config = None, as_json: AsJson = False) -> None:
         typer.echo(json.dumps({"models": models}))
         return
     if not models:
-        out.print("no forecaster is trained; train one with: gridflex train forecaster")
+        say("no forecaster is trained; train one with: gridflex train forecaster --target carbon")
         return
     table = Table(
         "id", "target", "model", "standing", "MAE", "quantile loss", "learnt from", "code"

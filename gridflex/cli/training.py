@@ -68,8 +68,10 @@ def stored_as(target: Target, *, site: str | None) -> str:
     Raises:
         ContractError: Demand is that of a site, and everything else of none.
     """
-    if (target is Target.DEMAND) != (site is not None):
-        raise ContractError(f"--target {target}: --site goes with demand, and demand with a site")
+    if target is Target.DEMAND and site is None:
+        raise ContractError("--target demand needs --site: the name of the site whose GPUs it is")
+    if target is not Target.DEMAND and site is not None:
+        raise ContractError(f"--site {site!r} goes with --target demand only, not with {target}")
     return STORED_AS[target] if site is None else f"{STORED_AS[target]}:{site}"
 
 

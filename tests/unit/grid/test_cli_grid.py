@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gridflex.cli import app, grid, sandbox_grid
+from gridflex.cli import backfill as filling
 from gridflex.cli import shared_data as places
 from gridflex.client import Client
 from gridflex.errors import ContractError, SourceError
@@ -281,3 +282,18 @@ def test_the_errors_of_the_forecasts_are_measured_beside_the_published_ones() ->
     assert figures["mean"]["published"] == 24.24
     assert figures["mean"]["lowest"] == figures["mean"]["highest"] == figures["mean"]["mean"]
     assert 20 < figures["mean"]["mean"] < 28
+
+
+def test_a_backfill_that_is_interrupted_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(filling, "_backfill", stopped)
+    monkeypatch.setenv("GRIDFLEX_STATE_DIR", str(tmp_path))
+
+    result = CliRunner().invoke(app, ["grid", "backfill"], env=ENVIRONMENT)
+
+    assert result.exit_code == filling.INTERRUPTED
+    assert "the same command goes on from there" in result.stderr
