@@ -94,7 +94,8 @@ class Client:
             answer = self._http.request(method, path, **options)
         except httpx.HTTPError as error:
             raise SourceError(
-                f"GridFlex does not answer at {self.url}: {error}; is it up? (gridflex up)"
+                f"GridFlex does not answer at {self.url}: {error}; is it up "
+                f"(gridflex up), and is this where? (--url, {URL_VARIABLE})"
             ) from error
         if answer.is_success:
             return answer

@@ -15,4 +15,9 @@ Config = Annotated[
 Day = Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Settlement day.")]
 MeterId = Annotated[str, typer.Argument(metavar="METER", help="Import id of the meter.")]
 Unit = Annotated[str, typer.Argument(help="Secondary BM Unit.")]
-Url = Annotated[str | None, typer.Option("--url", help="Where GridFlex answers.")]
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url", help="Where GridFlex answers; else GRIDFLEX_URL or http://127.0.0.1:8000."
+    ),
+]

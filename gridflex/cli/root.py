@@ -136,7 +136,12 @@ def submit(
 
 
 @jobs_app.command("ls")
-def jobs_ls(*, url: Url = None, limit: int = 50, as_json: AsJson = False) -> None:
+def jobs_ls(
+    *,
+    url: Url = None,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="How many jobs at most.")] = 50,
+    as_json: AsJson = False,
+) -> None:
     """List jobs, newest first."""
     with Client(url) as client:
         page = client.get("/v1/jobs", limit=limit)
@@ -144,10 +149,17 @@ def jobs_ls(*, url: Url = None, limit: int = 50, as_json: AsJson = False) -> Non
         print_json(page)
         return
     print_jobs(out, page["jobs"])
+    if page["next_cursor"]:
+        say(f"there are older jobs; --limit shows more than these {limit}")
 
 
 @jobs_app.command("explain")
-def jobs_explain(job_id: str, *, url: Url = None, as_json: AsJson = False) -> None:
+def jobs_explain(
+    job_id: Annotated[str, typer.Argument(help="Its id; see: gridflex jobs ls")],
+    *,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
     """Say why a job runs when and where it does."""
     with Client(url) as client:
         explanation = client.get(f"/v1/jobs/{job_id}/explain")

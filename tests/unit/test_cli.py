@@ -130,6 +130,17 @@ def test_jobs_are_listed_with_what_they_say(asked: list[httpx.Request]) -> None:
         assert part in shown
 
 
+@pytest.mark.usefixtures("asked")
+def test_a_list_of_jobs_that_is_cut_short_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "older jobs" not in run("jobs", "ls", "--limit", "1")
+
+    monkeypatch.setitem(PAGE, "next_cursor", "more")
+
+    assert "there are older jobs; --limit shows more than these 1" in run(
+        "jobs", "ls", "--limit", "1"
+    )
+
+
 def test_a_job_is_explained_in_its_own_words(asked: list[httpx.Request]) -> None:
     assert "because [/of] it" in run("jobs", "explain", "job-1")
     assert asked[0].url.path == "/v1/jobs/job-1/explain"
