@@ -91,6 +91,22 @@ def test_a_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
     assert (before.line, losses.at(MIDNIGHT).line) == (Decimal("1.02"), Decimal("1.03"))
 
 
+def test_a_file_that_was_away_for_a_time_counts_again(tmp_path: Path) -> None:
+    path, away = tmp_path / "losses.csv", tmp_path / "away.csv"
+    path.write_text(CSV)
+    losses = LossFile(path)
+    losses.read()
+    path.rename(away)
+    losses.read()
+    with pytest.raises(ContractError, match="No such file"):
+        losses.at(MIDNIGHT)
+
+    away.rename(path)  # as old as it was
+    losses.read()
+
+    assert losses.at(MIDNIGHT).line == Decimal("1.02")
+
+
 def test_between_two_readings_a_file_says_the_same(tmp_path: Path) -> None:
     path = tmp_path / "losses.csv"
     path.write_text(CSV)
