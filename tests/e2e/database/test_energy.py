@@ -4,7 +4,6 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -12,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gridflex.adapters.baseline_facts import BaselineFacts
 from gridflex.adapters.energy_book import EnergyBook
 from gridflex.adapters.job_store import JobStore
-from gridflex.adapters.ledger_store import LedgerStore, Logged
+from gridflex.adapters.ledger_store import LedgerStore
 from gridflex.adapters.market_files import MarketFolder
 from gridflex.adapters.market_orders import FolderExchange
 from gridflex.adapters.plan_store import PlanStore
@@ -333,20 +332,6 @@ async def test_a_rejected_notice_is_told_and_a_lost_file_sent_again(
     assert (await system.statuses())[WMAN] is Status.RECEIVED
 
 
-async def test_a_seller_that_starts_again_goes_on_where_the_other_stopped(system: System) -> None:
-    await system.register()
-    await system.plan()
-    await system.tick()
-    system.start()
-
-    await system.tick()
-    await system.tick()
-
-    assert (await system.statuses())[ECVN] is Status.ACCEPTED
-    orders = list((system.root / "orders").iterdir())
-    assert len(orders) == 1
-
-
 async def test_without_a_price_nothing_is_sold_and_it_is_said(system: System) -> None:
     await system.register()
     await system.plan()
@@ -448,71 +433,6 @@ async def test_an_estimate_is_not_notified_as_a_delivery(system: System) -> None
 
     assert (await system.tick()).notified == ()
     assert (await system.statuses())[DVN] is Status.NONE
-
-
-class Counting(LedgerStore):
-    """Remembers which half-hours it was read about, but for what was committed in them."""
-
-    def __init__(self, engine: AsyncEngine) -> None:
-        super().__init__(engine)
-        self.read: set[str] = set()
-
-    async def find(self, *event_types: EventType, **options: Any) -> list[Logged]:  # noqa: ANN401
-        found = await super().find(*event_types, **options)
-        self.read |= {
-            one.event["valid_time"]
-            for one in found
-            if one.event["valid_time"] and one.event["event_type"] != EventType.BASELINE_COMPUTED
-        }
-        return found
-
-
-async def test_a_seller_that_starts_again_reads_nothing_that_is_long_over(system: System) -> None:
-    await system.sell()
-    system.now = between = SIX + timedelta(days=20)
-    await system.plan("train-8", at=between)
-    for _ in range(3):
-        await system.tick()
-    system.now = LATER
-    await system.plan("train-9", at=LATER)
-    system.ledger = ledger = Counting(system.engine)
-    system.start()
-
-    for _ in range(3):
-        report = await system.tick()
-
-    assert list(report.degraded) == [  # nobody read the meter
-        "settlement of 2026-07-01 in SF",
-        "settlement of 2026-07-21 in II",
-    ]
-    traded = HalfHour(LATER) + 3
-    followed = {HalfHour(between) + 3, traded}
-    assert {HalfHour.parse(one) for one in ledger.read} == {TRADED, *followed}
-    ledger.read.clear()
-    system.start()
-    await system.tick()
-    assert {HalfHour.parse(one) for one in ledger.read} == followed  # what was given up is kept
-    (one,) = await system.book.positions(first=traded, last=traded)
-    assert one.position.track(ECVN).status is Status.ACCEPTED
-    assert sorted(path.name for path in (system.root / "taken").iterdir()) == [
-        f"{role}00000000000{number}" for role in ("EN", "VP", "VT") for number in (1, 2, 3)
-    ]
-    (old,) = await system.book.positions(first=TRADED, last=TRADED)
-    assert old.position.track(ECVN).status is Status.ACCEPTED
-
-
-async def test_positions_of_the_past_are_those_that_were_followed(system: System) -> None:
-    await system.sell()
-    await system.read(100)
-    (followed,) = await system.book.positions(first=TRADED, last=TRADED)
-    system.now = LATER
-    await system.plan("train-8", at=LATER)
-    await system.tick()
-
-    again = PositionBook(system.ledger, calendar=CALENDAR)
-    await again.positions(first=HalfHour(LATER), last=HalfHour(LATER) + 3)
-
-    assert await again.positions(first=TRADED, last=TRADED) == [followed]
 
 
 async def test_a_seller_that_delivers_less_than_planned_sells_less(
