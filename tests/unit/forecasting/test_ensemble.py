@@ -95,7 +95,7 @@ def test_it_is_no_worse_than_its_best_member_on_new_days() -> None:
     mixed.fit(known)
     for member in members:
         member.fit(known)
-    origins = rolling_origins(NOW, START + 117 * 48)
+    origins = rolling_origins(NOW, START + 117 * 48, step=97)
 
     ours = backtest(mixed, history, origins).score()
 

@@ -131,7 +131,7 @@ def test_hypervolume_is_what_random_points_of_the_box_say(seed: int) -> None:
 @given(problems())
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_every_plan_of_a_front_keeps_the_rules(given: PlanningProblem) -> None:
-    front = make_front(given, budget_s=0.15)
+    front = make_front(given, budget_s=0.06)
 
     for index, point in enumerate(front.points):
         broken = broken_rules(given, as_plan(given, front, index))

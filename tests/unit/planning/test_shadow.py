@@ -109,7 +109,7 @@ def test_the_command_says_what_a_cluster_would_have_saved_and_proves_it(
         "--carbon-price",
         "0",
         "--budget-s",
-        "0.05",
+        "0.01",
         "--json",
     ]
     policies = ["--policy", "run-now", "--policy", "planner", "--policy", "nsga-2"]
