@@ -15,10 +15,10 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from gridflex.adapters.job_store import JobStore
-from gridflex.adapters.ledger_feed import LedgerFeed
-from gridflex.adapters.ledger_store import LedgerStore
-from gridflex.adapters.receipt_store import ReceiptStore
+from gridflex.adapters.jobs.store import JobStore
+from gridflex.adapters.ledger.feed import LedgerFeed
+from gridflex.adapters.ledger.store import LedgerStore
+from gridflex.adapters.market.receipt_store import ReceiptStore
 from gridflex.adapters.tables import EnergyRow
 from gridflex.agents.earnings import RECEIPT_WITHIN, Earnings
 from gridflex.agents.grid import USUAL_LEVEL_FROM
@@ -31,8 +31,7 @@ from gridflex.jobs import JobId
 from gridflex.ledger.event import EventType
 from gridflex.ledger.tiles import SignedCheckpoint
 from gridflex.lifecycle import Job
-from gridflex.market.delivered_cost import DeliveredSeries
-from gridflex.market.receipts import (
+from gridflex.market.billing.receipts import (
     Basis,
     Evidence,
     HalfHourUse,
@@ -40,6 +39,7 @@ from gridflex.market.receipts import (
     draft_receipt,
     weakest,
 )
+from gridflex.market.delivered_cost import DeliveredSeries
 from gridflex.report import Energy
 from gridflex.signals import NATIONAL, Origin, Series, Signal
 
@@ -82,7 +82,7 @@ class BookkeeperReport:
 
 
 class Outturns(Protocol):
-    """Where outturns are kept; see `gridflex.adapters.grid_store.GridStore`."""
+    """Where outturns are kept; see `gridflex.adapters.grid.store.GridStore`."""
 
     async def outturn(
         self,
@@ -99,7 +99,7 @@ class Outturns(Protocol):
 
 
 class Stamper(Protocol):
-    """Who else says when; see `gridflex.adapters.timestamps.TimestampAuthority`."""
+    """Who else says when; see `gridflex.adapters.ledger.timestamps.TimestampAuthority`."""
 
     name: str
 

@@ -7,8 +7,8 @@ from collections.abc import Awaitable
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-from gridflex.adapters.job_store import JobStore
-from gridflex.adapters.packages import PackageStore
+from gridflex.adapters.jobs.packages import PackageStore
+from gridflex.adapters.jobs.store import JobStore
 from gridflex.errors import SourceError
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class Cleaner:
 
 
 class Forget(Protocol):
-    """Removes old records, such as `gridflex.adapters.plan_store.PlanStore.forget_inputs`."""
+    """Removes old records, such as `gridflex.adapters.jobs.plan_store.PlanStore.forget_inputs`."""
 
     def __call__(self, *, before: datetime) -> Awaitable[int]:
         """Remove what is older, and return how much that was."""

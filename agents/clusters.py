@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeVar
 
-from gridflex.adapters.packages import PackageSink
-from gridflex.adapters.ray_jobs import RayJob
+from gridflex.adapters.clusters.ray_jobs import RayJob
+from gridflex.adapters.jobs.packages import PackageSink
 from gridflex.errors import SourceError
 from gridflex.lifecycle import JobRequest
 
@@ -14,7 +14,7 @@ Site = TypeVar("Site")
 
 
 class Cluster(PackageSink, Protocol):
-    """One Ray cluster's Job API; see `gridflex.adapters.ray_jobs.RayJobs`."""
+    """One Ray cluster's Job API; see `gridflex.adapters.clusters.ray_jobs.RayJobs`."""
 
     async def list(self) -> Sequence[RayJob]:
         """Return every job the cluster knows."""

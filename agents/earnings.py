@@ -6,19 +6,19 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from gridflex.adapters.ledger_store import LedgerStore, Logged
-from gridflex.adapters.receipt_store import ReceiptStore
+from gridflex.adapters.ledger.store import LedgerStore, Logged
+from gridflex.adapters.market.receipt_store import ReceiptStore
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId
 from gridflex.ledger.event import EventType
-from gridflex.market.earnings import (
+from gridflex.market.billing.earnings import (
     Settlement,
     in_force,
     read_settlement,
     settled_jobs,
     with_earnings,
 )
-from gridflex.market.receipts import IssuedReceipt
+from gridflex.market.billing.receipts import IssuedReceipt
 
 BATCH: Final = 500
 RECEIPT_WITHIN: Final = timedelta(days=7)

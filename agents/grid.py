@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from gridflex.adapters.carbon_intensity import mix_source
+from gridflex.adapters.grid.carbon_intensity import mix_source
 from gridflex.agents.feeds import Feed, FeedReport, Poll, feed_report
 from gridflex.errors import GridFlexError, StaleDataError
 from gridflex.forecasting.archive import OWN

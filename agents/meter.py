@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
-from gridflex.adapters.job_store import JobStore
+from gridflex.adapters.jobs.store import JobStore
 from gridflex.capping import PowerLimit, limited_share
 from gridflex.fleet import Site, power_source, shaped_power_kw
 from gridflex.halfhour import HALF_HOUR
@@ -19,7 +19,7 @@ LOOK_BACK: Final = timedelta(days=31)
 
 
 class Limits(Protocol):
-    """Power limits that were set; see `gridflex.agents.capping.Capping`."""
+    """Power limits that were set; see `gridflex.agents.power.capping.Capping`."""
 
     @property
     def sites(self) -> Collection[str]:

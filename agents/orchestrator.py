@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
-from gridflex.adapters.curtailment_store import CurtailmentStore
-from gridflex.adapters.job_store import JobStore
-from gridflex.adapters.plan_store import PlanStore, StoredPlan
-from gridflex.adapters.ray_gpus import Gpus
+from gridflex.adapters.clusters.ray_gpus import Gpus
+from gridflex.adapters.jobs.curtailment_store import CurtailmentStore
+from gridflex.adapters.jobs.plan_store import PlanStore, StoredPlan
+from gridflex.adapters.jobs.store import JobStore
 from gridflex.agents.grid import Grid
 from gridflex.agents.other_load import OtherLoad
 from gridflex.agents.site_prices import SitePrices, Tariffs
@@ -50,7 +50,7 @@ REPORT_LAG: Final = timedelta(seconds=10)
 
 
 class Capacity(Protocol):
-    """What one cluster has; see `gridflex.adapters.ray_jobs.RayJobs`."""
+    """What one cluster has; see `gridflex.adapters.clusters.ray_jobs.RayJobs`."""
 
     async def gpus(self) -> Gpus:
         """Return its GPUs, in all and in use."""
@@ -79,7 +79,7 @@ class OrchestratorReport:
 
 
 class Promises(Protocol):
-    """What was promised to others; see `gridflex.adapters.beckn_store.BecknStore`."""
+    """What was promised to others; see `gridflex.adapters.beckn.store.BecknStore`."""
 
     async def holds(self) -> Sequence[Hold]:
         """Return which jobs are promised to run when."""
@@ -87,7 +87,7 @@ class Promises(Protocol):
 
 
 class Abilities(Protocol):
-    """Where power limits can be set; see `gridflex.adapters.power_store.PowerAbilities`."""
+    """Where power limits can be set; see `gridflex.adapters.power.store.PowerAbilities`."""
 
     async def unlimited(self) -> frozenset[str]:
         """Return the sites where a planned limit could not be set."""

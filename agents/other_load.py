@@ -29,7 +29,7 @@ FORECAST: Final = "gridflex/demand"
 
 
 class Observations(Protocol):
-    """Where series are kept; see `gridflex.adapters.grid_store.GridStore`."""
+    """Where series are kept; see `gridflex.adapters.grid.store.GridStore`."""
 
     async def save_series(self, series: Sequence[Series]) -> None:
         """Keep forecasts whole, and of outturns every value that is new or has changed."""

@@ -7,8 +7,8 @@ import asyncio
 import ray
 from ray.job_submission import JobSubmissionClient
 
-from gridflex.adapters.ray_auth import find_token
-from gridflex.adapters.ray_jobs import RayJob, RayJobs
+from gridflex.adapters.clusters.ray_auth import find_token
+from gridflex.adapters.clusters.ray_jobs import RayJob, RayJobs
 from gridflex.errors import SourceError
 from gridflex.lifecycle import JobRequest
 

@@ -11,22 +11,22 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gridflex.adapters.agent_store import AgentStore
 from gridflex.adapters.clock import Clock
-from gridflex.adapters.curtailment_store import CurtailmentStore
+from gridflex.adapters.clusters.ray_jobs import RayJobs
 from gridflex.adapters.database import connect, ensure_database
-from gridflex.adapters.doubt_store import DoubtStore
-from gridflex.adapters.forecast_history import ForecastHistory
-from gridflex.adapters.grid_feeds import grid_feeds
-from gridflex.adapters.grid_store import GridStore
-from gridflex.adapters.job_store import JobStore
-from gridflex.adapters.ledger_key import LedgerKey
-from gridflex.adapters.ledger_store import LedgerStore
-from gridflex.adapters.model_store import ModelStore
-from gridflex.adapters.packages import PackageStore
-from gridflex.adapters.plan_store import PlanStore
-from gridflex.adapters.rank_store import RankStore
-from gridflex.adapters.ray_jobs import RayJobs
-from gridflex.adapters.receipt_store import ReceiptStore
-from gridflex.adapters.tariff_files import TariffFiles
+from gridflex.adapters.forecasting.doubt_store import DoubtStore
+from gridflex.adapters.forecasting.history import ForecastHistory
+from gridflex.adapters.forecasting.model_store import ModelStore
+from gridflex.adapters.forecasting.rank_store import RankStore
+from gridflex.adapters.grid.feeds import grid_feeds
+from gridflex.adapters.grid.store import GridStore
+from gridflex.adapters.jobs.curtailment_store import CurtailmentStore
+from gridflex.adapters.jobs.packages import PackageStore
+from gridflex.adapters.jobs.plan_store import PlanStore
+from gridflex.adapters.jobs.store import JobStore
+from gridflex.adapters.ledger.key import LedgerKey
+from gridflex.adapters.ledger.store import LedgerStore
+from gridflex.adapters.market.receipt_store import ReceiptStore
+from gridflex.adapters.market.tariff_files import TariffFiles
 from gridflex.agents.doubts import LearntDoubts, StoredDoubts
 from gridflex.agents.forecasting import OwnForecasts, own_leads
 from gridflex.agents.grid import Grid

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, Protocol
 
-from gridflex.adapters.ray_jobs import RayJob
+from gridflex.adapters.clusters.ray_jobs import RayJob
 from gridflex.errors import GridFlexError, SourceError
 from gridflex.forecasting.lineage import TrainedModel
 from gridflex.lifecycle import JobRequest

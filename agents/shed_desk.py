@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridflex import units
-from gridflex.adapters.curtailment_store import CurtailmentStore
-from gridflex.adapters.job_store import JobStore
+from gridflex.adapters.jobs.curtailment_store import CurtailmentStore
+from gridflex.adapters.jobs.store import JobStore
 from gridflex.agents.grid import Grid
 from gridflex.agents.site_prices import SitePrices, Tariffs
 from gridflex.curtailment import CurtailedJob, Curtailment, CurtailmentRequest, held_until

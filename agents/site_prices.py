@@ -20,7 +20,7 @@ DELIVERED: Final = "delivered"
 
 
 class Tariffs(Protocol):
-    """Delivered prices; see `gridflex.adapters.tariff_files.TariffFiles`."""
+    """Delivered prices; see `gridflex.adapters.market.tariff_files.TariffFiles`."""
 
     def delivered(
         self, site: str, *, start: HalfHour, wholesale_gbp_per_mwh: NDArray[np.float64]

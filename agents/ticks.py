@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from gridflex.adapters.grid_store import GridStore
+from gridflex.adapters.grid.store import GridStore
 from gridflex.agents.cleaning import Cleaner, Retention
 from gridflex.agents.loop import Next, Tick
 from gridflex.agents.ports import Ports
@@ -23,9 +23,9 @@ from gridflex.agents.roles import (
 from gridflex.halfhour import HalfHour
 
 if TYPE_CHECKING:
-    from gridflex.agents.capping import Capping
-    from gridflex.agents.energy import EnergySeller
-    from gridflex.agents.trading import Trading
+    from gridflex.agents.beckn.desk import Trading
+    from gridflex.agents.energy.seller import EnergySeller
+    from gridflex.agents.power.capping import Capping
 
 POLLS_PER_HALF_HOUR: Final = 10
 SLOWEST_POLL_S: Final = 2.0
@@ -77,10 +77,10 @@ def _capping(ports: Ports) -> Capping | None:
     sites = [site.name for site in ports.settings.sites if site.is_capped_by_us]
     if not sites:
         return None
-    from gridflex.adapters.power_store import PowerStore
-    from gridflex.adapters.ray_slots import gpu_nodes, gpu_slots
-    from gridflex.agents.capping import Capping, Cluster
-    from gridflex.agents.power_keepers import Keepers
+    from gridflex.adapters.clusters.ray_slots import gpu_nodes, gpu_slots
+    from gridflex.adapters.power.store import PowerStore
+    from gridflex.agents.power.capping import Capping, Cluster
+    from gridflex.agents.power.keepers import Keepers
 
     return Capping(
         store=PowerStore(ports.engine),
@@ -128,9 +128,9 @@ async def grid_tick(ports: Ports) -> Tick:
 
 async def books_tick(ports: Ports) -> Tick:
     """Return the tick that keeps the ledger and writes receipts."""
-    from gridflex.adapters.ledger_feed import LedgerFeed
-    from gridflex.adapters.receipt_store import ReceiptStore
-    from gridflex.adapters.timestamps import TimestampAuthority
+    from gridflex.adapters.ledger.feed import LedgerFeed
+    from gridflex.adapters.ledger.timestamps import TimestampAuthority
+    from gridflex.adapters.market.receipt_store import ReceiptStore
     from gridflex.agents.bookkeeper import Bookkeeper
 
     ledger = ports.signing_ledger()
@@ -157,7 +157,7 @@ async def trading_tick(ports: Ports) -> Tick:
     """Return the tick that trades over Beckn; an idle one where nobody does."""
     if ports.settings.market.subscriber_id is None:
         return _idle
-    from gridflex.agents.trading_ports import build_planner, build_trading
+    from gridflex.agents.beckn.ports import build_planner, build_trading
 
     planner = await build_planner(ports)
     desk: list[Trading] = []
@@ -175,7 +175,7 @@ async def energy_tick(ports: Ports) -> Tick:
     """Return the tick that sells energy; an idle one where no unit is named."""
     if ports.settings.energy.unit is None:
         return _idle
-    from gridflex.agents.energy_ports import build_seller
+    from gridflex.agents.energy.ports import build_seller
 
     seller: list[EnergySeller] = []
 
@@ -194,7 +194,7 @@ async def _idle(_now: datetime, _reasons: frozenset[str]) -> Next:
 
 async def orchestrator_tick(ports: Ports) -> Tick:
     """Return the tick that plans."""
-    from gridflex.agents.trading_ports import build_planner
+    from gridflex.agents.beckn.ports import build_planner
     from gridflex.planning.warm_up import warm_up
 
     core = await build_planner(ports)

@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Final
 
-from gridflex.adapters.job_store import JobStore
-from gridflex.adapters.ray_jobs import INFRASTRUCTURE, RayJob
+from gridflex.adapters.clusters.ray_jobs import INFRASTRUCTURE, RayJob
+from gridflex.adapters.jobs.store import JobStore
 from gridflex.agents.clusters import Cluster, cluster_at
 from gridflex.dispatch import ATTEMPT_OF, attempt_metadata
 from gridflex.errors import SourceError

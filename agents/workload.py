@@ -15,13 +15,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from gridflex.adapters.curtailment_store import CurtailmentStore
-from gridflex.adapters.job_store import JobStore
-from gridflex.adapters.packages import PackageStore
-from gridflex.adapters.plan_store import PlanStore
-from gridflex.agents.capping import Capping
+from gridflex.adapters.jobs.curtailment_store import CurtailmentStore
+from gridflex.adapters.jobs.packages import PackageStore
+from gridflex.adapters.jobs.plan_store import PlanStore
+from gridflex.adapters.jobs.store import JobStore
 from gridflex.agents.clusters import Cluster, cluster_at
 from gridflex.agents.meter import Meter
+from gridflex.agents.power.capping import Capping
 from gridflex.agents.watching import Watch
 from gridflex.dispatch import Action, attempt_request, next_action
 from gridflex.errors import ContractError, GridFlexError, SourceError

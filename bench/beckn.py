@@ -22,7 +22,7 @@ from beckn_serve import BUYER, NETWORK, SELLER_ID, serving
 from results_file import Figure, publish
 
 from gridflex.adapters import database
-from gridflex.adapters.beckn_store import BecknStore
+from gridflex.adapters.beckn.store import BecknStore
 from gridflex.beckn.contracts import open_contract
 from gridflex.beckn.keeping import Decision
 from gridflex.beckn.messages import Message, parse, parse_payload

@@ -22,8 +22,8 @@ import ray
 from ray import serve
 
 from gridflex.adapters import database
-from gridflex.adapters.beckn_keys import BecknKeys
-from gridflex.adapters.ray_auth import MODE_VARIABLE
+from gridflex.adapters.beckn.keys import BecknKeys
+from gridflex.adapters.clusters.ray_auth import MODE_VARIABLE
 from gridflex.beckn.registry import format_record
 from gridflex.beckn.signing import SigningKey
 from gridflex.beckn.verification import Local

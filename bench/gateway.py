@@ -32,7 +32,7 @@ import aiohttp
 from results_file import Figure, publish
 
 from gridflex.adapters import database
-from gridflex.adapters.ray_auth import MODE_VARIABLE, TOKEN_VARIABLE, token_headers
+from gridflex.adapters.clusters.ray_auth import MODE_VARIABLE, TOKEN_VARIABLE, token_headers
 from gridflex.running import launch, processes
 from gridflex.running.up import with_sandbox
 from gridflex.settings import Settings

@@ -31,9 +31,9 @@ from rich.progress import Progress
 from sqlalchemy import text
 
 from gridflex.adapters import database
-from gridflex.adapters.ledger_files import export_ledger
-from gridflex.adapters.ledger_key import LedgerKey
-from gridflex.adapters.ledger_store import LedgerStore
+from gridflex.adapters.ledger.files import export_ledger
+from gridflex.adapters.ledger.key import LedgerKey
+from gridflex.adapters.ledger.store import LedgerStore
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import Event, EventType
 from gridflex.ledger.standalone import standalone_verifier

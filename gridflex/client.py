@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 
 import httpx
 
-from gridflex.adapters.ray_auth import find_token, token_headers
+from gridflex.adapters.clusters.ray_auth import find_token, token_headers
 from gridflex.errors import ContractError, SourceError
 
 URL_VARIABLE: Final = "GRIDFLEX_URL"

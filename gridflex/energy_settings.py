@@ -9,10 +9,10 @@ from typing import TypeVar
 
 from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
 
-from gridflex.market.authority import Figures
 from gridflex.market.days import SettlementDay
-from gridflex.market.losses import LEAST, MOST
-from gridflex.market.settlement_calendar import SettlementCalendar
+from gridflex.market.settlement.authority import Figures
+from gridflex.market.settlement.calendar import SettlementCalendar
+from gridflex.market.settlement.losses import LEAST, MOST
 from gridflex.market.volumes import ZERO
 
 

@@ -16,10 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gridflex.adapters.clock import Clock
 from gridflex.adapters.database import connect, ensure_database
-from gridflex.adapters.grid_feeds import OutturnFeed, grid_feeds
-from gridflex.adapters.grid_store import GridStore
-from gridflex.adapters.past_feeds import fill_in, past_feeds
-from gridflex.adapters.past_store import PastStore
+from gridflex.adapters.grid.feeds import OutturnFeed, grid_feeds
+from gridflex.adapters.grid.past_feeds import fill_in, past_feeds
+from gridflex.adapters.grid.past_store import PastStore
+from gridflex.adapters.grid.store import GridStore
 from gridflex.cli.options import AsJson, Config
 from gridflex.errors import GridFlexError
 from gridflex.halfhour import HalfHour

@@ -13,9 +13,9 @@ from rich.console import Console
 
 from gridflex.adapters.clock import Clock
 from gridflex.adapters.database import connect, ensure_database
-from gridflex.adapters.ledger_files import export_ledger
-from gridflex.adapters.ledger_key import LedgerKey
-from gridflex.adapters.ledger_store import LedgerStore
+from gridflex.adapters.ledger.files import export_ledger
+from gridflex.adapters.ledger.key import LedgerKey
+from gridflex.adapters.ledger.store import LedgerStore
 from gridflex.cli.fitting import Column, print_fitting
 from gridflex.cli.options import AsJson, Config, Url
 from gridflex.client import Client
@@ -30,9 +30,9 @@ from gridflex.ledger.verify.merkle import verify_consistency
 from gridflex.ledger.verify.notes import open_checkpoint
 from gridflex.ledger.verify.reading import VerificationError, bytes_of, read_text
 from gridflex.market.audit import trace
-from gridflex.market.receipt_page import receipt_facts, receipt_html
-from gridflex.market.receipts import IssuedReceipt
-from gridflex.market.records import replay
+from gridflex.market.billing.receipt_page import receipt_facts, receipt_html
+from gridflex.market.billing.receipts import IssuedReceipt
+from gridflex.market.settlement.records import replay
 from gridflex.running.launch import in_force
 from gridflex.settings_files import load_settings
 

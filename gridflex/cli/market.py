@@ -10,9 +10,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from gridflex.adapters.beckn_http import BecknClient
-from gridflex.adapters.beckn_keys import BecknKeys
-from gridflex.adapters.beckn_registration import (
+from gridflex.adapters.beckn.http import BecknClient
+from gridflex.adapters.beckn.keys import BecknKeys
+from gridflex.adapters.beckn.registration import (
     Registration,
     register,
     registration_of,

@@ -21,16 +21,16 @@ from gridflex.client import Client
 from gridflex.errors import ContractError, SourceError
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.canonical import digest
-from gridflex.market.authority import AUTHORITY
-from gridflex.market.book import SettlementBook, read_book
 from gridflex.market.delivered_cost import DeliveredCost, delivered_costs
-from gridflex.market.dfs import dfs_payment
-from gridflex.market.exclusivity import Product
-from gridflex.market.reported import Difference, unconfirmed, unit_reports
-from gridflex.market.s0142 import SettlementReport, read_s0142
-from gridflex.market.s0142_report import report_json
-from gridflex.market.selling import Outlook, SalePolicy, decide_sale
+from gridflex.market.settlement.authority import AUTHORITY
+from gridflex.market.settlement.book import SettlementBook, read_book
+from gridflex.market.settlement.dfs import dfs_payment
+from gridflex.market.settlement.reported import Difference, unconfirmed, unit_reports
+from gridflex.market.settlement.s0142 import SettlementReport, read_s0142
+from gridflex.market.settlement.s0142_report import report_json
 from gridflex.market.tariff import read_tariff
+from gridflex.market.trading.exclusivity import Product
+from gridflex.market.trading.selling import Outlook, SalePolicy, decide_sale
 from gridflex.market.volumes import Rounding
 
 out = Console()

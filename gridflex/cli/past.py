@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from gridflex.adapters.forecast_history import ForecastHistory
+from gridflex.adapters.forecasting.history import ForecastHistory
 from gridflex.agents.other_load import OBSERVED
 from gridflex.cli.shared_data import SHARED_VARIABLE, grid_folder
 from gridflex.errors import ContractError

@@ -14,9 +14,9 @@ from gridflex.cli.fitting import Column, print_fitting
 from gridflex.cli.instants import minute, span
 from gridflex.cli.options import AsJson, Day, Url
 from gridflex.client import Client
-from gridflex.market.alarms import Urgency
-from gridflex.market.artefacts import ArtefactKind
-from gridflex.market.runs import Run
+from gridflex.market.messages.artefacts import ArtefactKind
+from gridflex.market.settlement.runs import Run
+from gridflex.market.trading.alarms import Urgency
 
 out = Console()
 

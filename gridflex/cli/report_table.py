@@ -21,7 +21,7 @@ COLUMNS: Final = (
 
 
 def print_summary(shown: Mapping[str, Any]) -> None:
-    """Print in a line what a report holds, as `gridflex.market.s0142_report.report_json` has it."""
+    """Print in a line what a report holds, as `s0142_report.report_json` has it."""
     out.print(
         f"{shown['version']}, {shown['day']}, run {shown['run']}: {len(shown['prices'])} prices, "
         f"{len(shown['units'])} unit rows, {len(shown['accounts'])} account rows",

@@ -15,9 +15,9 @@ from gridflex.adapters.clock import Clock
 from gridflex.cli.market_checks import number, read_prices
 from gridflex.cli.options import Config
 from gridflex.errors import ContractError
-from gridflex.market.artefacts import ArtefactKind
+from gridflex.market.messages.artefacts import ArtefactKind
 from gridflex.market.registry import UnitId
-from gridflex.market.settlement_calendar import published_days
+from gridflex.market.settlement.calendar import published_days
 from gridflex.market.working_days import WorkingCalendar, calendar_around
 from gridflex.running.launch import in_force
 from gridflex.sandbox.market import Mishap, SimulatedAgents

@@ -25,8 +25,23 @@ from gridflex.cli.market_checks import text_of
 from gridflex.cli.options import AsJson, Url
 from gridflex.client import Client
 from gridflex.errors import ContractError
-from gridflex.market.billing import Month
-from gridflex.market.book import (
+from gridflex.market.billing.fees import Month
+from gridflex.market.billing.invoice import Document
+from gridflex.market.billing.invoice_files import (
+    document_html,
+    document_json,
+    documents_csv,
+    read_document,
+)
+from gridflex.market.billing.monthly import (
+    BillingContract,
+    Unbilled,
+    monthly_bill,
+    parse_month,
+    read_contract,
+)
+from gridflex.market.settlement.account import AccountResult
+from gridflex.market.settlement.book import (
     DayTotal,
     SettlementBook,
     Statement,
@@ -34,22 +49,7 @@ from gridflex.market.book import (
     settle_book,
     write_statement,
 )
-from gridflex.market.invoice import Document
-from gridflex.market.invoice_files import (
-    document_html,
-    document_json,
-    documents_csv,
-    read_document,
-)
-from gridflex.market.monthly import (
-    BillingContract,
-    Unbilled,
-    monthly_bill,
-    parse_month,
-    read_contract,
-)
-from gridflex.market.runs import Run
-from gridflex.market.settlement import AccountResult
+from gridflex.market.settlement.runs import Run
 from gridflex.market.volumes import Rounding
 from gridflex.market.working_days import england_and_wales
 from gridflex.units import gbp_text
@@ -215,7 +215,7 @@ def _unbilled(row: Mapping[str, Any]) -> str:
 
 def _write_documents(folder: Path, documents: Iterable[Document], *, month: str) -> list[Path]:
     made = list(documents)
-    from gridflex.adapters.invoice_pdf import document_pdf  # noqa: PLC0415 - loads fonts
+    from gridflex.adapters.market.invoice_pdf import document_pdf  # noqa: PLC0415 - loads fonts
 
     contents = {
         f"{one.number}{suffix}": body

@@ -10,7 +10,7 @@ from typing import Final
 
 from ray.job_submission import JobSubmissionClient
 
-from gridflex.adapters.ray_auth import MODE_VARIABLE
+from gridflex.adapters.clusters.ray_auth import MODE_VARIABLE
 from gridflex.errors import ContractError, SourceError
 from gridflex.jobs import PREFIX
 

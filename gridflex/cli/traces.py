@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gridflex.adapters.ray_auth import find_token
-from gridflex.adapters.ray_jobs import RayJob, RayJobs
+from gridflex.adapters.clusters.ray_auth import find_token
+from gridflex.adapters.clusters.ray_jobs import RayJob, RayJobs
 from gridflex.errors import ContractError
 from gridflex.fleet import GPU_TYPES
 from gridflex.halfhour import HALF_HOUR, HalfHour, half_hours_needed

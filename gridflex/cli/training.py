@@ -15,9 +15,9 @@ from pydantic import BaseModel, ValidationError
 
 from gridflex.adapters.clock import Clock
 from gridflex.adapters.database import connect, ensure_database
-from gridflex.adapters.forecast_history import ForecastHistory
-from gridflex.adapters.job_store import JobStore
-from gridflex.adapters.model_store import ModelStore
+from gridflex.adapters.forecasting.history import ForecastHistory
+from gridflex.adapters.forecasting.model_store import ModelStore
+from gridflex.adapters.jobs.store import JobStore
 from gridflex.cli.past import archived_past, end_of, observed_past, recorded_past
 from gridflex.errors import ContractError, GridFlexError
 from gridflex.faults import faults_text

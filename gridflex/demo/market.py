@@ -19,19 +19,19 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
-from gridflex.adapters import elexon
-from gridflex.adapters.grid_store import GridStore
-from gridflex.adapters.ledger_files import export_ledger
-from gridflex.adapters.ledger_key import LedgerKey
-from gridflex.adapters.position_book import PositionBook, TrackedPosition
+from gridflex.adapters.grid import elexon
+from gridflex.adapters.grid.store import GridStore
+from gridflex.adapters.ledger.files import export_ledger
+from gridflex.adapters.ledger.key import LedgerKey
+from gridflex.adapters.market.position_book import PositionBook, TrackedPosition
+from gridflex.agents.energy.reductions import Reductions
+from gridflex.agents.energy.sale_prices import SalePrices
+from gridflex.agents.energy.settlement_rules import Rules, account_period
+from gridflex.agents.energy.settling import Settler
+from gridflex.agents.energy.system_prices import SystemPrices
+from gridflex.agents.energy.traded import Prices, TradedSite
+from gridflex.agents.energy.trader import LEAD, Trader
 from gridflex.agents.ports import Ports
-from gridflex.agents.reductions import Reductions
-from gridflex.agents.sale_prices import SalePrices
-from gridflex.agents.settlement_rules import Rules, account_period
-from gridflex.agents.settling import Settler
-from gridflex.agents.system_prices import SystemPrices
-from gridflex.agents.traded import Prices, TradedSite
-from gridflex.agents.trader import LEAD, Trader
 from gridflex.counterfactual import RunNow
 from gridflex.demo.market_report import MarketReport, earned_gbp, leave, settle_again
 from gridflex.demo.meter import boundary_readings, registration
@@ -42,19 +42,20 @@ from gridflex.ledger.event import EventType
 from gridflex.ledger.verify.folder import read_entries, verify_ledger
 from gridflex.ledger.verify.receipts import verify_receipt
 from gridflex.lifecycle import Job
-from gridflex.market.artefacts import channels_of
-from gridflex.market.billing import Month
-from gridflex.market.book import SettlementBook, settle_book
-from gridflex.market.compensation import MutualisedP415, ReferencePrice
-from gridflex.market.desk import OutgoingFile, TradingDesk
-from gridflex.market.invoice import Document
-from gridflex.market.monthly import BillingContract, PartyFile, monthly_bill
-from gridflex.market.receipts import IssuedReceipt
-from gridflex.market.records import book_of, invoice_event, replay
+from gridflex.market.billing.fees import Month
+from gridflex.market.billing.invoice import Document
+from gridflex.market.billing.monthly import BillingContract, PartyFile, monthly_bill
+from gridflex.market.billing.receipts import IssuedReceipt
+from gridflex.market.billing.records import invoice_event
+from gridflex.market.messages.artefacts import channels_of
 from gridflex.market.registry import Msid, MsidPair, UnitId
-from gridflex.market.runs import Run, payment_day
-from gridflex.market.selling import SalePolicy
-from gridflex.market.trading import Trading
+from gridflex.market.settlement.book import SettlementBook, settle_book
+from gridflex.market.settlement.compensation import MutualisedP415, ReferencePrice
+from gridflex.market.settlement.records import book_of, replay
+from gridflex.market.settlement.runs import Run, payment_day
+from gridflex.market.trading.desk import OutgoingFile, TradingDesk
+from gridflex.market.trading.messenger import Messenger
+from gridflex.market.trading.selling import SalePolicy
 from gridflex.market.volumes import ExportMWh, Rounding
 from gridflex.market.working_days import WorkingCalendar, england_and_wales
 from gridflex.sandbox.exchange import SimulatedExchange
@@ -138,7 +139,7 @@ class DemoMarket:
         desk = TradingDesk([], channels=CHANNELS, keys=keys, calendar=self._calendar)
         self._trader = Trader(
             SITE,
-            trading=Trading(desk, ledger=ports.ledger, mailbox=SimulatedCentre(agents, ports)),
+            trading=Messenger(desk, ledger=ports.ledger, mailbox=SimulatedCentre(agents, ports)),
             ledger=ports.ledger,
             exchange=SimulatedExchange(self._offers, depth_mw=DEPTH_MW, lot_mw=LOT_MW),
             jobs=ports.jobs,

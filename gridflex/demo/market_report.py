@@ -8,14 +8,14 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from gridflex.adapters.ledger_files import write_files
+from gridflex.adapters.ledger.files import write_files
 from gridflex.ledger.canonical import canonical_json
 from gridflex.ledger.verify.folder import Report
 from gridflex.ledger.verify.reading import VerificationError
 from gridflex.market.audit import trace
-from gridflex.market.invoice import Document
-from gridflex.market.receipts import IssuedReceipt
-from gridflex.market.records import replay
+from gridflex.market.billing.invoice import Document
+from gridflex.market.billing.receipts import IssuedReceipt
+from gridflex.market.settlement.records import replay
 from gridflex.units import gbp_text
 
 

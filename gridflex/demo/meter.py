@@ -9,12 +9,11 @@ from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Final
 
-from gridflex.agents.traded import TradedSite
+from gridflex.agents.energy.traded import TradedSite
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.canonical import digest
 from gridflex.ledger.event import Event
 from gridflex.market.meters import Evidence, Reading
-from gridflex.market.records import reading_event, registry_event
 from gridflex.market.registry import (
     Allocation,
     AllocationType,
@@ -24,6 +23,7 @@ from gridflex.market.registry import (
     SecondaryBmUnit,
     Validity,
 )
+from gridflex.market.registry_records import reading_event, registry_event
 from gridflex.market.volumes import KWH_PER_MWH, ZERO, Rounding
 
 REGISTERED_BEFORE: Final = timedelta(days=28)

@@ -17,8 +17,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from gridflex.adapters import carbon_intensity, elexon
-from gridflex.adapters.grid_store import GridStore
+from gridflex.adapters.grid import carbon_intensity, elexon
+from gridflex.adapters.grid.store import GridStore
 from gridflex.agents.ports import Ports
 from gridflex.demo.check import ClusterRun, Promise, check_promises, t0_start_s
 from gridflex.demo.jobs import DemoJob

@@ -24,8 +24,8 @@ from typing import Any, Final
 import yaml
 
 from gridflex.adapters import database
-from gridflex.adapters.ray_auth import MODE_VARIABLE, TOKEN_VARIABLE
-from gridflex.adapters.ray_jobs import RayJobs
+from gridflex.adapters.clusters.ray_auth import MODE_VARIABLE, TOKEN_VARIABLE
+from gridflex.adapters.clusters.ray_jobs import RayJobs
 from gridflex.errors import SourceError
 from gridflex.halfhour import HALF_HOUR, HalfHour
 from gridflex.lifecycle import JobRequest

@@ -24,6 +24,9 @@ from gridflex.ledger.verify.entries import (
 )
 from gridflex.ledger.verify.reading import VerificationError
 
+Entry = Mapping[str, Any]
+"""An entry of the ledger, as `gridflex.ledger.verify.entries.parse_entry` returns it."""
+
 
 class EventType(StrEnum):
     """All that is recorded."""

@@ -12,18 +12,19 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from gridflex.halfhour import HalfHour
-from gridflex.ledger.event import EventType
-from gridflex.market.artefacts import ExpectedVolumes
-from gridflex.market.drafts import read_draft
+from gridflex.ledger.event import Entry, EventType
+from gridflex.market.messages.artefacts import ExpectedVolumes
+from gridflex.market.messages.drafts import read_draft
 from gridflex.market.meters import Reading
-from gridflex.market.position import Status
-from gridflex.market.reconciliation import Notified, Trade
-from gridflex.market.records import Json, readings_of, settlement_inputs
 from gridflex.market.registry import UnitId
-from gridflex.market.reported import UnitReport, all_notified, reports_of, volumes_of
-from gridflex.market.runs import Run
-from gridflex.market.settlement import AccountPeriod
-from gridflex.market.trade_records import notices_of, trades_of
+from gridflex.market.registry_records import readings_of
+from gridflex.market.settlement.account import AccountPeriod
+from gridflex.market.settlement.records import settlement_inputs
+from gridflex.market.settlement.reported import UnitReport, all_notified, reports_of, volumes_of
+from gridflex.market.settlement.runs import Run
+from gridflex.market.trading.position import Status
+from gridflex.market.trading.reconciliation import Notified, Trade
+from gridflex.market.trading.records import notices_of, trades_of
 from gridflex.market.volumes import ExportMWh
 
 
@@ -51,10 +52,10 @@ class _Known:
     expected: dict[tuple[UnitId, HalfHour], ExportMWh] = field(default_factory=dict)
     readings: dict[tuple[str, HalfHour], Reading] = field(default_factory=dict)
     trades: dict[str, Trade] = field(default_factory=dict)
-    messages: list[Json] = field(default_factory=list)
+    messages: list[Entry] = field(default_factory=list)
     reports: dict[tuple[UnitId, date, Run], UnitReport] = field(default_factory=dict)
 
-    def take(self, entry: Json) -> None:
+    def take(self, entry: Entry) -> None:
         """Note one more entry."""
         kind = entry["event_type"]
         if kind == EventType.SEV_SUBMITTED:
@@ -76,7 +77,7 @@ class _Known:
         return {(one.reference, one.half_hour): one for one in made}
 
 
-def trace(entries: Iterable[Json]) -> Iterator[Traced]:
+def trace(entries: Iterable[Entry]) -> Iterator[Traced]:
     """Follow the inputs of every settlement among entries, oldest first, back to earlier ones."""
     known = _Known()
     for entry in entries:

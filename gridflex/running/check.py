@@ -12,20 +12,21 @@ import fsspec
 import httpx
 import numpy as np
 
-from gridflex.adapters import database, nord_pool
+from gridflex.adapters import database
 from gridflex.adapters.clock import Clock
-from gridflex.adapters.ledger_store import LedgerStore
-from gridflex.adapters.market_files import MarketFolder
-from gridflex.adapters.model_store import ModelStore
-from gridflex.adapters.position_book import PositionBook
-from gridflex.adapters.power_store import PowerStore
-from gridflex.adapters.ray_auth import find_token, is_token_wanted
-from gridflex.adapters.ray_jobs import RayJobs
-from gridflex.adapters.tariff_files import TariffFiles
-from gridflex.agents.energy_ports import energy_terms
+from gridflex.adapters.clusters.ray_auth import find_token, is_token_wanted
+from gridflex.adapters.clusters.ray_jobs import RayJobs
+from gridflex.adapters.forecasting.model_store import ModelStore
+from gridflex.adapters.grid import nord_pool
+from gridflex.adapters.ledger.store import LedgerStore
+from gridflex.adapters.market.mailbox import MarketFolder
+from gridflex.adapters.market.position_book import PositionBook
+from gridflex.adapters.market.tariff_files import TariffFiles
+from gridflex.adapters.power.store import PowerStore
+from gridflex.agents.energy.ports import energy_terms
+from gridflex.agents.energy.traded_sites import traded_site
 from gridflex.agents.forecasting import SIGNALS
 from gridflex.agents.site_prices import UNLIKE
-from gridflex.agents.traded_sites import traded_site
 from gridflex.capping import Ability
 from gridflex.errors import GridFlexError, SourceError
 from gridflex.forecasting import models

@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
+from gridflex.adapters.clusters.ray_auth import find_token, is_token_wanted, token_headers
 from gridflex.adapters.http import ORIGIN_HEADER
-from gridflex.adapters.ray_auth import find_token, is_token_wanted, token_headers
 from gridflex.agents.roles import NAMESPACE
 from gridflex.errors import ContractError, SourceError
 from gridflex.faults import faults_text

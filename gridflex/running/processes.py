@@ -18,7 +18,7 @@ from typing import Final
 import httpx
 import psutil
 
-from gridflex.adapters.ray_auth import find_token, token_headers
+from gridflex.adapters.clusters.ray_auth import find_token, token_headers
 from gridflex.errors import SourceError
 
 STOP_S: Final = 5.0

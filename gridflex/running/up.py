@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from gridflex.adapters import database
-from gridflex.adapters.ray_auth import MODE_VARIABLE, is_token_wanted
+from gridflex.adapters.clusters.ray_auth import MODE_VARIABLE, is_token_wanted
 from gridflex.running import launch, processes
 from gridflex.running.launch import RunState
 from gridflex.running.processes import Leader

@@ -9,7 +9,7 @@ from typing import Final
 
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
-from gridflex.market.reconciliation import Trade
+from gridflex.market.trading.reconciliation import Trade
 from gridflex.market.volumes import ZERO
 
 EXCHANGE: Final = "SIMEXCH"

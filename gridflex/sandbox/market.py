@@ -16,12 +16,20 @@ from enum import StrEnum
 from typing import cast
 
 from gridflex.halfhour import HalfHour
-from gridflex.market.artefacts import FLOW_OF, ArtefactKind
-from gridflex.market.deadlines import deadline, default_expected_volume_deadline
-from gridflex.market.feedback import contract_volumes
-from gridflex.market.flows import FLOWS
-from gridflex.market.idd import Header, Receipt, Record, file_name, read, write, write_receipt
-from gridflex.market.idd_items import FileError, Response, Value
+from gridflex.market.messages.artefacts import FLOW_OF, ArtefactKind
+from gridflex.market.messages.deadlines import deadline, default_expected_volume_deadline
+from gridflex.market.messages.feedback import contract_volumes
+from gridflex.market.messages.flows import FLOWS
+from gridflex.market.messages.idd import (
+    Header,
+    Receipt,
+    Record,
+    file_name,
+    read,
+    write,
+    write_receipt,
+)
+from gridflex.market.messages.idd_items import FileError, Response, Value
 from gridflex.market.registry import UnitId
 from gridflex.market.volumes import ZERO, ExportMWh
 from gridflex.market.working_days import WorkingCalendar

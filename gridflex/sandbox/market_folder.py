@@ -16,10 +16,10 @@ from typing import Final
 
 from gridflex.adapters.whole_files import write_whole
 from gridflex.halfhour import HalfHour
-from gridflex.market.idd import read_header
-from gridflex.market.idd_items import FileError
-from gridflex.market.orders import Order, read_answer, read_order, write_answer
-from gridflex.market.reconciliation import Trade
+from gridflex.market.messages.idd import read_header
+from gridflex.market.messages.idd_items import FileError
+from gridflex.market.trading.orders import Order, read_answer, read_order, write_answer
+from gridflex.market.trading.reconciliation import Trade
 from gridflex.sandbox.exchange import SimulatedExchange
 from gridflex.sandbox.market import Mishap, SimulatedAgents
 from gridflex.sandbox.reporting import ReportBasis, due_reports
@@ -75,7 +75,7 @@ class FolderMarket:
     """Answers what is in a folder.
 
     Args:
-        root: The folder; see `gridflex.adapters.market_files` and `market_orders`.
+        root: The folder; see `gridflex.adapters.market`.
         agents: Who take the files; their books are brought to where the kept files leave them.
         quotation: At what the exchange buys.
         basis: What settlement reports are made from; None publishes none.

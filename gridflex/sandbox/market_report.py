@@ -13,7 +13,7 @@ from typing import Final
 
 from gridflex.halfhour import HalfHour
 from gridflex.market.registry import UnitId
-from gridflex.market.runs import Run
+from gridflex.market.settlement.runs import Run
 from gridflex.market.volumes import ZERO, ImportMWh
 from gridflex.market.working_days import half_hours_of
 from gridflex.sandbox.market import AgentBook

@@ -13,10 +13,10 @@ from decimal import Decimal
 from pathlib import Path
 
 from gridflex.halfhour import LONDON, HalfHour
-from gridflex.market.due_runs import due_days
 from gridflex.market.meter_files import read_csv
 from gridflex.market.registry import UnitId
-from gridflex.market.runs import Run
+from gridflex.market.settlement.due_runs import due_days
+from gridflex.market.settlement.runs import Run
 from gridflex.market.volumes import NO_IMPORT, ImportMWh
 from gridflex.market.working_days import WorkingCalendar, half_hours_of
 from gridflex.sandbox.market import AgentBook

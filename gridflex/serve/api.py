@@ -12,12 +12,12 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
 
-from gridflex.adapters.beckn_log import BecknLog
-from gridflex.agents.energy_ports import authority_of, predictability_limits
+from gridflex.adapters.beckn.log import BecknLog
+from gridflex.agents.beckn.ports import LaterHouse
+from gridflex.agents.energy.ports import authority_of, predictability_limits
 from gridflex.agents.ports import Ports
 from gridflex.agents.shed_desk import ShedDesk
-from gridflex.agents.trading_ports import LaterHouse
-from gridflex.market.settlement_calendar import published_days
+from gridflex.market.settlement.calendar import published_days
 from gridflex.serve.agents_api import create_agents_router
 from gridflex.serve.auth import Authentication, token_to_ask_for
 from gridflex.serve.forecasts_api import create_forecasts_router

@@ -82,8 +82,8 @@ class Beckn:
 
         if self._settings.market.subscriber_id is None:
             return create_closed_api()
+        from gridflex.agents.beckn.ports import build_receiver
         from gridflex.agents.ports import build_ports
-        from gridflex.agents.trading_ports import build_receiver
 
         ports = build_ports(self._settings, pool_size=BECKN_CONNECTIONS)
         gc.freeze()  # as above

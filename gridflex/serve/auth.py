@@ -14,7 +14,7 @@ from typing import Final
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gridflex.adapters.ray_auth import MODE_VARIABLE, WHERE, find_token, is_token_wanted
+from gridflex.adapters.clusters.ray_auth import MODE_VARIABLE, WHERE, find_token, is_token_wanted
 from gridflex.errors import ContractError
 from gridflex.serve.problems import problem
 from gridflex.settings import HttpSettings

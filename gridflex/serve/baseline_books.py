@@ -8,19 +8,19 @@ from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, Field
 
-from gridflex.adapters.baseline_facts import BaselineFacts
-from gridflex.adapters.ledger_store import LedgerStore
+from gridflex.adapters.ledger.store import LedgerStore
+from gridflex.adapters.market.baseline_facts import BaselineFacts
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
-from gridflex.market.baseline import BaselineDay, History, baseline
-from gridflex.market.baseline import Event as Activation
-from gridflex.market.baseline_report import baseline_json
-from gridflex.market.baseline_rules import RULES, Rule, Trigger
-from gridflex.market.baseline_same_day import PJM_SAME_DAY_3_2, same_day_baseline
+from gridflex.market.baselines.computed import baseline_json
+from gridflex.market.baselines.engine import BaselineDay, History, baseline
+from gridflex.market.baselines.engine import Event as Activation
+from gridflex.market.baselines.honesty import Facts
+from gridflex.market.baselines.rules import RULES, Rule, Trigger
+from gridflex.market.baselines.same_day import PJM_SAME_DAY_3_2, same_day_baseline
+from gridflex.market.baselines.submitted import CapChange
 from gridflex.market.days import SettlementDay
-from gridflex.market.honesty import Facts
 from gridflex.market.registry import Msid
-from gridflex.market.submitted import CapChange
 from gridflex.market.volumes import Rounding
 from gridflex.market.working_days import half_hours_of
 from gridflex.serve.clock import Clock

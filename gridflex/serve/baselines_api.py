@@ -13,11 +13,14 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from gridflex.adapters.baseline_facts import JUDGED_BY
-from gridflex.adapters.ledger_store import LedgerStore
+from gridflex.adapters.ledger.store import LedgerStore
+from gridflex.adapters.market.baseline_facts import JUDGED_BY
 from gridflex.halfhour import LONDON, HalfHour
 from gridflex.ledger.event import EventType
-from gridflex.market.baseline_quality import (
+from gridflex.market.baselines.commitments import is_commitment, read_commitment
+from gridflex.market.baselines.computed import baseline_event
+from gridflex.market.baselines.honesty import honesty, outcomes
+from gridflex.market.baselines.quality import (
     PREDICTABILITY,
     USUAL_LIMITS,
     Predictability,
@@ -26,17 +29,14 @@ from gridflex.market.baseline_quality import (
     exhausted_on,
     predictability,
 )
-from gridflex.market.baseline_report import baseline_event
-from gridflex.market.baseline_rules import RULES, Rule
-from gridflex.market.commitments import is_commitment, read_commitment
+from gridflex.market.baselines.rules import RULES, Rule
+from gridflex.market.baselines.submitted import Finding, HonestyLimits
+from gridflex.market.baselines.waivers import Waiver, waiver_event
 from gridflex.market.days import SettlementDay
-from gridflex.market.delivery import rebound
-from gridflex.market.honesty import honesty, outcomes
 from gridflex.market.policy import Dated
-from gridflex.market.records import event_day_event
-from gridflex.market.submitted import Finding, HonestyLimits
+from gridflex.market.registry_records import event_day_event
+from gridflex.market.trading.delivery import rebound
 from gridflex.market.volumes import Rounding
-from gridflex.market.waivers import Waiver, waiver_event
 from gridflex.market.working_days import DAY, half_hours_of
 from gridflex.serve.baseline_books import ActivationIn, BaselineBooks, HonestyIn, rule_named
 from gridflex.serve.clock import Clock

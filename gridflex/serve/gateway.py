@@ -22,9 +22,9 @@ from typing import Any, Final
 from fastapi import APIRouter, Request, Response, WebSocket
 from pydantic_core import to_json
 
-from gridflex.adapters.job_store import Added
-from gridflex.adapters.packages import package_name
-from gridflex.adapters.ray_jobs import RayJobs, Reply
+from gridflex.adapters.clusters.ray_jobs import RayJobs, Reply
+from gridflex.adapters.jobs.packages import package_name
+from gridflex.adapters.jobs.store import Added
 from gridflex.agents.clusters import cluster_at
 from gridflex.agents.ports import Ports
 from gridflex.curtailment import Curtailment, held_by

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 
-from gridflex.adapters.plan_store import StoredPlan
+from gridflex.adapters.jobs.plan_store import StoredPlan
 from gridflex.adapters.tables import AgentRow
 from gridflex.agents.loop import FAILED
 from gridflex.agents.ports import Ports

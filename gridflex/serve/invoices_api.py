@@ -13,16 +13,14 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import BaseModel
 
-from gridflex.adapters.ledger_store import LedgerStore
+from gridflex.adapters.ledger.store import LedgerStore
 from gridflex.errors import ConflictError, ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.canonical import digest
 from gridflex.ledger.event import EventType
-from gridflex.market.book import SettlementBook, settle_book
-from gridflex.market.charged import why_not_issued
-from gridflex.market.days import SettlementDay
-from gridflex.market.invoice_files import document_json, read_document
-from gridflex.market.monthly import (
+from gridflex.market.billing.charged import why_not_issued
+from gridflex.market.billing.invoice_files import document_json, read_document
+from gridflex.market.billing.monthly import (
     BillingContract,
     Unbilled,
     day_cash,
@@ -30,8 +28,11 @@ from gridflex.market.monthly import (
     parse_month,
     unbilled,
 )
-from gridflex.market.records import book_of, invoice_event
-from gridflex.market.settlement_calendar import PublishedDays
+from gridflex.market.billing.records import invoice_event
+from gridflex.market.days import SettlementDay
+from gridflex.market.settlement.book import SettlementBook, settle_book
+from gridflex.market.settlement.calendar import PublishedDays
+from gridflex.market.settlement.records import book_of
 from gridflex.market.volumes import Rounding
 from gridflex.market.working_days import calendar_around
 from gridflex.serve.clock import Clock
@@ -128,7 +129,7 @@ def _add_issued(api: APIRouter, ledger: LedgerStore) -> None:
             raise ContractError(
                 f"{document.kind} {document.number} was not issued with this content"
             )
-        from gridflex.adapters.invoice_pdf import document_pdf  # noqa: PLC0415 - loads fonts
+        from gridflex.adapters.market.invoice_pdf import document_pdf  # noqa: PLC0415 - loads fonts
 
         name = f'inline; filename="{document.number}.pdf"'
         return Response(

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from pydantic import BaseModel
 
-from gridflex.adapters.job_store import JobStore
+from gridflex.adapters.jobs.store import JobStore
 from gridflex.forecasting.past_runs import PastRun, run_times
 from gridflex.forecasting.run_times import KEPT_RUNS, kinds_of
 from gridflex.forecasting.tolerance import Tolerance, span_text, tolerance

@@ -33,7 +33,7 @@ Notice = Callable[[Job], Awaitable[str]]
 
 
 class LogSource(Protocol):
-    """One cluster's logs; see `gridflex.adapters.ray_jobs.RayJobs`."""
+    """One cluster's logs; see `gridflex.adapters.clusters.ray_jobs.RayJobs`."""
 
     async def logs(self, ray_id: str) -> str | None:
         """Return all that a job printed, or None if the cluster does not know it."""
@@ -45,7 +45,7 @@ class LogSource(Protocol):
 
 
 class JobSource(Protocol):
-    """Where jobs are kept; see `gridflex.adapters.job_store.JobStore`."""
+    """Where jobs are kept; see `gridflex.adapters.jobs.store.JobStore`."""
 
     async def get(self, job_id: JobId) -> Job | None:
         """Return one job, or None if it is unknown."""

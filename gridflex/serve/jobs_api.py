@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict
 
-from gridflex.adapters.job_store import JobStore
+from gridflex.adapters.jobs.store import JobStore
 from gridflex.agents.ports import Ports
 from gridflex.curtailment import Curtailment, held_by
 from gridflex.jobs import Flexibility, JobId, JobState, Tier

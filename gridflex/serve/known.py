@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gridflex.adapters.baseline_facts import BaselineFacts
-from gridflex.adapters.ledger_store import LedgerStore
+from gridflex.adapters.ledger.store import LedgerStore
+from gridflex.adapters.market.baseline_facts import BaselineFacts
 from gridflex.errors import ContractError
 from gridflex.ledger.event import EventType
 from gridflex.market.registry import Msid, Registry, UnitId

@@ -15,7 +15,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import PlainTextResponse, Response
 from pydantic import BaseModel
 
-from gridflex.adapters.ledger_store import LedgerStore
+from gridflex.adapters.ledger.store import LedgerStore
 from gridflex.ledger.note import proof_file
 from gridflex.ledger.tiles import SignedCheckpoint, entry_bundle
 from gridflex.ledger.tree import TileId

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 
-from gridflex.adapters.beckn_log import (
+from gridflex.adapters.beckn.log import (
     BecknLog,
     LoggedMessage,
     figures_of,
@@ -25,7 +25,7 @@ Limit = Annotated[int, Query(ge=1, le=500)]
 
 
 class Offering(Protocol):
-    """Who knows what there is to sell; see `gridflex.agents.trading_house.PlanHouse`."""
+    """Who knows what there is to sell; see `gridflex.agents.beckn.house.PlanHouse`."""
 
     async def standing(self) -> Standing:
         """Return what there is to sell now."""

@@ -14,30 +14,26 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Body, Query
 from pydantic import BaseModel, Field
 
-from gridflex.adapters.energy_book import EnergyBook, Refused
-from gridflex.adapters.ledger_store import LedgerStore
+from gridflex.adapters.ledger.store import LedgerStore
+from gridflex.adapters.market.energy_book import EnergyBook, Refused
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.canonical import digest
 from gridflex.ledger.event import EventType
-from gridflex.market.authority import Authority
 from gridflex.market.days import SettlementDay
 from gridflex.market.delivered_cost import delivered_costs
-from gridflex.market.dfs import dfs_payment, risks_deregistration
-from gridflex.market.exclusivity import Direction, Product, Reservation
-from gridflex.market.reconciliation import reconcile
-from gridflex.market.records import (
-    newest_of_run,
-    registered_units,
-    settled_differences,
-    settlement_inputs,
-)
-from gridflex.market.reported import report_event, unit_reports
-from gridflex.market.reservations import Held
-from gridflex.market.s0142 import read_s0142
-from gridflex.market.s0142_report import report_json
-from gridflex.market.selling import Outlook, SalePolicy, decide_sale
+from gridflex.market.registry_records import registered_units
+from gridflex.market.settlement.authority import Authority
+from gridflex.market.settlement.dfs import dfs_payment, risks_deregistration
+from gridflex.market.settlement.records import newest_of_run, settled_differences, settlement_inputs
+from gridflex.market.settlement.reported import report_event, unit_reports
+from gridflex.market.settlement.s0142 import read_s0142
+from gridflex.market.settlement.s0142_report import report_json
 from gridflex.market.tariff import TariffFile
-from gridflex.market.trade_records import notices_of, trades_of
+from gridflex.market.trading.exclusivity import Direction, Product, Reservation
+from gridflex.market.trading.reconciliation import reconcile
+from gridflex.market.trading.records import notices_of, trades_of
+from gridflex.market.trading.reservations import Held
+from gridflex.market.trading.selling import Outlook, SalePolicy, decide_sale
 from gridflex.market.volumes import ZERO, Rounding
 from gridflex.market.working_days import half_hours_of
 from gridflex.serve.clock import Clock

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from gridflex.adapters.curtailment_store import CurtailmentStore
-from gridflex.adapters.plan_store import PlanStore
+from gridflex.adapters.jobs.curtailment_store import CurtailmentStore
+from gridflex.adapters.jobs.plan_store import PlanStore
 from gridflex.curtailment import Curtailment, held_by
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId

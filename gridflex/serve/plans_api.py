@@ -12,7 +12,7 @@ import numpy as np
 from fastapi import APIRouter, Query
 from pydantic import AwareDatetime, BaseModel, Field
 
-from gridflex.adapters.plan_store import PlanStore, StoredPlan
+from gridflex.adapters.jobs.plan_store import PlanStore, StoredPlan
 from gridflex.jobs import JobId
 from gridflex.planning.front import make_front, preferred_of
 from gridflex.planning.front_record import front_record

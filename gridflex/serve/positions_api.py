@@ -9,17 +9,17 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from gridflex.adapters.given_up_log import GivenUpLog
-from gridflex.adapters.ledger_store import LedgerStore
-from gridflex.adapters.position_book import PositionBook, TrackedPosition, raised
+from gridflex.adapters.ledger.store import LedgerStore
+from gridflex.adapters.market.given_up_log import GivenUpLog
+from gridflex.adapters.market.position_book import PositionBook, TrackedPosition, raised
 from gridflex.halfhour import HalfHour
-from gridflex.market.alarms import AHEAD, WATCHED, Urgency
-from gridflex.market.artefacts import ArtefactKind
 from gridflex.market.days import SettlementDay
-from gridflex.market.deadlines import deadline
-from gridflex.market.given_up import LateOrder
-from gridflex.market.position import Stage, Status
-from gridflex.market.runs import Run
+from gridflex.market.messages.artefacts import ArtefactKind
+from gridflex.market.messages.deadlines import deadline
+from gridflex.market.settlement.given_up import LateOrder
+from gridflex.market.settlement.runs import Run
+from gridflex.market.trading.alarms import AHEAD, WATCHED, Urgency
+from gridflex.market.trading.position import Stage, Status
 from gridflex.market.volumes import ZERO
 from gridflex.market.working_days import WorkingCalendar, calendar_around, half_hours_of
 from gridflex.serve.clock import Clock

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
-from gridflex.adapters.job_store import JobStore
+from gridflex.adapters.jobs.store import JobStore
 from gridflex.forecasting.lineage import TrainedModel
 from gridflex.forecasting.past_runs import RUN_TIMES, PastRun, run_times
 from gridflex.forecasting.run_times import KEPT_RUNS, Kind, RunTimes, kinds_of

@@ -17,16 +17,23 @@ from fastapi import APIRouter, Body, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel
 
-from gridflex.adapters.ledger_store import LedgerStore
-from gridflex.adapters.reading_log import record_readings
-from gridflex.adapters.receipt_store import ReceiptStore
+from gridflex.adapters.ledger.store import LedgerStore
+from gridflex.adapters.market.reading_log import record_readings
+from gridflex.adapters.market.receipt_store import ReceiptStore
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId
 from gridflex.ledger.event import Event, EventType
-from gridflex.market.authority import AUTHORITY, Authority
-from gridflex.market.baseline_quality import PREDICTABILITY, PredictabilityLimits
-from gridflex.market.book import (
+from gridflex.market.baselines.quality import PREDICTABILITY, PredictabilityLimits
+from gridflex.market.billing.receipt_page import receipt_html
+from gridflex.market.days import SettlementDay
+from gridflex.market.meter_files import ReadingsIn, read_csv
+from gridflex.market.meters import MeterHistory, Reading, check_once
+from gridflex.market.policy import Dated
+from gridflex.market.registry import pair_key
+from gridflex.market.registry_records import read_record, readings_of, registry_event, registry_of
+from gridflex.market.settlement.authority import AUTHORITY, Authority
+from gridflex.market.settlement.book import (
     DayTotal,
     SettlementBook,
     read_book,
@@ -34,23 +41,9 @@ from gridflex.market.book import (
     write_book,
     write_statement,
 )
-from gridflex.market.days import SettlementDay
-from gridflex.market.meter_files import ReadingsIn, read_csv
-from gridflex.market.meters import MeterHistory, Reading, check_once
-from gridflex.market.policy import Dated
-from gridflex.market.receipt_page import receipt_html
-from gridflex.market.records import (
-    book_of,
-    contributions_of,
-    read_record,
-    readings_of,
-    registry_event,
-    registry_of,
-    settlement_event,
-)
-from gridflex.market.registry import pair_key
-from gridflex.market.runs import DayCash, Run, TrueUp, payment_day, true_ups
-from gridflex.market.show_back import newest_shares
+from gridflex.market.settlement.records import book_of, contributions_of, settlement_event
+from gridflex.market.settlement.runs import DayCash, Run, TrueUp, payment_day, true_ups
+from gridflex.market.settlement.show_back import newest_shares
 from gridflex.market.volumes import Rounding
 from gridflex.market.working_days import calendar_around, half_hours_of
 from gridflex.serve.baselines_api import create_baselines_router

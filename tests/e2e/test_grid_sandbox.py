@@ -25,9 +25,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from typer.testing import CliRunner
 
 from gridflex.adapters.clock import Clock
-from gridflex.adapters.forecast_history import ForecastHistory
-from gridflex.adapters.grid_feeds import GridFeeds, grid_feeds
-from gridflex.adapters.grid_store import GridStore
+from gridflex.adapters.forecasting.history import ForecastHistory
+from gridflex.adapters.grid.feeds import GridFeeds, grid_feeds
+from gridflex.adapters.grid.store import GridStore
 from gridflex.agents.grid import Grid
 from gridflex.cli import app as command_line
 from gridflex.cli.past import archived_past

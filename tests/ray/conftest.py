@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from gridflex.adapters import database
-from gridflex.adapters.ray_auth import MODE_VARIABLE, TOKEN_VARIABLE
+from gridflex.adapters.clusters.ray_auth import MODE_VARIABLE, TOKEN_VARIABLE
 from gridflex.running import launch, processes
 from gridflex.running.up import with_sandbox
 from gridflex.settings import Settings

@@ -19,9 +19,14 @@ import numpy as np
 import pytest
 
 from gridflex.adapters import database
-from gridflex.adapters.grid_store import GridStore
-from gridflex.adapters.model_store import ModelStore
-from gridflex.adapters.ray_auth import MODE_VARIABLE, TOKEN_VARIABLE, find_token, token_headers
+from gridflex.adapters.clusters.ray_auth import (
+    MODE_VARIABLE,
+    TOKEN_VARIABLE,
+    find_token,
+    token_headers,
+)
+from gridflex.adapters.forecasting.model_store import ModelStore
+from gridflex.adapters.grid.store import GridStore
 from gridflex.forecasting.archive import INPUTS
 from gridflex.forecasting.lineage import TrainedModel
 from gridflex.halfhour import HalfHour

@@ -17,7 +17,7 @@ import httpx
 import psutil
 import pytest
 
-from gridflex.adapters.ray_auth import find_token, token_headers
+from gridflex.adapters.clusters.ray_auth import find_token, token_headers
 from gridflex.running import processes
 from gridflex.settings_files import dump_settings
 from tests.ray.conftest import Deployed

@@ -16,7 +16,7 @@ from ray import tune
 from typer.testing import CliRunner
 
 from gridflex.adapters import database
-from gridflex.adapters.grid_store import GridStore
+from gridflex.adapters.grid.store import GridStore
 from gridflex.agents.other_load import OBSERVED
 from gridflex.cli.root import app as command_line
 from gridflex.cli.training import OUTCOME, Stores, with_stores

@@ -33,6 +33,18 @@ MUST_NOT_IMPORT = {
 }
 """Names, with all below them. A file belongs to the deepest of these folders that holds it."""
 
+GROUPS = {
+    "messages": set[str](),
+    "settlement": set[str](),
+    "baselines": {"messages"},
+    "billing": {"settlement"},
+    "trading": {"messages", "baselines", "settlement"},
+}
+"""Which other groups of `gridflex/market` each may import; all may what stands at its top."""
+
+ABOVE = ROOT / "gridflex/market/audit.py"
+"""Looks at all of the market; nothing else at its top knows the groups."""
+
 CLOCK = {"datetime.now", "datetime.utcnow", "datetime.today", "date.today"}
 CLOCK |= {"time.time", "time.time_ns", "time.monotonic", "time.perf_counter"}
 ENVIRONMENT = {"os.environ", "os.getenv"}
@@ -96,6 +108,11 @@ PURE = [
     for path in sorted(FILES - paths_like(*READERS))
     if layer_of(path) in {"gridflex", "envs"}
 ]
+MARKET = [
+    pytest.param(path, id=str(path.relative_to(ROOT)))
+    for path in sorted(FILES)
+    if path.is_relative_to(ROOT / "gridflex/market")
+]
 SERVING = [
     pytest.param(path, id=str(path.relative_to(ROOT)))
     for path in sorted(FILES)
@@ -108,6 +125,15 @@ def test_imports_only_what_its_layer_allows(path: Path) -> None:
     broken = broken_by(path.read_text(), layer=layer_of(path))
 
     assert not broken
+
+
+@pytest.mark.parametrize("path", MARKET)
+def test_the_groups_of_the_market_depend_one_way(path: Path) -> None:
+    parts = [name.split(".") for name in imported_by(path.read_text())]
+    known = {p[2] for p in parts if p[:2] == ["gridflex", "market"] and len(p) > 2}
+    own = path.parent.name
+
+    assert path == ABOVE or known & GROUPS.keys() <= GROUPS.get(own, set()) | {own}
 
 
 @pytest.mark.parametrize("path", PURE)
@@ -128,7 +154,7 @@ def test_the_interface_asks_its_clock_for_the_time(path: Path) -> None:
         ("gridflex", "import ray"),
         ("gridflex", "from ray import serve"),
         ("gridflex", "from gridflex import agents"),
-        ("gridflex", "from gridflex.adapters.elexon import x"),
+        ("gridflex", "from gridflex.adapters.grid.elexon import x"),
         ("gridflex", "def late() -> None:\n    import httpx"),
         ("gridflex", "from gridflex.cli import main"),
         ("agents", "from gridflex.cli.grid import grid_app"),
@@ -153,7 +179,7 @@ def test_an_import_across_the_layers_is_seen(layer: str, source: str) -> None:
         ("gridflex/adapters", "import httpx"),
         ("gridflex/serve", "from ray import serve"),
         ("gridflex/training", "from ray import tune"),
-        ("agents", "from gridflex.adapters.elexon import x"),
+        ("agents", "from gridflex.adapters.grid.elexon import x"),
     ],
 )
 def test_an_import_within_the_layers_is_allowed(layer: str, source: str) -> None:

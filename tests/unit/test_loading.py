@@ -27,7 +27,7 @@ MUST_NOT_LOAD: Final[Mapping[str, Sequence[str]]] = {
     "gridflex.running.up": (*LEARNING, *COMPILED, *SERVED, "alembic", "ray"),
     "gridflex.agents.actors": (*LEARNING, *COMPILED, *SERVED, "alembic"),
     "gridflex.agents.workload": (*LEARNING, *COMPILED, *SERVED, "alembic"),
-    "gridflex.agents.trading_ports": (*LEARNING, *COMPILED, *SERVED, "alembic"),
+    "gridflex.agents.beckn.ports": (*LEARNING, *COMPILED, *SERVED, "alembic"),
     "gridflex.serve.api": (*LEARNING, "alembic"),
     "gridflex.agents.orchestrator": (*LEARNING, "alembic"),
 }

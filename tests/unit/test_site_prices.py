@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gridflex.adapters.tariff_files import TariffFiles
+from gridflex.adapters.market.tariff_files import TariffFiles
 from gridflex.agents.site_prices import COMMODITY, DELIVERED, SitePrices
 from tests.unit.market.test_desk import SIX
 from tests.unit.market.test_tariff import tariff_text

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import FastAPI, Request, Response
 from pydantic import BaseModel
 
-from gridflex.adapters.beckn_http import BecknClient, DediRegistry
+from gridflex.adapters.beckn.http import BecknClient, DediRegistry
 from gridflex.beckn.context import DIRECTION
 from gridflex.beckn.delivery import Courier
 from gridflex.beckn.memory import MemoryStore

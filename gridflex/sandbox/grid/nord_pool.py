@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 import numpy as np
 from fastapi import APIRouter, HTTPException, Query, Response
 
-from gridflex.adapters.nord_pool import AREA, CURRENCY, MARKET, PATH
+from gridflex.adapters.grid.nord_pool import AREA, CURRENCY, MARKET, PATH
 from gridflex.halfhour import HalfHour, auction_half_hours
 from gridflex.sandbox.grid.desk import AuctionSource, Desk, auction_published_at, known
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, HTTPException, Query, Request
 
-from gridflex.adapters.octopus import TARIFFS, Tariff
+from gridflex.adapters.grid.octopus import TARIFFS, Tariff
 from gridflex.halfhour import LONDON, HalfHour
 from gridflex.sandbox.grid.desk import Desk, known
 from gridflex.sandbox.grid.regions import by_postcode

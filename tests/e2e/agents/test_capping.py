@@ -9,10 +9,10 @@ import psycopg
 import pytest
 
 from gridflex.adapters.database import psycopg_url
-from gridflex.adapters.gpu_power import Nvml
-from gridflex.adapters.power_store import PowerAbilities, PowerStore
-from gridflex.agents.capping import Capping, Cluster
-from gridflex.agents.power_keeper import LEASE_S, PowerKeeper
+from gridflex.adapters.power.nvml import Nvml
+from gridflex.adapters.power.store import PowerAbilities, PowerStore
+from gridflex.agents.power.capping import Capping, Cluster
+from gridflex.agents.power.keeper import LEASE_S, PowerKeeper
 from gridflex.agents.workload import Workload, WorkloadReport
 from gridflex.capping import GpuSlot, NodePower
 from gridflex.errors import NoAnswerError

@@ -5,15 +5,15 @@ from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
-from gridflex.adapters.ledger_store import LedgerStore
-from gridflex.agents.energy_ports import build_seller
-from gridflex.agents.trading_ports import build_planner
+from gridflex.adapters.ledger.store import LedgerStore
+from gridflex.agents.beckn.ports import build_planner
+from gridflex.agents.energy.ports import build_seller
 from gridflex.energy_settings import EnergySettings
 from gridflex.halfhour import HalfHour
-from gridflex.market.idd import read_header
-from gridflex.market.records import registry_event
+from gridflex.market.baselines.waivers import Waiver, waiver_event
+from gridflex.market.messages.idd import read_header
 from gridflex.market.registry import UnitId
-from gridflex.market.waivers import Waiver, waiver_event
+from gridflex.market.registry_records import registry_event
 from gridflex.sandbox.market import SimulatedAgents
 from gridflex.sandbox.market_folder import FolderMarket, Quotation
 from tests.e2e.world import FLEXIBLE, HOUR, MINUTE, NOON, World

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gridflex.adapters.ray_jobs import RayJob
+from gridflex.adapters.clusters.ray_jobs import RayJob
 from gridflex.agents.workload import AT_ONCE
 from gridflex.errors import SourceError
 from gridflex.jobs import JobState

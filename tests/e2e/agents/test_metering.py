@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pytest
 
-from gridflex.adapters.job_store import JobStore
+from gridflex.adapters.jobs.store import JobStore
 from gridflex.lifecycle import Job
 from tests.e2e.agents.test_workload import running
 from tests.e2e.world import HOUR, MINUTE, NOON, World

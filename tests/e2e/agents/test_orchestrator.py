@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gridflex.adapters.tariff_files import TariffFiles
+from gridflex.adapters.market.tariff_files import TariffFiles
 from gridflex.agents import orchestrator
 from gridflex.agents.other_load import OBSERVED
 from gridflex.agents.shed_desk import PRICED_OVER, ShedDesk

@@ -17,9 +17,9 @@ from tests.shared import ROOT
 
 KEEPER = """
 import sys, time
-from gridflex.adapters.gpu_power import Nvml
-from gridflex.adapters.power_guard import Guard
-from gridflex.agents.power_keeper import PowerKeeper
+from gridflex.adapters.power.nvml import Nvml
+from gridflex.adapters.power.guard import Guard
+from gridflex.agents.power.keeper import PowerKeeper
 
 keeper = PowerKeeper(Nvml, guard=Guard(), raylet={}, monotonic_s=time.monotonic)
 for gpu in keeper.report().gpus:
@@ -64,7 +64,7 @@ def guards(gpus: FakeGpus) -> list[psutil.Process]:
     return [
         process
         for process in psutil.process_iter()
-        if "gridflex.adapters.power_guard" in _command(process)
+        if "gridflex.adapters.power.guard" in _command(process)
         and _environment(process).get(STATE_VARIABLE) == str(gpus.path)
     ]
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 import httpx
 from sqlalchemy import text
 
-from gridflex.adapters.grid_store import GridStore
+from gridflex.adapters.grid.store import GridStore
 from gridflex.agents.cleaning import Retention
 from gridflex.serve.api import create_api
 from tests.e2e.world import HOUR, NOON, ONE_SERVER, World

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from gridflex.adapters.clock import Clock
-from gridflex.adapters.job_store import JobStore
+from gridflex.adapters.jobs.store import JobStore
 from gridflex.agents.cleaning import Cleaner
 from gridflex.dispatch import attempt_request
 from gridflex.jobs import JobId, JobState, Tier

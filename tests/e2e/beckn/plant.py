@@ -23,12 +23,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import BaseModel
 
 from gridflex.adapters.clock import Clock
-from gridflex.adapters.grid_store import GridStore
-from gridflex.adapters.ray_gpus import Gpus
-from gridflex.adapters.ray_jobs import RayJob, RayJobs
+from gridflex.adapters.clusters.ray_gpus import Gpus
+from gridflex.adapters.clusters.ray_jobs import RayJob, RayJobs
+from gridflex.adapters.grid.store import GridStore
+from gridflex.agents.beckn.ports import build_planner, build_receiver, build_trading
 from gridflex.agents.orchestrator import Orchestrator
 from gridflex.agents.ports import Ports, build_ports
-from gridflex.agents.trading_ports import build_planner, build_receiver, build_trading
 from gridflex.agents.workload import Workload
 from gridflex.beckn.messages import Message
 from gridflex.beckn.signing import KeyId, SigningKey

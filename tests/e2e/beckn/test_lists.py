@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from gridflex.adapters.beckn_http import BecknClient
+from gridflex.adapters.beckn.http import BecknClient
 from gridflex.beckn.errors import BecknError
 from gridflex.beckn.messages import Message, parse
 from gridflex.beckn.referring import with_lists

@@ -23,10 +23,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from gridflex.adapters.beckn_http import BecknClient
-from gridflex.adapters.beckn_keys import BecknKeys
-from gridflex.adapters.beckn_log import BecknLog, due_to_us_gbp
-from gridflex.adapters.beckn_registration import register, registration_of, require_known
+from gridflex.adapters.beckn.http import BecknClient
+from gridflex.adapters.beckn.keys import BecknKeys
+from gridflex.adapters.beckn.log import BecknLog, due_to_us_gbp
+from gridflex.adapters.beckn.registration import register, registration_of, require_known
 from gridflex.adapters.database import connect
 from gridflex.beckn import demand_flex
 from gridflex.beckn.buying import block_settlement_fault

@@ -15,13 +15,13 @@ from decimal import Decimal
 from pathlib import Path
 
 from gridflex.adapters.database import connect
-from gridflex.adapters.ledger_store import LedgerStore
-from gridflex.adapters.market_files import MarketFolder
+from gridflex.adapters.ledger.store import LedgerStore
+from gridflex.adapters.market.mailbox import MarketFolder
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import Event
-from gridflex.market.desk import TradingDesk
-from gridflex.market.reconciliation import Trade
-from gridflex.market.trading import Trading
+from gridflex.market.trading.desk import TradingDesk
+from gridflex.market.trading.messenger import Messenger
+from gridflex.market.trading.reconciliation import Trade
 from gridflex.sandbox.exchange import SimulatedExchange
 from tests.e2e.database.test_trader import CHANNELS, DEPTH_MW, SIX, TRADED, Market
 from tests.unit.market.days import CALENDAR
@@ -79,7 +79,9 @@ async def main(url: str, entries: int, folder: Path) -> None:
     exchange.folder = folder
     desk = TradingDesk([], channels=CHANNELS, keys={"AUTH000001": "SECRET"}, calendar=CALENDAR)
     market.use(
-        Trading(desk, ledger=ledger, mailbox=MarketFolder(folder)), ledger=ledger, exchange=exchange
+        Messenger(desk, ledger=ledger, mailbox=MarketFolder(folder)),
+        ledger=ledger,
+        exchange=exchange,
     )
     await market.trader.tick(SIX, prices=market.prices)
 

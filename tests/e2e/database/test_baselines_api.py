@@ -12,16 +12,17 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import Event, EventType, instant
 from gridflex.lifecycle import CAP_CHANGED
-from gridflex.market.attribution import Contribution
-from gridflex.market.authority import AUTHORITY, Figures
-from gridflex.market.book import SettlementBook, write_book
-from gridflex.market.commitments import Committed, commitment_event
-from gridflex.market.reconciliation import Trade
-from gridflex.market.records import registry_event, settlement_event
+from gridflex.market.baselines.commitments import Committed, commitment_event
 from gridflex.market.registry import SecondaryBmUnit, UnitId, Validity
-from gridflex.market.reported import as_reported, differences, unit_reports
-from gridflex.market.s0142 import read_s0142
-from gridflex.market.trade_records import trade_event
+from gridflex.market.registry_records import registry_event
+from gridflex.market.settlement.attribution import Contribution
+from gridflex.market.settlement.authority import AUTHORITY, Figures
+from gridflex.market.settlement.book import SettlementBook, write_book
+from gridflex.market.settlement.records import settlement_event
+from gridflex.market.settlement.reported import as_reported, differences, unit_reports
+from gridflex.market.settlement.s0142 import read_s0142
+from gridflex.market.trading.reconciliation import Trade
+from gridflex.market.trading.records import trade_event
 from gridflex.market.volumes import ImportMWh
 from gridflex.market.working_days import half_hours_of
 from tests.e2e.database.test_settlement_api import METER, SITE, Served

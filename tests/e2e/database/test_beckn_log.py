@@ -5,8 +5,8 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gridflex.adapters.beckn_log import BecknLog
-from gridflex.adapters.beckn_store import BecknStore
+from gridflex.adapters.beckn.log import BecknLog
+from gridflex.adapters.beckn.store import BecknStore
 from gridflex.serve.market_api import create_market_router
 from gridflex.serve.problems import install_problems
 from tests.unit.beckn.house import SIX_AM, Trade

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gridflex.adapters.beckn_store import BecknStore
+from gridflex.adapters.beckn.store import BecknStore
 from gridflex.adapters.database import connect
 from gridflex.beckn.keeping import Decision, HeldError, Hold
 from gridflex.beckn.memory import MemoryStore

@@ -13,14 +13,14 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gridflex.adapters.grid_store import GridStore
-from gridflex.adapters.job_store import JobStore
-from gridflex.adapters.ledger_feed import LedgerFeed
-from gridflex.adapters.ledger_files import export_ledger
-from gridflex.adapters.ledger_key import LedgerKey
-from gridflex.adapters.ledger_store import LedgerStore
-from gridflex.adapters.plan_store import PlanStore
-from gridflex.adapters.receipt_store import ReceiptStore
+from gridflex.adapters.grid.store import GridStore
+from gridflex.adapters.jobs.plan_store import PlanStore
+from gridflex.adapters.jobs.store import JobStore
+from gridflex.adapters.ledger.feed import LedgerFeed
+from gridflex.adapters.ledger.files import export_ledger
+from gridflex.adapters.ledger.key import LedgerKey
+from gridflex.adapters.ledger.store import LedgerStore
+from gridflex.adapters.market.receipt_store import ReceiptStore
 from gridflex.agents.bookkeeper import Bookkeeper, Stamper
 from gridflex.agents.grid import USUAL_LEVEL_FROM
 from gridflex.errors import SourceError
@@ -32,10 +32,10 @@ from gridflex.ledger.event import Event, EventType
 from gridflex.ledger.verify.folder import verify_ledger
 from gridflex.ledger.verify.receipts import verify_receipt
 from gridflex.lifecycle import JobRequest, Outcome, StopReason
-from gridflex.market.attribution import Contribution
-from gridflex.market.receipts import DraftReceipt
-from gridflex.market.records import settlement_event
-from gridflex.market.runs import Run
+from gridflex.market.billing.receipts import DraftReceipt
+from gridflex.market.settlement.attribution import Contribution
+from gridflex.market.settlement.records import settlement_event
+from gridflex.market.settlement.runs import Run
 from gridflex.planning.plan import PlannedRun
 from gridflex.signals import Kind, Origin, Series, Signal
 from tests.unit.ledger.ledgers import ORIGIN

@@ -8,9 +8,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gridflex.adapters.doubt_store import DoubtStore
-from gridflex.adapters.forecast_history import ForecastHistory
-from gridflex.adapters.grid_store import GridStore
+from gridflex.adapters.forecasting.doubt_store import DoubtStore
+from gridflex.adapters.forecasting.history import ForecastHistory
+from gridflex.adapters.grid.store import GridStore
 from gridflex.agents.doubts import LearntDoubts, StoredDoubts
 from gridflex.agents.grid import Grid
 from gridflex.forecasting.doubt import LEARNT_DAYS, LEARNT_EVERY

@@ -8,23 +8,23 @@ from pathlib import Path
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gridflex.adapters.baseline_facts import BaselineFacts
-from gridflex.adapters.energy_book import EnergyBook
-from gridflex.adapters.job_store import JobStore
-from gridflex.adapters.ledger_store import LedgerStore
-from gridflex.adapters.market_files import MarketFolder
-from gridflex.adapters.market_orders import FolderExchange
-from gridflex.adapters.plan_store import PlanStore
-from gridflex.adapters.position_book import PositionBook
-from gridflex.agents import energy
-from gridflex.agents.admission import Admissions
-from gridflex.agents.energy import EnergyReport, EnergySeller
-from gridflex.agents.reductions import Reductions
-from gridflex.agents.settlement_rules import SettlementTerms
-from gridflex.agents.settling import Settlements, Settler
-from gridflex.agents.traded import Prices, TradedSite
-from gridflex.agents.traded_sites import EnergyTerms
-from gridflex.agents.trader import Trader
+from gridflex.adapters.jobs.plan_store import PlanStore
+from gridflex.adapters.jobs.store import JobStore
+from gridflex.adapters.ledger.store import LedgerStore
+from gridflex.adapters.market.baseline_facts import BaselineFacts
+from gridflex.adapters.market.energy_book import EnergyBook
+from gridflex.adapters.market.exchange import FolderExchange
+from gridflex.adapters.market.mailbox import MarketFolder
+from gridflex.adapters.market.position_book import PositionBook
+from gridflex.agents.energy import seller as energy
+from gridflex.agents.energy.admission import Admissions
+from gridflex.agents.energy.reductions import Reductions
+from gridflex.agents.energy.seller import EnergyReport, EnergySeller
+from gridflex.agents.energy.settlement_rules import SettlementTerms
+from gridflex.agents.energy.settling import Settlements, Settler
+from gridflex.agents.energy.traded import Prices, TradedSite
+from gridflex.agents.energy.traded_sites import EnergyTerms
+from gridflex.agents.energy.trader import Trader
 from gridflex.counterfactual import RunNow
 from gridflex.errors import StaleDataError
 from gridflex.fleet import Site
@@ -32,19 +32,19 @@ from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId
 from gridflex.ledger.event import EventType
 from gridflex.lifecycle import JobRequest
-from gridflex.market.artefacts import ArtefactKind, ExpectedVolumes, channels_of
-from gridflex.market.compensation import REFERENCE_PRICES
-from gridflex.market.desk import TradingDesk
-from gridflex.market.drafts import read_draft
-from gridflex.market.losses import Losses, LossFactors
+from gridflex.market.baselines.waivers import Waiver, waiver_event
+from gridflex.market.messages.artefacts import ArtefactKind, ExpectedVolumes, channels_of
+from gridflex.market.messages.drafts import read_draft
 from gridflex.market.meters import Evidence, Reading
-from gridflex.market.position import Stage, Status
-from gridflex.market.records import reading_event, registry_event
 from gridflex.market.registry import SecondaryBmUnit
-from gridflex.market.selling import SalePolicy
-from gridflex.market.trading import Trading
+from gridflex.market.registry_records import reading_event, registry_event
+from gridflex.market.settlement.compensation import REFERENCE_PRICES
+from gridflex.market.settlement.losses import Losses, LossFactors
+from gridflex.market.trading.desk import TradingDesk
+from gridflex.market.trading.messenger import Messenger
+from gridflex.market.trading.position import Stage, Status
+from gridflex.market.trading.selling import SalePolicy
 from gridflex.market.volumes import ExportMWh
-from gridflex.market.waivers import Waiver, waiver_event
 from gridflex.market.working_days import half_hours_of
 from gridflex.planning.plan import PlannedRun
 from gridflex.sandbox.market import Mishap, SimulatedAgents
@@ -143,7 +143,7 @@ class System:
         desk = TradingDesk([], channels=channels_of(site.account), keys=KEYS, calendar=CALENDAR)
         return Trader(
             site,
-            trading=Trading(
+            trading=Messenger(
                 desk, ledger=self.ledger, mailbox=MarketFolder(self.root), units=[site.unit]
             ),
             ledger=self.ledger,

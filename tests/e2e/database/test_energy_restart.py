@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gridflex.adapters.ledger_store import LedgerStore, Logged
-from gridflex.adapters.position_book import PositionBook
+from gridflex.adapters.ledger.store import LedgerStore, Logged
+from gridflex.adapters.market.position_book import PositionBook
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import EventType
-from gridflex.market.position import Status
+from gridflex.market.trading.position import Status
 from tests.e2e.database.test_energy import ECVN, LATER, System
 from tests.e2e.database.test_trader import SIX, TRADED
 from tests.unit.market.days import CALENDAR

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gridflex.agents.traded import Prices
+from gridflex.agents.energy.traded import Prices
 from gridflex.errors import SourceError
 from gridflex.halfhour import HalfHour
-from gridflex.market.artefacts import ArtefactKind
-from gridflex.market.losses import LossFactors
-from gridflex.market.position import Status
+from gridflex.market.messages.artefacts import ArtefactKind
+from gridflex.market.settlement.losses import LossFactors
+from gridflex.market.trading.position import Status
 from tests.e2e.database.test_energy import CLOSED, MINUTE, NEXT_DAY, Imbalance, System
 from tests.e2e.world import ONE_SERVER
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gridflex.adapters.doubt_store import DoubtStore
-from gridflex.adapters.forecast_history import ForecastHistory
-from gridflex.adapters.grid_store import GridStore
-from gridflex.adapters.past_store import PastStore
+from gridflex.adapters.forecasting.doubt_store import DoubtStore
+from gridflex.adapters.forecasting.history import ForecastHistory
+from gridflex.adapters.grid.past_store import PastStore
+from gridflex.adapters.grid.store import GridStore
 from gridflex.errors import ContractError
 from gridflex.forecasting.conformal import LEAD_EDGES, Bands
 from gridflex.forecasting.doubt import Doubt, Doubts

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gridflex.adapters.given_up_log import GivenUpLog
-from gridflex.agents.settlement_rules import SettlementTerms
+from gridflex.adapters.market.given_up_log import GivenUpLog
+from gridflex.agents.energy.settlement_rules import SettlementTerms
 from gridflex.errors import SourceError
 from gridflex.ledger.event import EventType
-from gridflex.market.compensation import REFERENCE_PRICES
-from gridflex.market.given_up import LateOrder
-from gridflex.market.reported import ReportedHalfHour, UnitReport, report_event
-from gridflex.market.runs import Run
+from gridflex.market.settlement.compensation import REFERENCE_PRICES
+from gridflex.market.settlement.given_up import LateOrder
+from gridflex.market.settlement.reported import ReportedHalfHour, UnitReport, report_event
+from gridflex.market.settlement.runs import Run
 from tests.e2e.database.test_energy import System
 from tests.e2e.database.test_settling import DAY, R1, SF, at, net_gbp
 from tests.e2e.database.test_trader import SITE, TRADED

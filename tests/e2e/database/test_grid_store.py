@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gridflex.adapters.grid_store import GridStore
+from gridflex.adapters.grid.store import GridStore
 from gridflex.halfhour import HalfHour
 from gridflex.signals import Kind, Known, Origin, Series, Signal
 

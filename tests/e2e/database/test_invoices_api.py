@@ -9,8 +9,8 @@ import pytest
 import yaml
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gridflex.market.book import SettlementBook, write_book
-from gridflex.market.runs import Run
+from gridflex.market.settlement.book import SettlementBook, write_book
+from gridflex.market.settlement.runs import Run
 from tests.e2e.database.test_settlement_api import Served
 from tests.unit.market.test_settlement import EXAMPLE
 

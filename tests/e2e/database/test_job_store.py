@@ -9,8 +9,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gridflex.adapters import database
-from gridflex.adapters.job_rows import PAST_OF_ALL, PAST_OF_COMMAND
-from gridflex.adapters.job_store import Added, JobStore
+from gridflex.adapters.jobs.rows import PAST_OF_ALL, PAST_OF_COMMAND
+from gridflex.adapters.jobs.store import Added, JobStore
 from gridflex.errors import SourceError
 from gridflex.forecasting.past_runs import PastRun
 from gridflex.jobs import Flexibility, JobId, JobState, Shape, Tier

@@ -14,9 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from typer.testing import CliRunner
 
 from gridflex.adapters import database
-from gridflex.adapters.ledger_files import export_ledger
-from gridflex.adapters.ledger_key import LedgerKey
-from gridflex.adapters.ledger_store import LedgerStore
+from gridflex.adapters.ledger.files import export_ledger
+from gridflex.adapters.ledger.key import LedgerKey
+from gridflex.adapters.ledger.store import LedgerStore
 from gridflex.cli.settlement import settlement_app
 from gridflex.errors import ContractError, SourceError
 from gridflex.halfhour import HalfHour

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gridflex.adapters.model_store import ModelStore
+from gridflex.adapters.forecasting.model_store import ModelStore
 from gridflex.errors import ContractError, SourceError
 from gridflex.forecasting.lineage import Act, Decision, TrainedModel, Training
 from gridflex.halfhour import HalfHour

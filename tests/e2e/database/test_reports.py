@@ -13,11 +13,11 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gridflex.ledger.event import EventType
-from gridflex.market.artefacts import ArtefactKind
 from gridflex.market.audit import trace
-from gridflex.market.authority import Authority
-from gridflex.market.records import settlement_inputs
-from gridflex.market.runs import Run
+from gridflex.market.messages.artefacts import ArtefactKind
+from gridflex.market.settlement.authority import Authority
+from gridflex.market.settlement.records import settlement_inputs
+from gridflex.market.settlement.runs import Run
 from gridflex.sandbox.market import Mishap, SimulatedAgents
 from gridflex.sandbox.market_folder import FolderMarket, Quotation
 from gridflex.sandbox.reporting import ReportBasis

@@ -7,14 +7,14 @@ from decimal import Decimal
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gridflex.adapters.beckn_store import BecknStore
-from gridflex.adapters.energy_book import EnergyBook, Refused
-from gridflex.adapters.ledger_store import LedgerStore
-from gridflex.adapters.reserving_store import ReservingStore
+from gridflex.adapters.beckn.reserving_store import ReservingStore
+from gridflex.adapters.beckn.store import BecknStore
+from gridflex.adapters.ledger.store import LedgerStore
+from gridflex.adapters.market.energy_book import EnergyBook, Refused
 from gridflex.beckn.keeping import Decision, HeldError, Hold
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import EventType
-from gridflex.market.exclusivity import Direction, Product, Reservation
+from gridflex.market.trading.exclusivity import Direction, Product, Reservation
 from tests.e2e.database.test_trader import JOB, SITE, SIX, TRADED, Market
 
 SOLD = str(uuid.UUID(int=7))

@@ -13,13 +13,13 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gridflex.adapters.ledger_key import LedgerKey
-from gridflex.adapters.ledger_store import LedgerStore
-from gridflex.adapters.receipt_store import ReceiptStore
+from gridflex.adapters.ledger.key import LedgerKey
+from gridflex.adapters.ledger.store import LedgerStore
+from gridflex.adapters.market.receipt_store import ReceiptStore
 from gridflex.ledger.verify.receipts import verify_receipt
-from gridflex.market.book import SettlementBook, write_book
-from gridflex.market.receipts import draft_receipt
-from gridflex.market.runs import Run
+from gridflex.market.billing.receipts import draft_receipt
+from gridflex.market.settlement.book import SettlementBook, write_book
+from gridflex.market.settlement.runs import Run
 from gridflex.serve.problems import install_problems
 from gridflex.serve.settlement_api import create_settlement_router
 from tests.unit.ledger.ledgers import NOON, ORIGIN

@@ -12,39 +12,34 @@ from pathlib import Path
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gridflex.adapters.energy_book import EnergyBook
-from gridflex.adapters.ledger_store import LedgerStore
-from gridflex.agents.energy import EnergyReport
-from gridflex.agents.reports import Look
-from gridflex.agents.settlement_rules import SettlementTerms
-from gridflex.agents.traded_sites import EnergyTerms, TradedSites
+from gridflex.adapters.ledger.store import LedgerStore
+from gridflex.adapters.market.energy_book import EnergyBook
+from gridflex.agents.energy.reports import Look
+from gridflex.agents.energy.seller import EnergyReport
+from gridflex.agents.energy.settlement_rules import SettlementTerms
+from gridflex.agents.energy.traded_sites import EnergyTerms, TradedSites
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import Event, EventType
-from gridflex.market.artefacts import ArtefactKind, DeliveredVolumes
 from gridflex.market.audit import trace
-from gridflex.market.book import settle_book
-from gridflex.market.compensation import (
+from gridflex.market.messages.artefacts import ArtefactKind, DeliveredVolumes
+from gridflex.market.messages.drafts import read_draft
+from gridflex.market.policy import Dated, Effective
+from gridflex.market.registry import Allocation, MeteredSite, Msid, MsidPair, Validity
+from gridflex.market.registry_records import registry_event
+from gridflex.market.settlement.book import settle_book
+from gridflex.market.settlement.compensation import (
     REFERENCE_PRICES,
     CompensationPolicy,
     MutualisedP511,
     with_export_thresholds,
 )
-from gridflex.market.drafts import read_draft
-from gridflex.market.exclusivity import Direction, Product, Reservation
-from gridflex.market.losses import Losses, LossFactors
-from gridflex.market.policy import Dated, Effective
-from gridflex.market.position import Stage, Status
-from gridflex.market.records import (
-    book_of,
-    registry_event,
-    replay,
-    settlement_event,
-    settlement_inputs,
-)
-from gridflex.market.registry import Allocation, MeteredSite, Msid, MsidPair, Validity
-from gridflex.market.reservations import Held
-from gridflex.market.runs import Run
-from gridflex.market.show_back import newest_shares
+from gridflex.market.settlement.losses import Losses, LossFactors
+from gridflex.market.settlement.records import book_of, replay, settlement_event, settlement_inputs
+from gridflex.market.settlement.runs import Run
+from gridflex.market.settlement.show_back import newest_shares
+from gridflex.market.trading.exclusivity import Direction, Product, Reservation
+from gridflex.market.trading.position import Stage, Status
+from gridflex.market.trading.reservations import Held
 from gridflex.market.volumes import ExportMWh, Rounding
 from gridflex.sandbox.market import Mishap
 from tests.e2e.database.test_energy import MINUTE, NEXT_DAY, TERMS, System

@@ -8,31 +8,32 @@ from decimal import Decimal
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gridflex.adapters.energy_book import EnergyBook
-from gridflex.adapters.job_store import JobStore
-from gridflex.adapters.ledger_store import LedgerStore
-from gridflex.adapters.plan_store import PlanStore
-from gridflex.adapters.position_book import PositionBook
-from gridflex.agents.reductions import Reductions
-from gridflex.agents.settlement_rules import Rules, account_period
-from gridflex.agents.settling import Settler
-from gridflex.agents.traded import Exchange, Prices, TradedSite
-from gridflex.agents.trader import Trader
+from gridflex.adapters.jobs.plan_store import PlanStore
+from gridflex.adapters.jobs.store import JobStore
+from gridflex.adapters.ledger.store import LedgerStore
+from gridflex.adapters.market.energy_book import EnergyBook
+from gridflex.adapters.market.position_book import PositionBook
+from gridflex.agents.energy.reductions import Reductions
+from gridflex.agents.energy.settlement_rules import Rules, account_period
+from gridflex.agents.energy.settling import Settler
+from gridflex.agents.energy.traded import Exchange, Prices, TradedSite
+from gridflex.agents.energy.trader import Trader
 from gridflex.counterfactual import RunNow
 from gridflex.fleet import Site
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import Flexibility, JobId, Tier
 from gridflex.lifecycle import JobRequest
-from gridflex.market.artefacts import ArtefactKind, Channel
-from gridflex.market.book import settle_book
-from gridflex.market.compensation import MutualisedP415, ReferencePrice
-from gridflex.market.desk import OutgoingFile, TradingDesk
-from gridflex.market.exclusivity import Direction, Product, Reservation
+from gridflex.market.messages.artefacts import ArtefactKind, Channel
 from gridflex.market.meters import Evidence, Reading
-from gridflex.market.records import book_of, reading_event, registry_event, replay
 from gridflex.market.registry import Msid, MsidPair, UnitId
-from gridflex.market.selling import SalePolicy
-from gridflex.market.trading import Trading
+from gridflex.market.registry_records import reading_event, registry_event
+from gridflex.market.settlement.book import settle_book
+from gridflex.market.settlement.compensation import MutualisedP415, ReferencePrice
+from gridflex.market.settlement.records import book_of, replay
+from gridflex.market.trading.desk import OutgoingFile, TradingDesk
+from gridflex.market.trading.exclusivity import Direction, Product, Reservation
+from gridflex.market.trading.messenger import Messenger
+from gridflex.market.trading.selling import SalePolicy
 from gridflex.market.volumes import ImportMWh
 from gridflex.planning.plan import PlannedRun
 from gridflex.sandbox.exchange import SimulatedExchange
@@ -117,13 +118,13 @@ class Market:
         )
         desk = TradingDesk([], channels=CHANNELS, keys={"AUTH000001": "SECRET"}, calendar=CALENDAR)
         self.use(
-            Trading(desk, ledger=self.ledger, mailbox=self.centre),
+            Messenger(desk, ledger=self.ledger, mailbox=self.centre),
             ledger=self.ledger,
             exchange=SimulatedExchange({TRADED: Decimal(140)}, depth_mw=DEPTH_MW),
         )
         self.prices = {TRADED: Prices(Decimal(140), (Decimal(100), Decimal(210)))}
 
-    def use(self, trading: Trading, *, ledger: LedgerStore, exchange: Exchange) -> None:
+    def use(self, trading: Messenger, *, ledger: LedgerStore, exchange: Exchange) -> None:
         """Trade by these ways."""
         self.trading = trading
         self.trader = Trader(

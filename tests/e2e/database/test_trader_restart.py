@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gridflex.adapters.ledger_store import LedgerStore
+from gridflex.adapters.ledger.store import LedgerStore
 from gridflex.ledger.event import Event, EventType
-from gridflex.market.artefacts import ArtefactKind
-from gridflex.market.desk import OutgoingFile, TradingDesk
-from gridflex.market.reconciliation import Trade
-from gridflex.market.trading import Trading
+from gridflex.market.messages.artefacts import ArtefactKind
+from gridflex.market.trading.desk import OutgoingFile, TradingDesk
+from gridflex.market.trading.messenger import Messenger
+from gridflex.market.trading.reconciliation import Trade
 from gridflex.sandbox.exchange import SimulatedExchange
 from gridflex.sandbox.market import Mishap, SimulatedAgents
 from tests.e2e.database.test_trader import CHANNELS, LATE, SITE, SIX, TRADED, Market, settle
@@ -147,7 +147,7 @@ class World:
         market = Market(self.engine)
         ledger = FusedLedger(self.engine, fuse)
         desk = TradingDesk([], channels=CHANNELS, keys=KEYS, calendar=CALENDAR)
-        trading = Trading(desk, ledger=ledger, mailbox=FusedPost(self.post, fuse))
+        trading = Messenger(desk, ledger=ledger, mailbox=FusedPost(self.post, fuse))
         market.use(trading, ledger=ledger, exchange=FusedExchange(self.exchange, fuse))
         return market
 

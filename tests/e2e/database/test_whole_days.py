@@ -14,23 +14,24 @@ from typing import TypeVar
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gridflex.agents.energy import EnergyReport
-from gridflex.agents.traded import Prices, TradedSite
-from gridflex.agents.trader import LEAD, Trader
+from gridflex.agents.energy.seller import EnergyReport
+from gridflex.agents.energy.traded import Prices, TradedSite
+from gridflex.agents.energy.trader import LEAD, Trader
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import EventType
 from gridflex.lifecycle import JobRequest
-from gridflex.market.artefacts import channels_of
-from gridflex.market.book import Statement, settle_book
-from gridflex.market.commitments import read_commitment
-from gridflex.market.desk import TradingDesk
+from gridflex.market.baselines.commitments import read_commitment
+from gridflex.market.baselines.waivers import Waiver, waiver_event
+from gridflex.market.messages.artefacts import channels_of
 from gridflex.market.meters import Evidence, Reading
-from gridflex.market.records import RegistryRecord, book_of, reading_event, registry_event, replay
 from gridflex.market.registry import Allocation, Consent, MeteredSite, Validity
-from gridflex.market.runs import Run, payment_day
-from gridflex.market.selling import SalePolicy
-from gridflex.market.trading import Trading
-from gridflex.market.waivers import Waiver, waiver_event
+from gridflex.market.registry_records import RegistryRecord, reading_event, registry_event
+from gridflex.market.settlement.book import Statement, settle_book
+from gridflex.market.settlement.records import book_of, replay
+from gridflex.market.settlement.runs import Run, payment_day
+from gridflex.market.trading.desk import TradingDesk
+from gridflex.market.trading.messenger import Messenger
+from gridflex.market.trading.selling import SalePolicy
 from gridflex.market.working_days import DAY, half_hours_of
 from gridflex.planning.plan import PlannedRun
 from gridflex.sandbox.exchange import SimulatedExchange
@@ -89,7 +90,7 @@ class Day(System):
         sale = {at: one.sale_gbp_per_mwh for at, one in self.prices.items()}
         return Trader(
             site,
-            trading=Trading(desk, ledger=self.ledger, mailbox=self.centre),
+            trading=Messenger(desk, ledger=self.ledger, mailbox=self.centre),
             ledger=self.ledger,
             exchange=SimulatedExchange(sale, depth_mw=DEPTH_MW),
             jobs=self.jobs,

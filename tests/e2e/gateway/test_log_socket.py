@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import uvicorn
 
-from gridflex.adapters.ray_jobs import RayJobs
+from gridflex.adapters.clusters.ray_jobs import RayJobs
 from gridflex.errors import SourceError
 from tests.fake_ray import FakeJob, FakeRay
 

@@ -12,9 +12,9 @@ import psycopg
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gridflex.adapters.curtailment_store import CurtailmentStore
 from gridflex.adapters.database import psycopg_url
-from gridflex.adapters.ledger_feed import LedgerFeed
+from gridflex.adapters.jobs.curtailment_store import CurtailmentStore
+from gridflex.adapters.ledger.feed import LedgerFeed
 from gridflex.curtailment import CurtailedJob, Curtailment, CurtailmentRequest
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId, JobState

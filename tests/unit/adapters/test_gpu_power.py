@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from ray._private.thirdparty.pynvml import pynvml as bindings
 
-from gridflex.adapters.gpu_power import Nvml, counted_by_ray
-from gridflex.adapters.power_guard import keep
+from gridflex.adapters.power.guard import keep
+from gridflex.adapters.power.nvml import Nvml, counted_by_ray
 from gridflex.capping import GpuPower
 from gridflex.errors import SourceError
 from tests.nvml import BINDINGS, STATE_VARIABLE, FakeGpus

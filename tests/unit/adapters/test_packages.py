@@ -10,8 +10,8 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from gridflex.adapters.packages import PackageStore, package_name
-from gridflex.adapters.ray_jobs import RayJobs
+from gridflex.adapters.clusters.ray_jobs import RayJobs
+from gridflex.adapters.jobs.packages import PackageStore, package_name
 from gridflex.errors import ContractError, SourceError
 from tests.fake_ray import FakeRay
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from gridflex.adapters.ray_auth import find_token, is_token_wanted, token_headers
+from gridflex.adapters.clusters.ray_auth import find_token, is_token_wanted, token_headers
 
 
 @pytest.fixture

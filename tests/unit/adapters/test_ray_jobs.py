@@ -9,8 +9,8 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from gridflex.adapters.ray_gpus import Gpus
-from gridflex.adapters.ray_jobs import RayJobs, submission
+from gridflex.adapters.clusters.ray_gpus import Gpus
+from gridflex.adapters.clusters.ray_jobs import RayJobs, submission
 from gridflex.errors import ContractError, SourceError
 from gridflex.lifecycle import JobRequest
 from gridflex.settings import SiteSettings

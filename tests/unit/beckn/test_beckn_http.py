@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import httpx
 import pytest
 
-from gridflex.adapters.beckn_http import BecknClient, DediRegistry
+from gridflex.adapters.beckn.http import BecknClient, DediRegistry
 from gridflex.beckn.errors import BecknError
 from gridflex.beckn.registry import format_record
 from gridflex.errors import SourceError

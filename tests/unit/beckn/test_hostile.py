@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gridflex.adapters.beckn_log import figures_of
+from gridflex.adapters.beckn.log import figures_of
 from gridflex.beckn.acknowledging import read_acknowledgement
 from gridflex.beckn.buying import BuyingPolicy, block_settlement_fault, listed_in
 from gridflex.beckn.entities import Catalog, Contract

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gridflex.adapters.beckn_http import read_registry
-from gridflex.adapters.beckn_keys import BecknKeys
+from gridflex.adapters.beckn.http import read_registry
+from gridflex.adapters.beckn.keys import BecknKeys
 from gridflex.beckn.errors import BecknError
 from gridflex.beckn.registry import format_record
 from gridflex.beckn.signing import KeyId, is_signed_by, public_key

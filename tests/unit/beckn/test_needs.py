@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gridflex.adapters.beckn_log import due_to_us_gbp, is_seller
+from gridflex.adapters.beckn.log import due_to_us_gbp, is_seller
 from gridflex.beckn.answering import _require_same, best_answer
 from gridflex.beckn.demand_flex import due, need_settlement_fault, rows_of
 from gridflex.beckn.entities import Offer

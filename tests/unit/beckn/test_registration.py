@@ -10,8 +10,8 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from gridflex.adapters.beckn_http import BecknClient
-from gridflex.adapters.beckn_registration import register, registration_of, require_known
+from gridflex.adapters.beckn.http import BecknClient
+from gridflex.adapters.beckn.registration import register, registration_of, require_known
 from gridflex.errors import ContractError, SourceError
 from gridflex.sandbox.beckn.registry import create_registry
 from gridflex.settings import MarketSettings

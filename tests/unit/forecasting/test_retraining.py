@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from gridflex.adapters.ray_jobs import RayJob
+from gridflex.adapters.clusters.ray_jobs import RayJob
 from gridflex.agents.retraining import Retraining
 from gridflex.errors import SourceError
 from gridflex.forecasting.lineage import Artefact, TrainedModel, Training

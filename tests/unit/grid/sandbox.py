@@ -8,7 +8,7 @@ import httpx
 import numpy as np
 from fastapi import FastAPI
 
-from gridflex.adapters.grid_feeds import GridFeeds, grid_feeds
+from gridflex.adapters.grid.feeds import GridFeeds, grid_feeds
 from gridflex.adapters.http import RawArchive
 from gridflex.halfhour import HalfHour
 from gridflex.sandbox.grid.app import create_grid_server

@@ -7,7 +7,7 @@ import httpx
 import numpy as np
 import pytest
 
-from gridflex.adapters.carbon_intensity import CarbonIntensity
+from gridflex.adapters.grid.carbon_intensity import CarbonIntensity
 from gridflex.errors import ContractError, SourceError
 from gridflex.signals import Kind, Origin, Signal
 from tests.shared import shared_data

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 import numpy as np
 import pytest
 
-from gridflex.adapters.elexon import Elexon
+from gridflex.adapters.grid.elexon import Elexon
 from gridflex.errors import ContractError, SourceError
 from gridflex.halfhour import HalfHour, periods_in
 from gridflex.signals import Kind, Signal

@@ -6,8 +6,8 @@ import httpx
 import numpy as np
 import pytest
 
+from gridflex.adapters.grid.nord_pool import NordPool
 from gridflex.adapters.http import EmptyAnswerError
-from gridflex.adapters.nord_pool import NordPool
 from gridflex.errors import ContractError, SourceError
 from gridflex.halfhour import HalfHour, auction_half_hours
 from gridflex.signals import Kind, Signal

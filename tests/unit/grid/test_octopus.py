@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridflex.adapters.octopus import TARIFFS, Octopus, Tariff
+from gridflex.adapters.grid.octopus import TARIFFS, Octopus, Tariff
 from gridflex.errors import ContractError, SourceError
 from gridflex.halfhour import HalfHour
 from gridflex.signals import Kind, Signal

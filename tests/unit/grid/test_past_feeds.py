@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import pytest
 
-from gridflex.adapters.past_feeds import Filled, PastFeed, fill_in, past_feeds
+from gridflex.adapters.grid.past_feeds import Filled, PastFeed, fill_in, past_feeds
 from gridflex.errors import SourceError
 from gridflex.halfhour import HalfHour
 from gridflex.settings import GridSettings

@@ -14,7 +14,7 @@ from gridflex.cli.settlement import settlement_app
 from gridflex.ledger.canonical import digest
 from gridflex.ledger.standalone import standalone_verifier
 from gridflex.ledger.verify.receipts import verify_receipt
-from gridflex.market.records import settlement_event
+from gridflex.market.settlement.records import settlement_event
 from tests.unit.ledger.ledgers import NOON, SIGNER, Ledger, entry, ledger
 from tests.unit.ledger.whole_tree import MerkleTree
 from tests.unit.market.test_receipts import issued

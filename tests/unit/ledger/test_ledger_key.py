@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from gridflex.adapters.ledger_key import LedgerKey
+from gridflex.adapters.ledger.key import LedgerKey
 from gridflex.errors import ContractError, SourceError
 from gridflex.ledger.note import Signer
 from tests.unit.ledger.ledgers import ORIGIN

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gridflex.adapters.timestamps import TimestampAuthority
+from gridflex.adapters.ledger.timestamps import TimestampAuthority
 from gridflex.errors import ContractError, SourceError
 from tests.unit.ledger.ledgers import ledger
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from gridflex.adapters.ledger_store import LedgerStore, Logged
+from gridflex.adapters.ledger.store import LedgerStore, Logged
 from gridflex.errors import ConflictError
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import Event, EventType

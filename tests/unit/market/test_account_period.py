@@ -10,19 +10,20 @@ from typing import Any
 
 import pytest
 
-from gridflex.adapters.position_book import TrackedPosition
-from gridflex.agents.settlement_rules import Rules, account_period
-from gridflex.agents.traded import TradedSite
+from gridflex.adapters.market.position_book import TrackedPosition
+from gridflex.agents.energy.settlement_rules import Rules, account_period
+from gridflex.agents.energy.traded import TradedSite
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
-from gridflex.market.artefacts import ArtefactKind
-from gridflex.market.commitments import Committed
-from gridflex.market.compensation import MutualisedP511, ReferencePrice
-from gridflex.market.losses import Losses, LossFactors
+from gridflex.market.baselines.commitments import Committed
+from gridflex.market.messages.artefacts import ArtefactKind
 from gridflex.market.meters import Evidence, Reading
-from gridflex.market.position import Status, Track
-from gridflex.market.records import replay, settlement_event
-from gridflex.market.settlement import AccountPeriod, settle
+from gridflex.market.settlement.account import AccountPeriod, settle
+from gridflex.market.settlement.compensation import MutualisedP511, ReferencePrice
+from gridflex.market.settlement.losses import Losses, LossFactors
+from gridflex.market.settlement.records import replay, settlement_event
+from gridflex.market.trading.position import Status, Track
+from gridflex.market.trading.restoring import opened_by
 from gridflex.market.volumes import ExportMWh, ImportMWh
 from tests.unit.market.test_desk import EARLY, PAIR, SIX, UNIT
 
@@ -41,7 +42,7 @@ def period(reading: Reading = READ, rules: Rules = RULES, factor: str = "1") -> 
         Decimal(1),
         line_loss_factor=Decimal(factor),
     )
-    position = committed.position(UNIT, SIX)
+    position = opened_by(committed, UNIT, SIX)
     tracks = dict.fromkeys(ArtefactKind, Track(status=Status.ACCEPTED, stands=True))
     tracked = TrackedPosition(
         replace(position, tracks=tracks), committed.expected, committed.submitted, None, reading

@@ -10,20 +10,20 @@ import pytest
 from fastapi import FastAPI
 from pydantic import ValidationError
 
-from gridflex.adapters.baseline_facts import BaselineFacts
-from gridflex.adapters.ledger_store import Logged
-from gridflex.agents.admission import Admissions
-from gridflex.agents.energy_ports import predictability_limits
+from gridflex.adapters.ledger.store import Logged
+from gridflex.adapters.market.baseline_facts import BaselineFacts
+from gridflex.agents.energy.admission import Admissions
+from gridflex.agents.energy.ports import predictability_limits
 from gridflex.energy_settings import EnergySettings
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import Event, EventType
-from gridflex.market.commitments import Committed, commitment_event
+from gridflex.market.baselines.commitments import Committed, commitment_event
+from gridflex.market.baselines.waivers import Waiver, waiver_event
 from gridflex.market.meters import Evidence, Reading
-from gridflex.market.records import reading_event, registry_event
 from gridflex.market.registry import UnitId
+from gridflex.market.registry_records import reading_event, registry_event
 from gridflex.market.volumes import ImportMWh
-from gridflex.market.waivers import Waiver, waiver_event
 from gridflex.serve.baselines_api import create_baselines_router
 from tests.unit.market.memory import MemoryLedger
 from tests.unit.market.test_desk import PAIR, UNIT

@@ -9,7 +9,7 @@ import pytest
 
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
-from gridflex.market.artefacts import (
+from gridflex.market.messages.artefacts import (
     ActivityNotice,
     Artefact,
     ArtefactKind,
@@ -20,10 +20,10 @@ from gridflex.market.artefacts import (
     PairDelivery,
     artefact_file,
 )
-from gridflex.market.feedback import Feedback, read_feedback
-from gridflex.market.flows import FLOWS
-from gridflex.market.idd import Header, Record, write
-from gridflex.market.idd_items import FileError, Value
+from gridflex.market.messages.feedback import Feedback, read_feedback
+from gridflex.market.messages.flows import FLOWS
+from gridflex.market.messages.idd import Header, Record, write
+from gridflex.market.messages.idd_items import FileError, Value
 from gridflex.market.registry import AmsidPair, Msid, MsidPair, UnitId
 from gridflex.market.volumes import ExportMWh
 

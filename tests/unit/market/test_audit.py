@@ -11,22 +11,23 @@ import pytest
 
 from gridflex.ledger.event import Event
 from gridflex.ledger.verify.entries import parse_entry
-from gridflex.market.artefacts import (
+from gridflex.market.audit import Traced, trace
+from gridflex.market.messages.artefacts import (
     ArtefactKind,
     ContractNotice,
     ExpectedVolumes,
     channels_of,
 )
-from gridflex.market.audit import Traced, trace
-from gridflex.market.desk import TradingDesk
-from gridflex.market.feedback import Feedback
+from gridflex.market.messages.feedback import Feedback
 from gridflex.market.meters import Evidence, Reading
-from gridflex.market.position import Position
-from gridflex.market.reconciliation import Trade
-from gridflex.market.records import reading_event, settlement_event
 from gridflex.market.registry import BaselineIndicator
-from gridflex.market.settlement import AccountPeriod
-from gridflex.market.trade_records import answer_event, artefact_event, trade_event
+from gridflex.market.registry_records import reading_event
+from gridflex.market.settlement.account import AccountPeriod
+from gridflex.market.settlement.records import settlement_event
+from gridflex.market.trading.desk import TradingDesk
+from gridflex.market.trading.position import Position
+from gridflex.market.trading.reconciliation import Trade
+from gridflex.market.trading.records import answer_event, artefact_event, trade_event
 from gridflex.market.volumes import ExportMWh
 from tests.unit.market.days import CALENDAR
 from tests.unit.market.test_settlement import EXAMPLE

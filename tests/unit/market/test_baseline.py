@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour, periods_in
-from gridflex.market.baseline import BaselineDay, Event, History, Load, baseline
-from gridflex.market.baseline_rules import (
+from gridflex.market.baselines.engine import BaselineDay, Event, History, Load, baseline
+from gridflex.market.baselines.rules import (
     BL01,
     CAISO_10_IN_10,
     KEPCO_MID_6_OF_10,

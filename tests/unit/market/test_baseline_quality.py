@@ -9,8 +9,8 @@ from fractions import Fraction
 import pytest
 
 from gridflex.halfhour import HalfHour
-from gridflex.market.baseline import History
-from gridflex.market.baseline_quality import (
+from gridflex.market.baselines.engine import History
+from gridflex.market.baselines.quality import (
     PredictabilityLimits,
     budget,
     exhausted_on,
@@ -18,8 +18,8 @@ from gridflex.market.baseline_quality import (
     submitted_predictability,
     weakest,
 )
-from gridflex.market.baseline_rules import BL01
-from gridflex.market.submitted import Outcome
+from gridflex.market.baselines.rules import BL01
+from gridflex.market.baselines.submitted import Outcome
 from gridflex.market.volumes import ImportMWh
 from tests.unit.market.days import CALENDAR
 

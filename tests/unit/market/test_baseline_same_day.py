@@ -10,8 +10,8 @@ import pytest
 
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
-from gridflex.market.baseline import Event
-from gridflex.market.baseline_same_day import PJM_SAME_DAY_3_2, same_day_baseline
+from gridflex.market.baselines.engine import Event
+from gridflex.market.baselines.same_day import PJM_SAME_DAY_3_2, same_day_baseline
 
 MIDNIGHT = HalfHour(datetime(2026, 1, 14, 0, tzinfo=UTC))
 # hours ending 13 to 17: from 12:00 to 17:00

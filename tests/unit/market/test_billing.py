@@ -17,10 +17,9 @@ from hypothesis import strategies as st
 from pypdf import PageObject, PdfReader
 from pypdf.generic import DictionaryObject
 
-from gridflex.adapters.invoice_pdf import document_pdf
+from gridflex.adapters.market.invoice_pdf import document_pdf
 from gridflex.errors import ContractError
-from gridflex.market.attribution import Shares
-from gridflex.market.billing import (
+from gridflex.market.billing.fees import (
     CommissionTerms,
     LossRule,
     Month,
@@ -29,14 +28,22 @@ from gridflex.market.billing import (
     month_nets,
     subscription_gbp,
 )
-from gridflex.market.invoice import BillingRun, Document, DocumentKind, Party, documents, show_back
-from gridflex.market.invoice_files import (
+from gridflex.market.billing.invoice import (
+    BillingRun,
+    Document,
+    DocumentKind,
+    Party,
+    documents,
+    show_back,
+)
+from gridflex.market.billing.invoice_files import (
     document_html,
     document_json,
     documents_csv,
     read_document,
 )
-from gridflex.market.runs import DayCash, Run
+from gridflex.market.settlement.attribution import Shares
+from gridflex.market.settlement.runs import DayCash, Run
 from gridflex.market.volumes import Rounding
 
 JULY, AUGUST = Month(2026, 7), Month(2026, 8)

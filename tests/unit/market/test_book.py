@@ -14,17 +14,17 @@ from hypothesis import strategies as st
 
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
-from gridflex.market.attribution import Contribution
-from gridflex.market.book import (
+from gridflex.market.settlement.account import AccountPeriod
+from gridflex.market.settlement.attribution import Contribution
+from gridflex.market.settlement.book import (
     SettlementBook,
     read_book,
     settle_book,
     write_book,
     write_statement,
 )
-from gridflex.market.compensation import BilateralP510, MutualisedP415, MutualisedP511
-from gridflex.market.runs import Run
-from gridflex.market.settlement import AccountPeriod
+from gridflex.market.settlement.compensation import BilateralP510, MutualisedP415, MutualisedP511
+from gridflex.market.settlement.runs import Run
 from gridflex.market.volumes import ExportMWh
 from tests.unit.market.test_settlement import EXAMPLE, SIX, periods
 

@@ -15,13 +15,13 @@ from typer.testing import CliRunner
 
 from gridflex.cli.settlement import settlement_app
 from gridflex.errors import ContractError, GridFlexError
-from gridflex.market.authority import Figures
-from gridflex.market.book import SettlementBook, write_book
-from gridflex.market.reported import (
+from gridflex.market.settlement.authority import Figures
+from gridflex.market.settlement.book import SettlementBook, write_book
+from gridflex.market.settlement.reported import (
     as_reported,
     unit_reports,
 )
-from gridflex.market.s0142 import read_s0142
+from gridflex.market.settlement.s0142 import read_s0142
 from tests.unit.market.test_s0142 import text
 from tests.unit.market.test_settlement import EXAMPLE, SIX
 from tests.unit.market.test_tariff import tariff_text

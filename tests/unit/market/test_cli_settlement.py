@@ -15,16 +15,16 @@ from typer.testing import CliRunner
 
 from gridflex.cli.settlement import settlement_app
 from gridflex.errors import ContractError, GridFlexError, SourceError
-from gridflex.market.attribution import Contribution
-from gridflex.market.book import SettlementBook, write_book
-from gridflex.market.monthly import (
+from gridflex.market.billing.monthly import (
     BillingContract,
     Unbilled,
     monthly_bill,
     parse_month,
     read_contract,
 )
-from gridflex.market.runs import Run
+from gridflex.market.settlement.attribution import Contribution
+from gridflex.market.settlement.book import SettlementBook, write_book
+from gridflex.market.settlement.runs import Run
 from gridflex.market.volumes import Rounding
 from tests.shared import ROOT
 from tests.unit.market.days import CALENDAR

@@ -11,21 +11,22 @@ from typing import Any
 
 import pytest
 
-from gridflex.adapters.position_book import PositionBook
-from gridflex.agents.settlement_rules import SettlementTerms
-from gridflex.agents.settling import Settlements, Settler, SettlingReport
-from gridflex.agents.traded_sites import EnergyTerms, TradedSites
+from gridflex.adapters.market.position_book import PositionBook
+from gridflex.agents.energy.settlement_rules import SettlementTerms
+from gridflex.agents.energy.settling import Settlements, Settler, SettlingReport
+from gridflex.agents.energy.traded_sites import EnergyTerms, TradedSites
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import Event, EventType
-from gridflex.market.book import settle_book
-from gridflex.market.compensation import REFERENCE_PRICES
-from gridflex.market.reconciliation import Trade
-from gridflex.market.records import book_of, registry_event
-from gridflex.market.reported import report_event, unit_reports
-from gridflex.market.runs import Run
-from gridflex.market.s0142 import read_s0142
-from gridflex.market.trade_records import trade_event
+from gridflex.market.registry_records import registry_event
+from gridflex.market.settlement.book import settle_book
+from gridflex.market.settlement.compensation import REFERENCE_PRICES
+from gridflex.market.settlement.records import book_of
+from gridflex.market.settlement.reported import report_event, unit_reports
+from gridflex.market.settlement.runs import Run
+from gridflex.market.settlement.s0142 import read_s0142
+from gridflex.market.trading.reconciliation import Trade
+from gridflex.market.trading.records import trade_event
 from gridflex.market.working_days import half_hours_of
 from tests.unit.market.days import CALENDAR
 from tests.unit.market.memory import MemoryLedger

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
-from gridflex.market.attribution import PORTFOLIO, Contribution, attribute
-from gridflex.market.delivery import PairOutturn, claim, rebound
+from gridflex.market.baselines.submitted import Outcome
 from gridflex.market.meters import Evidence, Reading
 from gridflex.market.registry import Msid, MsidPair, UnitId
-from gridflex.market.submitted import Outcome
+from gridflex.market.settlement.attribution import PORTFOLIO, Contribution, attribute
+from gridflex.market.trading.delivery import PairOutturn, claim, rebound
 from gridflex.market.volumes import ExportMWh, ImportMWh, Rounding
 
 UNIT = UnitId("V__CGRID001")

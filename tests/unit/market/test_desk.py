@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
-from gridflex.market.alarms import Urgency
-from gridflex.market.artefacts import (
+from gridflex.market.messages.artefacts import (
     ActivityNotice,
     Artefact,
     ArtefactKind,
@@ -25,9 +24,10 @@ from gridflex.market.artefacts import (
     ExpectedVolumes,
     PairDelivery,
 )
-from gridflex.market.desk import OutgoingFile, TradingDesk
-from gridflex.market.position import Position, Status
 from gridflex.market.registry import BaselineIndicator, Msid, MsidPair, UnitId
+from gridflex.market.trading.alarms import Urgency
+from gridflex.market.trading.desk import OutgoingFile, TradingDesk
+from gridflex.market.trading.position import Position, Status
 from gridflex.market.volumes import ExportMWh
 from gridflex.sandbox.market import Mishap, SimulatedAgents
 from tests.unit.market.days import CALENDAR

@@ -4,8 +4,8 @@ from datetime import date, timedelta
 
 import pytest
 
-from gridflex.market.due_runs import due_days, given_up_days, given_up_within
-from gridflex.market.runs import Run, next_run, payment_day
+from gridflex.market.settlement.due_runs import due_days, given_up_days, given_up_within
+from gridflex.market.settlement.runs import Run, next_run, payment_day
 from gridflex.market.working_days import calendar_around
 
 DAY = date(2026, 7, 1)

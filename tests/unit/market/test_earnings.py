@@ -21,20 +21,20 @@ from gridflex.ledger.verify.merkle import leaf_hash
 from gridflex.ledger.verify.reading import VerificationError
 from gridflex.ledger.verify.receipts import verify_receipt
 from gridflex.ledger.verify.settled import PAYING_RUNS
-from gridflex.market.attribution import Contribution
-from gridflex.market.earnings import (
+from gridflex.market.billing.earnings import (
     Settlement,
     in_force,
     read_settlement,
     settled_jobs,
     with_earnings,
 )
+from gridflex.market.billing.receipt_page import receipt_html
+from gridflex.market.billing.receipts import Basis, DraftReceipt, IssuedReceipt, draft_receipt
 from gridflex.market.meters import Evidence as Metering
-from gridflex.market.receipt_page import receipt_html
-from gridflex.market.receipts import Basis, DraftReceipt, IssuedReceipt, draft_receipt
-from gridflex.market.records import settlement_event
-from gridflex.market.runs import Run
-from gridflex.market.settlement import AccountPeriod
+from gridflex.market.settlement.account import AccountPeriod
+from gridflex.market.settlement.attribution import Contribution
+from gridflex.market.settlement.records import settlement_event
+from gridflex.market.settlement.runs import Run
 from tests.unit.ledger.ledgers import SIGNER, Ledger
 from tests.unit.ledger.whole_tree import MerkleTree
 from tests.unit.market.test_receipts import RECORD, SIX, START

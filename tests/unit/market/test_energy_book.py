@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from gridflex.adapters.energy_book import EnergyBook, Refused
-from gridflex.market.exclusivity import Direction, Product, Reservation
+from gridflex.adapters.market.energy_book import EnergyBook, Refused
+from gridflex.market.trading.exclusivity import Direction, Product, Reservation
 from tests.unit.market.memory import MemoryLedger
 from tests.unit.market.test_desk import EARLY, PAIR, SIX
 

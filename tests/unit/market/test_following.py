@@ -5,12 +5,12 @@ from datetime import datetime
 
 import pytest
 
-from gridflex.adapters.receipt_store import ReceiptStore
+from gridflex.adapters.market.receipt_store import ReceiptStore
 from gridflex.agents.earnings import Earnings
 from gridflex.errors import SourceError
 from gridflex.jobs import JobId
-from gridflex.market.receipts import DraftReceipt, IssuedReceipt, draft_receipt
-from gridflex.market.records import settlement_event
+from gridflex.market.billing.receipts import DraftReceipt, IssuedReceipt, draft_receipt
+from gridflex.market.settlement.records import settlement_event
 from tests.unit.market.memory import MemoryLedger
 from tests.unit.market.test_earnings import BOTH, LATER, PERIOD, Books
 from tests.unit.market.test_receipts import RECORD

@@ -5,7 +5,8 @@ from datetime import UTC, date, datetime
 
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import EventType
-from gridflex.market.given_up import (
+from gridflex.market.registry import UnitId
+from gridflex.market.settlement.given_up import (
     GivenUp,
     LateOrder,
     given_up_event,
@@ -13,8 +14,7 @@ from gridflex.market.given_up import (
     late_order_event,
     late_orders_of,
 )
-from gridflex.market.registry import UnitId
-from gridflex.market.runs import Run
+from gridflex.market.settlement.runs import Run
 
 NOW = datetime(2026, 9, 20, 9, tzinfo=UTC)
 UNIT, DAY = UnitId("V__CGRID001"), date(2026, 7, 1)

@@ -10,13 +10,14 @@ from typing import Any
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import Event
 from gridflex.ledger.verify.entries import parse_entry
-from gridflex.market.artefacts import ArtefactKind, Channel, ExpectedVolumes
-from gridflex.market.commitments import Committed, commitment_event
-from gridflex.market.desk import TradingDesk
-from gridflex.market.honesty import Facts, honesty
+from gridflex.market.baselines.commitments import Committed, commitment_event
+from gridflex.market.baselines.honesty import Facts, honesty
+from gridflex.market.baselines.submitted import CapChange, HonestyLimits
+from gridflex.market.messages.artefacts import ArtefactKind, Channel, ExpectedVolumes
 from gridflex.market.registry import UnitId
-from gridflex.market.submitted import CapChange, HonestyLimits
-from gridflex.market.trade_records import artefact_event
+from gridflex.market.trading.desk import TradingDesk
+from gridflex.market.trading.records import artefact_event
+from gridflex.market.trading.restoring import opened_by
 from gridflex.market.volumes import ExportMWh, ImportMWh, Rounding
 from tests.unit.market.days import CALENDAR
 from tests.unit.market.test_desk import SIX, UNIT
@@ -41,7 +42,8 @@ def committed(at: HalfHour, *, is_traded: bool, expected: Decimal = EXPECTED) ->
 
 def sent(at: HalfHour, volume: Decimal = EXPECTED) -> dict[str, Any]:
     channel = Channel("VP", "GRIDFLEX", "SV", "SVAA")
-    position = Committed(mwh(EXPECTED), mwh(PLANNED), Decimal(1)).position(UNIT, at)
+    committed = Committed(mwh(EXPECTED), mwh(PLANNED), Decimal(1))
+    position = opened_by(committed, UnitId(UNIT), at)
     desk = TradingDesk([position], channels={ArtefactKind.SEV: channel}, keys={}, calendar=CALENDAR)
     artefact = ExpectedVolumes({UnitId(UNIT): {at: ExportMWh(-volume)}})
     early = at.start - timedelta(hours=2)

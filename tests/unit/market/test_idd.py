@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridflex.market.flows import FLOWS
-from gridflex.market.idd import (
+from gridflex.market.messages.flows import FLOWS
+from gridflex.market.messages.idd import (
     Header,
     Receipt,
     Record,
@@ -22,7 +22,7 @@ from gridflex.market.idd import (
     write,
     write_receipt,
 )
-from gridflex.market.idd_items import FileError, Response, Value
+from gridflex.market.messages.idd_items import FileError, Response, Value
 
 HEADER = Header(
     file_type="E0041001",

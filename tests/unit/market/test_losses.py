@@ -8,19 +8,19 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from gridflex.adapters.loss_file import LossFile
-from gridflex.agents.energy_ports import losses_of, settlement_terms
+from gridflex.adapters.market.loss_file import LossFile
+from gridflex.agents.energy.ports import losses_of, settlement_terms
 from gridflex.energy_settings import EnergySettings
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
-from gridflex.market.compensation import (
+from gridflex.market.policy import Effective
+from gridflex.market.settlement.compensation import (
     MutualisedP415,
     MutualisedP511,
     with_export_thresholds,
 )
-from gridflex.market.losses import NO_LOSSES, Losses, LossFactors, read_losses
-from gridflex.market.policy import Effective
-from gridflex.market.runs import Run
+from gridflex.market.settlement.losses import NO_LOSSES, Losses, LossFactors, read_losses
+from gridflex.market.settlement.runs import Run
 from gridflex.market.volumes import ExportMWh
 
 MIDNIGHT = HalfHour.parse("2026-06-30T23:00Z")  # in London

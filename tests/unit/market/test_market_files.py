@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from gridflex.adapters.market_files import MarketFolder
+from gridflex.adapters.market.mailbox import MarketFolder
 from gridflex.errors import ContractError, SourceError
-from gridflex.market.desk import OutgoingFile
-from gridflex.market.trading import Mailbox
+from gridflex.market.trading.desk import OutgoingFile
+from gridflex.market.trading.messenger import Mailbox
 
 FILE = OutgoingFile("VT000000000001", b"AAA|\n")
 

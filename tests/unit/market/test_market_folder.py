@@ -10,19 +10,19 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from gridflex.adapters.market_files import MarketFolder
-from gridflex.adapters.market_orders import FolderExchange
+from gridflex.adapters.market.exchange import FolderExchange
+from gridflex.adapters.market.mailbox import MarketFolder
 from gridflex.cli.root import app
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
-from gridflex.market.artefacts import ArtefactKind, ContractNotice
-from gridflex.market.desk import TradingDesk
-from gridflex.market.idd import Header, write
-from gridflex.market.orders import OrderPendingError
-from gridflex.market.position import Position, Status
-from gridflex.market.reconciliation import Trade
+from gridflex.market.messages.artefacts import ArtefactKind, ContractNotice
+from gridflex.market.messages.idd import Header, write
 from gridflex.market.registry import BaselineIndicator
-from gridflex.market.trading import Trading
+from gridflex.market.trading.desk import TradingDesk
+from gridflex.market.trading.messenger import Messenger
+from gridflex.market.trading.orders import OrderPendingError
+from gridflex.market.trading.position import Position, Status
+from gridflex.market.trading.reconciliation import Trade
 from gridflex.sandbox.market import Mishap
 from gridflex.sandbox.market_folder import FolderMarket, Quotation
 from gridflex.settings import Settings
@@ -51,7 +51,7 @@ class Seller:
             for unit in (UNIT, OTHER)
         ]
         desk = TradingDesk(positions, channels=CHANNELS, keys={"A1": "SECRET"}, calendar=CALENDAR)
-        self.trading = Trading(desk, ledger=MemoryLedger(), mailbox=MarketFolder(root))
+        self.trading = Messenger(desk, ledger=MemoryLedger(), mailbox=MarketFolder(root))
 
     async def notify(self) -> None:
         await self.trading.submit(SOLD, now=EARLY, split={(UNIT, SIX): Decimal("3.000")})

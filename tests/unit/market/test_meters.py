@@ -10,9 +10,9 @@ from pydantic import ValidationError
 
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour, periods_in
+from gridflex.market.billing.monthly import parse_month
 from gridflex.market.meter_files import ReadingsIn, read_csv
 from gridflex.market.meters import Evidence, MeterHistory, Reading, check_once
-from gridflex.market.monthly import parse_month
 from gridflex.market.registry import Msid
 from gridflex.market.volumes import ImportMWh
 from gridflex.market.working_days import calendar_around, half_hours_of

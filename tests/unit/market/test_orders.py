@@ -7,12 +7,18 @@ from typing import Any
 
 import pytest
 
-from gridflex.adapters.market_orders import FolderExchange
-from gridflex.agents.traded import Exchange
+from gridflex.adapters.market.exchange import FolderExchange
+from gridflex.agents.energy.traded import Exchange
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
-from gridflex.market.orders import Order, OrderPendingError, read_answer, read_order, write_answer
-from gridflex.market.reconciliation import Trade
+from gridflex.market.trading.orders import (
+    Order,
+    OrderPendingError,
+    read_answer,
+    read_order,
+    write_answer,
+)
+from gridflex.market.trading.reconciliation import Trade
 
 SIX = HalfHour(datetime(2026, 7, 1, 17, tzinfo=UTC))
 CLOSES = datetime(2026, 7, 1, 16, tzinfo=UTC)

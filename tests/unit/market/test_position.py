@@ -10,11 +10,17 @@ import pytest
 
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
-from gridflex.market.alarms import Urgency, alarms
-from gridflex.market.artefacts import ArtefactKind
-from gridflex.market.deadlines import ContractDeadline, deadline, default_expected_volume_deadline
+from gridflex.market.messages.artefacts import ArtefactKind
+from gridflex.market.messages.deadlines import (
+    ContractDeadline,
+    deadline,
+    default_expected_volume_deadline,
+)
 from gridflex.market.policy import Dated, Effective
-from gridflex.market.position import (
+from gridflex.market.registry import BaselineIndicator, UnitId
+from gridflex.market.settlement.runs import Run
+from gridflex.market.trading.alarms import Urgency, alarms
+from gridflex.market.trading.position import (
     Answered,
     Event,
     Logged,
@@ -26,9 +32,7 @@ from gridflex.market.position import (
     Status,
     advance,
 )
-from gridflex.market.reconciliation import Mismatch, Notified, Trade, reconcile
-from gridflex.market.registry import BaselineIndicator, UnitId
-from gridflex.market.runs import Run
+from gridflex.market.trading.reconciliation import Mismatch, Notified, Trade, reconcile
 from tests.unit.market.days import CALENDAR
 
 WMAN, SEV, ECVN, DVN = ArtefactKind

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
-from gridflex.market.dfs import dfs_payment, payment_factor, risks_deregistration
-from gridflex.market.exclusivity import (
+from gridflex.market.settlement.dfs import dfs_payment, payment_factor, risks_deregistration
+from gridflex.market.trading.exclusivity import (
     STACKABLE,
     Direction,
     ExclusivityLedger,

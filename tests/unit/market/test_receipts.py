@@ -23,8 +23,8 @@ from gridflex.ledger.verify.merkle import leaf_hash
 from gridflex.ledger.verify.reading import VerificationError
 from gridflex.ledger.verify.receipts import verify_receipt
 from gridflex.lifecycle import Attempt, AttemptState, Job, JobRequest, Outcome, StopReason
-from gridflex.market.receipt_page import receipt_html
-from gridflex.market.receipts import (
+from gridflex.market.billing.receipt_page import receipt_html
+from gridflex.market.billing.receipts import (
     Basis,
     Evidence,
     HalfHourUse,

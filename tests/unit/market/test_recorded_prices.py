@@ -10,21 +10,21 @@ import pandas as pd
 import pytest
 
 from gridflex.halfhour import HalfHour, periods_in
-from gridflex.market.authority import AUTHORITY
-from gridflex.market.book import (
+from gridflex.market.registry import UnitId
+from gridflex.market.settlement.account import AccountPeriod, SoldVolume, SystemPrice
+from gridflex.market.settlement.authority import AUTHORITY
+from gridflex.market.settlement.book import (
     SettlementBook,
     read_book,
     settle_book,
     write_book,
     write_statement,
 )
-from gridflex.market.registry import UnitId
-from gridflex.market.reported import (
+from gridflex.market.settlement.reported import (
     unconfirmed,
 )
-from gridflex.market.runs import Run
-from gridflex.market.s0142 import read_s0142
-from gridflex.market.settlement import AccountPeriod, SoldVolume, SystemPrice
+from gridflex.market.settlement.runs import Run
+from gridflex.market.settlement.s0142 import read_s0142
 from gridflex.market.volumes import ExportMWh, ImportMWh
 from gridflex.market.working_days import half_hours_of
 from gridflex.sandbox.market import AgentBook

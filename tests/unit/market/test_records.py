@@ -13,29 +13,13 @@ from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import Event
 from gridflex.ledger.verify.entries import parse_entry
-from gridflex.market.artefacts import ArtefactKind, ContractNotice, channels_of
-from gridflex.market.attribution import Contribution
-from gridflex.market.book import SettlementBook, settle_book, write_book, write_statement
-from gridflex.market.desk import TradingDesk
-from gridflex.market.feedback import Feedback
-from gridflex.market.idd import Receipt
-from gridflex.market.idd_items import Response
-from gridflex.market.invoice import documents
+from gridflex.market.billing.invoice import documents
+from gridflex.market.billing.records import invoice_event
+from gridflex.market.messages.artefacts import ArtefactKind, ContractNotice, channels_of
+from gridflex.market.messages.feedback import Feedback
+from gridflex.market.messages.idd import Receipt
+from gridflex.market.messages.idd_items import Response
 from gridflex.market.meters import Evidence, Reading
-from gridflex.market.position import Position
-from gridflex.market.reconciliation import Trade
-from gridflex.market.records import (
-    RegistryRecord,
-    book_of,
-    invoice_event,
-    read_record,
-    reading_event,
-    readings_of,
-    registry_event,
-    registry_of,
-    replay,
-    settlement_event,
-)
 from gridflex.market.registry import (
     Allocation,
     AllocationType,
@@ -49,10 +33,24 @@ from gridflex.market.registry import (
     UnitId,
     Validity,
 )
-from gridflex.market.runs import Run
-from gridflex.market.settlement import AccountPeriod
-from gridflex.market.show_back import newest_shares
-from gridflex.market.trade_records import answer_event, artefact_event, trade_event
+from gridflex.market.registry_records import (
+    RegistryRecord,
+    read_record,
+    reading_event,
+    readings_of,
+    registry_event,
+    registry_of,
+)
+from gridflex.market.settlement.account import AccountPeriod
+from gridflex.market.settlement.attribution import Contribution
+from gridflex.market.settlement.book import SettlementBook, settle_book, write_book, write_statement
+from gridflex.market.settlement.records import book_of, replay, settlement_event
+from gridflex.market.settlement.runs import Run
+from gridflex.market.settlement.show_back import newest_shares
+from gridflex.market.trading.desk import TradingDesk
+from gridflex.market.trading.position import Position
+from gridflex.market.trading.reconciliation import Trade
+from gridflex.market.trading.records import answer_event, artefact_event, trade_event
 from tests.shared import ROOT
 from tests.unit.market.days import CALENDAR
 from tests.unit.market.test_billing import ROUNDING, cash, run

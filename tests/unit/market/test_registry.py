@@ -8,7 +8,7 @@ from datetime import date
 
 import pytest
 
-from gridflex.agents.traded_sites import EnergyTerms, traded_site
+from gridflex.agents.energy.traded_sites import EnergyTerms, traded_site
 from gridflex.errors import ContractError
 from gridflex.market.registry import (
     Allocation,

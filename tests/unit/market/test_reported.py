@@ -9,15 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from gridflex.adapters.market_files import MarketFolder
+from gridflex.adapters.market.mailbox import MarketFolder
 from gridflex.errors import ContractError
 from gridflex.ledger.canonical import digest
-from gridflex.market.authority import AUTHORITY, Authority, Figures
-from gridflex.market.book import SettlementBook, read_book, write_book
-from gridflex.market.desk import TradingDesk
-from gridflex.market.records import differences_of, replay, settled_differences, settlement_event
 from gridflex.market.registry import UnitId
-from gridflex.market.reported import (
+from gridflex.market.settlement.account import SoldVolume, settle
+from gridflex.market.settlement.authority import AUTHORITY, Authority, Figures
+from gridflex.market.settlement.book import SettlementBook, read_book, write_book
+from gridflex.market.settlement.records import (
+    differences_of,
+    replay,
+    settled_differences,
+    settlement_event,
+)
+from gridflex.market.settlement.reported import (
     UnitReport,
     as_reported,
     differences,
@@ -28,10 +33,10 @@ from gridflex.market.reported import (
     unconfirmed,
     unit_reports,
 )
-from gridflex.market.runs import Run
-from gridflex.market.s0142 import SettlementReport, read_s0142
-from gridflex.market.settlement import SoldVolume, settle
-from gridflex.market.trading import Trading
+from gridflex.market.settlement.runs import Run
+from gridflex.market.settlement.s0142 import SettlementReport, read_s0142
+from gridflex.market.trading.desk import TradingDesk
+from gridflex.market.trading.messenger import Messenger
 from tests.unit.market.days import CALENDAR
 from tests.unit.market.memory import MemoryLedger
 from tests.unit.market.test_desk import CHANNELS, EARLY, UNIT
@@ -253,7 +258,7 @@ def test_books_from_before_there_were_reports_keep_their_bytes() -> None:
 async def test_reports_in_the_folder_are_recorded_and_bad_ones_set_aside(tmp_path: Path) -> None:
     ledger, folder = MemoryLedger(), MarketFolder(tmp_path)
     desk = TradingDesk([], channels=CHANNELS, keys={}, calendar=CALENDAR)
-    trading = Trading(desk, ledger=ledger, mailbox=folder, units=[UNIT])
+    trading = Messenger(desk, ledger=ledger, mailbox=folder, units=[UNIT])
     files = {
         "1": OFF.encode(),
         "2": OFF.replace("S0142013", "S0142099").encode(),

@@ -12,8 +12,13 @@ from hypothesis import strategies as st
 
 from gridflex.ledger.event import Event
 from gridflex.ledger.verify.entries import parse_entry
-from gridflex.market.exclusivity import Direction, Product, Reservation
-from gridflex.market.reservations import Holdings, holdings, release_event, reservation_event
+from gridflex.market.trading.exclusivity import Direction, Product, Reservation
+from gridflex.market.trading.reservations import (
+    Holdings,
+    holdings,
+    release_event,
+    reservation_event,
+)
 from tests.unit.market.test_desk import EARLY, PAIR, SIX
 
 MOST = Decimal("1.0")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gridflex.errors import ContractError
 from gridflex.market.policy import Dated, Effective
-from gridflex.market.runs import DayCash, Run, payment_day, true_ups
+from gridflex.market.settlement.runs import DayCash, Run, payment_day, true_ups
 from tests.unit.market.days import CALENDAR
 
 DAY = date(2026, 7, 1)

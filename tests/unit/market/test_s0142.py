@@ -9,8 +9,8 @@ import pytest
 
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
-from gridflex.market.runs import Run
-from gridflex.market.s0142 import compensation_by_party, read_s0142
+from gridflex.market.settlement.runs import Run
+from gridflex.market.settlement.s0142 import compensation_by_party, read_s0142
 from tests.unit.market.test_settlement import SIX
 
 DAY = date(2026, 7, 1)

@@ -10,7 +10,7 @@ import pytest
 
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
-from gridflex.market.artefacts import (
+from gridflex.market.messages.artefacts import (
     ActivityNotice,
     Artefact,
     ArtefactKind,
@@ -21,19 +21,19 @@ from gridflex.market.artefacts import (
     PairDelivery,
     artefact_file,
 )
-from gridflex.market.authority import AUTHORITY
-from gridflex.market.feedback import read_feedback
-from gridflex.market.idd import read_header, read_receipt
-from gridflex.market.idd_items import Response
-from gridflex.market.position import Answered, Logged, Position, Sent, Status, advance
-from gridflex.market.reconciliation import Notified, reconcile
+from gridflex.market.messages.feedback import read_feedback
+from gridflex.market.messages.idd import read_header, read_receipt
+from gridflex.market.messages.idd_items import Response
 from gridflex.market.registry import BaselineIndicator, Msid, MsidPair, UnitId
-from gridflex.market.reported import (
+from gridflex.market.settlement.account import SoldVolume, settle
+from gridflex.market.settlement.authority import AUTHORITY
+from gridflex.market.settlement.reported import (
     unconfirmed,
 )
-from gridflex.market.runs import Run
-from gridflex.market.s0142 import read_s0142
-from gridflex.market.settlement import SoldVolume, settle
+from gridflex.market.settlement.runs import Run
+from gridflex.market.settlement.s0142 import read_s0142
+from gridflex.market.trading.position import Answered, Logged, Position, Sent, Status, advance
+from gridflex.market.trading.reconciliation import Notified, reconcile
 from gridflex.market.volumes import ExportMWh, ImportMWh
 from gridflex.sandbox.exchange import EXCHANGE, SimulatedExchange
 from gridflex.sandbox.market import Mishap, SimulatedAgents

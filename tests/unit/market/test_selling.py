@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridflex.errors import ContractError
-from gridflex.market.selling import Outlook, SalePolicy, decide_sale
+from gridflex.market.trading.selling import Outlook, SalePolicy, decide_sale
 from gridflex.market.volumes import Rounding
 
 

@@ -13,18 +13,8 @@ from hypothesis import strategies as st
 
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
-from gridflex.market.compensation import (
-    COMPENSATION,
-    REFERENCE_PRICES,
-    BilateralP510,
-    MeterExport,
-    MutualisedP415,
-    MutualisedP511,
-    ReferencePrice,
-)
 from gridflex.market.registry import BaselineIndicator, Msid, UnitId
-from gridflex.market.runs import Run
-from gridflex.market.settlement import (
+from gridflex.market.settlement.account import (
     AccountPeriod,
     AccountResult,
     PairPeriod,
@@ -34,6 +24,16 @@ from gridflex.market.settlement import (
     imbalance_charge_gbp,
     settle,
 )
+from gridflex.market.settlement.compensation import (
+    COMPENSATION,
+    REFERENCE_PRICES,
+    BilateralP510,
+    MeterExport,
+    MutualisedP415,
+    MutualisedP511,
+    ReferencePrice,
+)
+from gridflex.market.settlement.runs import Run
 from gridflex.market.volumes import ExportMWh, ImportMWh
 
 UNIT = UnitId("V__CGRID001")

@@ -6,9 +6,9 @@ import pytest
 from pydantic import ValidationError
 
 from gridflex.energy_settings import EnergySettings
-from gridflex.market.monthly import BillingContract
-from gridflex.market.runs import Run
-from gridflex.market.settlement_calendar import CalendarRow, calendar_rows, published_days
+from gridflex.market.billing.monthly import BillingContract
+from gridflex.market.settlement.calendar import CalendarRow, calendar_rows, published_days
+from gridflex.market.settlement.runs import Run
 from tests.unit.market.test_cli_settlement import CONTRACT
 
 ROW = {"settlement_date": "2026-07-01", "run": "SF", "paid_on": "2026-07-30"}

@@ -11,8 +11,7 @@ import pytest
 
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
-from gridflex.market.registry import UnitId
-from gridflex.market.submitted import (
+from gridflex.market.baselines.submitted import (
     CapChange,
     Commitment,
     HonestyLimits,
@@ -25,6 +24,7 @@ from gridflex.market.submitted import (
     same_errors,
     unchanged,
 )
+from gridflex.market.registry import UnitId
 from gridflex.market.volumes import ExportMWh, ImportMWh, Rounding
 
 UNIT = UnitId("V__CGRID001")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
-from gridflex.adapters.tariff_files import TariffFiles
+from gridflex.adapters.market.tariff_files import TariffFiles
 from gridflex.errors import ContractError, SourceError
 from gridflex.halfhour import HalfHour, periods_in
 from gridflex.market.delivered_cost import DeliveredPrices

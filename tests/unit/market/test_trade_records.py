@@ -11,7 +11,13 @@ import pytest
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import Event
 from gridflex.ledger.verify.entries import parse_entry
-from gridflex.market.artefacts import (
+from gridflex.market.baselines.commitments import (
+    Committed,
+    commitment_event,
+    is_commitment,
+    read_commitment,
+)
+from gridflex.market.messages.artefacts import (
     ActivityNotice,
     Artefact,
     ArtefactKind,
@@ -20,14 +26,13 @@ from gridflex.market.artefacts import (
     ExpectedVolumes,
     PairDelivery,
 )
-from gridflex.market.commitments import Committed, commitment_event, is_commitment, read_commitment
-from gridflex.market.drafts import read_draft
-from gridflex.market.feedback import Feedback
-from gridflex.market.idd import Receipt
-from gridflex.market.idd_items import Response
-from gridflex.market.reconciliation import Mismatch, Trade, reconcile
+from gridflex.market.messages.drafts import read_draft
+from gridflex.market.messages.feedback import Feedback
+from gridflex.market.messages.idd import Receipt
+from gridflex.market.messages.idd_items import Response
 from gridflex.market.registry import AmsidPair, Msid
-from gridflex.market.trade_records import (
+from gridflex.market.trading.reconciliation import Mismatch, Trade, reconcile
+from gridflex.market.trading.records import (
     answer_event,
     artefact_event,
     notices_of,

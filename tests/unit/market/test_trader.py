@@ -9,28 +9,28 @@ from typing import Any, cast
 
 import pytest
 
-from gridflex.adapters.market_files import MarketFolder
-from gridflex.adapters.market_orders import FolderExchange
-from gridflex.adapters.position_book import PositionBook
-from gridflex.agents.settlement_rules import Rules, account_period
-from gridflex.agents.traded import Exchange, Prices, TradedSite
-from gridflex.agents.trader import Trader
+from gridflex.adapters.market.exchange import FolderExchange
+from gridflex.adapters.market.mailbox import MarketFolder
+from gridflex.adapters.market.position_book import PositionBook
+from gridflex.agents.energy.settlement_rules import Rules, account_period
+from gridflex.agents.energy.traded import Exchange, Prices, TradedSite
+from gridflex.agents.energy.trader import Trader
 from gridflex.counterfactual import RunNow
 from gridflex.dispatch import Orders
 from gridflex.fleet import Site
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId
 from gridflex.lifecycle import Job
-from gridflex.market.artefacts import ArtefactKind
-from gridflex.market.compensation import MutualisedP415, ReferencePrice
-from gridflex.market.desk import TradingDesk
+from gridflex.market.messages.artefacts import ArtefactKind
 from gridflex.market.meters import Evidence, Reading
-from gridflex.market.orders import OrderPendingError
-from gridflex.market.records import registry_event
 from gridflex.market.registry import Msid, MsidPair
-from gridflex.market.restoring import MESSAGES
-from gridflex.market.selling import SalePolicy
-from gridflex.market.trading import Trading
+from gridflex.market.registry_records import registry_event
+from gridflex.market.settlement.compensation import MutualisedP415, ReferencePrice
+from gridflex.market.trading.desk import TradingDesk
+from gridflex.market.trading.messenger import Messenger
+from gridflex.market.trading.orders import OrderPendingError
+from gridflex.market.trading.restoring import MESSAGES
+from gridflex.market.trading.selling import SalePolicy
 from gridflex.planning.plan import PlannedRun
 from gridflex.sandbox.exchange import SimulatedExchange
 from gridflex.sandbox.market import SimulatedAgents
@@ -119,7 +119,7 @@ def seller(
     exchange: Exchange,
     *,
     site: TradedSite = OURS,
-    shared: Trading | None = None,
+    shared: Messenger | None = None,
 ) -> Trader:
     granted = replace(HELD.flexibility, power_kw=4000.0, duration=240 * MINUTE)
     job = replace(HELD, flexibility=granted)
@@ -127,7 +127,7 @@ def seller(
     desk = TradingDesk([], channels=CHANNELS, keys={"AUTH000001": "SECRET"}, calendar=CALENDAR)
     return Trader(
         site,
-        trading=shared or Trading(desk, ledger=ledger, mailbox=MarketFolder(root)),
+        trading=shared or Messenger(desk, ledger=ledger, mailbox=MarketFolder(root)),
         ledger=ledger,
         exchange=exchange,
         jobs=one,
@@ -160,7 +160,7 @@ async def test_units_of_one_sender_share_its_numbers_and_no_volumes(tmp_path: Pa
     exchange = SimulatedExchange({TRADED: Decimal(140)}, depth_mw=Decimal(10))
     ledger = MemoryLedger()
     desk = TradingDesk([], channels=CHANNELS, keys={"AUTH000001": "SECRET"}, calendar=CALENDAR)
-    shared = Trading(desk, ledger=ledger, mailbox=MarketFolder(tmp_path))
+    shared = Messenger(desk, ledger=ledger, mailbox=MarketFolder(tmp_path))
     other = replace(OURS, unit=OTHER, pair=MsidPair(Msid("2000050773706")))
     prices = {TRADED: Prices(Decimal(140), (Decimal(100), Decimal(210)))}
     for site in (OURS, other):

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from gridflex.errors import ContractError
-from gridflex.market.business_case import FleetAssumptions, break_even_gpus, year_case
+from gridflex.market.billing.business_case import FleetAssumptions, break_even_gpus, year_case
 from tests.shared import ROOT, shared_data
 
 PAGE = ROOT / "docs" / "when-flexibility-pays.md"

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from gridflex.adapters.plan_store import PlanStore, StoredPlan
+from gridflex.adapters.jobs.plan_store import PlanStore, StoredPlan
 from gridflex.halfhour import HALF_HOUR
 from gridflex.planning.planner import make_plan
 from gridflex.planning.record import problem_record, result_record

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from gridflex.adapters.ray_jobs import RayJobs
+from gridflex.adapters.clusters.ray_jobs import RayJobs
 from gridflex.cli import traces
 from gridflex.cli.root import app
 from gridflex.halfhour import HalfHour

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from gridflex.market.records import registry_event
+from gridflex.market.registry_records import registry_event
 from gridflex.serve.problems import install_problems
 from gridflex.serve.settlement_api import create_settlement_router
 from tests.unit.ledger.ledgers import NOON

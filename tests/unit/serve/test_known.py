@@ -8,12 +8,13 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from gridflex.adapters.receipt_store import ReceiptStore
+from gridflex.adapters.market.receipt_store import ReceiptStore
 from gridflex.errors import ContractError
 from gridflex.ledger.event import EventType
-from gridflex.market.records import registry_event, settlement_event
-from gridflex.market.s0142 import read_s0142
-from gridflex.market.s0142_report import report_json
+from gridflex.market.registry_records import registry_event
+from gridflex.market.settlement.records import settlement_event
+from gridflex.market.settlement.s0142 import read_s0142
+from gridflex.market.settlement.s0142_report import report_json
 from gridflex.serve.settlement_api import create_settlement_router
 from tests.unit.market.memory import MemoryLedger
 from tests.unit.market.test_desk import EARLY, PAIR, UNIT

@@ -11,11 +11,12 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from gridflex.adapters.given_up_log import GivenUpLog
-from gridflex.agents.given_up import GivenUpRuns
+from gridflex.adapters.market.given_up_log import GivenUpLog
+from gridflex.agents.energy.given_up import GivenUpRuns
 from gridflex.errors import ContractError
 from gridflex.ledger.event import EventType
-from gridflex.market.artefacts import (
+from gridflex.market.baselines.commitments import Committed, commitment_event
+from gridflex.market.messages.artefacts import (
     ActivityNotice,
     ArtefactKind,
     ContractNotice,
@@ -23,12 +24,7 @@ from gridflex.market.artefacts import (
     ExpectedVolumes,
     PairDelivery,
 )
-from gridflex.market.commitments import Committed, commitment_event
-from gridflex.market.desk import OutgoingFile, TradingDesk
-from gridflex.market.given_up import GivenUp, LateOrder, late_order_event
 from gridflex.market.meters import Evidence, Reading
-from gridflex.market.reconciliation import Trade
-from gridflex.market.records import reading_event, registry_event, settlement_event
 from gridflex.market.registry import (
     Allocation,
     AllocationType,
@@ -39,9 +35,15 @@ from gridflex.market.registry import (
     UnitId,
     Validity,
 )
-from gridflex.market.runs import Run
-from gridflex.market.trade_records import trade_event
-from gridflex.market.trading import Trading
+from gridflex.market.registry_records import reading_event, registry_event
+from gridflex.market.settlement.given_up import GivenUp, LateOrder, late_order_event
+from gridflex.market.settlement.records import settlement_event
+from gridflex.market.settlement.runs import Run
+from gridflex.market.trading.desk import OutgoingFile, TradingDesk
+from gridflex.market.trading.messenger import Messenger
+from gridflex.market.trading.reconciliation import Trade
+from gridflex.market.trading.records import trade_event
+from gridflex.market.trading.restoring import opened_by
 from gridflex.market.volumes import ExportMWh, ImportMWh
 from gridflex.sandbox.market import Mishap
 from gridflex.serve.positions_api import create_positions_router
@@ -98,7 +100,7 @@ class Served:
         self.ledger = MemoryLedger()
         self.centre = Centre(mishaps or {})
         desk = TradingDesk([], channels=CHANNELS, keys={"A1": "SECRET"}, calendar=CALENDAR)
-        self.trading = Trading(desk, ledger=self.ledger, mailbox=self.centre)
+        self.trading = Messenger(desk, ledger=self.ledger, mailbox=self.centre)
         app = FastAPI()
         app.include_router(create_positions_router(self.ledger, self))
         transport = httpx.ASGITransport(app)
@@ -119,7 +121,7 @@ class Served:
             ImportMWh(Decimal("10.0000")), ImportMWh(Decimal("7.0000")), Decimal(1)
         )
         await self.ledger.append([commitment_event(committed, UNIT, SIX)], now=EARLY)
-        self.trading.desk.open(committed.position(UNIT, SIX))
+        self.trading.desk.open(opened_by(committed, UNIT, SIX))
 
     async def sell(self) -> None:
         await self.open()

@@ -1,0 +1,1 @@
+"""Selling energy half-hour by half-hour under P415, and settling what was sold."""

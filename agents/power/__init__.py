@@ -1,0 +1,1 @@
+"""Power limits on the GPUs that runs hold."""

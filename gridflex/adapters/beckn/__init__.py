@@ -1,0 +1,1 @@
+"""Beckn over HTTP and in PostgreSQL."""

@@ -1,0 +1,1 @@
+"""Ray clusters and their GPUs: the Job API, and who holds what."""

@@ -1,0 +1,1 @@
+"""Forecasts of our own: what they learn from, what was trained, and how good each source is."""

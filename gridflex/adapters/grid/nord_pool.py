@@ -1,0 +1,148 @@
+"""Nord Pool's data portal: the hourly day-ahead auction of Great Britain (N2EX), in GBP/MWh.
+
+The portal is asked for one day of delivery at a time, 23:00 to 23:00 in London. The results
+are out by 10:00 in London on the day before; until then it answers without content, which is
+no failure. An hour's price is that of both its half-hours.
+
+Reading the portal needs no key, but using its data commercially needs a licence of Nord Pool,
+so nothing is asked unless the settings name it.
+
+Sources:
+    Field names and the empty answer: gjohansson-ST/pynordpool and the recorded answers in
+    home-assistant/core, ``tests/components/nordpool``. Market, area and currency:
+    fboundy/agile_predict, ``config/utils.py``. Time of the results: Nord Pool support, "About
+    the N2EX Day-Ahead Auction".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import date, datetime, timedelta
+from typing import Final
+
+import numpy as np
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from gridflex.adapters.grid.series import Start, tidy
+from gridflex.adapters.http import Answer, EmptyAnswerError, Fetcher
+from gridflex.errors import ContractError
+from gridflex.halfhour import HalfHour, auction_day, auction_half_hours
+from gridflex.signals import Kind, Series, Signal
+
+PROVIDER: Final = "nord-pool"
+N2EX: Final = "nord-pool/n2ex"
+PATH: Final = "DayAheadPrices"
+MARKET: Final = "N2EX_DayAhead"
+AREA: Final = "UK"
+CURRENCY: Final = "GBP"
+
+
+class _Hour(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel)
+
+    delivery_start: Start
+    delivery_end: Start
+    entry_per_area: dict[str, float | None]
+
+    def half_hours(self) -> Iterator[HalfHour]:
+        return self.delivery_start.span(self.delivery_start.until(self.delivery_end))
+
+
+class _Results(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel)
+
+    delivery_date: date = Field(alias="deliveryDateCET")
+    updated_at: AwareDatetime
+    market: str
+    currency: str
+    multi_area_entries: list[_Hour]
+
+
+class NordPool:
+    """What Nord Pool publishes about the GB auction.
+
+    Args:
+        fetcher: Asks it.
+    """
+
+    def __init__(self, fetcher: Fetcher) -> None:
+        self._fetcher = fetcher
+
+    async def day_ahead_price(self, *, now: datetime) -> Series:
+        """Return the prices of the running day of delivery, and of the next one if they are out.
+
+        Raises:
+            SourceError: No usable answer, or nothing about the running day.
+            ContractError: A row is malformed, or of another market, currency, area or day.
+        """
+        today = auction_day(HalfHour.containing(now))
+        results = [await self._results(today, now)]
+        with suppress(EmptyAnswerError):
+            results.append(await self._results(today + timedelta(days=1), now))
+        return _series(results, now)
+
+    async def results_of(self, day: date, *, now: datetime) -> Series:
+        """Return the prices of one day of delivery.
+
+        Raises:
+            EmptyAnswerError: They are not out, or not to be had any more.
+            SourceError: No usable answer.
+            ContractError: A row is malformed, or of another market, currency, area or day.
+        """
+        return _series([await self._results(day, now)], now)
+
+    async def _results(self, day: date, now: datetime) -> tuple[_Results, Answer]:
+        params = {
+            "date": f"{day}",
+            "market": MARKET,
+            "deliveryArea": AREA,
+            "currency": CURRENCY,
+        }
+        answer = await self._fetcher.get(PATH, now=now, params=params)
+        results = answer.parse(_Results)
+        if results.updated_at > now:
+            raise EmptyAnswerError(
+                f"{PROVIDER}: {answer.url}: these results are of {results.updated_at}, after {now}"
+            )
+        _check(results, day, answer)
+        return results, answer
+
+
+def _check(results: _Results, day: date, answer: Answer) -> None:
+    asked = {
+        "deliveryDateCET": (results.delivery_date, day),
+        "market": (results.market, MARKET),
+        "currency": (results.currency, CURRENCY),
+    }
+    for name, (told, valid) in asked.items():
+        if told != valid:
+            raise ContractError(f"{PROVIDER}: {answer.url}: {name} is {told}; valid is {valid}")
+    first, *_, last = auction_half_hours(day)
+    for place, hour in enumerate(results.multi_area_entries):
+        where = f"{PROVIDER}: {answer.url}: multiAreaEntries.{place}"
+        if AREA not in hour.entry_per_area:
+            raise ContractError(f"{where}.entryPerArea: has {list(hour.entry_per_area)}, no {AREA}")
+        if not first <= hour.delivery_start < hour.delivery_end <= last + 1:
+            raise ContractError(
+                f"{where}: {hour.delivery_start} to {hour.delivery_end} is no time within {day}, "
+                "23:00 to 23:00 in London"
+            )
+
+
+def _series(told: Sequence[tuple[_Results, Answer]], now: datetime) -> Series:
+    prices: dict[HalfHour, float] = {}
+    for results, _ in told:
+        for hour in results.multi_area_entries:
+            price = hour.entry_per_area[AREA]
+            prices |= dict.fromkeys(hour.half_hours(), np.nan if price is None else price)
+    return tidy(
+        prices,
+        signal=Signal.PRICE,
+        kind=Kind.FORECAST,
+        source=N2EX,
+        origin=told[0][1].origin,
+        now=now,
+        issued_at=max(results.updated_at for results, _ in told),
+    )

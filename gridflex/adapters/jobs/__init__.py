@@ -1,0 +1,1 @@
+"""Jobs, their packages, the plans for them and the orders over them."""

@@ -1,0 +1,1 @@
+"""The ledger in PostgreSQL: its one writer, its key, its files."""

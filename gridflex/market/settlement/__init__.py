@@ -1,0 +1,1 @@
+"""What was earned: volumes, losses, compensation, runs and their reports."""
