@@ -47,7 +47,7 @@ def load_settings(path: Path | None = None, *, flags: Mapping[str, Any] | None =
         return _Exact(**_merged(settings.model_dump(exclude_unset=True), flags))
     except ValidationError as error:
         told = faults_text(error, whole="settings", most=MOST_TOLD)
-        raise ContractError(f"{chosen or 'settings'}: {told}") from error
+        raise ContractError(f"{_named(chosen)}: {told}") from error
     except SettingsError as error:
         raise ContractError(f"environment: {error}: {error.__cause__}") from error
 
@@ -85,6 +85,13 @@ class _Exact(Settings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings,)
+
+
+def _named(chosen: Path | None) -> str:
+    """Return where settings come from: the file, and the variables that may be at fault too."""
+    names = {f"GRIDFLEX_{field}".upper() for field in Settings.model_fields}
+    variables = sorted(name for name in os.environ if name.upper().partition("__")[0] in names)
+    return " and ".join((str(chosen or "settings"), *variables))
 
 
 def _merged(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

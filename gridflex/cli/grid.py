@@ -13,6 +13,7 @@ from gridflex.cli.fitting import Column, print_fitting
 from gridflex.cli.instants import minute
 from gridflex.cli.on_demand import Elsewhere, on_demand
 from gridflex.cli.options import AsJson, Url
+from gridflex.cli.output import say
 from gridflex.client import Client
 from gridflex.forecasting.skill import MOST_DAYS, Scored
 from gridflex.signals import NATIONAL, Origin
@@ -123,7 +124,10 @@ def grid_skill(
         out.print_json(json.dumps(answer))
         return
     if not answer["rows"]:
-        out.print(f"no forecast of {answer['signal']} was issued in the last {days} days")
+        say(
+            f"nothing to score: no forecast of {answer['signal']} that was issued in the last "
+            f"{days} days is of a half-hour whose outturn is known by now"
+        )
         return
     out.print(f"{answer['signal']}, forecasts of the last {days} days", highlight=False)
     print_fitting(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Self
 
 import typer
 from rich.console import Console
@@ -17,10 +17,10 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
-from rich.table import Table
 
 from gridflex.adapters.clock import Clock
 from gridflex.cli import training
+from gridflex.cli.fitting import Column, print_fitting
 from gridflex.cli.options import AsJson, Config
 from gridflex.cli.output import say
 from gridflex.cli.shared_data import SHARED_VARIABLE
@@ -39,6 +39,28 @@ from gridflex.settings_files import load_settings
 
 train_app = typer.Typer(no_args_is_help=True)
 out = Console()
+
+MODELS: Final = (
+    Column("id"),
+    Column("target"),
+    Column("model"),
+    Column("standing"),
+    Column("MAE", goes=3),
+    Column("quantile loss", goes=4),
+    Column("learnt from", goes=2, narrowest=24),
+    Column("code", goes=1),
+)
+COMPARED: Final = (
+    Column("model"),
+    Column("MAE"),
+    Column("RMSE", goes=4),
+    Column("bias", goes=3),
+    Column("quantile loss"),
+    Column("in 90 % band"),
+    Column("fit s", goes=2),
+    Column("forecast ms", goes=1),
+    Column("note", narrowest=16),
+)
 
 Site = Annotated[str | None, typer.Option(help="Of demand: whose GPUs.")]
 Reason = Annotated[str, typer.Option(help="Why, for who looks at it later.")]
@@ -109,7 +131,8 @@ def forecaster(
     if as_json:
         typer.echo(json.dumps(answer))
         return
-    out.print(_table(answer["rows"], answer["target"]))
+    out.print(f"{answer['target']}, on the part held back", highlight=False)
+    print_fitting(out, COMPARED, [_compared_row(row) for row in answer["rows"]])
     out.print(f"[bold]{answer['verdict']}[/]", highlight=False, soft_wrap=True)
 
 
@@ -133,18 +156,7 @@ def ls(*, config: Config = None, as_json: AsJson = False) -> None:
     if not models:
         say("no forecaster is trained; train one with: gridflex train forecaster --target carbon")
         return
-    table = Table(
-        "id", "target", "model", "standing", "MAE", "quantile loss", "learnt from", "code"
-    )
-    for one in models:
-        metrics = one["metrics"]
-        window = f"{one['window_start'][:10]} to {one['window_end'][:10]}, {one['origin']}"
-        table.add_row(
-            str(one["id"]), one["target"], one["model"], one["standing"],
-            _figure(metrics.get("mae")), _figure(metrics.get("pinball")), window,
-            one["code_version"],
-        )  # fmt: skip
-    out.print(table)
+    print_fitting(out, MODELS, [_model_row(one) for one in models])
 
 
 @train_app.command("rollback")
@@ -230,23 +242,26 @@ def _say_decision(made: Decision, *, as_json: bool) -> None:
     out.print(f"the champion of {made.target} is {champion} from now on", highlight=False)
 
 
-def _table(rows: list[dict[str, Any]], target: str) -> Table:
-    table = Table(
-        *("model", "MAE", "RMSE", "bias", "quantile loss", "in 90 % band", "fit s", "ms", "note"),
-        title=f"{target}, on the part held back",
-    )
-    for row in rows:
-        figures = row["figures"]
-        covered = figures.get("cover_90_fraction")
-        table.add_row(
-            row["name"],
-            *(_figure(figures.get(name)) for name in ("mae", "rmse", "bias", "pinball")),
-            "-" if covered is None else f"{covered:.0%}",
-            _figure(figures.get("fit_s")),
-            _figure(figures.get("predict_ms")),
-            row["note"],
-        )
-    return table
+def _model_row(one: dict[str, Any]) -> list[str]:
+    metrics = one["metrics"]
+    return [
+        *(str(one["id"]), one["target"], one["model"], one["standing"]),
+        *(_figure(metrics.get(name)) for name in ("mae", "pinball")),
+        f"{one['window_start'][:10]} to {one['window_end'][:10]}, {one['origin']}",
+        one["code_version"],
+    ]
+
+
+def _compared_row(row: dict[str, Any]) -> list[str]:
+    figures = row["figures"]
+    covered = figures.get("cover_90_fraction")
+    return [
+        row["name"],
+        *(_figure(figures.get(name)) for name in ("mae", "rmse", "bias", "pinball")),
+        "-" if covered is None else f"{covered:.0%}",
+        *(_figure(figures.get(name)) for name in ("fit_s", "predict_ms")),
+        row["note"],
+    ]
 
 
 def _figure(value: float | None) -> str:

@@ -211,7 +211,10 @@ def test_every_wrong_key_is_named_at_once() -> None:
     ("variable", "value", "message"),
     [
         pytest.param(
-            "GRIDFLEX_HTTP__PORT", "http", "http.port: 'http' .*whole number", id="no number"
+            "GRIDFLEX_HTTP__PORT",
+            "http",
+            "settings and GRIDFLEX_HTTP__PORT: http.port: 'http' .*whole number",
+            id="no number",
         ),
         pytest.param("GRIDFLEX_HTTP__PROT", "1", "http.prot is not known", id="misspelt inside"),
         pytest.param("GRIDFLEX_SITES", "london", "environment: .*sites", id="no JSON"),
