@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
@@ -20,6 +20,7 @@ from gridflex.adapters.beckn.registration import (
 )
 from gridflex.adapters.clock import Clock
 from gridflex.beckn.registry import format_record
+from gridflex.cli.fitting import Column, print_fitting
 from gridflex.cli.instants import minute
 from gridflex.cli.options import AsJson, Config, Url
 from gridflex.client import Client
@@ -33,6 +34,25 @@ keys_app = typer.Typer(no_args_is_help=True, help="Keys that sign our messages."
 market_app.add_typer(keys_app, name="keys")
 
 out = Console()
+
+OFFERS: Final = (
+    Column("job"),
+    Column("site", goes=2),
+    Column("kWh"),
+    Column("planned (UTC)"),
+    Column("latest start", goes=1),
+    Column("GBP/kWh"),
+)
+CONTRACTS: Final = (
+    Column("transaction"),
+    Column("we"),
+    Column("with", goes=3),
+    Column("stage"),
+    Column("kWh"),
+    Column("GBP", goes=4),
+    Column("opened (UTC)", goes=1),
+    Column("why", goes=2, narrowest=16),
+)
 
 KeyName = Annotated[
     str | None, typer.Argument(help="Unique key id; by default the key that signs.")
@@ -48,17 +68,10 @@ def market_offers(*, url: Url = None, as_json: AsJson = False) -> None:
     if as_json:
         out.print_json(json.dumps(answer))
         return
-    table = Table("job", "site", "kWh", "planned (UTC)", "latest start", "GBP/kWh")
-    for offer in answer["offers"]:
-        table.add_row(
-            offer["job_id"],
-            offer["site"],
-            f"{offer['energy_kwh']:g}",
-            minute(offer["planned"], zone=""),
-            minute(offer["latest_start"], zone=""),
-            offer["price_gbp_per_kwh"],
-        )
-    out.print(table)
+    if not answer["offers"]:
+        out.print("no waiting job is on offer")
+        return
+    print_fitting(out, OFFERS, [_offer_row(offer) for offer in answer["offers"]])
 
 
 @market_app.command("contracts")
@@ -80,9 +93,9 @@ def market_contracts(
     if as_json:
         out.print_json(json.dumps(answer))
     elif contract is None:
-        out.print(_contracts(answer["contracts"]))
+        _print_contracts(answer["contracts"])
     else:
-        out.print(_contracts([answer]))
+        _print_contracts([answer])
         out.print(_messages(answer["messages"]))
 
 
@@ -206,20 +219,35 @@ def _keys(settings: Settings) -> BecknKeys:
     return BecknKeys(settings.market_key_path, subscriber_id=name)
 
 
-def _contracts(contracts: list[dict[str, Any]]) -> Table:
-    table = Table("transaction", "we", "with", "stage", "kWh", "GBP", "opened (UTC)", "why")
-    for one in contracts:
-        table.add_row(
-            one["transaction_id"],
-            "sell" if one["role"] == "seller" else "buy",
-            one["peer"],
-            one["stage"],
-            "?" if one["energy_kwh"] is None else f"{one['energy_kwh']:g}",
-            one["due_gbp"] or "",
-            minute(one["opened_at"], zone=""),
-            one["fault"] or one["reason"] or "",
-        )
-    return table
+def _offer_row(offer: dict[str, Any]) -> list[str]:
+    return [
+        offer["job_id"],
+        offer["site"],
+        f"{offer['energy_kwh']:g}",
+        minute(offer["planned"], zone=""),
+        minute(offer["latest_start"], zone=""),
+        offer["price_gbp_per_kwh"],
+    ]
+
+
+def _print_contracts(contracts: list[dict[str, Any]]) -> None:
+    if not contracts:
+        out.print("there is no contract")
+        return
+    print_fitting(out, CONTRACTS, [_contract_row(one) for one in contracts])
+
+
+def _contract_row(one: dict[str, Any]) -> list[str]:
+    return [
+        one["transaction_id"],
+        "sell" if one["role"] == "seller" else "buy",
+        one["peer"],
+        one["stage"],
+        "?" if one["energy_kwh"] is None else f"{one['energy_kwh']:g}",
+        one["due_gbp"] or "",
+        minute(one["opened_at"], zone=""),
+        one["fault"] or one["reason"] or "",
+    ]
 
 
 def _messages(messages: list[dict[str, Any]]) -> Table:

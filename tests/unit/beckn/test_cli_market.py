@@ -1,6 +1,7 @@
 """``gridflex market`` on the command line: keys, and the trade log of a stand-in server."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +87,8 @@ def test_without_an_id_there_are_no_keys(
     assert isinstance(answer.exception, ContractError)
 
 
-def shown(*words: str) -> str:
-    answer = CliRunner(env={"COLUMNS": "250"}).invoke(market_app, list(words))
+def shown(*words: str, columns: int = 250) -> str:
+    answer = CliRunner(env={"COLUMNS": f"{columns}"}).invoke(market_app, list(words))
     assert answer.exit_code == 0, answer.output
     return answer.output
 
@@ -136,13 +137,32 @@ def test_each_has_a_row_that_says_what_a_person_needs(
 ) -> None:
     server.answer = answer
 
-    lines = [
-        [cell.strip() for cell in line.strip("│").split("│")]
-        for line in shown(*command, "--url", server.url).splitlines()
-    ]
+    lines = shown(*command, "--url", server.url).splitlines()
+    (found,) = (line.strip("│ ") for line in lines if row[0] in line)
 
-    assert [cell for cell in lines[3] if cell] == row
+    assert [cell for cell in re.split(r"\s*│\s*|\s{2,}", found) if cell] == row
     assert json.loads(shown(*command, "--json", "--url", server.url)) == answer
+
+
+def test_ids_are_whole_in_a_terminal_of_80_columns(server: Server) -> None:
+    long_id = "raysubmit_IGP8hXLt91B2hxKi"
+    server.answer = {"offers": [{**OFFER, "job_id": long_id}], "contracts": [CONTRACT]}
+
+    for command, name in (("offers", long_id), ("contracts", TRANSACTION)):
+        output = shown(command, "--url", server.url, columns=80)
+
+        assert name in output
+        assert max(map(len, output.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [("offers", "no waiting job is on offer"), ("contracts", "there is no contract")],
+)
+def test_nothing_to_show_is_said_in_words(server: Server, command: str, said: str) -> None:
+    server.answer = {"offers": [], "contracts": []}
+
+    assert shown(command, "--url", server.url).strip() == said
 
 
 def test_one_contract_is_shown_with_all_that_was_said(server: Server) -> None:
