@@ -85,7 +85,9 @@ def read_commitment(body: Mapping[str, Any]) -> Committed:
     )
 
 
-def submitted_volume(expected: ImportMWh, *, line_loss_factor: Decimal) -> ExportMWh:
+def submitted_volume(
+    expected: ImportMWh, *, line_loss_factor: Decimal, rounding: Rounding | None = None
+) -> ExportMWh:
     """Return an import at the meter as the expected volume of its unit."""
-    at_gsp = expected.mwh * line_loss_factor
-    return ExportMWh(Rounding().volume(ImportMWh(at_gsp).as_export().mwh))
+    at_gsp = ImportMWh(expected.mwh * line_loss_factor)
+    return ExportMWh((rounding or Rounding()).volume(at_gsp.as_export().mwh))

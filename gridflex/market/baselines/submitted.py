@@ -17,6 +17,7 @@ from statistics import fmean
 
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
+from gridflex.market.baselines.commitments import submitted_volume
 from gridflex.market.registry import UnitId
 from gridflex.market.volumes import HOURS_PER_HALF_HOUR, ZERO, ExportMWh, ImportMWh, Rounding
 from gridflex.market.working_days import gate_closure
@@ -29,24 +30,18 @@ class Commitment:
     Args:
         unit: Which unit.
         half_hour: When.
-        expected: Middle of the forecast.
-        low: Its 5 % quantile.
-        high: Its 95 % quantile.
-        plan: Id of the plan it was computed from.
+        expected: Import at the meter.
         committed_at: When; before gate closure.
         ledger_index: Position of the entry in the ledger.
         line_loss_factor: Scales the meter to the grid supply point, where volumes are submitted.
 
     Raises:
-        ContractError: It was made at or after gate closure, or the quantiles are out of order.
+        ContractError: It was made at or after gate closure.
     """
 
     unit: UnitId
     half_hour: HalfHour
     expected: ImportMWh
-    low: ImportMWh
-    high: ImportMWh
-    plan: str
     committed_at: datetime
     ledger_index: int
     line_loss_factor: Decimal = Decimal(1)
@@ -58,24 +53,12 @@ class Commitment:
                 f"{self.unit} {self.half_hour}: gate closed at {closes:%Y-%m-%dT%H:%MZ}, a "
                 f"commitment at {self.committed_at:%Y-%m-%dT%H:%M:%SZ} is refused"
             )
-        if not self.low <= self.expected <= self.high:
-            raise ContractError(
-                f"{self.unit} {self.half_hour}: expected {self.expected.mwh} MWh lies outside "
-                f"its band of {self.low.mwh} to {self.high.mwh}"
-            )
 
     def submitted(self, rounding: Rounding) -> ExportMWh:
         """Return the value as the expected-volume message carries it."""
-        at_gsp = ImportMWh(self.expected.mwh * self.line_loss_factor)
-        return ExportMWh(rounding.volume(at_gsp.as_export().mwh))
-
-
-def in_force(
-    commitments: Iterable[Commitment], *, unit: UnitId, half_hour: HalfHour
-) -> Commitment | None:
-    """Return the last commitment for a unit and half-hour, which is the one that counts."""
-    made = [one for one in commitments if one.unit == unit and one.half_hour == half_hour]
-    return max(made, key=lambda one: (one.committed_at, one.ledger_index), default=None)
+        return submitted_volume(
+            self.expected, line_loss_factor=self.line_loss_factor, rounding=rounding
+        )
 
 
 class Verdict(StrEnum):

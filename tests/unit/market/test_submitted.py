@@ -18,7 +18,6 @@ from gridflex.market.baselines.submitted import (
     Outcome,
     Verdict,
     explained,
-    in_force,
     no_raised_caps,
     plausible,
     same_errors,
@@ -44,9 +43,6 @@ def commitment(
         unit=UNIT,
         half_hour=SIX,
         expected=mwh(expected),
-        low=mwh("0"),
-        high=mwh("100"),
-        plan="plan-1",
         committed_at=at,
         ledger_index=index,
     )
@@ -62,19 +58,6 @@ def test_a_commitment_just_before_gate_closure_stands() -> None:
     made = commitment(at=CLOSES - timedelta(microseconds=1))
 
     assert made.submitted(Rounding()) == ExportMWh(Decimal("-10.0000"))
-
-
-def test_the_last_commitment_counts() -> None:
-    first = commitment("10", at=CLOSES - timedelta(hours=3), index=1)
-    second = commitment("9", at=CLOSES - timedelta(hours=2), index=2)
-
-    assert in_force([second, first], unit=UNIT, half_hour=SIX) == second
-    assert in_force([second, first], unit=UNIT, half_hour=SIX + 1) is None
-
-
-def test_a_band_that_does_not_hold_the_expectation_is_refused() -> None:
-    with pytest.raises(ContractError, match="outside its band"):
-        commitment("101")
 
 
 def outcomes(*, inflated_mwh: float, seed: int = 3) -> list[Outcome]:
