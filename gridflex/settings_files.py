@@ -34,10 +34,11 @@ def load_settings(path: Path | None = None, *, flags: Mapping[str, Any] | None =
         flags: What the command line says, nested as in the file; it wins over both others.
 
     Raises:
-        ContractError: The file is absent or not YAML, or a value is not valid; the message
-            names each wrong key.
+        ContractError: The file is absent or not YAML, a value is not valid or a variable names
+            no setting; the message names each.
     """
     named = path or (Path(os.environ[CONFIG_VARIABLE]) if CONFIG_VARIABLE in os.environ else None)
+    _check_variables()
     chosen = named or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
     values = _read(chosen) if chosen else {}
     try:
@@ -87,10 +88,23 @@ class _Exact(Settings):
         return (init_settings,)
 
 
+_VARIABLES: Final = {f"GRIDFLEX_{field}".upper() for field in Settings.model_fields}
+
+
+def _check_variables() -> None:
+    """Refuse a nested setting of a group that does not exist; other names may be others' own."""
+    parts = ((name, name.upper().partition("__")) for name in sorted(os.environ))
+    for name, (group, nested, _) in parts:
+        if nested and group.startswith("GRIDFLEX_") and group not in _VARIABLES:
+            raise ContractError(
+                f"environment: {name}: {group} is no setting; valid are "
+                f"{', '.join(sorted(_VARIABLES))}"
+            )
+
+
 def _named(chosen: Path | None) -> str:
     """Return where settings come from: the file, and the variables that may be at fault too."""
-    names = {f"GRIDFLEX_{field}".upper() for field in Settings.model_fields}
-    variables = sorted(name for name in os.environ if name.upper().partition("__")[0] in names)
+    variables = sorted(name for name in os.environ if name.upper().partition("__")[0] in _VARIABLES)
     return " and ".join((str(chosen or "settings"), *variables))
 
 

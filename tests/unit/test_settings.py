@@ -218,6 +218,12 @@ def test_every_wrong_key_is_named_at_once() -> None:
         ),
         pytest.param("GRIDFLEX_HTTP__PROT", "1", "http.prot is not known", id="misspelt inside"),
         pytest.param("GRIDFLEX_SITES", "london", "environment: .*sites", id="no JSON"),
+        pytest.param(
+            "GRIDFLEX_PLANER__BUDGET_S",
+            "5",
+            "GRIDFLEX_PLANER__BUDGET_S: GRIDFLEX_PLANER is no setting; .*GRIDFLEX_PLANNER,",
+            id="misspelt group",
+        ),
     ],
 )
 def test_a_wrong_variable_is_refused_by_key(
