@@ -31,9 +31,9 @@ from gridflex.beckn.states import Patience
 from gridflex.beckn.trading import Desk, Told, amend_all, chase_all, report_all
 from gridflex.beckn.verification import Local
 from gridflex.beckn.writing import Author, Peer
+from gridflex.beckn_settings import MarketSettings
 from gridflex.errors import StaleDataError
 from gridflex.halfhour import HalfHour
-from gridflex.settings import MarketSettings
 
 log = logging.getLogger(__name__)
 

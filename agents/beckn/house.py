@@ -17,11 +17,11 @@ from gridflex.beckn.buying import Expected, Outlook
 from gridflex.beckn.keeping import Store
 from gridflex.beckn.offers import Terms
 from gridflex.beckn.selling import Standing
+from gridflex.beckn_settings import MarketSettings
 from gridflex.errors import StaleDataError
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId
 from gridflex.planning.slack import Slack
-from gridflex.settings import MarketSettings
 from gridflex.signals import NATIONAL
 
 if TYPE_CHECKING:

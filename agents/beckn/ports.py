@@ -24,10 +24,10 @@ from gridflex.beckn.receiving import Receiver
 from gridflex.beckn.selling import Standing
 from gridflex.beckn.signing import SigningKey
 from gridflex.beckn.verification import Local, TrustPolicy
+from gridflex.beckn_settings import MarketSettings
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.market.working_days import calendar_around
-from gridflex.settings import MarketSettings
 from gridflex.signals import NATIONAL
 
 if TYPE_CHECKING:

@@ -11,13 +11,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from types import TracebackType
-from typing import Any, Final, Protocol, Self, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import httpx
 import stamina
 from pydantic import BaseModel, ValidationError
 
+from gridflex.adapters.connected import Connected
 from gridflex.adapters.http_errors import http_errors
 from gridflex.errors import ContractError, SourceError
 from gridflex.faults import faults_text
@@ -78,7 +78,7 @@ class Answer:
             raise ContractError(f"{self.provider}: {self.url}: {told}") from error
 
 
-class Fetcher:
+class Fetcher(Connected):
     """Asks one provider.
 
     Args:
@@ -105,26 +105,13 @@ class Fetcher:
         self._archive = archive
         self._retry_wait_s = retry_wait_s
         self._timeout_s = timeout_s
-        self._client = httpx.AsyncClient(
-            transport=transport,
-            timeout=timeout_s,
-            headers={"Accept": "application/json", "User-Agent": "gridflex"},
+        super().__init__(
+            httpx.AsyncClient(
+                transport=transport,
+                timeout=timeout_s,
+                headers={"Accept": "application/json", "User-Agent": "gridflex"},
+            )
         )
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Close all connections."""
-        await self._client.aclose()
 
     async def get(self, path: str, *, now: datetime, params: Params | None = None) -> Answer:
         """Return the answer to one GET.

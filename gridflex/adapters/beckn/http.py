@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import httpx
 
+from gridflex.adapters.connected import Connected
 from gridflex.adapters.http_errors import http_errors
 from gridflex.beckn.delivery import Answered
 from gridflex.beckn.errors import BecknError, Code
@@ -28,8 +28,8 @@ from gridflex.beckn.registry import (
     parse_record,
 )
 from gridflex.beckn.signing import KeyId
+from gridflex.beckn_settings import MarketSettings
 from gridflex.errors import ContractError, SourceError
-from gridflex.settings import MarketSettings
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ STALE_FOR: Final = timedelta(hours=24)
 """How long a record counts when the registry does not answer; revocations reach us that late."""
 
 
-class BecknClient:
+class BecknClient(Connected):
     """Posts messages and reads registries; close it after use.
 
     Args:
@@ -54,24 +54,11 @@ class BecknClient:
         self, *, timeout_s: float = 30.0, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
         self._timeout_s = timeout_s
-        self._client = httpx.AsyncClient(
-            transport=transport, timeout=timeout_s, headers={"User-Agent": "gridflex"}
+        super().__init__(
+            httpx.AsyncClient(
+                transport=transport, timeout=timeout_s, headers={"User-Agent": "gridflex"}
+            )
         )
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Close all connections."""
-        await self._client.aclose()
 
     async def post(self, url: str, body: bytes, *, authorization: str) -> Answered:
         """See `gridflex.beckn.delivery.Transport.post`."""

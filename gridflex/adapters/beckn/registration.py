@@ -15,8 +15,8 @@ from gridflex.adapters.beckn.http import BecknClient, registry_of
 from gridflex.beckn.errors import BecknError
 from gridflex.beckn.registry import Subscriber
 from gridflex.beckn.signing import KeyId, public_key
+from gridflex.beckn_settings import MarketSettings
 from gridflex.errors import ContractError, SourceError
-from gridflex.settings import MarketSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import quote
 
@@ -20,6 +19,7 @@ from websockets.exceptions import ConnectionClosedError, InvalidHandshake, Inval
 
 from gridflex.adapters.clusters.ray_auth import MODE_VARIABLE, WHERE, find_token, token_headers
 from gridflex.adapters.clusters.ray_gpus import Gpus, gpus_in_use, gpus_of_nodes, within
+from gridflex.adapters.connected import Connected
 from gridflex.adapters.http_errors import http_errors
 from gridflex.adapters.storable import storable
 from gridflex.errors import ContractError, SourceError
@@ -117,7 +117,7 @@ class Reply:
     media_type: str
 
 
-class RayJobs:
+class RayJobs(Connected):
     """Asks one cluster.
 
     Args:
@@ -138,29 +138,19 @@ class RayJobs:
         self.base_url = base_url.rstrip("/")
         self._headers = token_headers(token)
         self._timeout_s = timeout_s
-        self._client = httpx.AsyncClient(
-            base_url=self.base_url, headers=self._headers, transport=transport, timeout=timeout_s
+        super().__init__(
+            httpx.AsyncClient(
+                base_url=self.base_url,
+                headers=self._headers,
+                transport=transport,
+                timeout=timeout_s,
+            )
         )
 
     @classmethod
     def of_site(cls, site: SiteSettings, *, timeout_s: float = 10.0) -> Self:
         """Return the client of one configured site."""
         return cls(site.ray_url, find_token(site.ray_token), timeout_s=timeout_s)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Close all connections."""
-        await self._client.aclose()
 
     async def version(self) -> dict[str, Any]:
         """Return what ``/api/version`` says: ``ray_version``, ``session_name`` and more."""

@@ -12,9 +12,9 @@ from pydantic import SecretStr
 
 from gridflex.adapters.beckn.http import BecknClient
 from gridflex.adapters.beckn.registration import register, registration_of, require_known
+from gridflex.beckn_settings import MarketSettings
 from gridflex.errors import ContractError, SourceError
 from gridflex.sandbox.beckn.registry import create_registry
-from gridflex.settings import MarketSettings
 from tests.unit.beckn.wire import BPP, BPP_KEY, NETWORK, NOW, key
 
 SETTINGS = MarketSettings(
