@@ -43,6 +43,11 @@ class Feed(Protocol):
         ...
 
     @property
+    def is_final(self) -> bool:
+        """Whether its values never change once told, as results do; they do not grow stale."""
+        ...
+
+    @property
     def lookback(self) -> timedelta:
         """How much of the past it is asked for when nothing is stored yet."""
         ...

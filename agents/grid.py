@@ -202,6 +202,7 @@ class Grid:
         self._poll_every = max(poll_every, POLL_EVERY)
         self._jitter = {feed.provider: jitter(feed.provider) for feed in feeds}
         self._last_round: dict[str, int] = {}
+        self._final = frozenset(feed.source for feed in feeds if feed.is_final)
         self._trust = {feed.source: rank for rank, feed in reversed(list(enumerate(feeds)))}
 
     async def tick(self, now: datetime) -> GridReport:
@@ -307,7 +308,7 @@ class Grid:
         if history is not None:
             usual = _usual(history, now=now, start=start, half_hours=half_hours)
             ranked.append(history)
-        return blend(ranked, climatology=usual, start=start, now=now)
+        return blend(ranked, climatology=usual, start=start, now=now, final=self._final)
 
     async def _history(
         self, signal: Signal, *, now: datetime, start: HalfHour, half_hours: int

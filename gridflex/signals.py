@@ -8,7 +8,7 @@ price is the wholesale day-ahead or market-index price.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
@@ -251,6 +251,7 @@ def blend(
     start: HalfHour,
     now: datetime,
     fresh_for: timedelta = FRESH_FOR,
+    final: Collection[str] = (),
 ) -> Blend:
     """Return for each half-hour the first known value down the ladder.
 
@@ -265,6 +266,7 @@ def blend(
         start: Half-hour of index 0.
         now: The instant at which the blend is used.
         fresh_for: Age up to which a series is fresh.
+        final: Sources whose values never change once told, so that they never grow stale.
 
     Raises:
         StaleDataError: Nothing at all is known about the window.
@@ -274,8 +276,9 @@ def blend(
     signals = {series.signal for series in ranked}
     if len(signals) != 1:
         raise ContractError(f"a blend needs series of one signal, got {sorted(signals)}")
-    fresh = [series for series in known if now - series.available_at <= fresh_for]
-    stale = [series for series in known if now - series.available_at > fresh_for]
+    is_fresh = [one.source in final or now - one.available_at <= fresh_for for one in known]
+    fresh = [series for series, fits in zip(known, is_fresh, strict=True) if fits]
+    stale = [series for series, fits in zip(known, is_fresh, strict=True) if not fits]
     stale.sort(key=lambda series: series.available_at, reverse=True)
     board = _Board(start=start, size=climatology.values.size, now=now)
     for series in fresh:

@@ -38,7 +38,7 @@ class AskMix(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ForecastFeed:
-    """A forecast, as the grid agent polls it."""
+    """A forecast, as the grid agent polls it; a final one is never rewritten."""
 
     provider: str
     source: str
@@ -47,6 +47,7 @@ class ForecastFeed:
     region: str = NATIONAL
     kind: Kind = Kind.FORECAST
     lookback: timedelta = timedelta(0)
+    is_final: bool = False
 
     async def fetch(self, *, since: HalfHour, now: datetime) -> Sequence[Series]:  # noqa: ARG002 - a forecast has no past
         """Return the forecast that stands at ``now``."""
@@ -64,6 +65,7 @@ class OutturnFeed:
     lookback: timedelta
     region: str = NATIONAL
     kind: Kind = Kind.OUTTURN
+    is_final: bool = False
 
     async def fetch(self, *, since: HalfHour, now: datetime) -> Sequence[Series]:
         """Return the outturn from ``since`` to the newest."""
@@ -85,6 +87,7 @@ class MixFeed:
     signal: Signal = Signal.GENERATION_SHARE
     region: str = NATIONAL
     kind: Kind = Kind.OUTTURN
+    is_final: bool = False
 
     async def fetch(self, *, since: HalfHour, now: datetime) -> Sequence[Series]:
         """Return the shares from ``since`` to the newest."""
@@ -208,6 +211,7 @@ def _auction(api: NordPool) -> ForecastFeed:
         source=nord_pool.N2EX,
         signal=Signal.PRICE,
         ask=lambda now: api.day_ahead_price(now=now),
+        is_final=True,
     )
 
 
@@ -221,6 +225,7 @@ def _agile(api: Octopus) -> ForecastFeed:
         source=octopus.AGILE_DERIVED,
         signal=Signal.PRICE,
         ask=day_ahead,
+        is_final=True,
     )
 
 

@@ -52,6 +52,7 @@ class FakeFeed:
     provider: str = "a"
     lookback: timedelta = timedelta(days=28)
     fails: Exception | None = None
+    is_final: bool = False
     since: list[HalfHour] = field(default_factory=list)
 
     @property
@@ -349,6 +350,24 @@ async def test_the_ladder_goes_from_fresh_to_stale_to_the_usual_level() -> None:
     np.testing.assert_array_equal(intensity.values, [100.0, 150.0, 70.0])
     np.testing.assert_array_equal(intensity.rungs, [Rung.FRESH, Rung.STALE, Rung.CLIMATOLOGY])
     np.testing.assert_array_equal(intensity.ages_s[:2], [0.0, 10_800.0])
+
+
+async def test_final_results_do_not_age() -> None:
+    store = FakeStore()
+    morning = NOON - timedelta(hours=4)
+    result, rate = (
+        series(values, source=source, signal=Signal.PRICE, available_at=morning)
+        for values, source in [([60.0], "exchange/x"), ([65.0] * 2, "rates/x")]
+    )
+    draft = series([99.0] * 3, source="draft/x", signal=Signal.PRICE)
+    store.kept = [result, rate, draft, outturn([100.0] * 96, Signal.INTENSITY), PRICES]
+    feeds = [FakeFeed(result, is_final=True), FakeFeed(rate, is_final=True), FakeFeed(draft)]
+
+    _, price = await Grid(feeds, store=store).outlook(NOON, start=NOW, half_hours=4)
+
+    assert price.sources == ("exchange/x", "rates/x", "draft/x", "climatology")
+    assert price.rungs.tolist() == [Rung.FRESH] * 3 + [Rung.CLIMATOLOGY]
+    np.testing.assert_array_equal(price.ages_s[:3], [14_400.0, 14_400.0, 0.0])
 
 
 async def test_a_regions_own_forecast_comes_before_the_national_one() -> None:

@@ -129,6 +129,21 @@ async def test_where_the_exchange_says_nothing_the_recovered_price_is_used() -> 
     assert set(price.rungs) == {Rung.FRESH}
 
 
+async def test_the_exchanges_price_stays_first_on_a_day_on_which_it_tells_nothing_more() -> None:
+    one = run("2024-04-02T09:25Z")
+    await one.tick()
+    await one.fail("error", "nord-pool")
+    one.box.set("2024-04-02T15:25Z")
+    await one.tick()
+    start = HalfHour.containing(one.box.now)
+
+    _, price = await one.grid.outlook(one.box.now, start=start, half_hours=48)
+
+    assert set(price.sources) == {SOURCE}
+    assert set(price.rungs) == {Rung.FRESH}
+    assert set(price.ages_s) == {6 * 3600.0}
+
+
 async def test_before_the_results_the_feed_is_well() -> None:
     one = run("2024-04-02T08:55Z")
 

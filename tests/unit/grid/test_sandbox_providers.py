@@ -220,7 +220,7 @@ async def test_with_every_provider_down_the_outlook_ages_and_goes_down_the_ladde
     assert {feed.source for feed in report.degraded} == SOURCES
     assert {feed.age_s for feed in report.feeds} == {10_800.0}
     assert set(intensity.rungs) == {Rung.STALE, Rung.CLIMATOLOGY}
-    assert set(price.rungs) == {Rung.STALE, Rung.CLIMATOLOGY}
+    assert set(price.rungs) == {Rung.FRESH, Rung.CLIMATOLOGY}
     assert intensity.ages_s.min() == 10_800
     assert np.isfinite(intensity.values).all()
     assert np.isfinite(price.ages_s).all()
