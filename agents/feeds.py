@@ -124,6 +124,14 @@ class Poll:
         if lasts:
             self.known = Known(last=max(lasts), available_at=now)
 
+    def news(self, part: Series) -> Sequence[Series]:
+        """Return a part of an answer where it reaches further than what is stored.
+
+        The newest forecast of a source is the one that counts: less would hide more.
+        """
+        is_news = self.known is None or part.end - 1 > self.known.last
+        return [part] if is_news else []
+
     def failed(self, reason: str) -> None:
         """Note that there was no usable answer, and why."""
         self._is_ok, self._reason = False, reason

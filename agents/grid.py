@@ -16,6 +16,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from gridflex.adapters.grid.carbon_intensity import mix_source
+from gridflex.adapters.grid.series import PartlyToldError
 from gridflex.agents.feeds import Feed, FeedReport, Poll, feed_report
 from gridflex.errors import GridFlexError, StaleDataError
 from gridflex.forecasting.archive import OWN
@@ -362,12 +363,17 @@ class Grid:
             answer = await poll.feed.fetch(since=poll.since(now), now=now)
         except GridFlexError as error:
             log.warning("feed %s failed: %s", source, error)
+            part = poll.news(error.told) if isinstance(error, PartlyToldError) else []
+            saved = await self._keep(poll, part, now) if part else 0
             poll.failed(str(error))
-            return 0
+            return saved
         except Exception as error:  # one broken feed must not stop the others
             log.exception("feed %s is broken", source)
             poll.failed(f"{type(error).__name__}: {error}")
             return 0
+        return await self._keep(poll, answer, now)
+
+    async def _keep(self, poll: Poll, answer: Sequence[Series], now: datetime) -> int:
         await self._store.save_series(answer)
         poll.answered(answer, now)
         return len(answer)

@@ -146,7 +146,7 @@ async def test_every_signal_is_fetched_archived_and_stored_and_survives_the_prov
     assert {feed.is_ok for feed in spoiled.feeds} == {False}
     assert all(feed.reason for feed in spoiled.feeds)
     intensity, price = await grid.outlook(later, start=HalfHour.containing(later), half_hours=48)
-    assert intensity.rungs[0] == price.rungs[0] == Rung.STALE
+    assert (intensity.rungs[0], price.rungs[0]) == (Rung.STALE, Rung.FRESH)  # auctioned is final
     assert np.isfinite(intensity.values).all()
     assert intensity.origin is price.origin is Origin.SIMULATED
 

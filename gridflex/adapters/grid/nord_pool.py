@@ -17,17 +17,16 @@ Sources:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from datetime import date, datetime, timedelta
 from typing import Final
 
 import numpy as np
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictFloat
 from pydantic.alias_generators import to_camel
 
-from gridflex.adapters.grid.series import Start, tidy
+from gridflex.adapters.grid.series import PartlyToldError, Start, tidy
 from gridflex.adapters.http import Answer, EmptyAnswerError, Fetcher
-from gridflex.errors import ContractError
+from gridflex.errors import ContractError, GridFlexError
 from gridflex.halfhour import HalfHour, auction_day, auction_half_hours
 from gridflex.signals import Kind, Series, Signal
 
@@ -44,7 +43,7 @@ class _Hour(BaseModel):
 
     delivery_start: Start
     delivery_end: Start
-    entry_per_area: dict[str, float | None]
+    entry_per_area: dict[str, StrictFloat | None]
 
     def half_hours(self) -> Iterator[HalfHour]:
         return self.delivery_start.span(self.delivery_start.until(self.delivery_end))
@@ -75,13 +74,18 @@ class NordPool:
 
         Raises:
             SourceError: No usable answer, or nothing about the running day.
+            PartlyToldError: The running day is told, and no usable answer about the next.
             ContractError: A row is malformed, or of another market, currency, area or day.
         """
         today = auction_day(HalfHour.containing(now))
-        results = [await self._results(today, now)]
-        with suppress(EmptyAnswerError):
-            results.append(await self._results(today + timedelta(days=1), now))
-        return _series(results, now)
+        told = await self._results(today, now)
+        series = _series([told], now)
+        try:
+            return _series([told, await self._results(today + timedelta(days=1), now)], now)
+        except EmptyAnswerError:
+            return series
+        except GridFlexError as error:
+            raise PartlyToldError(str(error), series) from error
 
     async def results_of(self, day: date, *, now: datetime) -> Series:
         """Return the prices of one day of delivery.
@@ -132,13 +136,18 @@ def _check(results: _Results, day: date, answer: Answer) -> None:
 
 
 def _series(told: Sequence[tuple[_Results, Answer]], now: datetime) -> Series:
-    prices: dict[HalfHour, float] = {}
-    for results, _ in told:
-        for hour in results.multi_area_entries:
+    prices: dict[HalfHour, float | None] = {}
+    for results, answer in told:
+        for place, hour in enumerate(results.multi_area_entries):
             price = hour.entry_per_area[AREA]
-            prices |= dict.fromkeys(hour.half_hours(), np.nan if price is None else price)
+            for half_hour in hour.half_hours():
+                if prices.setdefault(half_hour, price) != price:
+                    raise ContractError(
+                        f"{PROVIDER}: {answer.url}: multiAreaEntries.{place}: {half_hour} costs "
+                        f"{price}, and {prices[half_hour]} in an entry before"
+                    )
     return tidy(
-        prices,
+        {half_hour: np.nan if price is None else price for half_hour, price in prices.items()},
         signal=Signal.PRICE,
         kind=Kind.FORECAST,
         source=N2EX,

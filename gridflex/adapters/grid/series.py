@@ -34,6 +34,22 @@ Start = Annotated[HalfHour, PlainValidator(_half_hour)]
 """A half-hour that a provider names by its start."""
 
 
+class PartlyToldError(SourceError):
+    """Only a part of what was asked for could be had.
+
+    Args:
+        reason: Why the rest could not.
+        told: The part.
+    """
+
+    def __init__(self, reason: str, told: Series) -> None:
+        super().__init__(reason)
+        self.told = told
+
+    def __reduce__(self) -> tuple[type[PartlyToldError], tuple[str, Series]]:
+        return type(self), (str(self), self.told)
+
+
 def tidy(
     values: Mapping[HalfHour, float],
     *,

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import pytest
 
+from gridflex.adapters.grid.series import PartlyToldError
 from gridflex.agents.doubts import StoredDoubts
 from gridflex.agents.grid import Grid, OwnLeads, never_first
 from gridflex.errors import ContractError, SourceError, StaleDataError
@@ -171,6 +172,30 @@ async def test_a_failing_feed_is_reported_and_stops_nobody(failure: Exception) -
     assert degraded.source == "a/forecast"
     assert str(failure.args[0]) in degraded.reason
     assert (degraded.last_good_at, degraded.age_s) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("stored", "saved"),
+    [
+        pytest.param([], 1, id="nothing"),
+        pytest.param([1.0] * 2, 1, id="less"),
+        pytest.param([1.0] * 4, 0, id="as much"),
+        pytest.param([1.0] * 6, 0, id="more"),
+    ],
+)
+async def test_a_part_of_an_answer_is_kept_unless_it_would_hide_more(
+    stored: list[float], saved: int
+) -> None:
+    store = FakeStore()
+    store.kept = [series(stored)] if stored else []
+    part = series([100.0] * 4, available_at=NOON + timedelta(hours=1))
+    feed = FakeFeed(part, fails=PartlyToldError("a: no tomorrow", part))
+
+    report = await Grid([feed], store=store).tick(part.available_at)
+
+    (degraded,) = report.degraded
+    assert (degraded.reason, degraded.age_s) == ("a: no tomorrow", 0.0 if saved else 3600.0)
+    assert (report.saved, part in store.kept) == (saved, bool(saved))
 
 
 async def test_the_age_of_the_last_good_answer_grows_while_a_feed_fails() -> None:

@@ -1,5 +1,6 @@
 """The hourly auction as Nord Pool's data portal tells it."""
 
+import pickle
 from datetime import date, datetime, timedelta
 
 import httpx
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from gridflex.adapters.grid.nord_pool import NordPool
+from gridflex.adapters.grid.series import PartlyToldError
 from gridflex.adapters.http import EmptyAnswerError
 from gridflex.errors import ContractError, SourceError
 from gridflex.halfhour import HalfHour, auction_half_hours
@@ -117,6 +119,39 @@ async def test_nothing_about_the_running_day_is_a_failure() -> None:
 
 
 @pytest.mark.parametrize(
+    ("tomorrow", "reason"),
+    [
+        pytest.param(httpx.Response(400, text="no"), "date=2026-01-16.*HTTP 400", id="an error"),
+        pytest.param(httpx.Response(200, text="<html>"), "16.*is not JSON", id="no JSON"),
+        pytest.param({"error": "down"}, "2026-01-16.*down", id="its own error"),
+        pytest.param(
+            results(date(2026, 1, 16), first=70_000), "70000 is outside", id="implausible"
+        ),
+    ],
+)
+async def test_todays_prices_are_kept_where_tomorrows_cannot_be_had(
+    tomorrow: Payload, reason: str
+) -> None:
+    days = {f"{TODAY}": results(TODAY, first=50), "2026-01-16": tomorrow}
+
+    with pytest.raises(PartlyToldError, match=reason) as failed:
+        await Portal(**days).api.day_ahead_price(now=NOW)
+
+    told = failed.value.told
+    assert (told.start, told.end) == (hh("2026-01-14T23:00Z"), hh("2026-01-15T23:00Z"))
+    assert pickle.loads(pickle.dumps(failed.value)).args == failed.value.args  # noqa: S301 - ours
+
+
+async def test_an_hour_told_twice_alike_is_told_once() -> None:
+    day = results(TODAY, first=50)
+    day["multiAreaEntries"].append(day["multiAreaEntries"][0])
+
+    series = await Portal(**{f"{TODAY}": day}).api.results_of(TODAY, now=NOW)
+
+    assert len(series) == 48
+
+
+@pytest.mark.parametrize(
     ("now", "day"),
     [
         pytest.param("2026-01-15T22:59Z", "2026-01-15", id="before eleven"),
@@ -188,6 +223,14 @@ WRONG = [
                  "multiAreaEntries.0.deliveryStart", id="before all time"),
     pytest.param({"multiAreaEntries": [hour(EIGHT, 1.0) | {"deliveryEnd": "2026-01-15T08:15Z"}]},
                  "multiAreaEntries.0.deliveryEnd", id="quarter of an hour"),
+    pytest.param({"multiAreaEntries": [hour(EIGHT, 70.0), hour(EIGHT, 71.0)]},
+                 "multiAreaEntries.1: 2026-01-15T08:00Z costs 71.0, and 70.0 in", id="told twice"),
+    pytest.param({"multiAreaEntries": [hour(EIGHT, 70.0), hour(EIGHT + 1, 71.0)]},
+                 "multiAreaEntries.1: 2026-01-15T08:30Z costs 71.0, and 70.0 in", id="overlapping"),
+    pytest.param({"multiAreaEntries": [hour(EIGHT, 70.0), hour(EIGHT, None)]},
+                 "multiAreaEntries.1: 2026-01-15T08:00Z costs None, and 70.0 in", id="withdrawn"),
+    pytest.param({"multiAreaEntries": [hour(EIGHT, None) | {"entryPerArea": {"UK": True}}]},
+                 "multiAreaEntries.0.entryPerArea.UK", id="true is no price"),
     pytest.param({"multiAreaEntries": None}, "multiAreaEntries", id="no list"),
 ]  # fmt: skip
 
