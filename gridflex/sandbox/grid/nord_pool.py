@@ -22,6 +22,10 @@ Json = dict[str, Any]
 _BLOCKS: Final = (("Off-peak 1", 0, 8), ("Peak", 8, 20), ("Off-peak 2", 20, None))
 """Name, first hour and first hour after, as counted in a day of 24 hours."""
 
+FIRST_DAY: Final = date(1848, 1, 1)
+"""Before it London's clock was not a whole number of half-hours off UTC."""
+
+Day = Annotated[date, Query(alias="date", ge=FIRST_DAY, lt=date.max)]
 Market = Annotated[str, Query()]
 Area = Annotated[str, Query(alias="deliveryArea")]
 Currency = Annotated[str, Query()]
@@ -32,12 +36,12 @@ def nord_pool_router(desk: Desk) -> APIRouter:
     api = APIRouter()
 
     @api.get(f"/{PATH}", response_model=None)
-    def prices(date: date, market: Market, area: Area, currency: Currency) -> Json | Response:
+    def prices(day: Day, market: Market, area: Area, currency: Currency) -> Json | Response:
         _only(market=(market, MARKET), deliveryArea=(area, AREA), currency=(currency, CURRENCY))
-        hours = list(_hours(desk, date))
+        hours = list(_hours(desk, day))
         if not hours:
             return Response(status_code=204)
-        return _answer(date, hours)
+        return _answer(day, hours)
 
     return api
 

@@ -98,6 +98,22 @@ async def test_other_markets_are_not_served(wrong: dict[str, str]) -> None:
     assert next(iter(wrong.values())) in answer.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("day", "status"),
+    [
+        ("0001-01-01", 400),
+        ("1847-12-31", 400),
+        ("1848-01-01", 204),
+        ("9999-12-30", 204),
+        ("9999-12-31", 400),
+    ],
+)
+async def test_days_at_the_ends_of_time_are_answered(day: str, status: int) -> None:
+    box = Sandbox(small_world(), "2024-04-02T12:00Z")
+
+    assert (await box.get("/api/DayAheadPrices", date=day, **ASKED)).status_code == status
+
+
 async def test_tomorrows_price_is_known_in_the_morning_and_goes_before_the_recovered_one() -> None:
     one = run("2024-04-02T09:25Z")
     start = HalfHour.containing(one.box.now)
