@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import numpy as np
@@ -70,6 +70,9 @@ _OUTTURNS: Final = text("""
     HAVING count(*) > 0
 """)
 """One row of arrays, or none: a month of half-hours as rows takes ten times as long to read."""
+_TAKE_TURNS: Final = text("SELECT pg_advisory_xact_lock(hashtext('gridflex outturns'))")
+"""What others have stored is seen before more is; one lock, so that nobody waits in a circle."""
+_END_OF_TIME: Final = datetime(9999, 12, 31, tzinfo=UTC)
 
 _FORGET_RESPONSES: Final = text("""
     DELETE FROM raw_response
@@ -203,8 +206,9 @@ async def _keep_forecast(connection: AsyncConnection, series: Series) -> None:
 async def _keep_outturns(connection: AsyncConnection, series: Series) -> None:
     key = {"signal": series.signal, "region": series.region, "source": series.source}
     span = {"start": series.start.start, "until": series.end.start, "known_at": series.available_at}
-    stored = (await connection.execute(_OUTTURNS, {**key, **span})).mappings().first()
-    known = dict(zip(stored["places"], stored["values"], strict=True)) if stored else {}
+    await connection.execute(_TAKE_TURNS)
+    known = await _known_values(connection, {**key, **span})
+    newest = await _known_values(connection, {**key, **span, "known_at": _END_OF_TIME})
     rows = [
         {
             **key,
@@ -214,10 +218,15 @@ async def _keep_outturns(connection: AsyncConnection, series: Series) -> None:
             "origin": series.origin,
         }
         for place, value in enumerate(series.values.tolist())
-        if np.isfinite(value) and known.get(place) != value
+        if np.isfinite(value) and value not in (known.get(place), newest.get(place))
     ]
     if rows:
         await connection.execute(upsert(ObservationRow).on_conflict_do_nothing(), rows)
+
+
+async def _known_values(connection: AsyncConnection, asked: dict[str, Any]) -> dict[int, float]:
+    stored = (await connection.execute(_OUTTURNS, asked)).mappings().first()
+    return dict(zip(stored["places"], stored["values"], strict=True)) if stored else {}
 
 
 def forecast_of(row: RowMapping, signal: Signal, region: str) -> Series:

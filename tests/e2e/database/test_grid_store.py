@@ -1,5 +1,6 @@
 """Series and raw responses in PostgreSQL: nothing overwritten, nothing known too early."""
 
+import asyncio
 import gzip
 from collections.abc import Sequence
 from dataclasses import replace
@@ -76,6 +77,17 @@ async def test_only_what_is_new_or_has_changed_is_stored(
     await store.save_series([series([50.0, 60.0], at=NOON + HOUR)])
 
     assert await count(engine, "observation") == 2
+
+
+async def test_who_stores_at_once_or_late_what_another_has_stored_changes_nothing(
+    store: GridStore, engine: AsyncEngine
+) -> None:
+    told = [series([50.0] * 40, at=NOON + timedelta(seconds=second)) for second in range(6)]
+
+    await asyncio.gather(*(store.save_series([one]) for one in told))
+    await store.save_series([series([50.0] * 40, at=NOON - HOUR)])
+
+    assert await count(engine, "observation") == 40
 
 
 async def test_an_outturn_is_only_as_real_as_its_least_real_value(store: GridStore) -> None:
