@@ -8,7 +8,7 @@ showed was out by a known hour of the day before. Nobody keeps the forecasts of 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final, Protocol
@@ -49,6 +49,10 @@ PAUSE_S: Final = 0.2
 Due = Callable[[datetime, datetime], Iterator[datetime]]
 
 
+def _at_least_then(due: datetime) -> datetime:
+    return due
+
+
 @dataclass(frozen=True, slots=True)
 class PastFeed:
     """The past forecasts of one source.
@@ -58,12 +62,14 @@ class PastFeed:
         signal: What its series are about.
         due: Yields when publications were due, from one instant to before another.
         ask: Returns the publication that was due at the first instant, asked for at the second.
+        reach: Returns until when the publication that was due at an instant tells at least.
     """
 
     source: str
     signal: Signal
     due: Due
     ask: Callable[[datetime, datetime], Awaitable[Series]]
+    reach: Callable[[datetime], datetime] = _at_least_then
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +94,15 @@ class Store(Protocol):
     """Where they are kept."""
 
     async def missing(
-        self, signal: Signal, *, source: str, due: Sequence[datetime]
+        self, signal: Signal, *, source: str, due: Mapping[datetime, datetime]
     ) -> Sequence[datetime]:
-        """Return which publications are not stored yet, the newest first."""
+        """Return which publications are not stored yet, the newest first.
+
+        Args:
+            signal: What was forecast.
+            source: Provider and product.
+            due: When each publication was due, and until when it tells at least.
+        """
         ...
 
     async def save(self, series: Series, *, due: datetime) -> bool:
@@ -164,7 +176,11 @@ async def fill_in(
         SourceError: The store cannot be reached; a provider never raises.
     """
     wanted = [
-        await store.missing(feed.signal, source=feed.source, due=list(feed.due(since, now)))
+        await store.missing(
+            feed.signal,
+            source=feed.source,
+            due={due: feed.reach(due) for due in feed.due(since, now)},
+        )
         for feed in feeds
     ]
     filled = Filled({}, [])
@@ -222,7 +238,7 @@ def _rates(api: Octopus) -> PastFeed:
         return _whole(day, api.past_day_ahead_price(day, published_by=due, now=now))
 
     due = _every_day([RATES_DUE.replace(tzinfo=LONDON)])
-    return PastFeed(octopus.AGILE_DERIVED, Signal.PRICE, due, ask)
+    return PastFeed(octopus.AGILE_DERIVED, Signal.PRICE, due, ask, reach=_end_of_the_day_after)
 
 
 def _auction(api: NordPool) -> PastFeed:
@@ -235,11 +251,16 @@ def _auction(api: NordPool) -> PastFeed:
     def due(since: datetime, now: datetime) -> Iterator[datetime]:
         return every_day(max(since, now - AUCTION_KEPT), now)
 
-    return PastFeed(nord_pool.N2EX, Signal.PRICE, due, ask)
+    return PastFeed(nord_pool.N2EX, Signal.PRICE, due, ask, reach=_end_of_the_day_after)
 
 
 def _day_after(due: datetime) -> date:
     return due.astimezone(LONDON).date() + timedelta(days=1)
+
+
+def _end_of_the_day_after(due: datetime) -> datetime:
+    *_, last = auction_half_hours(_day_after(due))
+    return last.end
 
 
 async def _whole(day: date, asked: Awaitable[Series]) -> Series:

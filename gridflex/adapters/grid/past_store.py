@@ -6,7 +6,7 @@ them, histories do (`gridflex.adapters.forecasting.history`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -20,7 +20,8 @@ from gridflex.adapters.tables import PastForecastRow
 from gridflex.signals import FRESH_FOR, NATIONAL, Series, Signal
 
 _MISSING: Final = text("""
-    SELECT due.at FROM unnest(CAST(:due AS timestamptz[])) AS due (at)
+    SELECT due.at
+    FROM unnest(CAST(:due AS timestamptz[]), CAST(:reach AS timestamptz[])) AS due (at, reach)
     WHERE NOT EXISTS (
         SELECT FROM past_forecast
         WHERE signal = :signal AND region = :region AND source = :source AND due_at = due.at
@@ -28,6 +29,7 @@ _MISSING: Final = text("""
         SELECT FROM forecast
         WHERE signal = :signal AND region = :region AND source = :source
             AND available_at >= due.at AND available_at < due.at + :within
+            AND start + cardinality("values") * interval '30 min' >= due.reach
     )
     ORDER BY due.at DESC
 """)
@@ -48,7 +50,7 @@ class PastStore:
         signal: Signal,
         *,
         source: str,
-        due: Sequence[datetime],
+        due: Mapping[datetime, datetime],
         within: timedelta = FRESH_FOR,
     ) -> Sequence[datetime]:
         """Return which publications are not stored yet, the newest first.
@@ -56,8 +58,9 @@ class PastStore:
         Args:
             signal: What was forecast.
             source: Provider and product.
-            due: When each publication was due.
-            within: A forecast that GridFlex had so soon after one was due is that publication.
+            due: When each publication was due, and until when it tells at least.
+            within: A forecast that GridFlex had so soon after one was due is that publication if
+                it reaches as far.
 
         Raises:
             SourceError: The database cannot be reached.
@@ -67,6 +70,7 @@ class PastStore:
             "region": NATIONAL,
             "source": source,
             "due": list(due),
+            "reach": list(due.values()),
             "within": within,
         }
         async with source_errors("reading past forecasts"), self._single.connect() as connection:

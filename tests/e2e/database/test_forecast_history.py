@@ -158,17 +158,30 @@ async def test_what_is_kept_of_the_past_is_kept_once_and_is_not_missing(
     second = await past.save(replace(said, values=np.array([90.0])), due=NOON)
     await store.save_series([forecast([1.0], at=NOON + 5 * HOUR)])
 
-    due = [NOON + hours * HOUR for hours in range(6)]
+    due = {NOON + hours * HOUR: NOON + hours * HOUR for hours in range(6)}
     missing = await past.missing(Signal.PRICE, source=said.source, due=due)
     others = await past.missing(Signal.PRICE, source="nord-pool/n2ex", due=due)
 
     assert (first, second) == (True, False)
     assert [(moment - NOON) // HOUR for moment in missing] == [3, 2, 1]
-    assert list(others) == due[::-1]
+    assert list(others) == list(due)[::-1]
     (value,) = await known(
         archive, "day_ahead_gbp_per_mwh", at=START + 1, now=NOON + 50 * HOUR, count=1
     )
     assert value == 50
+
+
+async def test_what_was_had_in_time_counts_only_if_it_reaches_as_far(
+    store: GridStore, past: PastStore
+) -> None:
+    said = forecast([50.0] * 4, at=NOON)
+    await store.save_series([said])
+
+    async def missing(until: datetime) -> Sequence[datetime]:
+        return await past.missing(Signal.PRICE, source=said.source, due={NOON: until})
+
+    assert list(await missing(said.end.start)) == []
+    assert list(await missing((said.end + 1).start)) == [NOON]
 
 
 async def test_the_past_is_neither_served_nor_scored(

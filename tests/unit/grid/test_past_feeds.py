@@ -1,6 +1,6 @@
 """What providers still say of what they had forecast, asked for after the fact."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -27,10 +27,12 @@ class Kept:
 
     def __init__(self) -> None:
         self.of: dict[tuple[str, datetime], Series] = {}
+        self.reach: dict[tuple[str, datetime], datetime] = {}
 
     async def missing(
-        self, _signal: Signal, *, source: str, due: Sequence[datetime]
+        self, _signal: Signal, *, source: str, due: Mapping[datetime, datetime]
     ) -> Sequence[datetime]:
+        self.reach |= {(source, one): until for one, until in due.items()}
         return sorted((one for one in due if (source, one) not in self.of), reverse=True)
 
     async def save(self, series: Series, *, due: datetime) -> bool:
@@ -105,6 +107,7 @@ async def test_past_prices_are_those_of_the_day_after_they_were_due(source: str,
     np.testing.assert_allclose(series.values.reshape(-1, 2).mean(axis=1), hourly, atol=0.01)
     assert series.issued_at == (at(due) if source == AGILE else at("2024-04-02T09:10Z"))
     assert series.available_at == at(NOW)
+    assert kept.reach[source, at(due)] == at("2024-04-03T22:00Z")
 
 
 def test_an_exchange_is_asked_for_no_results_that_it_shows_no_more() -> None:
