@@ -21,7 +21,7 @@ from gridflex.adapters.grid.past_feeds import fill_in, past_feeds
 from gridflex.adapters.grid.past_store import PastStore
 from gridflex.adapters.grid.store import GridStore
 from gridflex.cli.options import AsJson, Config
-from gridflex.errors import GridFlexError
+from gridflex.errors import GridFlexError, SourceError
 from gridflex.halfhour import HalfHour
 from gridflex.running.launch import in_force
 from gridflex.settings import Settings
@@ -55,6 +55,11 @@ class _Told:
     forecasts: dict[str, int]
     missing: list[str]
 
+    @property
+    def is_nothing(self) -> bool:
+        """Whether no provider told anything that was new or asked for again."""
+        return not any([*self.half_hours.values(), *self.forecasts.values()])
+
 
 def backfill(
     *,
@@ -68,15 +73,24 @@ def backfill(
     """Ask the providers for the past and keep it; no forecast that is kept is asked for again.
 
     Outturns, each kept where it is new or has changed, and forecasts of price, demand and wind,
-    each from when it was published. Nobody keeps past forecasts of carbon intensity.
+    each from when it was published. Nobody keeps past forecasts of carbon intensity. Exit code 3
+    says that nothing could be had, and that nothing is stored either.
     """
     settings = in_force(load_settings(config))
     try:
         with Progress(console=err, disable=as_json) as bars:
-            told = asyncio.run(_backfill(settings, days, bars, are_forecasts_wanted=forecasts))
+            told, is_stored = asyncio.run(
+                _backfill(settings, days, bars, are_forecasts_wanted=forecasts)
+            )
     except KeyboardInterrupt:
         err.print("interrupted: what was told so far is kept; the same command goes on from there")
         raise typer.Exit(INTERRUPTED) from None
+    _print(told, as_json=as_json)
+    if told.missing and told.is_nothing and not is_stored:
+        raise SourceError("nothing could be had, and nothing is stored; every reason is told above")
+
+
+def _print(told: _Told, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(asdict(told)))
         return
@@ -90,26 +104,34 @@ def backfill(
 
 async def _backfill(
     settings: Settings, days: int, bars: Progress, *, are_forecasts_wanted: bool
-) -> _Told:
+) -> tuple[_Told, bool]:
+    """What was told, and whether anything of what was asked for was stored before."""
     engine = connect(await asyncio.to_thread(ensure_database, settings))
     now = Clock(settings.clock).now()
     told = _Told({}, {}, [])
+    stood = 0
     try:
-        await _outturns(settings, GridStore(engine), told, days=days, now=now, bars=bars)
+        store = GridStore(engine)
+        is_stored = await _outturns(settings, store, told, days=days, now=now, bars=bars)
         if are_forecasts_wanted:
-            await _forecasts(settings, engine, told, days=days, now=now, bars=bars)
+            stood = await _forecasts(settings, engine, told, days=days, now=now, bars=bars)
     finally:
         await engine.dispose()
-    return told
+    return told, is_stored or stood > 0
 
 
 async def _outturns(
     settings: Settings, store: GridStore, told: _Told, *, days: int, now: datetime, bars: Progress
-) -> None:
+) -> bool:
+    """Ask for outturns, and return whether any was stored before."""
     feeds = grid_feeds(settings.grid, archive=store)
     wanted = [f for f in feeds.feeds if isinstance(f, OutturnFeed) and f.signal in SIGNALS]
     parts = [(feed, start) for feed in wanted for start in _parts(now, days)]
     told.half_hours.update(dict.fromkeys((feed.source for feed in wanted), 0))
+    stored = [
+        await store.newest(feed.signal, kind=feed.kind, region=feed.region, source=feed.source)
+        for feed in wanted
+    ]
     task = bars.add_task("outturns", total=len(parts))
     try:
         for feed, start in parts:
@@ -124,6 +146,7 @@ async def _outturns(
             bars.advance(task)
     finally:
         await feeds.close()
+    return any(stored)
 
 
 async def _forecasts(
@@ -134,7 +157,8 @@ async def _forecasts(
     days: int,
     now: datetime,
     bars: Progress,
-) -> None:
+) -> int:
+    """Ask for past forecasts, and return how many did not have to be asked for."""
     feeds = past_feeds(settings.grid, archive=GridStore(engine))
     task = bars.add_task("forecasts", total=None)
 
@@ -153,6 +177,7 @@ async def _forecasts(
         await feeds.close()
     told.forecasts.update(filled.stored)
     told.missing.extend(filled.missing)
+    return filled.stood
 
 
 def _parts(now: datetime, days: int) -> list[HalfHour]:

@@ -6,6 +6,7 @@ outside did not answer; 4 the input is not valid; 5 no schedule meets the limits
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Annotated, Final
 
@@ -91,6 +92,7 @@ err = Console(stderr=True)
 
 def main() -> None:
     """Run the command line; errors become one line and an exit code."""
+    logging.getLogger("stamina").addHandler(logging.NullHandler())  # a retry is nobody's news
     try:
         app()
     except GridFlexError as error:

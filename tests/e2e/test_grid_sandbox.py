@@ -31,6 +31,7 @@ from gridflex.adapters.grid.store import GridStore
 from gridflex.agents.grid import Grid
 from gridflex.cli import app as command_line
 from gridflex.cli.past import archived_past
+from gridflex.errors import SourceError
 from gridflex.halfhour import HalfHour
 from gridflex.serve.grid_api import create_grid_router
 from gridflex.settings import ClockSettings, GridSettings, Settings
@@ -232,6 +233,27 @@ async def test_the_past_is_filled_in_from_the_command_line(
     garbage = await asyncio.to_thread(CliRunner().invoke, command_line, [*command, "--json"])
     missing = json.loads(garbage.output)["missing"]
     assert {reason.split(" from ")[0] for reason in missing} == set(answer["half_hours"])
+    assert garbage.exit_code == 0
+
+
+async def test_a_backfill_that_has_nothing_at_all_says_so(
+    sandbox: Sandbox, database_url: str, tmp_path: Path
+) -> None:
+    clock = ClockSettings(origin=ORIGIN, origin_wall=datetime.now(UTC))
+    settings = Settings(
+        state_dir=tmp_path, database_url=database_url, grid=sandbox.settings, clock=clock
+    )
+    config = ["--config", str(write_settings(settings)), "--json"]
+    sandbox.order("garbage")
+
+    told = await asyncio.to_thread(
+        CliRunner().invoke, command_line, ["grid", "backfill", "--days", "2", *config]
+    )
+
+    answer = json.loads(told.output)
+    assert {*answer["half_hours"].values(), *answer["forecasts"].values()} == {0}
+    assert isinstance(told.exception, SourceError)
+    assert "nothing could be had" in str(told.exception)
 
 
 @ONE_SERVER

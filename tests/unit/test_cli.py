@@ -1,12 +1,14 @@
 """``gridflex jobs``, ``plan``, ``check`` and ``submit``, without a socket."""
 
 import json
+import logging
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import stamina
 from typer.testing import CliRunner
 
 from gridflex import cli
@@ -265,6 +267,24 @@ def test_an_error_is_one_line_and_an_exit_code(
 
     assert ended.value.code == code
     assert capsys.readouterr().err == f"error: {error}\n"
+
+
+def test_an_attempt_that_is_repeated_is_not_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def tries_twice() -> None:
+        for attempt in stamina.retry_context(on=SourceError, attempts=2, wait_initial=0):
+            with attempt:
+                if attempt.num == 1:
+                    raise SourceError("away")
+
+    monkeypatch.setattr(root, "app", tries_twice)
+    for logger in (logging.getLogger(), logging.getLogger("stamina")):
+        monkeypatch.setattr(logger, "handlers", [])
+
+    cli.main()
+
+    assert capsys.readouterr().err == ""
 
 
 def test_check_shows_no_secret_and_fails_where_something_does_not_work(

@@ -117,10 +117,12 @@ class Filled:
     Args:
         stored: Source to how many publications of it are new.
         missing: What could not be had, and why.
+        stood: How many publications did not have to be asked for.
     """
 
     stored: dict[str, int]
     missing: list[str]
+    stood: int = 0
 
 
 def past_feeds(
@@ -175,15 +177,12 @@ async def fill_in(
     Raises:
         SourceError: The store cannot be reached; a provider never raises.
     """
+    dated = [{due: feed.reach(due) for due in feed.due(since, now)} for feed in feeds]
     wanted = [
-        await store.missing(
-            feed.signal,
-            source=feed.source,
-            due={due: feed.reach(due) for due in feed.due(since, now)},
-        )
-        for feed in feeds
+        await store.missing(feed.signal, source=feed.source, due=due)
+        for feed, due in zip(feeds, dated, strict=True)
     ]
-    filled = Filled({}, [])
+    filled = Filled({}, [], stood=sum(map(len, dated)) - sum(map(len, wanted)))
     done, total = 0, sum(map(len, wanted))
     for feed, dues in zip(feeds, wanted, strict=True):
         filled.stored[feed.source] = 0

@@ -194,6 +194,7 @@ async def test_what_is_kept_is_not_asked_for_again() -> None:
     again = await fill(box, kept, settings=WITH_NORD_POOL, archive=archive)
 
     assert set(again.stored.values()) == {0}
+    assert again.stood == 10
     assert archive.kept == []
 
 
