@@ -177,7 +177,7 @@ def test_demand_of_a_site_is_learnt_from_what_was_observed_there(settings: Setti
     assert answer["promoted"] is (losses["demand"] < min(losses[name] for name in BASELINES))
     with pytest.raises(ContractError, match="nobody looked yet how many GPUs others use at slough"):
         train(settings, *demand, "--site", "slough")
-    with pytest.raises(ContractError, match="demand with a site"):
+    with pytest.raises(ContractError, match="demand needs --site"):
         train(settings, *demand)
 
 
