@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gridflex.errors import ContractError
+from gridflex.adapters.changing_file import ChangingFile
+from gridflex.errors import ContractError, SourceError
 from gridflex.halfhour import HalfHour
 from gridflex.market.settlement.losses import Losses, LossFactors, read_losses
 
@@ -20,29 +21,16 @@ class LossFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._changed_ns: int | None = None
-        self._found: Losses | ContractError = ContractError(f"{self._named}: not read yet")
-
-    @property
-    def _named(self) -> str:
-        return f"energy.losses_file {self._path}"
+        self._file = ChangingFile(path, read_losses, name="energy.losses_file")
+        self._found: Losses | None = None
+        self._failure = f"{self._file.place}: not read yet"
 
     def read(self) -> None:
         """Read the file if it changed; blocks."""
         try:
-            changed_ns = self._path.stat().st_mtime_ns
-            if changed_ns == self._changed_ns:
-                return
-            self._found = read_losses(self._path.read_text(encoding="utf-8-sig"))
-        except (OSError, UnicodeDecodeError) as error:
-            self._changed_ns = None
-            self._found = ContractError(f"{self._named}: {error}")
-        except ContractError as error:
-            self._changed_ns = changed_ns
-            self._found = error
-        else:
-            self._changed_ns = changed_ns
+            self._found = self._file.read()
+        except (SourceError, ContractError) as error:
+            self._found, self._failure = None, str(error)
 
     def at(self, half_hour: HalfHour) -> LossFactors:
         """Return those of a half-hour, as last read.
@@ -50,6 +38,6 @@ class LossFile:
         Raises:
             ContractError: The file could not be read, is not valid, or says nothing about it.
         """
-        if isinstance(self._found, ContractError):
-            raise self._found
+        if self._found is None:
+            raise ContractError(self._failure)
         return self._found.at(half_hour)

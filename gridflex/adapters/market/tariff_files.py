@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflex.errors import SourceError
+from gridflex.adapters.changing_file import ChangingFile
 from gridflex.halfhour import HalfHour
 from gridflex.market.delivered_cost import DeliveredPrices, DeliveredSeries
 from gridflex.market.tariff import read_tariff
@@ -22,8 +22,7 @@ class TariffFiles:
     """
 
     def __init__(self, paths: Mapping[str, Path]) -> None:
-        self._paths = dict(paths)
-        self._read: dict[str, tuple[int, DeliveredPrices]] = {}
+        self._files = {site: ChangingFile(path, _priced) for site, path in paths.items()}
 
     def delivered(
         self, site: str, *, start: HalfHour, wholesale_gbp_per_mwh: NDArray[np.float64]
@@ -39,14 +38,10 @@ class TariffFiles:
             SourceError: The file cannot be read.
             ContractError: It is not valid, or has no rates for a half-hour.
         """
-        if site not in self._paths:
+        if site not in self._files:
             return None
-        path = self._paths[site]
-        try:
-            changed = path.stat().st_mtime_ns
-            if site not in self._read or self._read[site][0] != changed:
-                tariff = read_tariff(path.read_text(encoding="utf-8"))
-                self._read[site] = changed, DeliveredPrices(tariff)
-        except (OSError, UnicodeDecodeError) as error:
-            raise SourceError(f"{path}: cannot be read: {error}") from error
-        return self._read[site][1].of(start, wholesale_gbp_per_mwh)
+        return self._files[site].read().of(start, wholesale_gbp_per_mwh)
+
+
+def _priced(text: str) -> DeliveredPrices:
+    return DeliveredPrices(read_tariff(text))
