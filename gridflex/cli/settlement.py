@@ -194,6 +194,12 @@ def _from_file(
     inputs: SettlementBook, terms: BillingContract, month: Month, known_on: date
 ) -> tuple[tuple[Document, ...], list[dict[str, Any]]]:
     calendar = england_and_wales(_first_day(inputs), date(known_on.year + 4, 12, 31))
+    known = sorted({one.account for one in inputs.periods})
+    if terms.account not in known:
+        raise ContractError(
+            f"billing contract: account {terms.account} has no settlement in the book; valid is "
+            + ", ".join(known)
+        )
     bill = monthly_bill(
         inputs,
         contract=terms,

@@ -6,6 +6,7 @@ What is issued is recorded in the ledger, and what is answered is computed from 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -36,6 +37,7 @@ from gridflex.market.settlement.records import book_of
 from gridflex.market.volumes import Rounding
 from gridflex.market.working_days import calendar_around
 from gridflex.serve.clock import Clock
+from gridflex.serve.known import Known
 
 
 class InvoiceIn(BaseModel, extra="forbid"):
@@ -63,12 +65,38 @@ def create_invoices_router(
         published: When runs pay by the settings, beside what a billing contract says.
     """
     api = APIRouter(tags=["settlement"])
-    _add_bills(api, ledger, clock, published)
+    contracts = _Contracts(Known(ledger, clock), published)
+    _add_bills(api, ledger, clock, contracts)
     _add_issued(api, ledger)
     return api
 
 
-def _add_bills(api: APIRouter, ledger: LedgerStore, clock: Clock, published: PublishedDays) -> None:
+@dataclass(frozen=True, slots=True)
+class _Contracts:
+    """What makes a contract that was sent one of this system.
+
+    Args:
+        known: Which accounts there are.
+        published: When runs pay by the settings.
+    """
+
+    known: Known
+    published: PublishedDays
+
+    async def taken_in(self, sent: BillingContract) -> BillingContract:
+        """Return it with the calendar of the settings.
+
+        Raises:
+            ContractError: Its account is unknown, or its calendar contradicts the settings'.
+        """
+        try:
+            await self.known.account(sent.account)
+        except ContractError as error:
+            raise ContractError(f"billing contract: {error}") from error
+        return sent.with_published(self.published)
+
+
+def _add_bills(api: APIRouter, ledger: LedgerStore, clock: Clock, contracts: _Contracts) -> None:
     @api.post("/invoices/unbilled")
     async def waiting(sent: InvoiceIn) -> list[Unbilled]:
         """Runs that are settled and not in the bill of a month yet, and when they will be.
@@ -76,7 +104,7 @@ def _add_bills(api: APIRouter, ledger: LedgerStore, clock: Clock, published: Pub
         By the calendar of the billing contract and the settings, else the usual lags; nothing is
         recorded.
         """
-        contract = sent.contract.with_published(published)
+        contract = await contracts.taken_in(sent.contract)
         month = parse_month(sent.month)
         known_on = sent.known_on or month.end
         cash = day_cash(
@@ -89,7 +117,7 @@ def _add_bills(api: APIRouter, ledger: LedgerStore, clock: Clock, published: Pub
     @api.post("/invoices")
     async def bill(sent: InvoiceIn) -> list[dict[str, Any]]:
         """Bill a month from the settlements in the ledger, and record the documents."""
-        contract = sent.contract.with_published(published)
+        contract = await contracts.taken_in(sent.contract)
         month = parse_month(sent.month)
         known_on = sent.known_on or month.end
         _refuse_tomorrow(known_on, today=HalfHour.containing(clock.now()).settlement[0])

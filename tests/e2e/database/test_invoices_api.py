@@ -196,3 +196,28 @@ async def test_no_bill_is_issued_before_its_date(served: Served) -> None:
     assert "known_on 2026-10-01" in answer.json()["detail"]
     assert "valid is 2026-09-02 or before" in answer.json()["detail"]
     assert await served.get("/invoices") == []
+
+
+@pytest.mark.parametrize("path", ["/invoices", "/invoices/unbilled"])
+async def test_a_contract_of_an_account_that_nobody_has_is_refused(
+    served: Served, path: str
+) -> None:
+    await served.http.post("/books", content=write_book(SettlementBook((EXAMPLE,))))
+    sent = {"contract": CONTRACT | {"account": "GRIDFLOX"}, "month": "2026-07"}
+
+    answer = await served.http.post(path, json=sent)
+
+    assert answer.status_code == 400
+    assert "contract: account GRIDFLOX has no unit and no settlement" in answer.json()["detail"]
+    assert await served.get("/invoices") == []
+
+
+async def test_an_account_without_a_settlement_yet_is_billed_the_fee(served: Served) -> None:
+    always = {"start": "2026-01-01", "until": None}
+    unit = {"id": "V__CGRID001", "party": "NEWCOMER", "validity": always}
+    await served.http.post("/registry", json={"records": [{"kind": "unit", "record": unit}]})
+    sent = {"contract": CONTRACT | {"account": "NEWCOMER"}, "month": "2026-07"}
+
+    (invoice,) = (await served.http.post("/invoices", json=sent)).json()
+
+    assert invoice["net_gbp"] == "2000.00"

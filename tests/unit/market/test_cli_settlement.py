@@ -327,6 +327,15 @@ def test_a_published_calendar_decides_what_has_been_paid() -> None:
             id="fleet",
         ),
         pytest.param(
+            [
+                *("invoice", "--book", "BOOK", "--contract", "MISSPELT"),
+                *("--month", "2026-07", "--out", "X"),
+            ],
+            ContractError,
+            "billing contract: account GRIDFLOX has no settlement in the book; valid is GRIDFLEX",
+            id="account",
+        ),
+        pytest.param(
             ["invoice", "--book", "BOOK", "--contract", "BOOK", "--month", "2026-07", "--out", "X"],
             ContractError,
             "billing contract: seller",
@@ -337,7 +346,13 @@ def test_a_published_calendar_decides_what_has_been_paid() -> None:
 def test_wrong_input_is_named(
     files: Path, words: list[str], kind: type[GridFlexError], reason: str
 ) -> None:
-    paths = {"BOOK": files / "book.json", "CONTRACT": files / "contract.yaml", "X": files / "x"}
+    (files / "misspelt.yaml").write_text(yaml.safe_dump(CONTRACT | {"account": "GRIDFLOX"}))
+    paths = {
+        "BOOK": files / "book.json",
+        "CONTRACT": files / "contract.yaml",
+        "MISSPELT": files / "misspelt.yaml",
+        "X": files / "x",
+    }
 
     with pytest.raises(kind, match=reason):
         run(*[paths.get(word, word) for word in words])
