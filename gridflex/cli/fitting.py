@@ -35,8 +35,10 @@ def print_fitting(
     *,
     caption: str | None = None,
     has_sections: bool = False,
-) -> None:
-    """Print a table with as many columns as fit; one that never goes may run over the edge.
+) -> list[Column]:
+    """Print a table with as many columns as fit, and return those.
+
+    One that never goes may run over the edge.
 
     Args:
         console: Where.
@@ -59,6 +61,7 @@ def print_fitting(
     console.print(table, crop=False, no_wrap=True, overflow="ignore")
     if caption:
         console.print(caption, style="dim italic", highlight=False)
+    return [columns[i] for i in shown]
 
 
 def _width(console: Console, table: Table) -> int:

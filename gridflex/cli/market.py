@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from gridflex.adapters.beckn.http import BecknClient
-from gridflex.adapters.beckn.keys import BecknKeys
+from gridflex.adapters.beckn.keys import BecknKeys, KeyEntry
 from gridflex.adapters.beckn.registration import (
     Registration,
     register,
@@ -52,6 +52,22 @@ CONTRACTS: Final = (
     Column("GBP", goes=4),
     Column("opened (UTC)", goes=1),
     Column("why", goes=2, narrowest=16),
+)
+WHAT: Final = Column("what, or why not", goes=1, narrowest=24)
+MESSAGES_OF_ONE: Final = (
+    Column("at (UTC)"),
+    Column(""),
+    Column("action"),
+    Column("peer", goes=2),
+    Column("answer"),
+    WHAT,
+)
+MESSAGES: Final = (*MESSAGES_OF_ONE[:4], Column("transaction"), *MESSAGES_OF_ONE[4:])
+KEYS: Final = (
+    Column("key"),
+    Column("public", goes=2),
+    Column("made (UTC)", goes=1),
+    Column("signs"),
 )
 
 KeyName = Annotated[
@@ -96,7 +112,7 @@ def market_contracts(
         _print_contracts(answer["contracts"])
     else:
         _print_contracts([answer])
-        out.print(_messages(answer["messages"]))
+        _print_messages(answer["messages"], columns=MESSAGES_OF_ONE)
 
 
 @market_app.command("messages")
@@ -107,7 +123,7 @@ def market_messages(*, limit: Limit = 50, url: Url = None, as_json: AsJson = Fal
     if as_json:
         out.print_json(json.dumps(answer))
         return
-    out.print(_messages(answer["messages"]))
+    _print_messages(answer["messages"], columns=MESSAGES)
 
 
 @keys_app.command("new")
@@ -182,11 +198,10 @@ def keys_list(*, config: Config = None, as_json: AsJson = False) -> None:
         ]
         out.print_json(json.dumps(rows))
         return
-    table = Table("key", "public", "made (UTC)", "signs")
-    for one in entries:
-        made = minute(one.made_at.isoformat(), zone="")
-        table.add_row(str(one.key_id), one.public_base64, made, "yes" if one.is_current else "")
-    out.print(table)
+    if not entries:
+        out.print("there is no key yet; gridflex market keys new makes one")
+        return
+    print_fitting(out, KEYS, [_key_row(one) for one in entries])
 
 
 def _registration(settings: Settings, name: str | None) -> Registration:
@@ -217,6 +232,11 @@ def _keys(settings: Settings) -> BecknKeys:
     if name is None:
         raise ContractError("market.subscriber_id is not set; it is our id in the registry")
     return BecknKeys(settings.market_key_path, subscriber_id=name)
+
+
+def _key_row(one: KeyEntry) -> tuple[str, ...]:
+    made = minute(one.made_at.isoformat(), zone="")
+    return str(one.key_id), one.public_base64, made, "yes" if one.is_current else ""
 
 
 def _offer_row(offer: dict[str, Any]) -> list[str]:
@@ -250,17 +270,30 @@ def _contract_row(one: dict[str, Any]) -> list[str]:
     ]
 
 
-def _messages(messages: list[dict[str, Any]]) -> Table:
-    table = Table("at (UTC)", "", "action", "peer", "transaction", "answer", "what, or why not")
-    for one in messages:
-        answer = "" if one["status"] is None else str(one["status"])
-        table.add_row(
-            one["at"][:19].replace("T", " "),
-            "→" if one["way"] == "out" else "←",
-            one["action"],
-            one["peer"],
-            one["transaction_id"][:8],
-            answer,
-            "; ".join(filter(None, (one["says"], one["note"]))),
-        )
-    return table
+def _print_messages(messages: list[dict[str, Any]], *, columns: Sequence[Column]) -> None:
+    """Print messages, with what they say below the table where there is no room in it."""
+    if not messages:
+        out.print("there is no message")
+        return
+    cells = [_message_cells(one) for one in messages]
+    shown = print_fitting(
+        out, columns, [[one[column.title] for column in columns] for one in cells]
+    )
+    if WHAT not in shown:
+        for one in cells:
+            if one[WHAT.title]:
+                said = f"{one['at (UTC)']} {one['']} {one['action']}: {one[WHAT.title]}"
+                out.print(said, highlight=False, markup=False, soft_wrap=True)
+
+
+def _message_cells(one: dict[str, Any]) -> dict[str, str]:
+    """The text of a message by the title of its column."""
+    return {
+        "at (UTC)": one["at"][:19].replace("T", " "),
+        "": "→" if one["way"] == "out" else "←",
+        "action": one["action"],
+        "peer": one["peer"],
+        "transaction": one["transaction_id"],
+        "answer": "" if one["status"] is None else str(one["status"]),
+        WHAT.title: "; ".join(filter(None, (one["says"], one["note"]))),
+    }

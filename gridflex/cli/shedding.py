@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import uuid
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
+from gridflex.cli.fitting import Column, print_fitting
 from gridflex.cli.instants import minute
 from gridflex.cli.options import AsJson, Url
 from gridflex.client import Client
@@ -17,6 +17,16 @@ from gridflex.errors import SourceError
 from gridflex.units import gbp_text
 
 out = Console()
+
+ORDERS: Final = (
+    Column("order"),
+    Column("placed (UTC)", goes=1),
+    Column("until (UTC)"),
+    Column("freed\nkW"),
+    Column("of"),
+    Column("in\nforce"),
+    Column("reason", goes=2, narrowest=12),
+)
 
 
 def plan_shed(  # noqa: PLR0917 - options, not arguments
@@ -45,13 +55,12 @@ def plan_shed(  # noqa: PLR0917 - options, not arguments
     if as_json:
         out.print_json(json.dumps(found))
         return
-    table = Table("job", "site", "action", "frees kW", "lost kWh", "GBP", "back to work by")
     until = {back["job_id"]: back["until"] for back in found["rebound"]}
-    for cut in found["cuts"]:
-        table.add_row(
-            cut["job_id"], cut["site"], cut["action"], *_figures(cut), minute(until[cut["job_id"]])
-        )
-    out.print(table if found["cuts"] else "no running job would give up power")
+    if found["cuts"]:
+        rows = [_row(cut, cut["action"], back_by=until[cut["job_id"]]) for cut in found["cuts"]]
+        print_fitting(out, _jobs("action"), rows)
+    else:
+        out.print("no running job would give up power")
     cost = gbp_text(found["cost_gbp"])
     back_kwh = sum(back["extra_kwh"] for back in found["rebound"])
     out.print(
@@ -75,18 +84,7 @@ def plan_shed_orders(
     elif order:
         _show(found)
     else:
-        table = Table("order", "placed (UTC)", "until", "kW", "of", "in force", "reason")
-        for one in found["orders"]:
-            table.add_row(
-                one["id"],
-                minute(one["placed_at"]),
-                minute(one["until"]),
-                f"{one['freed_kw']:.2f}",
-                f"{one['asked_kw']:g}",
-                "yes" if one["is_active"] else "no",
-                one["reason"],
-            )
-        out.print(table)
+        print_fitting(out, ORDERS, [_order_row(one) for one in found["orders"]])
 
 
 def plan_shed_end(
@@ -120,12 +118,8 @@ def _carry_out(body: dict[str, Any], *, order: str | None, url: str | None, as_j
 
 
 def _show(found: dict[str, Any]) -> None:
-    table = Table("job", "site", "state", "frees kW", "lost kWh", "GBP", "back to work by")
-    for one in found["jobs"]:
-        table.add_row(
-            one["job_id"], one["site"], one["state"], *_figures(one), minute(one["back_by"])
-        )
-    out.print(table)
+    rows = [_row(one, one["state"], back_by=one["back_by"]) for one in found["jobs"]]
+    print_fitting(out, _jobs("state"), rows)
     said = "in force" if found["is_active"] else "over"
     out.print(
         f"order {found['id']} is {said}, until {minute(found['until'])}: {found['freed_kw']:.2f} "
@@ -135,8 +129,41 @@ def _show(found: dict[str, Any]) -> None:
     )
 
 
-def _figures(cut: dict[str, Any]) -> tuple[str, str, str]:
-    return f"{cut['freed_kw']:.2f}", f"{cut['lost_kwh']:.2f}", gbp_text(cut["cost_gbp"])
+def _jobs(what: str) -> tuple[Column, ...]:
+    """The columns of jobs that give up power, of which one says what is or was done."""
+    return (
+        Column("job"),
+        Column("site", goes=2),
+        Column(what),
+        Column("frees\nkW"),
+        Column("lost\nkWh", goes=1),
+        Column("GBP", goes=3),
+        Column("back by (UTC)"),
+    )
+
+
+def _row(job: dict[str, Any], what: str, *, back_by: str) -> tuple[str, ...]:
+    return (
+        job["job_id"],
+        job["site"],
+        what,
+        f"{job['freed_kw']:.2f}",
+        f"{job['lost_kwh']:.2f}",
+        gbp_text(job["cost_gbp"]),
+        minute(back_by, zone=""),
+    )
+
+
+def _order_row(order: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        order["id"],
+        minute(order["placed_at"], zone=""),
+        minute(order["until"], zone=""),
+        f"{order['freed_kw']:.2f}",
+        f"{order['asked_kw']:g}",
+        "yes" if order["is_active"] else "no",
+        order["reason"],
+    )
 
 
 def _enough(found: dict[str, Any]) -> str:

@@ -60,7 +60,7 @@ PLAN: dict[str, Any] = {
         }
     ],
 }
-ORDER = {
+ORDER: dict[str, Any] = {
     "id": "low",
     "placed_at": "2026-07-01T12:15:00Z",
     "until": "2026-07-01T13:15:00Z",
@@ -415,19 +415,55 @@ def test_help_breaks_its_lines_where_the_terminal_ends(command: tuple[str, ...],
     assert line in run(*command, "--help", columns=80)
 
 
-def test_that_no_job_gives_up_power_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    nothing = {
-        "cuts": [],
-        "rebound": [],
-        "freed_kw": 0.0,
-        "is_enough": False,
-        "running_kw": 0.0,
-        "cost_gbp": 0.0,
-        "read_at": "2026-07-01T12:15:00Z",
-    }
-    transport = httpx.MockTransport(lambda _: httpx.Response(200, json=nothing))
-    monkeypatch.setattr(shedding, "Client", partial(Client, transport=transport))
+NOTHING_SHED: dict[str, Any] = {
+    "cuts": [],
+    "rebound": [],
+    "freed_kw": 0.0,
+    "is_enough": False,
+    "running_kw": 0.0,
+    "cost_gbp": 0.0,
+    "read_at": "2026-07-01T12:15:00Z",
+}
 
-    shown = run("plan", "shed", "--kw", "15", "--within", "PT1M", "--for", "PT1H")
+
+def shed(answer: dict[str, Any], monkeypatch: pytest.MonkeyPatch, *, columns: int = 200) -> str:
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json=answer))
+    monkeypatch.setattr(shedding, "Client", partial(Client, transport=transport))
+    return run("plan", "shed", "--kw", "15", "--within", "PT1M", "--for", "PT1H", columns=columns)
+
+
+def test_that_no_job_gives_up_power_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = shed(NOTHING_SHED, monkeypatch)
 
     assert shown.splitlines()[0] == "no running job would give up power"
+
+
+RAY_ID = "raysubmit_7hJ2kLm9QwErTyUi"
+
+
+def test_a_job_that_would_give_up_power_is_whole_at_80_columns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cut = {"job_id": RAY_ID, "site": "london", "action": "pause"}
+    figures = {"freed_kw": 11.0, "lost_kwh": 2.5, "cost_gbp": 0.25}
+    back = {"job_id": RAY_ID, "until": "2026-07-01T20:00:00Z", "extra_kwh": 2.5}
+    answer = {**NOTHING_SHED, "cuts": [{**cut, **figures}], "rebound": [back]}
+
+    lines = shed(answer, monkeypatch, columns=80).splitlines()
+
+    [row] = (line.split() for line in lines if RAY_ID in line)
+    assert row == [RAY_ID, "london", "pause", "11.00", "2.50", "0.25", "2026-07-01", "20:00"]
+
+
+@pytest.mark.usefixtures("asked")
+def test_an_order_and_its_jobs_are_whole_at_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    made_up = "0123456789abcdef" * 2
+    monkeypatch.setitem(ORDER, "id", made_up)
+    monkeypatch.setitem(ORDER, "jobs", [{**ORDER["jobs"][0], "job_id": RAY_ID}])
+
+    orders, jobs = (run("plan", "shed-orders", *one, columns=80) for one in ((), ("low",)))
+
+    [order] = (line.split() for line in orders.splitlines() if made_up in line)
+    [job] = (line.split() for line in jobs.splitlines() if RAY_ID in line)
+    assert order[:6] == [made_up, "2026-07-01", "13:15", "11.00", "15", "yes"]
+    assert job[:4] == [RAY_ID, "london", "running", "11.00"]

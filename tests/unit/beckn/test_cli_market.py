@@ -124,7 +124,7 @@ def shown(*words: str, columns: int = 250) -> str:
                 "→",
                 "on_confirm",
                 "bap.example.com",
-                TRANSACTION[:8],
+                TRANSACTION,
                 "403",
                 "active, 150 kWh from 2026-07-02T02:00Z; POL_ENGAGEMENT_REFUSED: not with you",
             ],
@@ -155,12 +155,40 @@ def test_ids_are_whole_in_a_terminal_of_80_columns(server: Server) -> None:
         assert max(map(len, output.splitlines())) <= 80
 
 
+def test_what_has_no_room_beside_the_ids_of_messages_is_said_below_them(server: Server) -> None:
+    server.answer = {"messages": [MESSAGE]}
+
+    *_, row, below = shown("messages", "--url", server.url, columns=80).splitlines()
+
+    assert row.split() == ["2026-07-01", "12:00:01", "→", "on_confirm", TRANSACTION, "403"]
+    assert below == (
+        "2026-07-01 12:00:01 → on_confirm: "
+        "active, 150 kWh from 2026-07-02T02:00Z; POL_ENGAGEMENT_REFUSED: not with you"
+    )
+
+
+def test_a_key_id_is_whole_in_a_terminal_of_80_columns(runner: CliRunner) -> None:
+    name = "3d39df73-a4c0-4374-9836-ec6c365a7ecc"
+    before = runner.invoke(market_app, ["keys", "list"])
+    runner.invoke(market_app, ["keys", "new", name])
+
+    listed = runner.invoke(market_app, ["keys", "list"], env={"COLUMNS": "80"})
+
+    assert f"us.example.com|{name}|ed25519 " in listed.output
+    assert max(map(len, listed.output.splitlines())) <= 80
+    assert before.output.strip() == "there is no key yet; gridflex market keys new makes one"
+
+
 @pytest.mark.parametrize(
     ("command", "said"),
-    [("offers", "no waiting job is on offer"), ("contracts", "there is no contract")],
+    [
+        ("offers", "no waiting job is on offer"),
+        ("contracts", "there is no contract"),
+        ("messages", "there is no message"),
+    ],
 )
 def test_nothing_to_show_is_said_in_words(server: Server, command: str, said: str) -> None:
-    server.answer = {"offers": [], "contracts": []}
+    server.answer = {"offers": [], "contracts": [], "messages": []}
 
     assert shown(command, "--url", server.url).strip() == said
 
