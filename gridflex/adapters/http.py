@@ -88,6 +88,7 @@ class Fetcher(Connected):
         transport: Replaces the network, for replay and tests.
         archive: Receives every raw response, good or bad; None keeps nothing.
         retry_wait_s: Wall time before the first retry; doubles, with as much jitter.
+        attempts: How often it is asked at most.
     """
 
     def __init__(
@@ -99,12 +100,14 @@ class Fetcher(Connected):
         transport: httpx.AsyncBaseTransport | None = None,
         archive: RawArchive | None = None,
         retry_wait_s: float = 0.5,
+        attempts: int = ATTEMPTS,
     ) -> None:
         self.provider = provider
         self._base_url = base_url.rstrip("/")
         self._archive = archive
         self._retry_wait_s = retry_wait_s
         self._timeout_s = timeout_s
+        self._attempts = attempts
         super().__init__(
             httpx.AsyncClient(
                 transport=transport,
@@ -116,8 +119,7 @@ class Fetcher(Connected):
     async def get(self, path: str, *, now: datetime, params: Params | None = None) -> Answer:
         """Return the answer to one GET.
 
-        Only 429, 5xx, timeouts and failures to connect are tried again, at most `ATTEMPTS`
-        times in all.
+        Only 429, 5xx, timeouts and failures to connect are tried again.
 
         Args:
             path: Path below the base URL, or a whole URL below it (as in a ``next`` link).
@@ -133,8 +135,8 @@ class Fetcher(Connected):
         with http_errors(place), _unusable_answers(place):
             async for attempt in stamina.retry_context(
                 on=_is_worth_retrying,
-                attempts=ATTEMPTS,
-                timeout=self._timeout_s * ATTEMPTS,
+                attempts=self._attempts,
+                timeout=self._timeout_s * self._attempts,
                 wait_initial=self._retry_wait_s,
                 wait_jitter=self._retry_wait_s,
                 wait_max=self._timeout_s,

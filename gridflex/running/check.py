@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import fsspec
 import httpx
@@ -17,23 +18,33 @@ from gridflex.adapters.clock import Clock
 from gridflex.adapters.clusters.ray_auth import find_token, is_token_wanted
 from gridflex.adapters.clusters.ray_jobs import RayJobs
 from gridflex.adapters.forecasting.model_store import ModelStore
-from gridflex.adapters.grid import nord_pool
+from gridflex.adapters.grid import carbon_intensity, elexon, nord_pool, octopus
+from gridflex.adapters.grid.feeds import AnyFeed, grid_feeds
 from gridflex.adapters.ledger.store import LedgerStore
 from gridflex.adapters.market.mailbox import MarketFolder
 from gridflex.adapters.market.position_book import PositionBook
 from gridflex.adapters.market.tariff_files import TariffFiles
 from gridflex.adapters.power.store import PowerStore
-from gridflex.agents.energy.ports import energy_terms
+from gridflex.agents.energy.ports import energy_terms, losses_of
 from gridflex.agents.energy.traded_sites import traded_site
 from gridflex.agents.forecasting import SIGNALS
 from gridflex.agents.site_prices import UNLIKE
 from gridflex.capping import Ability
+from gridflex.energy_settings import EnergySettings
 from gridflex.errors import GridFlexError, SourceError
 from gridflex.forecasting import models
 from gridflex.halfhour import HalfHour
 from gridflex.market.working_days import calendar_around
-from gridflex.settings import Settings, SiteSettings
+from gridflex.settings import GridSettings, Settings, SiteSettings
 from gridflex.signals import Signal
+
+_SHOWN: Final = {
+    carbon_intensity.PROVIDER: "carbon intensity",
+    elexon.PROVIDER: "Elexon",
+    octopus.PROVIDER: "Octopus",
+    nord_pool.PROVIDER: "Nord Pool",
+}
+"""How providers are named to people."""
 
 _LIBRARY_ERRORS = (OSError, ValueError, ImportError)
 """What file systems raise: unreachable, unknown, or known to a package that is not installed."""
@@ -68,23 +79,15 @@ def run_checks(settings: Settings) -> list[Check]:
 
 
 async def _run_checks(settings: Settings) -> list[Check]:
-    grid = settings.grid
-    providers = {
-        "carbon intensity": f"{grid.carbon_intensity_url}/intensity",
-        "Elexon": f"{grid.elexon_url}/datasets/MID",
-        "Octopus": f"{grid.octopus_url}/products/?page_size=1",
-        **({"Nord Pool": f"{grid.nord_pool_url}/{nord_pool.PATH}"} if grid.nord_pool_url else {}),
-    }
+    now = Clock(settings.clock).now()
     return [
         await _try("database", partial(_database, settings)),
         await _try("packages", partial(_packages, settings)),
         await _try("own forecasts", partial(_own_forecasts, settings)),
         await _try("token", _token),
-        *[
-            await _try(name, partial(_provider, url, grid.timeout_s))
-            for name, url in providers.items()
-        ],
+        *await provider_checks(settings.grid, now=now),
         await _try("energy", partial(_energy, settings)),
+        *await loss_checks(settings.energy, now=now),
         await _try("tariffs", partial(_tariffs, settings)),
         *[await _try(f"site {site.name}", partial(_site, site)) for site in settings.sites],
         *[
@@ -168,18 +171,54 @@ async def _token() -> str:
     return "found" if find_token() else "none yet; Ray writes one when it first starts"
 
 
-async def _provider(url: str, timeout_s: float) -> str:
+async def provider_checks(
+    grid: GridSettings, *, now: datetime, transport: httpx.AsyncBaseTransport | None = None
+) -> list[Check]:
+    """Ask each provider once for the first thing that GridFlex asks it.
+
+    Args:
+        grid: Where they are.
+        now: GridFlex time.
+        transport: Replaces the network.
+    """
+    feeds = grid_feeds(grid, transport=transport, attempts=1)
+    first: dict[str, AnyFeed] = {}
+    for feed in feeds.feeds:
+        first.setdefault(feed.provider, feed)
     try:
-        async with httpx.AsyncClient(timeout=timeout_s) as client:
-            answer = await client.get(url, headers={"Accept": "application/json"})
-    except httpx.TransportError as error:
+        return [
+            await _try(_SHOWN[provider], partial(_provider, feed, now))
+            for provider, feed in first.items()
+        ]
+    finally:
+        await feeds.close()
+
+
+async def _provider(feed: AnyFeed, now: datetime) -> str:
+    try:
+        (told, *_) = await feed.fetch(since=HalfHour.containing(now) - 48, now=now)
+    except SourceError as error:
         raise SourceError(
-            f"{url} does not answer ({error}); without it the usual level of the hour is used"
+            f"{error}; without it what was told before is used, then the usual level of the hour"
         ) from error
-    if answer.is_server_error:
-        raise httpx.HTTPError(f"{url} answers HTTP {answer.status_code}")
-    origin = answer.headers.get("X-GridFlex-Origin", "live")
-    return f"{url} answers ({origin})"
+    return f"{told.source} is told, {told.start} to {told.end} ({told.origin})"
+
+
+async def loss_checks(energy: EnergySettings, *, now: datetime) -> list[Check]:
+    """Say by what energy counts, where losses are given: they must be known for now."""
+    if energy.losses_file is None and not energy.losses:
+        return []
+    return [await _try("losses", partial(_losses, energy, now))]
+
+
+async def _losses(energy: EnergySettings, now: datetime) -> str:
+    losses = losses_of(energy)
+    await asyncio.to_thread(losses.read)
+    factors = losses.at(HalfHour.containing(now))
+    return (
+        f"energy counts by a line_loss_factor of {factors.line} and a transmission_multiplier of "
+        f"{factors.transmission}"
+    )
 
 
 async def _site(site: SiteSettings) -> str:

@@ -1,14 +1,17 @@
-"""What `gridflex check` says of the tariffs."""
+"""What `gridflex check` says of providers, tariffs, losses and power limits."""
 
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 
 from gridflex.capping import Ability
+from gridflex.energy_settings import EnergySettings
 from gridflex.errors import ContractError, SourceError
 from gridflex.running import check
 from gridflex.settings import ClockSettings, Settings, SiteSettings
+from tests.unit.grid.sandbox import BASE, SETTINGS, WITH_NORD_POOL, Sandbox, small_world
 from tests.unit.market.test_desk import EARLY
 from tests.unit.market.test_tariff import tariff_text
 
@@ -58,3 +61,80 @@ async def test_a_tariff_that_cannot_be_used_fails(tmp_path: Path, misspelt: Path
         await check._tariffs(settings(tmp_path / "none.yaml", None))
     with pytest.raises(ContractError, match="duos"):
         await check._tariffs(settings(misspelt, None))
+
+
+async def test_each_provider_is_asked_for_what_gridflex_asks_it() -> None:
+    sandbox = Sandbox(small_world(), "2024-04-01T12:00Z")
+
+    found = await check.provider_checks(
+        WITH_NORD_POOL, now=sandbox.now, transport=sandbox.transport
+    )
+
+    assert [(one.name, one.is_ok) for one in found] == [
+        ("carbon intensity", True), ("Nord Pool", True), ("Octopus", True), ("Elexon", True),
+    ]  # fmt: skip
+    assert found[2].detail == (
+        "octopus/agile-derived is told, 2024-04-01T12:00Z to 2024-04-01T22:00Z (recorded)"
+    )
+
+
+async def test_a_wrong_address_of_a_provider_is_told_with_its_answer() -> None:
+    sandbox = Sandbox(small_world(), "2024-04-01T12:00Z")
+    wrong = SETTINGS.model_copy(update={"elexon_url": f"{BASE}/bmrs/api/v2"})
+
+    found = await check.provider_checks(wrong, now=sandbox.now, transport=sandbox.transport)
+
+    (failed,) = (one for one in found if not one.is_ok)
+    assert failed.name == "Elexon"
+    assert "/bmrs/api/v2/balancing/pricing/market-index" in failed.detail
+    assert "HTTP 404" in failed.detail
+    assert "then the usual level of the hour" in failed.detail
+
+
+async def test_a_provider_is_asked_once() -> None:
+    asked: list[str] = []
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        raise httpx.ConnectError("refused", request=request)
+
+    found = await check.provider_checks(SETTINGS, now=EARLY, transport=httpx.MockTransport(refuse))
+
+    assert len(asked) == len(found) == 3
+    assert not any(one.is_ok for one in found)
+
+
+LOSSES = "start,line_loss_factor,transmission_multiplier\n2026-01-01,1.02,0.99\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        pytest.param(None, "cannot be read: No such file", id="missing"),
+        pytest.param(LOSSES.replace("1.02", "102"), "line 2: line_loss_factor 102", id="invalid"),
+        pytest.param(LOSSES.replace("2026", "2099"), "nothing is in force in", id="only later"),
+    ],
+)
+async def test_a_losses_file_that_cannot_be_used_is_named(
+    tmp_path: Path, text: str | None, reason: str
+) -> None:
+    path = tmp_path / "losses.csv"
+    if text is not None:
+        path.write_text(text)
+
+    (found,) = await check.loss_checks(EnergySettings(losses_file=path), now=EARLY)
+
+    assert (found.name, found.is_ok) == ("losses", False)
+    assert f"energy.losses_file {path}: " in found.detail
+    assert reason in found.detail
+
+
+async def test_losses_in_force_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "losses.csv"
+    path.write_text(LOSSES)
+
+    (found,) = await check.loss_checks(EnergySettings(losses_file=path), now=EARLY)
+
+    assert found.is_ok
+    assert "line_loss_factor of 1.02 and a transmission_multiplier of 0.99" in found.detail
+    assert await check.loss_checks(EnergySettings(), now=EARLY) == []

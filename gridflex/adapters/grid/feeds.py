@@ -14,7 +14,7 @@ from gridflex.adapters.grid.carbon_intensity import CarbonIntensity
 from gridflex.adapters.grid.elexon import Elexon
 from gridflex.adapters.grid.nord_pool import NordPool
 from gridflex.adapters.grid.octopus import Octopus
-from gridflex.adapters.http import Fetcher, RawArchive
+from gridflex.adapters.http import ATTEMPTS, Fetcher, RawArchive
 from gridflex.halfhour import HalfHour
 from gridflex.settings import GridSettings
 from gridflex.signals import NATIONAL, Kind, Series, Signal
@@ -121,6 +121,7 @@ def grid_feeds(
     regions: Sequence[str] = (),
     archive: RawArchive | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
+    attempts: int = ATTEMPTS,
 ) -> GridFeeds:
     """Return everything the grid agent polls.
 
@@ -129,10 +130,13 @@ def grid_feeds(
         regions: Outward postcodes whose regional intensity is wanted beside the national one.
         archive: Receives every raw response.
         transport: Replaces the network.
+        attempts: How often one thing is asked at most.
     """
 
     def fetcher(provider: str, url: str) -> Fetcher:
-        return fetcher_of(provider, url, settings, archive=archive, transport=transport)
+        return fetcher_of(
+            provider, url, settings, archive=archive, transport=transport, attempts=attempts
+        )
 
     ci_http = fetcher(carbon_intensity.PROVIDER, settings.carbon_intensity_url)
     elexon_http = fetcher(elexon.PROVIDER, settings.elexon_url)
@@ -154,6 +158,7 @@ def fetcher_of(
     *,
     archive: RawArchive | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
+    attempts: int = ATTEMPTS,
 ) -> Fetcher:
     """Return what asks one provider.
 
@@ -163,6 +168,7 @@ def fetcher_of(
         settings: How long to wait for it.
         archive: Receives every raw response.
         transport: Replaces the network.
+        attempts: How often one thing is asked at most.
     """
     return Fetcher(
         provider,
@@ -170,6 +176,7 @@ def fetcher_of(
         timeout_s=settings.timeout_s,
         transport=transport,
         archive=archive,
+        attempts=attempts,
     )
 
 

@@ -40,4 +40,7 @@ class LossFile:
         """
         if self._found is None:
             raise ContractError(self._failure)
-        return self._found.at(half_hour)
+        try:
+            return self._found.at(half_hour)
+        except ContractError as error:
+            raise ContractError(f"{self._file.place}: {error}") from error

@@ -97,7 +97,7 @@ class Losses:
         place = bisect_right([start for start, _ in self.rows], half_hour)
         if not place:
             raise ContractError(
-                f"losses: nothing is in force in {half_hour}; known is {self.rows[0][0]} to now"
+                f"losses: nothing is in force in {half_hour}; known is from {self.rows[0][0]} on"
             )
         return self.rows[place - 1][1]
 
