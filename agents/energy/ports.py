@@ -19,8 +19,7 @@ from gridflex.agents.energy.seller import EnergySeller
 from gridflex.agents.energy.settlement_rules import NO_EXPORTS, SettlementTerms
 from gridflex.agents.energy.settling import Settlements, Settler
 from gridflex.agents.energy.system_prices import SystemPrices
-from gridflex.agents.energy.traded import TradedSite
-from gridflex.agents.energy.traded_sites import EnergyTerms
+from gridflex.agents.energy.traded_sites import EnergyTerms, TradedSite
 from gridflex.agents.energy.trader import Trader
 from gridflex.agents.ports import Ports
 from gridflex.counterfactual import RunNow

@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 
 from gridflex.adapters.grid import elexon
+from gridflex.agents.energy.sale import Prices
 from gridflex.agents.energy.system_prices import SYSTEM_PRICE
-from gridflex.agents.energy.traded import Prices
 from gridflex.agents.grid import Grid, GridStore
 from gridflex.halfhour import HalfHour
 from gridflex.signals import NATIONAL, Signal

@@ -18,9 +18,9 @@ from typing import Final, Protocol
 
 from gridflex.adapters.market.position_book import PositionBook, TrackedPosition, raised
 from gridflex.agents.energy.admission import Admission, Admissions
+from gridflex.agents.energy.sale import Conditions, Prices, Sold
 from gridflex.agents.energy.settling import Settlements, SettlingReport
-from gridflex.agents.energy.traded import Conditions, Prices, Sold, TradedSite
-from gridflex.agents.energy.traded_sites import EnergyTerms, TradedSites
+from gridflex.agents.energy.traded_sites import EnergyTerms, TradedSite, TradedSites
 from gridflex.agents.energy.trader import AS_PLANNED, FREELY, LEAD, Trader
 from gridflex.agents.steps import Steps
 from gridflex.errors import ContractError

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Final
 
 from gridflex.adapters.market.position_book import TrackedPosition
-from gridflex.agents.energy.traded import TradedSite
+from gridflex.agents.energy.traded_sites import TradedSite
 from gridflex.market.messages.artefacts import ArtefactKind
 from gridflex.market.meters import Reading
 from gridflex.market.policy import Dated, Effective

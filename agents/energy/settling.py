@@ -25,8 +25,7 @@ from gridflex.agents.energy.given_up import GivenUpRuns, Left
 from gridflex.agents.energy.reductions import Reductions
 from gridflex.agents.energy.reports import Look, Open, Reports
 from gridflex.agents.energy.settlement_rules import SettlementTerms, account_period
-from gridflex.agents.energy.traded import TradedSite
-from gridflex.agents.energy.traded_sites import TradedSites
+from gridflex.agents.energy.traded_sites import TradedSite, TradedSites
 from gridflex.agents.steps import Steps
 from gridflex.errors import ContractError
 from gridflex.halfhour import LONDON, HalfHour

@@ -10,10 +10,39 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 
-from gridflex.agents.energy.traded import TradedSite
 from gridflex.errors import ContractError
 from gridflex.market.registry import BaselineIndicator, MsidPair, Registry, UnitId
 from gridflex.market.working_days import DAY
+
+
+@dataclass(frozen=True, slots=True)
+class TradedSite:
+    """Whose flexibility is sold, and for which Energy Account.
+
+    Args:
+        account: The trading party.
+        unit: Its Secondary BM Unit.
+        pair: The site's boundary meters, with a submitted baseline.
+        gsp_group: Letter of the distribution region.
+        supplier: Who supplies the site.
+        authorisation: Under which contract notices are sent.
+        place: GridFlex's name of the site whose jobs are behind the meters; None for all jobs.
+        contract: Flexibility contract with the site; None has none.
+    """
+
+    account: str
+    unit: UnitId
+    pair: MsidPair
+    gsp_group: str
+    supplier: str
+    authorisation: str
+    place: str | None = None
+    contract: str | None = None
+
+    @property
+    def sold_under(self) -> str:
+        """Name of what its energy is sold under on the wholesale market."""
+        return self.contract or f"wholesale:{self.unit}"
 
 
 @dataclass(frozen=True, slots=True)

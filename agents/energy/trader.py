@@ -19,7 +19,8 @@ from gridflex.adapters.jobs.store import JobStore
 from gridflex.adapters.ledger.store import LedgerStore
 from gridflex.adapters.market.energy_book import EnergyBook, Refused
 from gridflex.adapters.market.traded_entries import newest_messages, open_since, traded_entries
-from gridflex.agents.energy.traded import Conditions, Exchange, Prices, Sold, TradedSite
+from gridflex.agents.energy.sale import Conditions, Exchange, Prices, Sold
+from gridflex.agents.energy.traded_sites import TradedSite
 from gridflex.counterfactual import RunNow
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour

@@ -25,11 +25,12 @@ from gridflex.adapters.ledger.files import export_ledger
 from gridflex.adapters.ledger.key import LedgerKey
 from gridflex.adapters.market.position_book import PositionBook, TrackedPosition
 from gridflex.agents.energy.reductions import Reductions
+from gridflex.agents.energy.sale import Prices
 from gridflex.agents.energy.sale_prices import SalePrices
 from gridflex.agents.energy.settlement_rules import Rules, account_period
 from gridflex.agents.energy.settling import Settler
 from gridflex.agents.energy.system_prices import SystemPrices
-from gridflex.agents.energy.traded import Prices, TradedSite
+from gridflex.agents.energy.traded_sites import TradedSite
 from gridflex.agents.energy.trader import LEAD, Trader
 from gridflex.agents.ports import Ports
 from gridflex.counterfactual import RunNow

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Final
 
-from gridflex.agents.energy.traded import TradedSite
+from gridflex.agents.energy.traded_sites import TradedSite
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.canonical import digest
 from gridflex.ledger.event import Event

@@ -19,11 +19,11 @@ from gridflex.adapters.market.position_book import PositionBook
 from gridflex.agents.energy import seller as energy
 from gridflex.agents.energy.admission import Admissions
 from gridflex.agents.energy.reductions import Reductions
+from gridflex.agents.energy.sale import Prices
 from gridflex.agents.energy.seller import EnergyReport, EnergySeller
 from gridflex.agents.energy.settlement_rules import SettlementTerms
 from gridflex.agents.energy.settling import Settlements, Settler
-from gridflex.agents.energy.traded import Prices, TradedSite
-from gridflex.agents.energy.traded_sites import EnergyTerms
+from gridflex.agents.energy.traded_sites import EnergyTerms, TradedSite
 from gridflex.agents.energy.trader import Trader
 from gridflex.counterfactual import RunNow
 from gridflex.errors import StaleDataError

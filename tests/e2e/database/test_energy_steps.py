@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gridflex.agents.energy.traded import Prices
+from gridflex.agents.energy.sale import Prices
 from gridflex.errors import SourceError
 from gridflex.halfhour import HalfHour
 from gridflex.market.messages.artefacts import ArtefactKind

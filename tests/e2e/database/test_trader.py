@@ -14,9 +14,10 @@ from gridflex.adapters.ledger.store import LedgerStore
 from gridflex.adapters.market.energy_book import EnergyBook
 from gridflex.adapters.market.position_book import PositionBook
 from gridflex.agents.energy.reductions import Reductions
+from gridflex.agents.energy.sale import Exchange, Prices
 from gridflex.agents.energy.settlement_rules import Rules, account_period
 from gridflex.agents.energy.settling import Settler
-from gridflex.agents.energy.traded import Exchange, Prices, TradedSite
+from gridflex.agents.energy.traded_sites import TradedSite
 from gridflex.agents.energy.trader import Trader
 from gridflex.counterfactual import RunNow
 from gridflex.fleet import Site

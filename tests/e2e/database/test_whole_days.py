@@ -14,8 +14,9 @@ from typing import TypeVar
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from gridflex.agents.energy.sale import Prices
 from gridflex.agents.energy.seller import EnergyReport
-from gridflex.agents.energy.traded import Prices, TradedSite
+from gridflex.agents.energy.traded_sites import TradedSite
 from gridflex.agents.energy.trader import LEAD, Trader
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import EventType

@@ -12,7 +12,7 @@ import pytest
 
 from gridflex.adapters.market.position_book import TrackedPosition
 from gridflex.agents.energy.settlement_rules import Rules, account_period
-from gridflex.agents.energy.traded import TradedSite
+from gridflex.agents.energy.traded_sites import TradedSite
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.market.baselines.commitments import Committed

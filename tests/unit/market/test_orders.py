@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gridflex.adapters.market.exchange import FolderExchange
-from gridflex.agents.energy.traded import Exchange
+from gridflex.agents.energy.sale import Exchange
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.market.trading.orders import (

@@ -12,8 +12,9 @@ import pytest
 from gridflex.adapters.market.exchange import FolderExchange
 from gridflex.adapters.market.mailbox import MarketFolder
 from gridflex.adapters.market.position_book import PositionBook
+from gridflex.agents.energy.sale import Exchange, Prices
 from gridflex.agents.energy.settlement_rules import Rules, account_period
-from gridflex.agents.energy.traded import Exchange, Prices, TradedSite
+from gridflex.agents.energy.traded_sites import TradedSite
 from gridflex.agents.energy.trader import Trader
 from gridflex.counterfactual import RunNow
 from gridflex.dispatch import Orders

@@ -1,4 +1,4 @@
-"""What a trader deals in: the site it trades, the exchange it sells to, prices and sales."""
+"""What a sale of a half-hour takes: an exchange, prices and terms; and what came of it."""
 
 from __future__ import annotations
 
@@ -7,39 +7,8 @@ from decimal import Decimal
 from typing import Protocol
 
 from gridflex.halfhour import HalfHour
-from gridflex.market.registry import MsidPair, UnitId
 from gridflex.market.trading.reconciliation import Trade
 from gridflex.market.volumes import ImportMWh
-
-
-@dataclass(frozen=True, slots=True)
-class TradedSite:
-    """Whose flexibility is sold, and for which Energy Account.
-
-    Args:
-        account: The trading party.
-        unit: Its Secondary BM Unit.
-        pair: The site's boundary meters, with a submitted baseline.
-        gsp_group: Letter of the distribution region.
-        supplier: Who supplies the site.
-        authorisation: Under which contract notices are sent.
-        place: GridFlex's name of the site whose jobs are behind the meters; None for all jobs.
-        contract: Flexibility contract with the site; None has none.
-    """
-
-    account: str
-    unit: UnitId
-    pair: MsidPair
-    gsp_group: str
-    supplier: str
-    authorisation: str
-    place: str | None = None
-    contract: str | None = None
-
-    @property
-    def sold_under(self) -> str:
-        """Name of what its energy is sold under on the wholesale market."""
-        return self.contract or f"wholesale:{self.unit}"
 
 
 class Exchange(Protocol):
