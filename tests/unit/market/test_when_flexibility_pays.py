@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
+from math import ceil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from gridflex.errors import ContractError
-from gridflex.market.billing.business_case import FleetAssumptions, break_even_gpus, year_case
+from gridflex.market.billing.fees import CommissionTerms, subscription_gbp
 from tests.shared import ROOT, shared_data
 
 PAGE = ROOT / "docs" / "when-flexibility-pays.md"
 DAY = date(2026, 7, 1)
-CASE = FleetAssumptions()
+
+SITE_MW_PER_GPU = Decimal("1.3") * Decimal("1.3") / 1000
+FLEXIBLE_MW_PER_GPU = SITE_MW_PER_GPU * Decimal("0.20")
+GROSS_GBP_PER_GPU = FLEXIBLE_MW_PER_GPU * 500 * 140
+KEPT_FRACTION = 1 - CommissionTerms().fraction
+
+
+def test_one_gpu_earns_this_much() -> None:
+    assert Decimal("23.66") == GROSS_GBP_PER_GPU
+    assert round(GROSS_GBP_PER_GPU * KEPT_FRACTION, 2) == Decimal("18.93")
+    assert "A GPU brings 23.66 GBP a year, of which 18.93 remain" in PAGE.read_text()
 
 
 @pytest.mark.parametrize(
@@ -27,31 +37,23 @@ CASE = FleetAssumptions()
     ],
 )
 def test_a_year_of_a_fleet(gpus: int, fee: str, gross: str, commission: str) -> None:
-    case = year_case(gpus, assumptions=CASE, day=DAY)
+    earned = gpus * GROSS_GBP_PER_GPU
+    kept = earned * KEPT_FRACTION - Decimal(fee)
 
-    assert case.fee_gbp == Decimal(fee)
-    assert case.gross_gbp == Decimal(gross)
-    assert case.commission_gbp == Decimal(commission)
+    assert 12 * subscription_gbp(gpus, day=DAY) == Decimal(fee)
+    assert earned == Decimal(gross)
+    assert earned * (1 - KEPT_FRACTION) == Decimal(commission)
     row = (
-        f"| {gpus:,} | {case.site_mw:.2f} | {case.flexible_mw:.2f} | {case.fee_gbp:,.0f} "
-        f"| {case.gross_gbp:,.0f} | {case.commission_gbp:,.0f} | {case.kept_gbp:,.0f} |"
+        f"| {gpus:,} | {gpus * SITE_MW_PER_GPU:.2f} | {gpus * FLEXIBLE_MW_PER_GPU:.2f} "
+        f"| {Decimal(fee):,.0f} | {earned:,.0f} | {Decimal(commission):,.0f} | {kept:,.0f} |"
     )
     assert row in PAGE.read_text()
 
 
 @pytest.mark.parametrize(("fee", "gpus"), [("24000", 1268), ("60000", 3170), ("96000", 5072)])
 def test_the_fleet_that_covers_a_fee(fee: str, gpus: int) -> None:
-    assert break_even_gpus(Decimal(fee), assumptions=CASE) == gpus
+    assert ceil(Decimal(fee) / (GROSS_GBP_PER_GPU * KEPT_FRACTION)) == gpus
     assert f"{gpus:,}" in PAGE.read_text()
-
-
-def test_one_gpu_earns_this_much() -> None:
-    assert CASE.gross_gbp_per_gpu == Decimal("23.66")
-
-
-def test_no_fleet_covers_a_fee_at_negative_prices() -> None:
-    with pytest.raises(ContractError, match="no fleet"):
-        break_even_gpus(Decimal(24000), assumptions=FleetAssumptions(price_gbp_per_mwh=Decimal(-1)))
 
 
 def recorded() -> pd.DataFrame:
