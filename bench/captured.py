@@ -12,14 +12,14 @@ from datetime import UTC, datetime
 from functools import cache
 
 import numpy as np
+from captured_saving import ForecastAt, Row, captured_saving, threshold_saving
+from corrected import Corrected
 from numpy.typing import NDArray
 from planner_instances import gb_2024
 from results_file import Figure
 
-from gridflex.forecasting.corrected import Corrected
 from gridflex.forecasting.forecaster import LEVELS
 from gridflex.halfhour import HalfHour
-from gridflex.planning.captured import ForecastAt, Row, captured_saving, threshold_saving
 from gridflex.sandbox.grid.vintages import carbon_errors
 
 Array = NDArray[np.float64]

@@ -12,13 +12,13 @@ from functools import cache
 
 import numpy as np
 from captured import EVERY, FIRST, HOURS_A_DAY, NEAR_HOURS, ROWS, corrected_2024, mean_of, shares
+from captured_saving import Row, captured_saving, threshold_saving
 from results_file import Figure
 from rich.progress import track
 
 from gridflex.forecasting.forecaster import LEVELS, Forecaster
 from gridflex.forecasting.history import Array, History
 from gridflex.halfhour import HalfHour
-from gridflex.planning.captured import Row, captured_saving, threshold_saving
 
 LONGEST = max(row.work + row.slack for row in ROWS)
 WEEKS = 4

@@ -17,6 +17,7 @@ from dataclasses import replace
 
 import numpy as np
 from captured import captured_figures
+from hypervolume import hypervolume
 from planner_gaia import normalised
 from planner_instances import instance
 from planner_peers import exact_front, programme, solve_lp, solve_milp, vanilla_front
@@ -25,7 +26,7 @@ from results_file import Figure, update
 
 from gridflex.jobs import JobId
 from gridflex.planning.budget import Budget
-from gridflex.planning.front import front_within, hypervolume
+from gridflex.planning.front import front_within
 from gridflex.planning.genetic import non_dominated
 from gridflex.planning.plan import Plan
 from gridflex.planning.planner import finish, make_plan

@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 import numpy as np
 import pandas as pd
 from captured import HOURS_A_DAY, NEAR_HOURS, provider
+from corrected import SATURDAY, Corrected
 from numpy.typing import NDArray
 from planner_instances import SHARED
 
-from gridflex.forecasting.corrected import SATURDAY, Corrected
 from gridflex.forecasting.forecaster import MEDIAN, standard_deviation
 from gridflex.halfhour import HalfHour
 from gridflex.planning.patience import late_share, worth_of_now

@@ -19,7 +19,7 @@ import numba
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
-CALLED: Final = ("compiled.py", "tables.py", "one_job.py", "kernels.py")
+CALLED: Final = ("compiled.py", "tables.py", "one_job.py", "kernels.py", "patience.py")
 """Files whose loops or types those of others use."""
 
 

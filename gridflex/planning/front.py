@@ -144,14 +144,6 @@ def preferred_of(objectives: Array, *, gbp_per_tco2: float, gbp_per_gpu_hour: fl
     return int((objectives @ weights).argmin())
 
 
-def hypervolume(objectives: Array, *, reference: Array, ideal: Array) -> float:
-    """Return the share of the box from ``ideal`` to ``reference`` that a front dominates."""
-    from pymoo.indicators.hv import HV  # noqa: PLC0415 - slow to import, and only measured by
-
-    scaled = (objectives - ideal) / (reference - ideal)
-    return float(HV(ref_point=np.ones(objectives.shape[1]))(scaled))
-
-
 def _weighed(
     problem: PlanningProblem, gbp_per_tco2: float, gbp_per_gpu_hour: float
 ) -> PlanningProblem:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from bench.corrected import Corrected
 from gridflex.errors import ContractError
-from gridflex.forecasting.corrected import Corrected
 from gridflex.forecasting.forecaster import LEVELS, MEDIAN
 
 DAYS, LEADS = 50, 12

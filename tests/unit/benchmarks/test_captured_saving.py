@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from bench.captured_saving import Row, captured_saving, threshold_saving
 from gridflex.errors import ContractError
 from gridflex.forecasting.forecaster import LEVELS
-from gridflex.planning.captured import Row, captured_saving, threshold_saving
 from gridflex.planning.problem import Array
 
 RNG = np.random.default_rng(0)

@@ -2,8 +2,8 @@
 
 A provider that is wrong now tends to be wrong in the same direction for hours, and one that has
 just revised what it said of an hour tends not to have gone far enough. By how much, and how sure
-one may be afterwards, is learned from its forecasts of the last weeks and what came. Only the
-benchmark with a simulated provider uses it, `bench/captured.py`: no agent corrects a forecast.
+one may be afterwards, is learned from its forecasts of the last weeks and what came. Only
+benchmarks with a simulated provider use it: no agent corrects a forecast.
 """
 
 from __future__ import annotations
