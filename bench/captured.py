@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from planner_instances import gb_2024
 from results_file import Figure
 
-from gridflex.forecasting.forecaster import LEVELS
 from gridflex.halfhour import HalfHour
+from gridflex.quantiles import LEVELS
 from gridflex.sandbox.grid.vintages import carbon_errors
 
 Array = NDArray[np.float64]

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from gridflex.errors import ContractError
-from gridflex.forecasting.forecaster import MEDIAN, standard_deviation
 from gridflex.planning.compiled import compiled
 from gridflex.planning.patience import NEAR_HALF_HOURS, late_share, worth_of_now
 from gridflex.planning.problem import Array
 from gridflex.planning.tables import Index
+from gridflex.quantiles import MEDIAN, standard_deviation
 
 ForecastAt = Callable[[int, int], Array]
 """Given a period and a length: quantiles of `LEVELS`, shape ``(length, len(LEVELS))``, of the

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridflex.errors import ContractError
-from gridflex.forecasting.forecaster import LEVELS
+from gridflex.quantiles import LEVELS
 
 Array = NDArray[np.float64]
 

@@ -8,10 +8,10 @@ import numpy as np
 
 from gridflex.forecasting.backtest import Backtest
 from gridflex.forecasting.doubt import LEARNT_DAYS, Doubts, doubted, learnt
-from gridflex.forecasting.forecaster import MEDIAN
 from gridflex.forecasting.history import Array
 from gridflex.forecasting.skill import Said
 from gridflex.halfhour import HalfHour
+from gridflex.quantiles import MEDIAN
 from gridflex.signals import BOUNDS, NATIONAL, Kind, Origin, Series, Signal
 
 KNOWN_AFTER = 2

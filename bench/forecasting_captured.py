@@ -16,9 +16,10 @@ from captured_saving import Row, captured_saving, threshold_saving
 from results_file import Figure
 from rich.progress import track
 
-from gridflex.forecasting.forecaster import LEVELS, Forecaster
+from gridflex.forecasting.forecaster import Forecaster
 from gridflex.forecasting.history import Array, History
 from gridflex.halfhour import HalfHour
+from gridflex.quantiles import LEVELS
 
 LONGEST = max(row.work + row.slack for row in ROWS)
 WEEKS = 4

@@ -25,9 +25,9 @@ from staying import aaic_jobs, staying_input
 from gridflex.forecasting.backtest import score
 from gridflex.forecasting.demand import Demand
 from gridflex.forecasting.demand_features import QUEUED, STAYING
-from gridflex.forecasting.forecaster import LEVELS
 from gridflex.forecasting.history import Array, History, Input
 from gridflex.halfhour import HalfHour
+from gridflex.quantiles import LEVELS
 
 DAY = 48
 REFIT, REFIT_LONG, LONG = 7 * DAY, 28 * DAY, 60 * DAY

@@ -18,9 +18,9 @@ from corrected import SATURDAY, Corrected
 from numpy.typing import NDArray
 from planner_instances import SHARED
 
-from gridflex.forecasting.forecaster import MEDIAN, standard_deviation
 from gridflex.halfhour import HalfHour
 from gridflex.planning.patience import late_share, worth_of_now
+from gridflex.quantiles import MEDIAN, standard_deviation
 
 Array = NDArray[np.float64]
 

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridflex.errors import ContractError, StaleDataError
-from gridflex.forecasting.forecaster import LEVELS
 from gridflex.halfhour import HalfHour
+from gridflex.quantiles import LEVELS
 
 NATIONAL: Final = "GB"
 """Region of what is said of the whole of Great Britain."""

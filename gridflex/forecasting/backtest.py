@@ -13,9 +13,10 @@ from typing import Final, Protocol
 import numpy as np
 
 from gridflex.errors import ContractError
-from gridflex.forecasting.forecaster import LEVELS, MEDIAN, NEAR_HALF_HOURS, Forecaster
+from gridflex.forecasting.forecaster import NEAR_HALF_HOURS, Forecaster
 from gridflex.forecasting.history import Array, Knowledge
 from gridflex.halfhour import HalfHour
+from gridflex.quantiles import LEVELS, MEDIAN
 
 STEP: Final = 37
 """Half-hours between two origins: prime to a day, so that all times of day have their turn."""

@@ -16,8 +16,9 @@ from typing import Final
 import numpy as np
 
 from gridflex.errors import ContractError
-from gridflex.forecasting.forecaster import FAR_HALF_HOURS, LEVELS, MEDIAN
+from gridflex.forecasting.forecaster import FAR_HALF_HOURS
 from gridflex.forecasting.history import Array, Indices
+from gridflex.quantiles import LEVELS, MEDIAN
 
 LEAD_EDGES: Final = (
     0,

@@ -18,10 +18,10 @@ from typing import Final
 import numpy as np
 
 from gridflex.forecasting.conformal import Bands
-from gridflex.forecasting.forecaster import LEVELS, MEDIAN
 from gridflex.forecasting.history import Array
 from gridflex.forecasting.skill import LEAST_TO_PREFER, Said, Served
 from gridflex.halfhour import HalfHour
+from gridflex.quantiles import LEVELS, MEDIAN
 from gridflex.signals import BOUNDS, NATIONAL, Band, Series, Signal
 
 LEARNT_DAYS: Final = 60

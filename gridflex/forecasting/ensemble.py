@@ -20,16 +20,12 @@ from gridflex.forecasting.artefact import Artefact, as_array, as_bytes
 from gridflex.forecasting.backtest import Backtest, backtest, rolling_origins
 from gridflex.forecasting.checks import HALF_HOURS_A_DAY, learnable
 from gridflex.forecasting.conformal import Bands
-from gridflex.forecasting.forecaster import (
-    FAR_HALF_HOURS,
-    MEDIAN,
-    Forecaster,
-    QuantileForecast,
-)
+from gridflex.forecasting.forecaster import FAR_HALF_HOURS, Forecaster, QuantileForecast
 from gridflex.forecasting.history import Array, Knowledge
 from gridflex.forecasting.models import kind, load
 from gridflex.forecasting.weights import learn_weights, weights_at
 from gridflex.halfhour import HalfHour
+from gridflex.quantiles import MEDIAN
 
 _HELD_OUT_DAYS: Final = 365
 _MOST_HELD_OUT: Final = 0.3

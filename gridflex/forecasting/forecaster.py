@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Final, Protocol
 
 import numpy as np
@@ -11,15 +10,7 @@ import numpy as np
 from gridflex.errors import ContractError
 from gridflex.forecasting.history import Array, Knowledge
 from gridflex.halfhour import HalfHour
-
-LEVELS: Final = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
-"""Quantile levels of every forecast: the median, and bands of 50, 80 and 90 %."""
-
-MEDIAN: Final = LEVELS.index(0.5)
-"""Column of the median."""
-
-_BAND_WIDTHS: Final = 2 * NormalDist().inv_cdf(LEVELS[-1])
-"""Standard deviations that the widest band spans, were errors normal."""
+from gridflex.quantiles import LEVELS, MEDIAN
 
 NEAR_HALF_HOURS: Final = 96
 """48 h: the horizon on which forecasts are judged first."""
@@ -64,16 +55,6 @@ class QuantileForecast:
     def median(self) -> Array:
         """Shape ``(T,)``."""
         return self.values[:, MEDIAN]
-
-
-def standard_deviation(quantiles: Array) -> Array:
-    """Return how far each half-hour may be off, as the widest band says, were errors normal.
-
-    Args:
-        quantiles: Shape ``(T, len(LEVELS))``.
-    """
-    spread: Array = (quantiles[:, -1] - quantiles[:, 0]) / _BAND_WIDTHS
-    return spread
 
 
 class Forecaster(Protocol):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from gridflex.errors import ContractError
-from gridflex.forecasting.forecaster import LEVELS, MEDIAN
+from gridflex.quantiles import LEVELS, MEDIAN
 
 DAY: Final = 48
 WEEK: Final = 7 * DAY

@@ -23,9 +23,10 @@ from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
 from gridflex.errors import ContractError
 from gridflex.forecasting.conformal import LEAD_EDGES
-from gridflex.forecasting.forecaster import LEVELS, MEDIAN, NEAR_HALF_HOURS
+from gridflex.forecasting.forecaster import NEAR_HALF_HOURS
 from gridflex.forecasting.lstm_network import DAY, LstmNetwork, LstmSettings
 from gridflex.forecasting.sequences import Sequences
+from gridflex.quantiles import LEVELS, MEDIAN
 
 _RARELY_AHEAD: Final = 0.01
 """Share of values known ahead below which an input counts as known afterwards only."""

@@ -14,9 +14,10 @@ import numpy as np
 from gridflex.errors import ContractError
 from gridflex.forecasting.demand import LEAST_DAYS, Demand
 from gridflex.forecasting.demand_features import DAY
-from gridflex.forecasting.forecaster import LEVELS, Forecaster, QuantileForecast
+from gridflex.forecasting.forecaster import Forecaster, QuantileForecast
 from gridflex.forecasting.history import Array, History, Input, Knowledge
 from gridflex.halfhour import HalfHour
+from gridflex.quantiles import LEVELS
 from gridflex.signals import Signal
 
 SAFE_LEVEL: Final = 0.9

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from gridflex.forecasting.archive import OWN
 from gridflex.forecasting.backtest import LEAD_GROUPS, score
 from gridflex.forecasting.baselines import Past
-from gridflex.forecasting.forecaster import LEVELS
 from gridflex.forecasting.history import Array, History
 from gridflex.forecasting.naive import climatology, same_clock
 from gridflex.halfhour import HalfHour
+from gridflex.quantiles import LEVELS
 from gridflex.signals import FRESH_FOR, Series, Signal
 
 MOST_DAYS: Final = 90

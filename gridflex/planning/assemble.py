@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from gridflex.curtailment import Curtailment, held_until, limits_at
 from gridflex.fleet import Site, dynamic_power_kw, gpu_counts, shaped_power_kw, speed_fraction
-from gridflex.forecasting.forecaster import standard_deviation
 from gridflex.halfhour import HALF_HOUR, HalfHour, half_hours_needed
 from gridflex.jobs import Flexibility, JobId, Shape, Tier
 from gridflex.lifecycle import LEAST_REMAINING, Job
 from gridflex.planning.plan import PlannedRun
 from gridflex.planning.problem import JobDemand, Mode, PlanningProblem, SiteOutlook
+from gridflex.quantiles import standard_deviation
 from gridflex.settings import PlannerSettings
 
 LONGEST_HORIZON: Final = 62 * 48

@@ -21,8 +21,8 @@ from gridflex.adapters.tables import AgentRow
 from gridflex.agents.feeds import FeedReport
 from gridflex.agents.grid import Grid, Mix
 from gridflex.agents.roles import GRID
-from gridflex.forecasting.forecaster import LEVELS
 from gridflex.halfhour import HalfHour
+from gridflex.quantiles import LEVELS
 from gridflex.serve.problems import ProblemError
 from gridflex.signals import NATIONAL, Band, Blend, Origin, Rung, weakest
 

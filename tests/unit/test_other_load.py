@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from gridflex.agents.other_load import FORECAST, OBSERVED, OtherLoad
-from gridflex.forecasting.forecaster import LEVELS, QuantileForecast
+from gridflex.forecasting.forecaster import QuantileForecast
 from gridflex.forecasting.history import Array
 from gridflex.forecasting.other_load import room
 from gridflex.halfhour import HalfHour
+from gridflex.quantiles import LEVELS
 from gridflex.signals import Kind, Origin, Series, Signal
 from tests.unit.grid.replay import hh
 

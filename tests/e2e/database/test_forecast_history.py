@@ -15,9 +15,9 @@ from gridflex.adapters.grid.store import GridStore
 from gridflex.errors import ContractError
 from gridflex.forecasting.conformal import LEAD_EDGES, Bands
 from gridflex.forecasting.doubt import Doubt, Doubts
-from gridflex.forecasting.forecaster import LEVELS
 from gridflex.forecasting.history import Array
 from gridflex.halfhour import HalfHour
+from gridflex.quantiles import LEVELS
 from gridflex.signals import Kind, Origin, Series, Signal
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)

@@ -5,8 +5,8 @@ import pytest
 
 from bench.captured_saving import Row, captured_saving, threshold_saving
 from gridflex.errors import ContractError
-from gridflex.forecasting.forecaster import LEVELS
 from gridflex.planning.problem import Array
+from gridflex.quantiles import LEVELS
 
 RNG = np.random.default_rng(0)
 SERIES = 100 + 40 * np.sin(np.arange(600) / 4) + RNG.normal(0, 15, 600)

@@ -5,7 +5,7 @@ import pytest
 
 from bench.corrected import Corrected
 from gridflex.errors import ContractError
-from gridflex.forecasting.forecaster import LEVELS, MEDIAN
+from gridflex.quantiles import LEVELS, MEDIAN
 
 DAYS, LEADS = 50, 12
 RNG = np.random.default_rng(0)

@@ -6,7 +6,7 @@ import pytest
 from gridflex.errors import ContractError
 from gridflex.forecasting.backtest import Backtest, backtest, rolling_origins, score
 from gridflex.forecasting.baselines import Persistence
-from gridflex.forecasting.forecaster import LEVELS
+from gridflex.quantiles import LEVELS
 from tests.unit.forecasting.invented import INTENSITY, START, grid
 
 

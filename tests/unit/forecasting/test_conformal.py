@@ -5,7 +5,7 @@ import pytest
 
 from gridflex.errors import ContractError
 from gridflex.forecasting.conformal import LEAD_EDGES, Bands
-from gridflex.forecasting.forecaster import LEVELS
+from gridflex.quantiles import LEVELS
 
 
 def test_the_band_covers_new_errors_as_often_as_promised() -> None:

@@ -7,9 +7,9 @@ from gridflex.errors import ContractError
 from gridflex.forecasting.backtest import Backtest, backtest, rolling_origins
 from gridflex.forecasting.demand import Demand, robust_fit
 from gridflex.forecasting.demand_features import QUEUED, STAYING, names_of, view
-from gridflex.forecasting.forecaster import LEVELS
 from gridflex.forecasting.history import Array, History, Input
 from gridflex.forecasting.models import load
+from gridflex.quantiles import LEVELS
 from tests.unit.forecasting.invented import START, lingering
 from tests.unit.forecasting.sites import DAY, lingering_site, rhythmic_site, site
 

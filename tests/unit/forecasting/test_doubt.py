@@ -16,10 +16,10 @@ from gridflex.forecasting.doubt import (
     served_with,
     share_of_national,
 )
-from gridflex.forecasting.forecaster import LEVELS, MEDIAN
 from gridflex.forecasting.history import Array
 from gridflex.forecasting.skill import Said
 from gridflex.halfhour import HalfHour
+from gridflex.quantiles import LEVELS, MEDIAN
 from gridflex.signals import Band, Kind, Origin, Series, Signal
 
 NOON = HalfHour(datetime(2026, 7, 1, 12, tzinfo=UTC))

@@ -11,9 +11,10 @@ from gridflex.forecasting.artefact import Artefact, as_array
 from gridflex.forecasting.backtest import backtest, rolling_origins
 from gridflex.forecasting.baselines import Climatology, LastWeek, Persistence
 from gridflex.forecasting.ensemble import Ensemble
-from gridflex.forecasting.forecaster import LEVELS, MEDIAN, QuantileForecast
+from gridflex.forecasting.forecaster import QuantileForecast
 from gridflex.forecasting.history import History, Knowledge
 from gridflex.forecasting.models import load
+from gridflex.quantiles import LEVELS, MEDIAN
 from tests.unit.forecasting.invented import INTENSITY, START, grid
 
 DAYS = 120

@@ -18,12 +18,13 @@ from gridflex.agents.forecasting import (
 from gridflex.errors import ContractError
 from gridflex.forecasting.archive import ArchivedHistory
 from gridflex.forecasting.baselines import Climatology, Persistence
-from gridflex.forecasting.forecaster import MEDIAN, QuantileForecast
+from gridflex.forecasting.forecaster import QuantileForecast
 from gridflex.forecasting.history import History, Input, Knowledge
 from gridflex.forecasting.lightgbm import LOOKS
 from gridflex.forecasting.lineage import Artefact, TrainedModel, Training
 from gridflex.forecasting.skill import LEAST_TO_PREFER, Rank, SkillRow
 from gridflex.halfhour import HalfHour
+from gridflex.quantiles import MEDIAN
 from gridflex.settings import ForecastSettings
 from gridflex.signals import Kind, Origin, Series, Signal
 

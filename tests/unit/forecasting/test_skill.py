@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from gridflex.forecasting.forecaster import LEVELS
 from gridflex.forecasting.history import Array, History, Input
 from gridflex.forecasting.skill import (
     LEAST_TO_PREFER,
@@ -21,6 +20,7 @@ from gridflex.forecasting.skill import (
     said,
 )
 from gridflex.halfhour import HalfHour
+from gridflex.quantiles import LEVELS
 from gridflex.signals import Kind, Origin, Series, Signal
 
 NOON = HalfHour(datetime(2026, 7, 1, 12, tzinfo=UTC))

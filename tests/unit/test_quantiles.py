@@ -5,7 +5,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from gridflex.forecasting.forecaster import LEVELS, standard_deviation
+from gridflex.quantiles import LEVELS, standard_deviation
 
 
 def test_the_band_of_a_normal_error_speaks_of_its_standard_deviation() -> None:
