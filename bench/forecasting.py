@@ -4,10 +4,11 @@
 test begins, lets it forecast from every 37th half-hour, and scores all on the same half-hours.
 Parts: ``carbon`` (2024, fitted on 2020-23), ``served`` (the same with the inputs that a running
 system collects), ``exchange`` (carbon and price with the auction's prices as the exchange tells
-them), ``weather`` (first half of 2021 with the recorded day-ahead wind, solar and load forecasts,
-fitted on 2020), ``price`` (2024), ``provider`` (2024, with a provider's forecast as its documented
-error model draws it), ``captured`` (the share of the clairvoyant saving) and ``demand``; all
-without an argument. Rows of other parts are kept. Settings were chosen on 2022-23.
+them), ``foresight`` (carbon, told more than anyone could know), ``weather`` (first half of 2021
+with the recorded day-ahead wind, solar and load forecasts, fitted on 2020), ``price`` (2024),
+``provider`` (2024, with a provider's forecast as its documented error model draws it),
+``captured`` (the share of the clairvoyant saving) and ``demand``; all without an argument. Rows of
+other parts are kept. Settings were chosen on 2022-23.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from statistics import median
 
 import numpy as np
 from forecasting_bands import as_banded
+from forecasting_foresight import told_more
 from results_file import Figure, update
 from rich.progress import track
 
@@ -154,6 +156,15 @@ def exchange() -> list[Figure]:
     for target, data in ((INTENSITY, "recorded GB 2024"), (PRICE, "recorded GB market index 2024")):
         history = read_history(folder(), target=target, prices_from=AuctionSource.EXCHANGE)
         rows += knowing(history, "exchange", f"{data}, {told}")
+    return rows
+
+
+def foresight() -> list[Figure]:
+    """Return the errors of 2024 where the future is told: what better inputs could be worth."""
+    rows = []
+    for what, history in told_more(recorded(INTENSITY)).items():
+        data = f"recorded GB 2024, fitted on 2020-23, {what.replace('_', ' ')}: known to nobody"
+        rows += knowing(history, f"if_{what}", data)
     return rows
 
 
@@ -389,6 +400,7 @@ PARTS: Mapping[str, Callable[[], list[Figure]]] = {
     "carbon": carbon,
     "served": served,
     "exchange": exchange,
+    "foresight": foresight,
     "weather": weather,
     "price": price,
     "provider": provider,
