@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
+import numpy as np
+
 from gridflex.halfhour import HalfHour
-from gridflex.signals import NATIONAL, Kind, Known, Series, Signal
+from gridflex.signals import NATIONAL, Kind, Known, Series, Signal, weakest
 
 OUTTURN_OVERLAP: Final = timedelta(hours=12)
 """Outturns are read again for this long, because providers first estimate, then correct."""
@@ -124,14 +126,6 @@ class Poll:
         if lasts:
             self.known = Known(last=max(lasts), available_at=now)
 
-    def news(self, part: Series) -> Sequence[Series]:
-        """Return a part of an answer where it reaches further than what is stored.
-
-        The newest forecast of a source is the one that counts: less would hide more.
-        """
-        is_news = self.known is None or part.end - 1 > self.known.last
-        return [part] if is_news else []
-
     def failed(self, reason: str) -> None:
         """Note that there was no usable answer, and why."""
         self._is_ok, self._reason = False, reason
@@ -139,6 +133,33 @@ class Poll:
     def report(self, now: datetime) -> FeedReport:
         """Return how the feed stands."""
         return feed_report(self.feed, self.known, now=now, is_ok=self._is_ok, reason=self._reason)
+
+
+def news(part: Series, *, stored: Series | None, now: datetime) -> Sequence[Series]:
+    """Return a part of an answer with the rest as it is stored, if it tells anything new.
+
+    The newest forecast of a source is the one that counts, and a part alone would hide the rest.
+
+    Args:
+        part: Of values that are final.
+        stored: The newest forecast of the source; None if there is none.
+        now: GridFlex time; what is stored of the past is left out.
+    """
+    if stored is None:
+        return [part]
+    start = min(part.start, max(stored.start, HalfHour.containing(now)))
+    half_hours = start.until(max(part.end, stored.end))
+    told, known = (one.window(start, half_hours) for one in (part, stored))
+    if not (np.isfinite(told) & np.isnan(known)).any():
+        return []
+    return [
+        replace(
+            part,
+            start=start,
+            values=np.where(np.isnan(told), known, told),
+            origin=weakest({part.origin, stored.origin}),
+        )
+    ]
 
 
 def feed_report(

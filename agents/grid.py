@@ -17,7 +17,7 @@ import numpy as np
 
 from gridflex.adapters.grid.carbon_intensity import mix_source
 from gridflex.adapters.grid.series import PartlyToldError
-from gridflex.agents.feeds import Feed, FeedReport, Poll, feed_report
+from gridflex.agents.feeds import Feed, FeedReport, Poll, feed_report, news
 from gridflex.errors import GridFlexError, StaleDataError
 from gridflex.forecasting.archive import OWN
 from gridflex.forecasting.naive import CLIMATOLOGY_DAYS, usual_level
@@ -363,7 +363,7 @@ class Grid:
             answer = await poll.feed.fetch(since=poll.since(now), now=now)
         except GridFlexError as error:
             log.warning("feed %s failed: %s", source, error)
-            part = poll.news(error.told) if isinstance(error, PartlyToldError) else []
+            part = await self._news(error.told, now) if isinstance(error, PartlyToldError) else []
             saved = await self._keep(poll, part, now) if part else 0
             poll.failed(str(error))
             return saved
@@ -372,6 +372,11 @@ class Grid:
             poll.failed(f"{type(error).__name__}: {error}")
             return 0
         return await self._keep(poll, answer, now)
+
+    async def _news(self, part: Series, now: datetime) -> Sequence[Series]:
+        known = await self._store.series_known_at(part.signal, region=part.region, now=now)
+        stored = next((one for one in known if one.source == part.source), None)
+        return news(part, stored=stored, now=now)
 
     async def _keep(self, poll: Poll, answer: Sequence[Series], now: datetime) -> int:
         await self._store.save_series(answer)

@@ -26,6 +26,7 @@ from gridflex.signals import Origin
 ORIGIN_HEADER: Final = "X-GridFlex-Origin"
 RETRIED_STATUS: Final = frozenset({429, 500, 502, 503, 504})
 ATTEMPTS: Final = 3
+_NOT_FOR_US: Final = frozenset({401, 403, 429})
 _SHOWN_BODY: Final = 200
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -34,6 +35,10 @@ Params = Mapping[str, str | int]
 
 class EmptyAnswerError(SourceError):
     """The provider answered well, and with nothing at all."""
+
+
+class UnavailableError(SourceError):
+    """The provider does not answer, or serves nobody or not us: no other question would help."""
 
 
 class RawArchive(Protocol):
@@ -128,11 +133,12 @@ class Fetcher(Connected):
 
         Raises:
             EmptyAnswerError: There is nothing in the answer.
+            UnavailableError: Whatever was asked, there would be no answer.
             SourceError: No usable answer; names the provider, the URL and why.
         """
         url = self._url(path, params)
         place = f"{self.provider}: {url}"
-        with http_errors(place), _unusable_answers(place):
+        with http_errors(place, kind=UnavailableError), _unusable_answers(place):
             async for attempt in stamina.retry_context(
                 on=_is_worth_retrying,
                 attempts=self._attempts,
@@ -184,8 +190,10 @@ def _unusable_answers(place: str) -> Iterator[None]:
     try:
         yield
     except httpx.HTTPStatusError as error:
-        said = error.response.text.strip()[:_SHOWN_BODY]
-        raise SourceError(f"{place}: HTTP {error.response.status_code} {said!r}") from error
+        said, status = error.response.text.strip()[:_SHOWN_BODY], error.response.status_code
+        is_away = status in _NOT_FOR_US or error.response.is_server_error
+        kind = UnavailableError if is_away else SourceError
+        raise kind(f"{place}: HTTP {status} {said!r}") from error
     except ValueError as error:
         raise SourceError(f"{place}: the answer is not JSON: {error}") from error
 

@@ -11,15 +11,16 @@ from gridflex.errors import SourceError
 
 
 @contextmanager
-def http_errors(place: str) -> Iterator[None]:
+def http_errors(place: str, *, kind: type[SourceError] = SourceError) -> Iterator[None]:
     """Turn the failure to get an answer into a `SourceError`; all other errors pass through.
 
     Args:
         place: Who was asked, and for what; begins the message.
+        kind: What it becomes.
     """
     try:
         yield
     except (TimeoutError, httpx.TimeoutException) as error:
-        raise SourceError(f"{place}: no answer in time") from error
+        raise kind(f"{place}: no answer in time") from error
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
-        raise SourceError(f"{place}: {str(error) or type(error).__name__}") from error
+        raise kind(f"{place}: {str(error) or type(error).__name__}") from error

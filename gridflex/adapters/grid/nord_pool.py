@@ -18,14 +18,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
-from typing import Final
+from typing import Final, NoReturn
 
 import numpy as np
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictFloat
 from pydantic.alias_generators import to_camel
 
 from gridflex.adapters.grid.series import PartlyToldError, Start, tidy
-from gridflex.adapters.http import Answer, EmptyAnswerError, Fetcher
+from gridflex.adapters.http import Answer, EmptyAnswerError, Fetcher, UnavailableError
 from gridflex.errors import ContractError, GridFlexError
 from gridflex.halfhour import HalfHour, auction_day, auction_half_hours
 from gridflex.signals import Kind, Series, Signal
@@ -73,19 +73,33 @@ class NordPool:
         """Return the prices of the running day of delivery, and of the next one if they are out.
 
         Raises:
+            PartlyToldError: One of the days is told, and no usable answer about the other.
             SourceError: No usable answer, or nothing about the running day.
-            PartlyToldError: The running day is told, and no usable answer about the next.
             ContractError: A row is malformed, or of another market, currency, area or day.
         """
         today = auction_day(HalfHour.containing(now))
-        told = await self._results(today, now)
-        series = _series([told], now)
+        tomorrow = today + timedelta(days=1)
         try:
-            return _series([told, await self._results(today + timedelta(days=1), now)], now)
+            told = await self._results(today, now)
+            series = _series([told], now)
+        except UnavailableError:
+            raise
+        except GridFlexError as error:
+            await self._raise_with(tomorrow, error, now)
+        try:
+            return _series([told, await self._results(tomorrow, now)], now)
         except EmptyAnswerError:
             return series
         except GridFlexError as error:
             raise PartlyToldError(str(error), series) from error
+
+    async def _raise_with(self, tomorrow: date, error: GridFlexError, now: datetime) -> NoReturn:
+        """Raise why the running day is not told, with the next day's prices if they are."""
+        try:
+            series = await self.results_of(tomorrow, now=now)
+        except GridFlexError:
+            raise error from error.__cause__
+        raise PartlyToldError(str(error), series) from error
 
     async def results_of(self, day: date, *, now: datetime) -> Series:
         """Return the prices of one day of delivery.

@@ -20,7 +20,7 @@ from gridflex.adapters.grid.elexon import Elexon
 from gridflex.adapters.grid.feeds import fetcher_of
 from gridflex.adapters.grid.nord_pool import NordPool
 from gridflex.adapters.grid.octopus import Octopus
-from gridflex.adapters.http import Fetcher, RawArchive
+from gridflex.adapters.http import Fetcher, RawArchive, UnavailableError
 from gridflex.errors import GridFlexError, SourceError
 from gridflex.halfhour import LONDON, auction_half_hours
 from gridflex.settings import GridSettings
@@ -41,7 +41,14 @@ AUCTION_KEPT: Final = timedelta(days=60)
 """For how long Nord Pool shows results to anyone."""
 
 MOST_FAILURES: Final = 3
-"""After so many failures one after the other a source is asked no more."""
+"""After so many questions one after the other without any answer a source is asked no more."""
+
+MOST_HOLES: Final = 30
+"""The same of answers that do not have what was asked for: a month of daily prices. Beyond it a
+provider is taken to have no more of the past."""
+
+MOST_TOLD: Final = 3
+"""Of so many publications one after the other it is told why they could not be had."""
 
 PAUSE_S: Final = 0.2
 """Wall time between two questions to a live provider."""
@@ -186,32 +193,78 @@ async def fill_in(
     done, total = 0, sum(map(len, wanted))
     for feed, dues in zip(feeds, wanted, strict=True):
         filled.stored[feed.source] = 0
-        failures = 0
-        for place, due in enumerate(dues, start=1):
-            is_had = await _fill(feed, store, filled, due=due, now=now, pause_s=pause_s)
-            failures = 0 if is_had else failures + 1
-            if failures == MOST_FAILURES:
-                filled.missing.append(f"{feed.source}: {len(dues) - place} more were not asked for")
-                break
-            advance(done + place, total)
+        gap, asked = _Gap(feed.source, filled.missing), 0
+        while asked < len(dues) and not gap.is_lasting:
+            due, asked = dues[asked], asked + 1
+            try:
+                series = await feed.ask(due, now)
+            except GridFlexError as error:
+                gap.grow(due, error)
+            else:
+                gap.end()
+                gap.is_live = series.origin is Origin.LIVE
+                filled.stored[feed.source] += await store.save(series, due=due)
+            advance(done + asked, total)
+            await asyncio.sleep(pause_s if gap.is_live else 0)
+        gap.end(unasked=len(dues) - asked)
         done += len(dues)
         advance(done, total)
     return filled
 
 
-async def _fill(
-    feed: PastFeed, store: Store, filled: Filled, *, due: datetime, now: datetime, pause_s: float
-) -> bool:
-    """Ask for one publication, and return whether it could be had."""
-    try:
-        series = await feed.ask(due, now)
-    except GridFlexError as error:
-        filled.missing.append(f"{feed.source} of {due:%Y-%m-%dT%H:%MZ}: {error}")
-        return False
-    filled.stored[feed.source] += await store.save(series, due=due)
-    if series.origin is Origin.LIVE:
-        await asyncio.sleep(pause_s)
-    return True
+class _Gap:
+    """What could not be had of a source, one after the other; of the first few the reason is told.
+
+    Args:
+        source: Provider and product.
+        missing: Where it is told.
+
+    Attributes:
+        is_live: Whether it is a provider that is asked, as far as its answers say.
+    """
+
+    def __init__(self, source: str, missing: list[str]) -> None:
+        self.is_live = True
+        self._source = source
+        self._missing = missing
+        self._failures = 0
+        self._holes = 0
+        self._untold: list[datetime] = []
+
+    def grow(self, due: datetime, error: GridFlexError) -> None:
+        """Note a publication that could not be had."""
+        is_away = isinstance(error, UnavailableError)
+        self._failures = self._failures + 1 if is_away else 0
+        self._holes += not is_away
+        if self._failures + self._holes > MOST_TOLD:
+            self._untold.append(due)
+        else:
+            self._missing.append(f"{self._source} of {_minute(due)}: {error}")
+
+    def end(self, *, unasked: int = 0) -> None:
+        """Tell how long it was; what cannot be had after it is another.
+
+        Args:
+            unasked: How many publications after it were not asked for.
+        """
+        if self._untold:
+            self._missing.append(
+                f"{self._source}: {len(self._untold)} more could not be had either, "
+                f"{_minute(self._untold[-1])} to {_minute(self._untold[0])}"
+            )
+        if unasked:
+            self._missing.append(f"{self._source}: {unasked} more were not asked for")
+        self._failures = self._holes = 0
+        self._untold = []
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether to ask no more."""
+        return self._failures == MOST_FAILURES or self._holes == MOST_HOLES
+
+
+def _minute(due: datetime) -> str:
+    return f"{due:%Y-%m-%dT%H:%MZ}"
 
 
 def _vintages(api: Elexon) -> list[PastFeed]:

@@ -35,7 +35,7 @@ Start = Annotated[HalfHour, PlainValidator(_half_hour)]
 
 
 class PartlyToldError(SourceError):
-    """Only a part of what was asked for could be had.
+    """Only a part of what was asked for could be had, of a source whose values are final.
 
     Args:
         reason: Why the rest could not.

@@ -195,7 +195,47 @@ async def test_a_part_of_an_answer_is_kept_unless_it_would_hide_more(
 
     (degraded,) = report.degraded
     assert (degraded.reason, degraded.age_s) == ("a: no tomorrow", 0.0 if saved else 3600.0)
-    assert (report.saved, part in store.kept) == (saved, bool(saved))
+    kept = [one.values.tolist() for one in store.kept]
+    assert (report.saved, part.values.tolist() in kept) == (saved, bool(saved))
+
+
+@pytest.mark.parametrize(
+    ("stored", "kept"),
+    [
+        pytest.param(series([1.0] * 8, start=NOW - 4), [1, 1, 1, 1, 9, 9], id="the rest of today"),
+        pytest.param(series([1.0] * 2), [1, 1, np.nan, np.nan, 9, 9], id="a gap between them"),
+        pytest.param(series([1.0] * 5), [1, 1, 1, 1, 9, 9], id="a part of it too"),
+        pytest.param(series([1.0] * 4, start=NOW - 4), [np.nan] * 4 + [9, 9], id="the past"),
+    ],
+)
+async def test_a_later_part_of_an_answer_hides_nothing_that_is_stored(
+    stored: Series, kept: list[float]
+) -> None:
+    store = FakeStore()
+    store.kept = [stored]
+    part = series([9.0, 9.0], start=NOW + 4, available_at=NOON + timedelta(minutes=20))
+    feed = FakeFeed(part, fails=PartlyToldError("a: no today", part))
+
+    await Grid([feed], store=store).tick(part.available_at)
+
+    newest = store.kept[-1]
+    assert (newest.start, newest.available_at) == (NOW, part.available_at)
+    np.testing.assert_array_equal(newest.values, kept)
+
+
+async def test_an_earlier_part_of_an_answer_hides_nothing_that_is_stored() -> None:
+    store = FakeStore()
+    store.kept = [series([1.0, 1.0], start=NOW + 4, origin=Origin.RECORDED)]
+    part = series([9.0] * 4, available_at=NOON + timedelta(minutes=20))
+    feed = FakeFeed(part, fails=PartlyToldError("a: no tomorrow", part))
+    grid = Grid([feed], store=store)
+
+    await grid.tick(part.available_at)
+    again = await grid.tick(part.available_at + timedelta(minutes=15))
+
+    assert store.kept[-1].values.tolist() == [9, 9, 9, 9, 1, 1]
+    assert store.kept[-1].origin is Origin.RECORDED
+    assert (again.polled, again.saved) == (("a/forecast",), 0)
 
 
 async def test_the_age_of_the_last_good_answer_grows_while_a_feed_fails() -> None:

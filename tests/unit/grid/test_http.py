@@ -7,7 +7,7 @@ import httpx
 import pytest
 from pydantic import BaseModel
 
-from gridflex.adapters.http import ATTEMPTS, Fetcher
+from gridflex.adapters.http import ATTEMPTS, Fetcher, UnavailableError
 from gridflex.errors import ContractError, SourceError
 from gridflex.signals import Origin
 from tests.unit.grid.replay import Replay, at, fetcher
@@ -96,6 +96,28 @@ async def test_a_lasting_failure_is_not_tried_again(
         await fetcher(provider).get("x", now=NOW)
 
     assert provider.asked == 1
+
+
+@pytest.mark.parametrize(
+    ("failure", "is_away"),
+    [
+        pytest.param(httpx.ConnectError("refused"), True, id="nobody there"),
+        pytest.param(httpx.Response(503), True, id="down"),
+        pytest.param(httpx.Response(429), True, id="asked too often"),
+        pytest.param(httpx.Response(403), True, id="not for us"),
+        pytest.param(httpx.Response(404), False, id="nothing there"),
+        pytest.param(httpx.Response(400), False, id="no such question"),
+        pytest.param(httpx.Response(204), False, id="nothing to say"),
+        pytest.param(httpx.Response(200, text="<html>"), False, id="garbage"),
+    ],
+)
+async def test_a_provider_that_is_away_is_told_apart_from_one_that_lacks_what_was_asked_for(
+    failure: httpx.Response | Exception, *, is_away: bool
+) -> None:
+    with pytest.raises(SourceError) as failed:
+        await fetcher(Sequence(*[failure] * ATTEMPTS)).get("x", now=NOW)
+
+    assert isinstance(failed.value, UnavailableError) == is_away
 
 
 async def test_a_provider_that_drips_is_cut_off() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from gridflex.adapters.grid.nord_pool import NordPool
 from gridflex.adapters.grid.series import PartlyToldError
-from gridflex.adapters.http import EmptyAnswerError
+from gridflex.adapters.http import EmptyAnswerError, UnavailableError
 from gridflex.errors import ContractError, SourceError
 from gridflex.halfhour import HalfHour, auction_half_hours
 from gridflex.signals import Kind, Signal
@@ -140,6 +140,44 @@ async def test_todays_prices_are_kept_where_tomorrows_cannot_be_had(
     told = failed.value.told
     assert (told.start, told.end) == (hh("2026-01-14T23:00Z"), hh("2026-01-15T23:00Z"))
     assert pickle.loads(pickle.dumps(failed.value)).args == failed.value.args  # noqa: S301 - ours
+
+
+@pytest.mark.parametrize(
+    ("today", "reason"),
+    [
+        pytest.param(NOTHING, "date=2026-01-15.*the answer is empty", id="nothing"),
+        pytest.param(httpx.Response(404, text="no"), "date=2026-01-15.*HTTP 404", id="an error"),
+        pytest.param(results(TODAY, first=70_000), "70000 is outside", id="implausible"),
+    ],
+)
+async def test_tomorrows_prices_are_kept_where_todays_cannot_be_had(
+    today: Payload, reason: str
+) -> None:
+    days = {f"{TODAY}": today, "2026-01-16": results(date(2026, 1, 16), first=10)}
+
+    with pytest.raises(PartlyToldError, match=reason) as failed:
+        await Portal(**days).api.day_ahead_price(now=NOW)
+
+    told = failed.value.told
+    assert (told.start, told.end) == (hh("2026-01-15T23:00Z"), hh("2026-01-16T23:00Z"))
+
+
+async def test_where_neither_day_can_be_had_todays_failure_is_told() -> None:
+    days = {f"{TODAY}": httpx.Response(404), "2026-01-16": httpx.Response(400)}
+
+    with pytest.raises(SourceError, match=r"date=2026-01-15.*HTTP 404") as failed:
+        await Portal(**days).api.day_ahead_price(now=NOW)
+
+    assert not isinstance(failed.value, PartlyToldError)
+
+
+async def test_an_exchange_that_does_not_answer_is_not_asked_for_tomorrow() -> None:
+    portal = Portal(**{f"{TODAY}": httpx.Response(403)})
+
+    with pytest.raises(UnavailableError, match="HTTP 403"):
+        await portal.api.day_ahead_price(now=NOW)
+
+    assert [asked["date"] for asked in portal.asked] == [f"{TODAY}"]
 
 
 async def test_an_hour_told_twice_alike_is_told_once() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gridflex.adapters.grid.past_feeds import Filled, PastFeed, fill_in, past_feeds
+from gridflex.adapters.http import UnavailableError
 from gridflex.errors import SourceError
 from gridflex.halfhour import HalfHour
 from gridflex.settings import GridSettings
@@ -53,7 +54,9 @@ async def fill(
 ) -> Filled:
     feeds = past_feeds(settings, transport=box.transport, archive=archive)
     since = box.now - timedelta(days=days)
-    return await fill_in(feeds.feeds, kept, since=since, now=box.now, advance=lambda _d, _of: None)
+    return await fill_in(
+        feeds.feeds, kept, since=since, now=box.now, advance=lambda _d, _of: None, pause_s=0.0
+    )
 
 
 async def test_each_source_is_asked_for_what_was_due_in_the_time_that_is_wanted() -> None:
@@ -208,9 +211,12 @@ SERIES = Series(
 class Hourly:
     """A source with a publication an hour, some of which it fails to give."""
 
-    def __init__(self, *failing: int, source: str = "a") -> None:
+    def __init__(
+        self, *failing: int, source: str = "a", error: type[SourceError] = SourceError
+    ) -> None:
         self.failing = failing
         self.source = source
+        self.error = error
         self.asked: list[int] = []
 
     @property
@@ -223,9 +229,10 @@ class Hourly:
                 yield half_hour.start
 
     async def _ask(self, due: datetime, _now: datetime) -> Series:
-        self.asked.append(due.hour)
-        if due.hour in self.failing:
-            raise SourceError(f"no {due.hour}")
+        hour = (due - START.start) // timedelta(hours=1)
+        self.asked.append(hour)
+        if hour in self.failing:
+            raise self.error(f"no {hour}")
         return replace(SERIES, source=self.source)
 
 
@@ -250,8 +257,8 @@ async def test_the_newest_is_asked_for_first_and_single_failures_are_passed_over
     assert told[-1] == 8
 
 
-async def test_a_source_that_keeps_failing_is_left_alone_and_stops_no_other() -> None:
-    dead, alive = Hourly(4, 5, 6), Hourly(source="b")
+async def test_a_source_that_does_not_answer_is_left_alone_and_stops_no_other() -> None:
+    dead, alive = Hourly(4, 5, 6, error=UnavailableError), Hourly(source="b")
 
     filled, kept, told = await filled_from(dead, alive)
 
@@ -260,3 +267,38 @@ async def test_a_source_that_keeps_failing_is_left_alone_and_stops_no_other() ->
     assert filled.missing[-1] == "a: 4 more were not asked for"
     assert ("a", START.start + timedelta(hours=7)) in kept.of
     assert (told[-1], told == sorted(told)) == (16, True)
+
+
+async def test_a_source_that_answers_is_asked_for_what_lies_before_a_hole() -> None:
+    source = Hourly(*range(2, 7))
+
+    filled, _, told = await filled_from(source)
+
+    assert source.asked == [7, 6, 5, 4, 3, 2, 1, 0]
+    assert filled.stored == {"a": 3}
+    assert filled.missing == [
+        "a of 2026-01-15T06:00Z: no 6",
+        "a of 2026-01-15T05:00Z: no 5",
+        "a of 2026-01-15T04:00Z: no 4",
+        "a: 2 more could not be had either, 2026-01-15T02:00Z to 2026-01-15T03:00Z",
+    ]
+    assert told[-1] == 8
+
+
+async def test_a_source_that_answers_with_holes_only_is_asked_no_more_in_the_end() -> None:
+    source = Hourly(*range(39))
+
+    filled, _, _ = await filled_from(source, until=40)
+
+    assert source.asked == list(range(39, 8, -1))
+    assert filled.missing[-2:] == [
+        "a: 27 more could not be had either, 2026-01-15T09:00Z to 2026-01-16T11:00Z",
+        "a: 9 more were not asked for",
+    ]
+
+
+async def test_a_last_publication_that_cannot_be_had_leaves_nothing_unasked() -> None:
+    filled, _, told = await filled_from(Hourly(0, 1, 2, error=UnavailableError), until=3)
+
+    assert [reason.rpartition(": ")[2] for reason in filled.missing] == ["no 2", "no 1", "no 0"]
+    assert told[-1] == 3
