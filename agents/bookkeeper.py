@@ -22,6 +22,7 @@ from gridflex.adapters.market.receipt_store import ReceiptStore
 from gridflex.adapters.tables import EnergyRow
 from gridflex.agents.earnings import RECEIPT_WITHIN, Earnings
 from gridflex.agents.grid import USUAL_LEVEL_FROM
+from gridflex.agents.observations import Outturns
 from gridflex.agents.site_prices import Tariffs
 from gridflex.counterfactual import RunNow
 from gridflex.errors import ContractError, GridFlexError, SourceError
@@ -79,23 +80,6 @@ class BookkeeperReport:
     receipts: tuple[str, ...]
     waiting: tuple[str, ...]
     earned: tuple[str, ...] = ()
-
-
-class Outturns(Protocol):
-    """Where outturns are kept; see `gridflex.adapters.grid.store.GridStore`."""
-
-    async def outturn(
-        self,
-        signal: Signal,
-        *,
-        region: str,
-        source: str,
-        start: HalfHour,
-        half_hours: int,
-        known_at: datetime,
-    ) -> Series | None:
-        """Return the outturns of one source as they were known at ``known_at``."""
-        ...
 
 
 class Stamper(Protocol):

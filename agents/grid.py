@@ -18,6 +18,7 @@ import numpy as np
 from gridflex.adapters.grid.carbon_intensity import mix_source
 from gridflex.adapters.grid.series import PartlyToldError
 from gridflex.agents.feeds import Feed, FeedReport, Poll, feed_report, news
+from gridflex.agents.observations import Observations
 from gridflex.errors import GridFlexError, StaleDataError
 from gridflex.forecasting.archive import OWN
 from gridflex.forecasting.naive import CLIMATOLOGY_DAYS, usual_level
@@ -56,17 +57,8 @@ MIX_WITHIN: Final = timedelta(hours=24)
 """An older mix says nothing about now."""
 
 
-class GridStore(Protocol):
-    """Where series are kept; append-only."""
-
-    async def save_series(self, series: Sequence[Series]) -> None:
-        """Keep issued forecasts whole, and of outturns every value that is new or has changed.
-
-        A value is new when the newest stored one of the same signal, region, source and
-        half-hour differs or is absent. NaN is not a value. Saving the same series twice
-        changes nothing.
-        """
-        ...
+class GridStore(Observations, Protocol):
+    """Where what the providers say is kept; append-only."""
 
     async def newest(self, signal: Signal, *, kind: Kind, region: str, source: str) -> Known | None:
         """Return how far and how fresh one source's series are; None if there is none."""
@@ -76,24 +68,6 @@ class GridStore(Protocol):
         self, signal: Signal, *, region: str, now: datetime
     ) -> Sequence[Series]:
         """Return the newest forecast of each source with ``available_at <= now``, newest first."""
-        ...
-
-    async def outturn(
-        self,
-        signal: Signal,
-        *,
-        region: str,
-        source: str,
-        start: HalfHour,
-        half_hours: int,
-        known_at: datetime,
-    ) -> Series | None:
-        """Return the outturns of one source as they were known at ``known_at``.
-
-        The series starts at ``start``, has ``half_hours`` values with NaN for gaps, the
-        ``available_at`` of its newest value and the weakest origin among its values
-        (simulated before recorded before live). None if there is no value at all.
-        """
         ...
 
 

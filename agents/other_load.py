@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 
+from gridflex.agents.observations import Observations
 from gridflex.forecasting.forecaster import Forecaster, QuantileForecast
 from gridflex.forecasting.history import Array
 from gridflex.forecasting.other_load import (
@@ -26,27 +26,6 @@ from gridflex.signals import Kind, Origin, Series, Signal
 
 OBSERVED: Final = "gridflex/observed"
 FORECAST: Final = "gridflex/demand"
-
-
-class Observations(Protocol):
-    """Where series are kept; see `gridflex.adapters.grid.store.GridStore`."""
-
-    async def save_series(self, series: Sequence[Series]) -> None:
-        """Keep forecasts whole, and of outturns every value that is new or has changed."""
-        ...
-
-    async def outturn(
-        self,
-        signal: Signal,
-        *,
-        region: str,
-        source: str,
-        start: HalfHour,
-        half_hours: int,
-        known_at: datetime,
-    ) -> Series | None:
-        """Return the outturns of one source as they were known at ``known_at``."""
-        ...
 
 
 class OtherLoad:

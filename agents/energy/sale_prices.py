@@ -11,7 +11,8 @@ import numpy as np
 from gridflex.adapters.grid import elexon
 from gridflex.agents.energy.sale import Prices
 from gridflex.agents.energy.system_prices import SYSTEM_PRICE
-from gridflex.agents.grid import Grid, GridStore
+from gridflex.agents.grid import Grid
+from gridflex.agents.observations import Outturns
 from gridflex.halfhour import HalfHour
 from gridflex.signals import NATIONAL, Signal
 
@@ -30,7 +31,7 @@ class SalePrices:
         outturns: What was.
     """
 
-    def __init__(self, grid: Grid, outturns: GridStore) -> None:
+    def __init__(self, grid: Grid, outturns: Outturns) -> None:
         self._grid = grid
         self._outturns = outturns
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from gridflex.adapters.grid import elexon
 from gridflex.adapters.grid.feeds import AskOutturn
-from gridflex.agents.grid import GridStore
+from gridflex.agents.observations import Observations
 from gridflex.errors import ContractError, SourceError
 from gridflex.halfhour import HalfHour
 from gridflex.market.working_days import half_hours_of
@@ -33,7 +33,7 @@ class SystemPrices:
 
     def __init__(
         self,
-        outturns: GridStore,
+        outturns: Observations,
         *,
         ask: AskOutturn | None = None,
         price: tuple[Signal, str] = SYSTEM_PRICE,
