@@ -21,6 +21,7 @@ from gridflex.adapters.grid.past_feeds import fill_in, past_feeds
 from gridflex.adapters.grid.past_store import PastStore
 from gridflex.adapters.grid.store import GridStore
 from gridflex.cli.options import AsJson, Config
+from gridflex.cli.output import out
 from gridflex.errors import GridFlexError, SourceError
 from gridflex.halfhour import HalfHour
 from gridflex.running.launch import in_force
@@ -37,7 +38,6 @@ SIGNALS: Final = (Signal.INTENSITY, Signal.PRICE, Signal.DEMAND, Signal.WIND)
 INTERRUPTED: Final = 130
 """What a shell says of a command that Ctrl-C ended."""
 
-out = Console()
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.table import Column, Table
 
+from gridflex.cli.output import out, print_json
 from gridflex.cli.traces import Trace, read_history, read_trace
 from gridflex.errors import ContractError
 from gridflex.planning.backtest import (
@@ -38,8 +39,6 @@ from gridflex.planning.policies import (
 )
 from gridflex.planning.shadow import Assumed
 from gridflex.planning.shadow import proof as proof_of
-
-out = Console()
 
 KNOWN: Final[Mapping[str, type[Forecast]]] = {
     "perfect": Perfect,
@@ -158,7 +157,7 @@ def backtest(
     if plot:
         _draw(plot, trace, found, gpus)
     if as_json:
-        out.print_json(json.dumps(_as_json(found, bound, carbon_price)))
+        print_json(_as_json(found, bound, carbon_price))
     else:
         _show(found, bound, carbon_price)
         if trace.left_out:

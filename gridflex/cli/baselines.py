@@ -8,18 +8,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from gridflex.cli.instants import span
 from gridflex.cli.options import AsJson, Day, MeterId, Unit, Url
+from gridflex.cli.output import out, print_json, say
 from gridflex.client import Client
 from gridflex.errors import ContractError, SourceError
 
 baseline_app = typer.Typer(
     no_args_is_help=True, help="What a meter would have used, and whether that may be sold."
 )
-out = Console()
 
 Rule = Annotated[str, typer.Option(help="Name of the rule; see `rules`.")]
 Event = Annotated[
@@ -37,7 +36,7 @@ def rules(*, url: Url = None, as_json: AsJson = False) -> None:
     with Client(url) as client:
         found = client.get(f"{PATH}/rules")
     if as_json:
-        out.print_json(json.dumps(found))
+        print_json(found)
         return
     table = Table("rule", "days", "adjustment", "source")
     for one in found:
@@ -72,7 +71,7 @@ def show(
     with Client(url) as client:
         found = client.post(path, body)
     if as_json:
-        out.print_json(json.dumps(found))
+        print_json(found)
         return
     state = "defined" if found["is_defined"] else "NOT DEFINED: the out-turn counts"
     out.print(f"{found['method']} of {meter} on {found['day']}: {state}", highlight=False)
@@ -104,7 +103,7 @@ def declare(
         body = {"day": f"{day:%Y-%m-%d}", "reason": reason}
         found = client.post(f"{PATH}/meters/{meter}/event-days", body)
     if as_json:
-        out.print_json(json.dumps(found))
+        print_json(found)
         return
     out.print(f"recorded as entry {found['index']}", highlight=False)
 
@@ -117,7 +116,7 @@ def budget(
     with Client(url) as client:
         found = client.get(f"{PATH}/meters/{meter}/budget", day=f"{day:%Y-%m-%d}", rule=rule)
     if as_json:
-        out.print_json(json.dumps(found))
+        print_json(found)
         return
     state = "EXHAUSTED" if found["is_exhausted"] else f"{found['spare_days']} event days to spare"
     out.print(
@@ -145,14 +144,10 @@ def predict(
             f"{PATH}/meters/{meter}/predictability", until=f"{until:%Y-%m-%d}", rule=rule
         )
     if as_json:
-        out.print_json(json.dumps(found))
+        print_json(found)
     else:
         verdict = "may be traded on" if found["may_trade"] else f"NOT: {found['reason']}"
-        out.print(
-            f"{rule} of {meter} over {found['days']} days: {_errors(found)}: {verdict}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        say(f"{rule} of {meter} over {found['days']} days: {_errors(found)}: {verdict}")
     if not found["may_trade"]:
         raise typer.Exit(1)
 
@@ -176,27 +171,17 @@ def judge(
     with Client(url) as client:
         found = client.get(f"{PATH}/units/{unit}/predictability", **asked)
     if as_json:
-        out.print_json(json.dumps(found))
+        print_json(found)
     else:
         verdict = "within the limits" if found["may_trade"] else f"NOT: {found['reason']}"
-        out.print(
-            f"{unit} on {found['day']}: {found['days']} days, {_errors(found)}: {verdict}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        say(f"{unit} on {found['day']}: {found['days']} days, {_errors(found)}: {verdict}")
         if found["override"] is not None:
             held = found["override"]
-            out.print(
-                f"sold all the same until {held['until']}: {held['reason']}",
-                highlight=False,
-                soft_wrap=True,
-            )
+            say(f"sold all the same until {held['until']}: {held['reason']}")
         elif not found["is_sold"]:
-            out.print(
+            say(
                 "nothing is sold of it; to sell all the same: "
-                f"gridflex settle baseline allow {unit}",
-                highlight=False,
-                soft_wrap=True,
+                f"gridflex settle baseline allow {unit}"
             )
     if not found["is_sold"]:
         raise typer.Exit(1)
@@ -219,14 +204,14 @@ def allow(
         body = {"until": f"{until:%Y-%m-%d}", "reason": reason}
         found = client.post(f"{PATH}/units/{unit}/override", body)
     if as_json:
-        out.print_json(json.dumps(found))
+        print_json(found)
         return
     says = (
         f"{unit} is sold until {until:%Y-%m-%d} whatever is known of the baseline"
         if found["holds"]
         else "the override ends"
     )
-    out.print(f"{says}; recorded as entry {found['index']}", highlight=False, soft_wrap=True)
+    say(f"{says}; recorded as entry {found['index']}")
 
 
 @baseline_app.command("held-back")
@@ -237,14 +222,10 @@ def held_back(
     with Client(url) as client:
         found = client.get(f"{PATH}/units/{unit}/held-back", **span(first, last))
     if as_json:
-        out.print_json(json.dumps(found))
+        print_json(found)
         return
     for one in found:
-        out.print(
-            f"{one['start']} {one['free_mwh']} MWh: {one['reason']}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        say(f"{one['start']} {one['free_mwh']} MWh: {one['reason']}")
     if not found:
         out.print("nothing was held back")
 
@@ -270,7 +251,7 @@ def honesty(
     with Client(url) as client:
         found = client.post(f"{PATH}/honesty", body)
     if as_json:
-        out.print_json(json.dumps(found))
+        print_json(found)
     else:
         table = Table("test", "verdict", "what was compared")
         for one in found:
@@ -294,7 +275,7 @@ def rebound(
     with Client(url) as client:
         found = client.post(f"{PATH}/rebound", body)
     if as_json:
-        out.print_json(json.dumps(found))
+        print_json(found)
         return
     out.print(
         f"delivered {found['delivered_mwh']} MWh, came back {found['rebound_mwh']}, saved "

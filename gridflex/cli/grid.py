@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from gridflex.cli.fitting import Column, print_fitting
 from gridflex.cli.instants import minute
 from gridflex.cli.on_demand import Elsewhere, on_demand
 from gridflex.cli.options import AsJson, Url
-from gridflex.cli.output import say
+from gridflex.cli.output import out, print_json, say
 from gridflex.client import Client
 from gridflex.forecasting.skill import MOST_DAYS, Scored
 from gridflex.signals import NATIONAL, Origin
@@ -61,7 +59,6 @@ grid_app = typer.Typer(
     cls=on_demand(ON_DEMAND),
 )
 
-out = Console()
 
 Region = Annotated[
     str, typer.Option(help="GB, an outward postcode such as RG10, or region-13; of the intensity.")
@@ -74,12 +71,12 @@ def grid_now(*, region: Region = NATIONAL, url: Url = None, as_json: AsJson = Fa
     with Client(url) as client:
         answer = client.get("/v1/grid/now", region=region)
     if as_json:
-        out.print_json(json.dumps(answer))
+        print_json(answer)
         return
     out.print(_heading(answer), highlight=False)
     print_fitting(out, *_now(answer["half_hour"]))
     if mix := answer["generation_mix"]:
-        out.print(_mix(mix), highlight=False, soft_wrap=True)
+        say(_mix(mix))
     feeds = [
         (feed["source"], feed["region"], minute(feed["last_good_at"], zone=""), _age(feed["age_s"]))
         for feed in answer["feeds"]
@@ -88,7 +85,7 @@ def grid_now(*, region: Region = NATIONAL, url: Url = None, as_json: AsJson = Fa
     for feed in answer["feeds"]:
         if feed["reason"]:
             told = f"[red]{feed['source']}:[/] {escape(feed['reason'])}"
-            out.print(told, highlight=False, soft_wrap=True)
+            say(told)
 
 
 @grid_app.command("forecast")
@@ -103,7 +100,7 @@ def grid_forecast(
     with Client(url) as client:
         answer = client.get("/v1/grid/forecast", hours=hours, region=region)
     if as_json:
-        out.print_json(json.dumps(answer))
+        print_json(answer)
         return
     out.print(_heading(answer), highlight=False)
     print_fitting(out, HALF_HOURS, [_half_hour(row) for row in answer["half_hours"]])
@@ -121,7 +118,7 @@ def grid_skill(
     with Client(url) as client:
         answer = client.get("/v1/forecasts/skill", days=days, signal=signal.value)
     if as_json:
-        out.print_json(json.dumps(answer))
+        print_json(answer)
         return
     if not answer["rows"]:
         say(

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
 import typer
-from rich.console import Console
 
 from gridflex.adapters.clock import Clock
 from gridflex.adapters.database import connect, ensure_database
@@ -18,6 +16,7 @@ from gridflex.adapters.ledger.key import LedgerKey
 from gridflex.adapters.ledger.store import LedgerStore
 from gridflex.cli.fitting import Column, print_fitting
 from gridflex.cli.options import AsJson, Config, Url
+from gridflex.cli.output import out, print_json, say
 from gridflex.client import Client
 from gridflex.errors import SourceError
 from gridflex.ledger.canonical import canonical_json, digest
@@ -37,8 +36,6 @@ from gridflex.running.launch import in_force
 from gridflex.settings_files import load_settings
 
 LEDGER: Final = "/v1/settlement/ledger"
-
-out = Console()
 
 
 def verify(
@@ -75,16 +72,14 @@ def verify(
         found["settlements"] = _run_again(folders, as_json=as_json)
         found["inputs"] = _trace(folders, as_json=as_json)
     if as_json:
-        out.print_json(json.dumps({"verified": True} | found))
+        print_json({"verified": True} | found)
         return
-    out.print(summary(found), highlight=False, soft_wrap=True)
+    say(summary(found))
     if run_again:
-        out.print(
+        say(
             f"VERIFIED {found['settlements']} settlements: run again, the same bytes; "
             f"{found['inputs']['same']} inputs are those of earlier entries, "
-            f"{found['inputs']['alone']} stand alone",
-            highlight=False,
-            soft_wrap=True,
+            f"{found['inputs']['alone']} stand alone"
         )
 
 
@@ -123,13 +118,9 @@ def extends(
     if file is not None:
         write(file, note.encode())
     if as_json:
-        out.print_json(json.dumps({"verified": True, "old": old.size, "new": new.size}))
+        print_json({"verified": True, "old": old.size, "new": new.size})
         return
-    out.print(
-        f"VERIFIED: the {new.size} entries of {new.origin} begin with the {old.size} of {kept}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    say(f"VERIFIED: the {new.size} entries of {new.origin} begin with the {old.size} of {kept}")
 
 
 def export(
@@ -142,13 +133,9 @@ def export(
     newest = asyncio.run(_export(folder, config))
     shown = {"folder": str(folder), "size": newest.size, "root": newest.root.hex()}
     if as_json:
-        out.print_json(json.dumps(shown))
+        print_json(shown)
         return
-    out.print(
-        f"{newest.size} entries, root {newest.root.hex()}, in {folder}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    say(f"{newest.size} entries, root {newest.root.hex()}, in {folder}")
 
 
 def rotate_key(*, config: Config = None, as_json: AsJson = False) -> None:
@@ -158,9 +145,9 @@ def rotate_key(*, config: Config = None, as_json: AsJson = False) -> None:
     """
     index, key = asyncio.run(_rotate(config))
     if as_json:
-        out.print_json(json.dumps({"index": index, "key": key}))
+        print_json({"index": index, "key": key})
         return
-    out.print(f"entry {index} hands over to {key}", highlight=False, soft_wrap=True)
+    say(f"entry {index} hands over to {key}")
 
 
 def receipt(
@@ -182,7 +169,7 @@ def receipt(
     if as_json:
         out.print_json(body.decode())
     elif file is not None:
-        out.print(str(file), highlight=False, soft_wrap=True)
+        say(str(file))
     else:
         _print_receipt(job, issued)
 
@@ -190,11 +177,9 @@ def receipt(
 def _print_receipt(job: str, issued: IssuedReceipt) -> None:
     columns = (Column(f"receipt for {job}"), Column(f"entry {issued.index} of the ledger"))
     print_fitting(out, columns, list(receipt_facts(issued)))
-    out.print(
+    say(
         "each half-hour and the proof: --out receipt.json (or --json) to verify, "
-        "--out receipt.html to print",
-        highlight=False,
-        soft_wrap=True,
+        "--out receipt.html to print"
     )
 
 
@@ -204,7 +189,7 @@ def verifier(
     """Write the stand-alone verifier: one file that needs Python 3.11 and ``cryptography``."""
     archive = standalone_verifier()
     write(file, archive)
-    out.print(f"{file} SHA-256 {digest(archive)}", highlight=False, soft_wrap=True)
+    say(f"{file} SHA-256 {digest(archive)}")
 
 
 def write(path: Path, body: bytes) -> None:
@@ -268,7 +253,7 @@ def _trace(folders: Sequence[Path], *, as_json: bool) -> dict[str, int]:
 
 def _refuse(problem: str, *, as_json: bool) -> NoReturn:
     if as_json:
-        out.print_json(json.dumps({"verified": False, "problem": problem}))
+        print_json({"verified": False, "problem": problem})
     else:
-        out.print(f"NOT VERIFIED: {problem}", highlight=False, soft_wrap=True)
+        say(f"NOT VERIFIED: {problem}")
     raise typer.Exit(1)

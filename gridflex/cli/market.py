@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
 
 from gridflex.adapters.beckn.http import BecknClient
 from gridflex.adapters.beckn.keys import BecknKeys, KeyEntry
@@ -23,6 +21,7 @@ from gridflex.beckn.registry import format_record
 from gridflex.cli.fitting import Column, print_fitting
 from gridflex.cli.instants import minute
 from gridflex.cli.options import AsJson, Config, Url
+from gridflex.cli.output import out, print_json, say
 from gridflex.client import Client
 from gridflex.errors import ContractError
 from gridflex.running.launch import in_force
@@ -33,7 +32,6 @@ market_app = typer.Typer(no_args_is_help=True)
 keys_app = typer.Typer(no_args_is_help=True, help="Keys that sign our messages.")
 market_app.add_typer(keys_app, name="keys")
 
-out = Console()
 
 OFFERS: Final = (
     Column("job"),
@@ -82,7 +80,7 @@ def market_offers(*, url: Url = None, as_json: AsJson = False) -> None:
     with Client(url) as client:
         answer = client.get("/v1/market/offers")
     if as_json:
-        out.print_json(json.dumps(answer))
+        print_json(answer)
         return
     if not answer["offers"]:
         out.print("no waiting job is on offer")
@@ -107,7 +105,7 @@ def market_contracts(
         else:
             answer = client.get(f"/v1/market/contracts/{contract}")
     if as_json:
-        out.print_json(json.dumps(answer))
+        print_json(answer)
     elif contract is None:
         _print_contracts(answer["contracts"])
     else:
@@ -121,7 +119,7 @@ def market_messages(*, limit: Limit = 50, url: Url = None, as_json: AsJson = Fal
     with Client(url) as client:
         answer = client.get("/v1/market/messages", limit=limit)
     if as_json:
-        out.print_json(json.dumps(answer))
+        print_json(answer)
         return
     _print_messages(answer["messages"], columns=MESSAGES)
 
@@ -145,11 +143,11 @@ def keys_new(
         at=Clock(settings.clock).wall_now(),
     )
     if as_json:
-        out.print_json(json.dumps(record))
+        print_json(record)
         return
     state = "signs from now on" if entry.is_current else "signs after `gridflex market keys use`"
     out.print(f"{entry.key_id}: {state}", highlight=False)
-    out.print_json(json.dumps(record))
+    print_json(record)
 
 
 @keys_app.command("use")
@@ -196,7 +194,7 @@ def keys_list(*, config: Config = None, as_json: AsJson = False) -> None:
             }
             for one in entries
         ]
-        out.print_json(json.dumps(rows))
+        print_json(rows)
         return
     if not entries:
         out.print("there is no key yet; gridflex market keys new makes one")
@@ -221,10 +219,10 @@ def _check(settings: Settings, registration: Registration, *, as_json: bool) -> 
 
     asyncio.run(look_up())
     if as_json:
-        out.print_json(json.dumps(registration.to_wire()))
+        print_json(registration.to_wire())
         return
     where = settings.market.registry_url
-    out.print(f"{registration.key_id} is registered at {where}", highlight=False, soft_wrap=True)
+    say(f"{registration.key_id} is registered at {where}")
 
 
 def _keys(settings: Settings) -> BecknKeys:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from gridflex.cli.instants import span
 from gridflex.cli.options import AsJson, Day, MeterId, Url
+from gridflex.cli.output import out, print_json, say
 from gridflex.cli.report_table import print_summary, print_units
 from gridflex.client import Client
 from gridflex.errors import ContractError, SourceError
@@ -33,8 +33,6 @@ from gridflex.market.trading.exclusivity import Product
 from gridflex.market.trading.selling import Outlook, SalePolicy, decide_sale
 from gridflex.market.volumes import Rounding
 
-out = Console()
-
 
 def register(
     file: Annotated[Path, typer.Argument(help="Records, JSON, as in docs/settlement.md.")],
@@ -50,7 +48,7 @@ def register(
     with Client(url) as client:
         found = client.post("/v1/settlement/registry", body)
     if as_json:
-        out.print_json(json.dumps(found))
+        print_json(found)
         return
     out.print(f"recorded as entries {found['indexes']}", highlight=False)
 
@@ -65,18 +63,16 @@ def readings(
     with Client(url) as client:
         found = client.post_text("/v1/settlement/readings.csv", text_of(file), kind="text/csv")
     if as_json:
-        out.print_json(json.dumps(found))
+        print_json(found)
         return
     out.print(
         f"{len(found['indexes'])} readings: {found['new']} new, {found['known']} known",
         highlight=False,
     )
     if found["unallocated"]:
-        out.print(
+        say(
             f"warning: no allocation in the registry for {', '.join(found['unallocated'])}: "
-            "recorded, but no unit is settled by it (gridflex settle register)",
-            highlight=False,
-            soft_wrap=True,
+            "recorded, but no unit is settled by it (gridflex settle register)"
         )
 
 
@@ -91,7 +87,7 @@ def meter(
     with Client(url) as client:
         found = client.get(f"/v1/settlement/readings/{meter_id}", day=f"{day:%Y-%m-%d}")
     if as_json:
-        out.print_json(json.dumps(found))
+        print_json(found)
         return
     table = Table("UTC", "net import MWh", "evidence", "substituted", "versions")
     for row in found:
@@ -138,7 +134,7 @@ def report(
         ]
     if as_json:
         told = {"report": shown, "differences": differ, "recorded": recorded}
-        out.print_json(json.dumps(told))
+        print_json(told)
     else:
         print_summary(shown)
         if recorded:
@@ -182,7 +178,7 @@ def shares(
             **span(first, last),
         )
     if as_json:
-        out.print_json(json.dumps(found))
+        print_json(found)
         return
     out.print(f"net {found['total_gbp']} GBP", highlight=False)
     kinds = {kind: found[f"by_{kind}_gbp"] for kind in ("contract", "team", "job")}
@@ -222,7 +218,7 @@ def reserve(
     with Client(url) as client:
         found = client.post("/v1/settlement/reservations", body)
     if as_json:
-        out.print_json(json.dumps(found))
+        print_json(found)
         return
     out.print(
         f"{found['mwh']} MWh held for {found['product']} by {found['contract']}, entry "
@@ -251,7 +247,7 @@ def sale(
     )
     made = decide_sale(outlook, policy, rounding=Rounding())
     if as_json:
-        out.print_json(json.dumps({name: str(value) for name, value in asdict(made).items()}))
+        print_json({name: str(value) for name, value in asdict(made).items()})
         return
     out.print(
         f"sell {made.mwh} MWh ({made.binding}): {made.expected_net_gbp:,.2f} GBP expected, "
@@ -265,7 +261,7 @@ def reconcile(*, first: Day, last: Day, url: Url = None, as_json: AsJson = False
     with Client(url) as client:
         found = client.get("/v1/settlement/reconciliation", **span(first, last))
     if as_json:
-        out.print_json(json.dumps(found))
+        print_json(found)
     else:
         for one in found:
             out.print(
@@ -298,7 +294,7 @@ def dfs(
             "factor": str(made.factor),
             "payment_gbp": str(made.gbp),
         }
-        out.print_json(json.dumps(body))
+        print_json(body)
         return
     out.print(
         f"delivered {made.delivered_percent:.1f} %, factor {made.factor:.2f}: {made.gbp:,.2f} GBP",
@@ -327,7 +323,7 @@ def cost(
         raise ContractError("give --prices, or --at with --wholesale")
     found = delivered_costs(read_tariff(text_of(tariff)), wanted)
     if as_json:
-        out.print_json(json.dumps([one.as_json() for one in found]))
+        print_json([one.as_json() for one in found])
         return
     _print_costs(found)
 

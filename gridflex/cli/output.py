@@ -6,12 +6,12 @@ import json
 
 from rich.console import Console
 
-_out = Console()
+out = Console()
 
 
 def say(text: object) -> None:
     """Print a line as it is, for the terminal to break."""
-    _out.print(text, highlight=False, soft_wrap=True)
+    out.print(text, highlight=False, soft_wrap=True)
 
 
 def say_nothing(_text: object) -> None:
@@ -20,4 +20,4 @@ def say_nothing(_text: object) -> None:
 
 def print_json(body: object) -> None:
     """Print a value as JSON; what JSON does not know, as text."""
-    _out.print_json(json.dumps(body, default=str))
+    out.print_json(json.dumps(body, default=str))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from gridflex.cli.fitting import Column, print_fitting
 from gridflex.cli.instants import minute
 from gridflex.cli.options import AsJson, Url
+from gridflex.cli.output import out, print_json
 from gridflex.cli.shedding import plan_shed, plan_shed_end, plan_shed_orders
 from gridflex.client import Client
 from gridflex.errors import ContractError
@@ -19,7 +18,6 @@ from gridflex.units import gbp_text
 
 plan_app = typer.Typer(no_args_is_help=True)
 
-out = Console()
 
 PlanId = Annotated[str, typer.Option("--plan", help="Number of a plan; the newest if left out.")]
 
@@ -55,7 +53,7 @@ def plan_show(plan: PlanId = "newest", url: Url = None, as_json: AsJson = False)
     with Client(url) as client:
         shown = client.get(f"/v1/plans/{plan}")
     if as_json:
-        out.print_json(json.dumps(shown))
+        print_json(shown)
         return
     out.print(_heading(shown), highlight=False)
     rows = [
@@ -87,7 +85,7 @@ def plan_front(
     with Client(url) as client:
         front = client.get(f"/v1/plans/{plan}/front?{query}")
     if as_json:
-        out.print_json(json.dumps(front))
+        print_json(front)
         return
     table = Table("", "cost GBP", "carbon kgCO2", "waiting GPU h", "jobs moved", "found by")
     marks = {front["knee"]: "knee"}
@@ -135,7 +133,7 @@ def plan_what_if(  # noqa: PLR0917 - options, not arguments
     with Client(url) as client:
         answer = client.post(f"/v1/plans/{plan}/what-if", body)
     if as_json:
-        out.print_json(json.dumps(answer))
+        print_json(answer)
         return
     out.print(_figures(answer["result"], against=answer["unchanged"], name="as it is"))
     moved = ", ".join(answer["moved_jobs"]) or "none"

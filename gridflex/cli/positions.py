@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
 
 from gridflex.cli.fitting import Column, print_fitting
 from gridflex.cli.instants import minute, span
 from gridflex.cli.options import AsJson, Day, Url
+from gridflex.cli.output import out, print_json, say
 from gridflex.client import Client
 from gridflex.market.messages.artefacts import ArtefactKind
 from gridflex.market.settlement.runs import Run
 from gridflex.market.trading.alarms import Urgency
-
-out = Console()
-
 
 KINDS: Final = tuple(kind.value for kind in ArtefactKind)
 POSITIONS: Final = (
@@ -57,7 +53,7 @@ def positions(
             "/v1/settlement/positions", **asked, **({"unit": unit} if unit is not None else {})
         )
     if as_json:
-        out.print_json(json.dumps(found))
+        print_json(found)
         return
     if not found:
         out.print(f"no half-hour is traded{_days(asked)}{_of(unit)}", highlight=False)
@@ -85,16 +81,14 @@ def alarms(*, url: Url = None, as_json: AsJson = False) -> None:
     with Client(url) as client:
         found = client.get("/v1/settlement/alarms")
     if as_json:
-        out.print_json(json.dumps(found))
+        print_json(found)
     else:
         for one in found:
             is_missed = one["urgency"] == Urgency.MISSED
             due, comes = ("was due", "so") if is_missed else ("due", "else")
-            out.print(
+            say(
                 f"{one['urgency'].upper()} {one['start']} {one['unit']} {one['message']}: "
-                f"{one['problem']}, {due} {minute(one['due'])}; {comes} {one['consequence']}",
-                highlight=False,
-                soft_wrap=True,
+                f"{one['problem']}, {due} {minute(one['due'])}; {comes} {one['consequence']}"
             )
         if not found:
             out.print("no message is missing, rejected or unanswered")
@@ -107,14 +101,12 @@ def given_up(*, url: Url = None, as_json: AsJson = False) -> None:
     with Client(url) as client:
         found = client.get("/v1/settlement/given-up")
     if as_json:
-        out.print_json(json.dumps(found))
+        print_json(found)
     else:
         for one in found:
-            out.print(
+            say(
                 f"{one['day']} {one['run']} {one['unit']}: {len(one['half_hours'])} half-hours "
-                f"left, for {one['missing']}",
-                highlight=False,
-                soft_wrap=True,
+                f"left, for {one['missing']}"
             )
         if not found:
             out.print("no run was given up that is not settled")
@@ -136,13 +128,11 @@ def late(
     with Client(url) as client:
         found = client.post("/v1/settlement/late", body)
     if as_json:
-        out.print_json(json.dumps(found))
+        print_json(found)
         return
-    out.print(
+    say(
         f"recorded as entry {found['index']}; who sells {unit} (energy.unit in the settings) "
-        "settles it as soon as its data are there",
-        highlight=False,
-        soft_wrap=True,
+        "settles it as soon as its data are there"
     )
 
 
@@ -151,7 +141,7 @@ def deliveries(*, day: Day, url: Url = None, as_json: AsJson = False) -> None:
     with Client(url) as client:
         found = client.get("/v1/settlement/deliveries", day=f"{day:%Y-%m-%d}")
     if as_json:
-        out.print_json(json.dumps(found))
+        print_json(found)
         return
     if not found:
         out.print(f"no half-hour of {day:%Y-%m-%d} was traded, so nothing is claimed")

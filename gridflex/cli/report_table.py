@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from rich.console import Console
-
 from gridflex.cli.fitting import Column, print_fitting
-
-out = Console()
+from gridflex.cli.output import out
 
 VOLUMES: Final = ("metered_mwh", "expected_mwh", "deviation_mwh", "unit_compensation_mwh")
 COLUMNS: Final = (

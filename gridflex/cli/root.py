@@ -17,7 +17,7 @@ from rich.markup import escape
 from gridflex.cli.jobs_table import print_jobs
 from gridflex.cli.on_demand import Elsewhere, on_demand
 from gridflex.cli.options import AsJson, Url
-from gridflex.cli.output import print_json, say
+from gridflex.cli.output import out, print_json, say
 from gridflex.client import Client
 from gridflex.errors import ContractError, GridFlexError, InfeasibleError, SourceError
 
@@ -86,7 +86,6 @@ sandbox_app = typer.Typer(
 )
 app.add_typer(sandbox_app, name="sandbox")
 
-out = Console()
 err = Console(stderr=True)
 
 

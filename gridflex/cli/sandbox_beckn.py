@@ -6,16 +6,14 @@ import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from gridflex.cli.options import AsJson, Config
+from gridflex.cli.output import out, say
 from gridflex.running.launch import in_force
 from gridflex.sandbox.beckn.behaviour import Behaviour
 from gridflex.sandbox.beckn.network import SandboxNetwork
 from gridflex.sandbox.beckn.parts import Part
 from gridflex.settings_files import load_settings
-
-out = Console()
 
 
 def sandbox_beckn(
@@ -58,5 +56,5 @@ def sandbox_beckn(
             for part, base in served.items():
                 out.print(f"{part:<11} {base}", highlight=False)
             for name, value in network.environment().items():
-                out.print(f"{name}={value}", highlight=False, soft_wrap=True)
+                say(f"{name}={value}")
         network.wait()

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from gridflex.adapters.clock import Clock
 from gridflex.cli.options import AsJson
+from gridflex.cli.output import out, print_json, say
 from gridflex.cli.shared_data import SHARED_VARIABLE, grid_folder
 from gridflex.errors import ContractError, SourceError
 from gridflex.halfhour import HalfHour
@@ -35,8 +36,6 @@ DEFAULT_PORT: Final = 8090
 KEEP_ALIVE_S: Final = 60
 """Longer than a client on an accelerated clock waits between polls, so that it finds its
 connection open."""
-
-out = Console()
 
 
 def sandbox_grid(
@@ -92,7 +91,7 @@ def sandbox_grid(
     if as_json:
         typer.echo(json.dumps(served))
     else:
-        out.print(_announcement(served), highlight=False, soft_wrap=True)
+        say(_announcement(served))
     app = create_grid_server(world, clock, seed=seed)
     server = uvicorn.Config(
         app,
@@ -127,7 +126,7 @@ def sandbox_errors(
         for name, published in PUBLISHED.items()
     }
     if as_json:
-        out.print_json(json.dumps({"seeds": seeds, "version": VERSION, "figures": rows}))
+        print_json({"seeds": seeds, "version": VERSION, "figures": rows})
         return
     table = Table("figure", *rows["mean"], title=f"absolute errors over {seeds} simulated years")
     for name, row in rows.items():

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
 
 from gridflex.adapters.clock import Clock
 from gridflex.cli.market_checks import number, read_prices
 from gridflex.cli.options import Config
+from gridflex.cli.output import out, say
 from gridflex.errors import ContractError
 from gridflex.market.messages.artefacts import ArtefactKind
 from gridflex.market.registry import UnitId
@@ -27,8 +27,6 @@ from gridflex.settings import Settings
 from gridflex.settings_files import load_settings
 
 WELL: Final = "none"
-
-out = Console()
 
 
 def sandbox_market(
@@ -92,7 +90,7 @@ def sandbox_market(
     )
     where = folder or settings.energy_path
     if not as_json:
-        out.print(f"simulated market on {where}", highlight=False, soft_wrap=True)
+        say(f"simulated market on {where}")
     while True:
         done = market.round(clock.now())
         if done.files or done.orders or done.reports:

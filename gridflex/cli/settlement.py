@@ -15,7 +15,6 @@ from typing import Annotated, Any, Final
 
 import typer
 from pydantic import TypeAdapter
-from rich.console import Console
 from rich.table import Table
 
 from gridflex.cli import ledger, market_checks, positions
@@ -23,6 +22,7 @@ from gridflex.cli.baselines import baseline_app
 from gridflex.cli.ledger import write
 from gridflex.cli.market_checks import text_of
 from gridflex.cli.options import AsJson, Url
+from gridflex.cli.output import out, print_json, say
 from gridflex.client import Client
 from gridflex.errors import ContractError
 from gridflex.market.billing.fees import Month
@@ -72,7 +72,6 @@ for command in (
     settlement_app.command()(command)
 settlement_app.command("given-up")(positions.given_up)
 settlement_app.add_typer(baseline_app, name="baseline")
-out = Console()
 
 _UNBILLED: Final = TypeAdapter(Unbilled)
 
@@ -105,7 +104,7 @@ def show(
     if as_json:
         out.print_json(_selected(outcome, chosen, run))
         return
-    out.print(f"inputs SHA-256 {outcome.inputs_sha256}", highlight=False, soft_wrap=True)
+    say(f"inputs SHA-256 {outcome.inputs_sha256}")
     days = [one for one in outcome.days if run in {None, one.run} and chosen in {None, one.day}]
     if not days:
         asked = f"{f' of {chosen}' if chosen else ''}{f' in {run}' if run else ''}"
@@ -148,15 +147,13 @@ def invoice(
         made, later = _from_file(_read(book, None), terms, billed, known_on)
     files = _write_documents(folder, made, month=month)
     if as_json:
-        out.print_json(
-            json.dumps(
-                {
-                    "documents": [json.loads(document_json(one)) for one in made],
-                    "files": [str(one) for one in files],
-                    "is_recorded": book is None,
-                    "unbilled": later,
-                }
-            )
+        print_json(
+            {
+                "documents": [json.loads(document_json(one)) for one in made],
+                "files": [str(one) for one in files],
+                "is_recorded": book is None,
+                "unbilled": later,
+            }
         )
         return
     if not made:
@@ -168,9 +165,9 @@ def invoice(
             highlight=False,
         )
     for path in files:
-        out.print(str(path), highlight=False, soft_wrap=True)
+        say(str(path))
     for row in later:
-        out.print(_unbilled(row), highlight=False, soft_wrap=True)
+        say(_unbilled(row))
     if book is not None:
         out.print("from a file: nothing is recorded, and nothing compared with what was charged")
 
@@ -288,7 +285,7 @@ def _print_half_hours(results: Iterable[AccountResult], *, day: date) -> None:
         ]
     out.print(table)
     for note in notes:
-        out.print(note, highlight=False, soft_wrap=True)
+        say(note)
 
 
 def _selected(outcome: Statement, day: date | None, run: Run | None) -> str:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
 
 from gridflex.cli.fitting import Column, print_fitting
 from gridflex.cli.instants import minute
 from gridflex.cli.options import AsJson, Url
+from gridflex.cli.output import out, print_json
 from gridflex.client import Client
 from gridflex.errors import SourceError
 from gridflex.units import gbp_text
-
-out = Console()
 
 ORDERS: Final = (
     Column("order"),
@@ -53,7 +50,7 @@ def plan_shed(  # noqa: PLR0917 - options, not arguments
     with Client(url) as client:
         found = client.get("/v1/plans/shed", **query, **where)
     if as_json:
-        out.print_json(json.dumps(found))
+        print_json(found)
         return
     until = {back["job_id"]: back["until"] for back in found["rebound"]}
     if found["cuts"]:
@@ -80,7 +77,7 @@ def plan_shed_orders(
     with Client(url) as client:
         found = client.get(f"/v1/plans/shed/orders/{order}" if order else "/v1/plans/shed/orders")
     if as_json:
-        out.print_json(json.dumps(found))
+        print_json(found)
     elif order:
         _show(found)
     else:
@@ -96,7 +93,7 @@ def plan_shed_end(
     with Client(url) as client:
         found = client.post(f"/v1/plans/shed/orders/{order}/end", {})
     if as_json:
-        out.print_json(json.dumps(found))
+        print_json(found)
     else:
         _show(found)
 
@@ -112,7 +109,7 @@ def _carry_out(body: dict[str, Any], *, order: str | None, url: str | None, as_j
                 f"--order {key}, which sheds nothing twice"
             ) from error
     if as_json:
-        out.print_json(json.dumps(found))
+        print_json(found)
     else:
         _show(found)
 

@@ -6,19 +6,16 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from gridflex.adapters.database import without_password
 from gridflex.cli.options import AsJson, Config
-from gridflex.cli.output import print_json, say, say_nothing
+from gridflex.cli.output import out, print_json, say, say_nothing
 from gridflex.running.launch import in_force
 from gridflex.running.up import bring_down, bring_up
 from gridflex.settings import Settings
 from gridflex.settings_files import load_settings
-
-out = Console()
 
 
 def up(

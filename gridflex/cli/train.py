@@ -22,7 +22,7 @@ from gridflex.adapters.clock import Clock
 from gridflex.cli import training
 from gridflex.cli.fitting import Column, print_fitting
 from gridflex.cli.options import AsJson, Config
-from gridflex.cli.output import say
+from gridflex.cli.output import out, say
 from gridflex.cli.shared_data import SHARED_VARIABLE
 from gridflex.cli.training import (
     Request,
@@ -38,7 +38,6 @@ from gridflex.running.launch import in_force
 from gridflex.settings_files import load_settings
 
 train_app = typer.Typer(no_args_is_help=True)
-out = Console()
 
 MODELS: Final = (
     Column("id"),
@@ -133,7 +132,7 @@ def forecaster(
         return
     out.print(f"{answer['target']}, on the part held back", highlight=False)
     print_fitting(out, COMPARED, [_compared_row(row) for row in answer["rows"]])
-    out.print(f"[bold]{answer['verdict']}[/]", highlight=False, soft_wrap=True)
+    say(f"[bold]{answer['verdict']}[/]")
 
 
 @train_app.command("ls")

@@ -4,6 +4,7 @@ import pytest
 
 from gridflex.cli import train
 from gridflex.cli.fitting import print_fitting
+from gridflex.cli.output import out
 
 FIGURES = {"mae": 114.17, "rmse": 118.5, "bias": -73.0, "pinball": 17.1, "cover_90_fraction": 1.0}
 TIMES = {"fit_s": 15.02, "predict_ms": 37.51}
@@ -14,10 +15,10 @@ NOTE = "8 settings tried, 3 given up early"
 def test_a_comparison_fits_a_terminal_of_80_columns_with_every_word_whole(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(train.out, "_width", 80)
+    monkeypatch.setattr(out, "_width", 80)
     rows = [{"name": name, "figures": FIGURES | TIMES, "note": NOTE}]
 
-    print_fitting(train.out, train.COMPARED, [train._compared_row(row) for row in rows])
+    print_fitting(out, train.COMPARED, [train._compared_row(row) for row in rows])
 
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80

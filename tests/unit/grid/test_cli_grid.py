@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from gridflex.cli import app, grid, sandbox_grid
 from gridflex.cli import backfill as filling
 from gridflex.cli import shared_data as places
+from gridflex.cli.output import out
 from gridflex.client import Client
 from gridflex.errors import ContractError, SourceError
 from gridflex.sandbox.grid.recorded import TABLE
@@ -106,7 +107,7 @@ def cli(monkeypatch: pytest.MonkeyPatch) -> Cli:
     made = Cli()
     client = partial(Client, transport=httpx.MockTransport(made.answer))
     monkeypatch.setattr(grid, "Client", client)
-    monkeypatch.setattr(grid.out, "_width", 200)
+    monkeypatch.setattr(out, "_width", 200)
     monkeypatch.delenv("GRIDFLEX_URL", raising=False)
     return made
 
@@ -161,7 +162,7 @@ def test_the_skill_board_shows_bands_as_served_beside_those_that_were_said(cli: 
 def test_at_80_columns_no_word_is_cut(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, command: str, words: list[str]
 ) -> None:
-    monkeypatch.setattr(grid.out, "_width", 80)
+    monkeypatch.setattr(out, "_width", 80)
 
     shown = cli.run("grid", command)
 
