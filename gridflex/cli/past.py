@@ -12,11 +12,17 @@ from gridflex.agents.other_load import OBSERVED
 from gridflex.cli.shared_data import SHARED_VARIABLE, grid_folder
 from gridflex.errors import ContractError
 from gridflex.forecasting.archive import INPUTS, Archived, ArchivedHistory, as_served
+from gridflex.forecasting.checks import LEAST_DAYS
 from gridflex.forecasting.history import History
 from gridflex.halfhour import HalfHour
 from gridflex.sandbox.grid.histories import read_history
 from gridflex.sandbox.grid.recorded import TABLE
 from gridflex.signals import Kind, Origin, Signal
+
+_MINUTE: Final = "%Y-%m-%dT%H:%MZ"
+
+TOLD_WITHIN_DAYS: Final = 1
+"""Outturns come late: of the days before an instant so many more are asked for than are needed."""
 
 VINTAGES_EVERY: Final = timedelta(hours=2)
 """Of what the providers forecast, one vintage in so long is learnt from."""
@@ -75,3 +81,37 @@ def end_of(history: History) -> HalfHour:
     if known.size == 0:
         raise ContractError(f"nothing is known of {history.target}")
     return history.start + int(known[-1]) + 1
+
+
+def used_part(
+    history: History, *, since: datetime | None, until: datetime, days: int, stretches: int
+) -> tuple[HalfHour, HalfHour]:
+    """Return the first half-hour that is learnt from, and the first that is not used.
+
+    Args:
+        history: What is known.
+        since: As ``--since`` says it; None for the first half-hour there is.
+        until: As ``--until`` does.
+        days: Length of the part that is held back, and of each stretch before it.
+        stretches: How many of those there are.
+
+    Raises:
+        ContractError: An option leaves nothing, or too little to learn from before the stretches.
+    """
+    if until <= history.start.start:
+        raise ContractError(
+            f"--until {until:{_MINUTE}}: nothing of {history.target} is known before "
+            f"{history.start}; valid is a later instant"
+        )
+    end = min(HalfHour.containing(until), end_of(history))
+    latest = end - ((stretches + 1) * days + LEAST_DAYS + TOLD_WITHIN_DAYS) * 48
+    if since is None or since <= history.start.start:
+        return history.start, end
+    if since > latest.start:
+        valid = f"{latest} or before" if latest > history.start else "to leave it out"
+        raise ContractError(
+            f"--since {since:{_MINUTE}} leaves too little to learn from: what is used of "
+            f"{history.target} ends at {end}, and with --days {days} and --stretches {stretches} "
+            f"valid is {valid}"
+        )
+    return HalfHour.at_or_after(since), end

@@ -18,7 +18,7 @@ from gridflex.adapters.database import connect, ensure_database
 from gridflex.adapters.forecasting.history import ForecastHistory
 from gridflex.adapters.forecasting.model_store import ModelStore
 from gridflex.adapters.jobs.store import JobStore
-from gridflex.cli.past import archived_past, end_of, observed_past, recorded_past
+from gridflex.cli.past import archived_past, observed_past, recorded_past, used_part
 from gridflex.errors import ContractError, GridFlexError
 from gridflex.faults import faults_text
 from gridflex.forecasting.archive import ArchivedHistory
@@ -266,10 +266,16 @@ def _hold_on_history(settings: Settings, request: Request, course: _Course) -> _
     for name in request.models:
         family(name)
     archived = _past(settings, request, now=Clock(settings.clock).now())
-    history, since = archived.history, request.since
-    end = min(HalfHour.containing(request.until), end_of(history))
-    if since is not None and since > history.start.start:
-        history = begun_at(history, HalfHour.at_or_after(since))
+    history = archived.history
+    start, end = used_part(
+        history,
+        since=request.since,
+        until=request.until,
+        days=request.days,
+        stretches=request.stretches,
+    )
+    if start > history.start:
+        history = begun_at(history, start)
     history = known_by(history, end)
     plan = cut(history, end, days=request.days, stretches=request.stretches)
     _check_against(course.reigning, history, archived.origin)

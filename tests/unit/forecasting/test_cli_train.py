@@ -5,6 +5,12 @@ import pytest
 from gridflex.cli import train
 from gridflex.cli.fitting import print_fitting
 from gridflex.cli.output import out
+from gridflex.cli.past import used_part
+from gridflex.errors import ContractError
+from gridflex.halfhour import HalfHour
+from gridflex.training.tournament import begun_at, cut
+from tests.unit.forecasting.invented import grid
+from tests.unit.grid.replay import at, hh
 
 FIGURES = {"mae": 114.17, "rmse": 118.5, "bias": -73.0, "pinball": 17.1, "cover_90_fraction": 1.0}
 TIMES = {"fit_s": 15.02, "predict_ms": 37.51}
@@ -26,3 +32,66 @@ def test_a_comparison_fits_a_terminal_of_80_columns_with_every_word_whole(
     for word in (name, "114.17", "quantile loss", "17.10", "100%", "note"):
         assert word in shown
     assert "…" not in shown
+
+
+KNOWN = grid(100, start=hh("2025-01-01T00:00Z"))
+"""Until 2025-04-11; three stretches of 14 days and one held back begin on 2025-02-14."""
+
+LATEST = hh("2025-01-16T00:00Z")
+"""A day, and the 28 that are needed, before the first stretch."""
+
+
+def used(*, since: str | None = None, until: str = "2026-01-01T00:00Z") -> list[str]:
+    chosen = None if since is None else at(since)
+    part = used_part(KNOWN, since=chosen, until=at(until), days=14, stretches=3)
+    return [str(half_hour) for half_hour in part]
+
+
+def test_what_is_used_is_what_is_known_unless_options_leave_some_out() -> None:
+    begin, end = "2025-01-01T00:00Z", "2025-04-11T00:00Z"
+
+    assert used() == used(since="2020-01-01T00:00Z") == [begin, end]
+    assert used(since="2025-01-10T00:10Z") == ["2025-01-10T00:30Z", end]
+    assert used(until="2025-04-01T00:00Z") == [begin, "2025-04-01T00:00Z"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        pytest.param(
+            {"since": "2030-01-01T00:00Z"},
+            r"^--since 2030-01-01T00:00Z leaves too little .* ends at 2025-04-11T00:00Z, and with "
+            r"--days 14 and --stretches 3 valid is 2025-01-16T00:00Z or before$",
+            id="since after the data",
+        ),
+        pytest.param(
+            {"since": "2025-02-13T00:00Z", "until": "2025-04-11T00:00Z"},
+            "--since 2025-02-13T00:00Z .* valid is 2025-01-16T00:00Z or before",
+            id="too few days left",
+        ),
+        pytest.param(
+            {"since": "2025-01-02T00:00Z", "until": "2025-02-01T00:00Z"},
+            "--since 2025-01-02T00:00Z .* valid is to leave it out",
+            id="too little with all that is known",
+        ),
+        pytest.param(
+            {"until": "2024-12-01T00:00Z"},
+            "--until 2024-12-01T00:00Z: nothing of .* is known before 2025-01-01T00:00Z; valid",
+            id="until before the data",
+        ),
+    ],
+)
+def test_an_option_that_leaves_too_little_is_named_with_what_would_be_valid(
+    options: dict[str, str], said: str
+) -> None:
+    with pytest.raises(ContractError, match=said):
+        used(**options)
+
+
+def test_the_last_valid_start_leaves_enough_to_learn_from() -> None:
+    since, end = (HalfHour.parse(one) for one in used(since=str(LATEST)))
+
+    assert since == LATEST
+    assert cut(begun_at(KNOWN, since), end, days=14, stretches=3)
+    with pytest.raises(ContractError, match="are needed"):
+        cut(begun_at(KNOWN, since + 48), end, days=14, stretches=3)
