@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Final
+from typing import ClassVar, Final
 
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
@@ -55,8 +55,14 @@ class ActivityNotice:
         active: Per unit, whether it trades.
     """
 
+    kind: ClassVar[ArtefactKind] = ArtefactKind.WMAN
     half_hour: HalfHour
     active: Mapping[UnitId, bool]
+
+    @property
+    def day(self) -> date:
+        """The settlement day."""
+        return self.half_hour.settlement[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,7 @@ class ExpectedVolumes:
         is_default: Whether it stands from that day on until replaced.
     """
 
+    kind: ClassVar[ArtefactKind] = ArtefactKind.SEV
     volumes: Mapping[UnitId, Mapping[HalfHour, ExportMWh]]
     is_default: bool = False
 
@@ -87,6 +94,7 @@ class ContractNotice:
         volumes: MWh from seller to buyer per half-hour.
     """
 
+    kind: ClassVar[ArtefactKind] = ArtefactKind.ECVN
     reference: str
     ecvnaa_id: str
     volumes: Mapping[HalfHour, Decimal]
@@ -122,6 +130,7 @@ class DeliveredVolumes:
         deliveries: Per pair.
     """
 
+    kind: ClassVar[ArtefactKind] = ArtefactKind.DVN
     deliveries: tuple[PairDelivery, ...]
 
     @property

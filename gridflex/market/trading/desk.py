@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
@@ -33,6 +33,7 @@ from gridflex.market.messages.idd import Receipt, file_name, read_header, read_r
 from gridflex.market.messages.idd_items import Response
 from gridflex.market.registry import UnitId
 from gridflex.market.trading.alarms import Alarm, AlarmLimits, alarms
+from gridflex.market.trading.notices import NoticedSales, split_over
 from gridflex.market.trading.position import (
     BEFORE_GATE,
     Answered,
@@ -103,7 +104,7 @@ class TradingDesk:
         self._next = dict(next_sequence or {})
         self._limits = limits or AlarmLimits()
         self._sendings: dict[str, _Sending] = {}
-        self._sold: dict[tuple[str, date], Mapping[Key, Decimal]] = {}
+        self._sales = NoticedSales()
 
     def open(self, position: Position) -> None:
         """Begin to trade a position.
@@ -166,10 +167,10 @@ class TradingDesk:
             ContractError: A position is unknown, its gate is closed, more would be sold than
                 may be, or the split does not add up.
         """
-        kind = _KINDS[type(artefact)]
+        kind = artefact.kind
         parts: Mapping[Key, Decimal] = {}
         if isinstance(artefact, ContractNotice):
-            parts = self._split(artefact, split)
+            parts = split_over(self._positions, artefact, split)
         volumes = dict(self._volumes(artefact, parts))
         for key, mwh in volumes.items():
             advance(self.position(*key), Logged(kind, now, ledger_index=0, mwh=mwh))
@@ -198,7 +199,9 @@ class TradingDesk:
         self._positions |= moved
         self.number_from(draft.kind, number + 1)
         file = OutgoingFile(file_name(read_header(payload)), payload)
-        replaced = self._sell(draft)
+        replaced: Mapping[Key, Decimal] = {}
+        if isinstance(draft.artefact, ContractNotice):
+            replaced = self._sales.stand(draft.artefact, draft.parts)
         self._sendings[file.name] = _Sending(draft, file, now, replaced)
         return file
 
@@ -278,52 +281,16 @@ class TradingDesk:
                 for unit, volumes in artefact.volumes.items():
                     yield from (((unit, at), volume.mwh) for at, volume in volumes.items())
             case ContractNotice():
-                held = (artefact.reference, artefact.day)
-                yield from (
-                    (key, mwh + self._sold_otherwise(key, held)) for key, mwh in parts.items()
-                )
+                yield from self._sales.with_others(artefact, parts)
             case DeliveredVolumes():
                 yield from _delivered(artefact).items()
-
-    def _split(
-        self, notice: ContractNotice, split: Mapping[Key, Decimal] | None
-    ) -> Mapping[Key, Decimal]:
-        if split is None:
-            split = {
-                key: mwh
-                for at, mwh in notice.volumes.items()
-                for key in self._positions
-                if key[1] == at
-            }
-        total: dict[HalfHour, Decimal] = {}
-        for (_, at), mwh in split.items():
-            total[at] = total.get(at, Decimal(0)) + mwh
-        if total != dict(notice.volumes):
-            raise ContractError(
-                f"contract notice {notice.reference}: its volumes are not the sum over positions"
-            )
-        return split
-
-    def _sold_otherwise(self, key: Key, reference: tuple[str, date]) -> Decimal:
-        """Return what other contract notices sell of a position."""
-        others = [sold for name, sold in self._sold.items() if name != reference]
-        return sum((sold.get(key, Decimal(0)) for sold in others), Decimal(0))
-
-    def _sell(self, draft: Draft) -> Mapping[Key, Decimal]:
-        """Count a contract notice as sold and return what it replaces."""
-        if not isinstance(draft.artefact, ContractNotice):
-            return {}
-        name = (draft.artefact.reference, draft.artefact.day)
-        replaced = self._sold.get(name, {})
-        self._sold[name] = draft.parts
-        return replaced
 
     def _unsell(self, rejected: Feedback) -> None:
         """Take back the last version of a contract notice; the one before it stands."""
         for sending in reversed(self._sendings.values()):
             artefact = sending.draft.artefact
             if isinstance(artefact, ContractNotice) and _fits(sending.draft, rejected):
-                self._sold[artefact.reference, artefact.day] = sending.replaced
+                self._sales.stand(artefact, sending.replaced)
                 return
 
     def _key(self, artefact: Artefact) -> str:
@@ -345,8 +312,7 @@ class TradingDesk:
             self._move(key, Answered(sending.draft.kind, now, status, receipt.detail))
         self._sendings[receipt.file_name] = replace(sending, is_answered=True)
         if not arrived and isinstance(sending.draft.artefact, ContractNotice):
-            name = (sending.draft.artefact.reference, sending.draft.artefact.day)
-            self._sold[name] = sending.replaced
+            self._sales.stand(sending.draft.artefact, sending.replaced)
         if receipt.response in UNUSED_NUMBER:
             header = read_header(sending.file.payload)
             self._next[header.from_role, header.from_party] = header.sequence
@@ -396,14 +362,6 @@ class TradingDesk:
         return deadline(kind, half_hour=half_hour, calendar=self._calendar)
 
 
-_KINDS: Final[dict[type, ArtefactKind]] = {
-    ActivityNotice: ArtefactKind.WMAN,
-    ExpectedVolumes: ArtefactKind.SEV,
-    ContractNotice: ArtefactKind.ECVN,
-    DeliveredVolumes: ArtefactKind.DVN,
-}
-
-
 def _delivered(artefact: DeliveredVolumes) -> dict[Key, Decimal]:
     total: dict[Key, Decimal] = {}
     for one in artefact.deliveries:
@@ -419,10 +377,4 @@ def _fits(draft: Draft, feedback: Feedback) -> bool:
         artefact.reference,
     }:
         return False
-    return feedback.day is None or _day(artefact) == feedback.day
-
-
-def _day(artefact: Artefact) -> date:
-    if isinstance(artefact, ActivityNotice):
-        return artefact.half_hour.settlement[0]
-    return artefact.day
+    return feedback.day in {None, artefact.day}
