@@ -137,7 +137,7 @@ def _told(jobs: JobTable, since: int, *, owner: int) -> tuple[Indices, list[RunT
 
 
 def pinball_min(told_s: Array, run_s: Array) -> float:
-    """Return the quantile loss in minutes, mean over all levels; a point is every quantile."""
+    """Return the pinball loss in minutes, mean over all levels; a point is every quantile."""
     told = told_s if told_s.ndim == 2 else told_s[:, None]
     short = run_s[:, None] - told
     return float(np.maximum(LEVELS * short, (LEVELS - 1) * short).mean()) / MINUTE_S

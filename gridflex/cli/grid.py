@@ -41,7 +41,7 @@ SKILL: Final = (
     Column("MAE"),
     Column("RMSE", goes=4),
     Column("bias", goes=6),
-    Column("pinball", goes=2),
+    Column("pinball\nloss", goes=2),
     Column("in 90 % band", goes=7),
     Column("in its own", goes=3),
 )

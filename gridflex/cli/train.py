@@ -45,7 +45,7 @@ MODELS: Final = (
     Column("model"),
     Column("standing"),
     Column("MAE", goes=3),
-    Column("quantile loss", goes=4),
+    Column("pinball loss", goes=4),
     Column("learnt from", goes=2, narrowest=24),
     Column("code", goes=1),
 )
@@ -54,7 +54,7 @@ COMPARED: Final = (
     Column("MAE"),
     Column("RMSE", goes=4),
     Column("bias", goes=3),
-    Column("quantile loss"),
+    Column("pinball loss"),
     Column("in 90 % band"),
     Column("fit s", goes=2),
     Column("forecast ms", goes=1),

@@ -67,9 +67,9 @@ class SourceSkill(BaseModel):
         mae: Mean absolute error; null where nothing is scored, like all below.
         rmse: Root mean square error.
         bias: Mean of forecast less outturn.
-        pinball: Mean quantile loss; null where the source does not say how sure it is.
+        pinball: Mean pinball loss; null where the source does not say how sure it is.
         coverage_fraction: Per cent of a band to the part of outturns inside it.
-        served_pinball: Mean quantile loss of the bands that plans were made with, over the pairs
+        served_pinball: Mean pinball loss of the bands that plans were made with, over the pairs
             for which there was one; null where there never was.
         served_coverage_fraction: Of these, as above.
     """

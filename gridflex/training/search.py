@@ -44,7 +44,7 @@ class Found:
         stopped_early: How many of them were given up before the last stretch.
         failed: How many of them raised.
         mae: Mean absolute error of the best, over the stretches; NaN where time was up.
-        pinball: Mean quantile loss of the best.
+        pinball: Mean pinball loss of the best.
     """
 
     settings: Mapping[str, Any]

@@ -221,7 +221,7 @@ def hold(
 def verdict(winner: Row, ranked: Sequence[Row], reigning: Reigning | None) -> tuple[bool, str]:
     """Return whether a winner takes the champion's place, and why.
 
-    It must have a smaller quantile loss than the champion, which then judges bands and medians
+    It must have a smaller pinball loss than the champion, which then judges bands and medians
     at once, and than every baseline.
 
     Args:
@@ -233,14 +233,14 @@ def verdict(winner: Row, ranked: Sequence[Row], reigning: Reigning | None) -> tu
     for rival in ranked:
         if rival.name in RIVALS and rival.figures["pinball"] <= loss:
             against = rival.figures["pinball"]
-            return False, f"{rival.name} has a quantile loss of {against:.3f}, it has {loss:.3f}"
+            return False, f"{rival.name} has a pinball loss of {against:.3f}, it has {loss:.3f}"
     champion = next((row for row in ranked if row.name == CHAMPION), None)
     if champion is not None:
         against = champion.figures["pinball"]
-        return True, f"quantile loss {loss:.3f}, the champion's {against:.3f}"
+        return True, f"pinball loss {loss:.3f}, the champion's {against:.3f}"
     if reigning is not None:
-        return True, f"quantile loss {loss:.3f}; the champion could not be used"
-    return True, f"quantile loss {loss:.3f}, and there was no champion"
+        return True, f"pinball loss {loss:.3f}; the champion could not be used"
+    return True, f"pinball loss {loss:.3f}, and there was no champion"
 
 
 def _contest_of(

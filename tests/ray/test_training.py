@@ -123,7 +123,7 @@ def test_tune_finds_the_best_settings_and_an_interrupted_search_goes_on(
     assert rows["rule"]["note"].startswith("4 settings tried")
     assert rows["rule"]["note"].endswith("1 failed")
     assert first["promoted"] is False
-    assert "has a quantile loss of" in first["reason"]
+    assert "has a pinball loss of" in first["reason"]
     assert first["model"]["origin"] == "simulated"
     listed = train(settings, "ls")["models"][0]
     assert (listed["standing"], listed["model"]) == (Standing.CHALLENGER, "rule")
@@ -227,7 +227,7 @@ def test_a_price_is_learnt_promoted_by_hand_and_rolled_back(
     back = train(settings, "rollback", *price)
 
     assert (answer["target"], answer["promoted"]) == ("price_gbp_per_mwh", False)
-    assert "climatology has a quantile loss" in answer["reason"]
+    assert "climatology has a pinball loss" in answer["reason"]
     assert promoted["champion"] == answer["model"]["id"]
     assert (reigning["standing"], reigning["metrics"]["level"]) == (
         Standing.CHAMPION, pytest.approx(float(np.median(np.abs(values[-28 * 48 :]))))

@@ -29,7 +29,7 @@ def test_a_comparison_fits_a_terminal_of_80_columns_with_every_word_whole(
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
     shown = " ".join(" ".join(lines).split())
-    for word in (name, "114.17", "quantile loss", "17.10", "100%", "note"):
+    for word in (name, "114.17", "pinball loss", "17.10", "100%", "note"):
         assert word in shown
     assert "…" not in shown
 

@@ -96,8 +96,12 @@ def reigning() -> Reigning:
     [
         pytest.param([], None, True, "there was no champion", id="the first"),
         pytest.param([row("champion", 6)], reigning(), True, "the champion's 6.000", id="better"),
-        pytest.param([row("champion", 5)], reigning(), False, "champion has a qu", id="as good"),
-        pytest.param([row("climatology", 4)], None, False, "climatology has a q", id="baseline"),
+        pytest.param(
+            [row("champion", 5)], reigning(), False, "champion has a pinball loss of", id="as good"
+        ),
+        pytest.param(
+            [row("climatology", 4)], None, False, "climatology has a pinball loss of", id="baseline"
+        ),
         pytest.param([row("lstm", 5.5)], reigning(), True, "could not be used", id="unusable"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import json
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import httpx
@@ -169,6 +170,13 @@ def test_at_80_columns_no_word_is_cut(
     assert set(words) <= set(shown.split())
     tables = shown.partition("generation")[0]
     assert max(map(len, tables.splitlines())) <= 80
+
+
+def test_the_score_of_bands_is_called_as_training_calls_it(cli: Cli) -> None:
+    lines = cli.run("grid", "skill").splitlines()
+
+    upper, lower = next((line, below) for line, below in pairwise(lines) if "pinball" in line)
+    assert lower[upper.index("pinball") :].split()[0] == "loss"
 
 
 def test_rows_of_another_lead_stand_apart(monkeypatch: pytest.MonkeyPatch, cli: Cli) -> None:
