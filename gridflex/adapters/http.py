@@ -195,7 +195,7 @@ def _unusable_answers(place: str) -> Iterator[None]:
         kind = UnavailableError if is_away else SourceError
         raise kind(f"{place}: HTTP {status} {said!r}") from error
     except ValueError as error:
-        raise SourceError(f"{place}: the answer is not JSON: {error}") from error
+        raise UnavailableError(f"{place}: the answer is not JSON: {error}") from error
 
 
 def _origin(response: httpx.Response) -> Origin:

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gridflex.adapters.clock import Clock
 from gridflex.adapters.database import connect, ensure_database
 from gridflex.adapters.grid.feeds import OutturnFeed, grid_feeds
-from gridflex.adapters.grid.past_feeds import fill_in, past_feeds
+from gridflex.adapters.grid.past_feeds import Gap, fill_in, past_feeds
 from gridflex.adapters.grid.past_store import PastStore
 from gridflex.adapters.grid.store import GridStore
 from gridflex.cli.options import AsJson, Config
@@ -126,24 +126,30 @@ async def _outturns(
     """Ask for outturns, and return whether any was stored before."""
     feeds = grid_feeds(settings.grid, archive=store)
     wanted = [f for f in feeds.feeds if isinstance(f, OutturnFeed) and f.signal in SIGNALS]
-    parts = [(feed, start) for feed in wanted for start in _parts(now, days)]
+    starts = _parts(now, days)
     told.half_hours.update(dict.fromkeys((feed.source for feed in wanted), 0))
     stored = [
         await store.newest(feed.signal, kind=feed.kind, region=feed.region, source=feed.source)
         for feed in wanted
     ]
-    task = bars.add_task("outturns", total=len(parts))
+    task = bars.add_task("outturns", total=len(wanted) * len(starts))
     try:
-        for feed, start in parts:
-            end = min(start + PART_DAYS * 48, HalfHour.containing(now))
-            try:
-                series = await feed.ask(start=start, end=end, now=now)
-            except GridFlexError as error:
-                told.missing.append(f"{feed.source} from {start}: {error}")
-            else:
-                await store.save_series([series])
-                told.half_hours[feed.source] += len(series)
-            bars.advance(task)
+        for feed in wanted:
+            gap, asked = Gap(feed.source, told.missing, word="from"), 0
+            while asked < len(starts) and not gap.is_lasting:
+                start, asked = starts[asked], asked + 1
+                end = min(start + PART_DAYS * 48, HalfHour.containing(now))
+                try:
+                    series = await feed.ask(start=start, end=end, now=now)
+                except GridFlexError as error:
+                    gap.grow(start.start, error)
+                else:
+                    gap.end()
+                    await store.save_series([series])
+                    told.half_hours[feed.source] += len(series)
+                bars.advance(task)
+            gap.end(unasked=len(starts) - asked)
+            bars.advance(task, len(starts) - asked)
     finally:
         await feeds.close()
     return any(stored)

@@ -193,7 +193,7 @@ async def fill_in(
     done, total = 0, sum(map(len, wanted))
     for feed, dues in zip(feeds, wanted, strict=True):
         filled.stored[feed.source] = 0
-        gap, asked = _Gap(feed.source, filled.missing), 0
+        gap, asked = Gap(feed.source, filled.missing), 0
         while asked < len(dues) and not gap.is_lasting:
             due, asked = dues[asked], asked + 1
             try:
@@ -205,57 +205,65 @@ async def fill_in(
                 gap.is_live = series.origin is Origin.LIVE
                 filled.stored[feed.source] += await store.save(series, due=due)
             advance(done + asked, total)
-            await asyncio.sleep(pause_s if gap.is_live else 0)
+            await asyncio.sleep(pause_s if gap.is_live and not gap.is_away else 0)
         gap.end(unasked=len(dues) - asked)
         done += len(dues)
         advance(done, total)
     return filled
 
 
-class _Gap:
+class Gap:
     """What could not be had of a source, one after the other; of the first few the reason is told.
 
     Args:
         source: Provider and product.
         missing: Where it is told.
+        word: What stands before the instant of a thing.
 
     Attributes:
         is_live: Whether it is a provider that is asked, as far as its answers say.
     """
 
-    def __init__(self, source: str, missing: list[str]) -> None:
+    def __init__(self, source: str, missing: list[str], *, word: str = "of") -> None:
         self.is_live = True
         self._source = source
+        self._word = word
         self._missing = missing
         self._failures = 0
         self._holes = 0
         self._untold: list[datetime] = []
 
     def grow(self, due: datetime, error: GridFlexError) -> None:
-        """Note a publication that could not be had."""
-        is_away = isinstance(error, UnavailableError)
-        self._failures = self._failures + 1 if is_away else 0
-        self._holes += not is_away
+        """Note what could not be had, by the instant that it is of."""
+        if isinstance(error, UnavailableError):
+            self._failures += 1
+        else:
+            self._failures, self._holes = 0, self._holes + 1
         if self._failures + self._holes > MOST_TOLD:
             self._untold.append(due)
         else:
-            self._missing.append(f"{self._source} of {_minute(due)}: {error}")
+            self._missing.append(f"{self._source} {self._word} {_minute(due)}: {error}")
 
     def end(self, *, unasked: int = 0) -> None:
         """Tell how long it was; what cannot be had after it is another.
 
         Args:
-            unasked: How many publications after it were not asked for.
+            unasked: How many things after it were not asked for.
         """
         if self._untold:
             self._missing.append(
                 f"{self._source}: {len(self._untold)} more could not be had either, "
-                f"{_minute(self._untold[-1])} to {_minute(self._untold[0])}"
+                f"{_minute(min(self._untold))} to {_minute(max(self._untold))}"
             )
         if unasked:
             self._missing.append(f"{self._source}: {unasked} more were not asked for")
         self._failures = self._holes = 0
         self._untold = []
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the last question had no answer."""
+        return self._failures > 0
 
     @property
     def is_lasting(self) -> bool:

@@ -4,12 +4,16 @@ import json
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 import httpx
 import pandas as pd
 import pytest
+from rich.progress import Progress
 from typer.testing import CliRunner
 
+from gridflex.adapters.grid.feeds import grid_feeds
+from gridflex.adapters.grid.store import GridStore
 from gridflex.cli import app, grid, sandbox_grid
 from gridflex.cli import backfill as filling
 from gridflex.cli import shared_data as places
@@ -17,6 +21,7 @@ from gridflex.cli.output import out
 from gridflex.client import Client
 from gridflex.errors import ContractError, SourceError
 from gridflex.sandbox.grid.recorded import TABLE
+from gridflex.settings import Settings
 from tests.shared import shared_data
 from tests.unit.grid.replay import Payload, at
 
@@ -306,3 +311,40 @@ def test_a_backfill_that_is_interrupted_says_how_to_go_on(
 
     assert result.exit_code == filling.INTERRUPTED
     assert "the same command goes on from there" in result.stderr
+
+
+class Emptiness:
+    """A store that has nothing, and keeps no raw answer."""
+
+    async def newest(self, *_args: object, **_more: object) -> None:
+        return None
+
+    async def keep(self, *_args: object, **_more: object) -> None:
+        pass
+
+
+async def test_a_provider_that_is_down_is_not_asked_for_all_its_outturns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[httpx.Request] = []
+
+    def down(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(503)
+
+    once = partial(grid_feeds, transport=httpx.MockTransport(down), attempts=1)
+    monkeypatch.setattr(filling, "grid_feeds", once)
+    told = filling._Told({}, {}, [])
+
+    await filling._outturns(
+        Settings(),
+        cast(GridStore, Emptiness()),
+        told,
+        days=365,
+        now=at("2026-01-15T12:00Z"),
+        bars=Progress(disable=True),
+    )
+
+    assert len(asked) == 3 * len(told.half_hours) == 12
+    assert told.missing[0].startswith("carbon-intensity/actual from 2025-01-15T12:00Z: ")
+    assert told.missing[3] == "carbon-intensity/actual: 24 more were not asked for"

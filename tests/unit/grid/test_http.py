@@ -108,7 +108,7 @@ async def test_a_lasting_failure_is_not_tried_again(
         pytest.param(httpx.Response(404), False, id="nothing there"),
         pytest.param(httpx.Response(400), False, id="no such question"),
         pytest.param(httpx.Response(204), False, id="nothing to say"),
-        pytest.param(httpx.Response(200, text="<html>"), False, id="garbage"),
+        pytest.param(httpx.Response(200, text="<html>"), True, id="no JSON"),
     ],
 )
 async def test_a_provider_that_is_away_is_told_apart_from_one_that_lacks_what_was_asked_for(
