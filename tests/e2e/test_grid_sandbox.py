@@ -247,7 +247,7 @@ async def test_a_backfill_that_has_nothing_at_all_says_so(
     sandbox.order("garbage")
 
     told = await asyncio.to_thread(
-        CliRunner().invoke, command_line, ["grid", "backfill", "--days", "2", *config]
+        CliRunner().invoke, command_line, ["grid", "backfill", "--days", "1", *config]
     )
 
     answer = json.loads(told.output)
