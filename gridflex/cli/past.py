@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -14,6 +15,7 @@ from gridflex.errors import ContractError
 from gridflex.forecasting.archive import INPUTS, Archived, ArchivedHistory, as_served
 from gridflex.forecasting.checks import LEAST_DAYS
 from gridflex.forecasting.history import History
+from gridflex.forecasting.past_runs import PastRun
 from gridflex.halfhour import HalfHour
 from gridflex.sandbox.grid.histories import read_history
 from gridflex.sandbox.grid.recorded import TABLE
@@ -115,3 +117,22 @@ def used_part(
             f"valid is {valid}"
         )
     return HalfHour.at_or_after(since), end
+
+
+def used_runs(past: Sequence[PastRun], *, since: datetime | None, until: datetime) -> list[PastRun]:
+    """Return the jobs that ended from ``--since`` to before ``--until``.
+
+    Raises:
+        ContractError: The options leave none of those that are known.
+    """
+    used = [
+        run for run in past if run.ended_at < until and (since is None or run.ended_at >= since)
+    ]
+    if past and not used:
+        first, last = (pick(run.ended_at for run in past) for pick in (min, max))
+        begin = "" if since is None else f"--since {since:{_MINUTE}}, "
+        raise ContractError(
+            f"{begin}--until {until:{_MINUTE}}: no job ended then; those that are known ended "
+            f"{first:{_MINUTE}} to {last:{_MINUTE}}"
+        )
+    return used

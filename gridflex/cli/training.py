@@ -18,7 +18,7 @@ from gridflex.adapters.database import connect, ensure_database
 from gridflex.adapters.forecasting.history import ForecastHistory
 from gridflex.adapters.forecasting.model_store import ModelStore
 from gridflex.adapters.jobs.store import JobStore
-from gridflex.cli.past import archived_past, observed_past, recorded_past, used_part
+from gridflex.cli.past import archived_past, observed_past, recorded_past, used_part, used_runs
 from gridflex.errors import ContractError, GridFlexError
 from gridflex.faults import faults_text
 from gridflex.forecasting.archive import ArchivedHistory
@@ -313,7 +313,7 @@ def _hold_on_runs(settings: Settings, request: Request, course: _Course) -> _Hel
     if request.recorded:
         raise ContractError("--recorded has no run times; they are learnt from the jobs that ended")
     found = with_stores(settings, lambda stores: stores.jobs.past_runs(most=MOST_RUNS))
-    runs = learnable_runs([run for run in found if run.ended_at < request.until])
+    runs = learnable_runs(used_runs(found, since=request.since, until=request.until))
     course.begin(request)
     with connected():
         outcome = hold_on_runs(

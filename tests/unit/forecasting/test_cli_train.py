@@ -1,15 +1,18 @@
 """What ``gridflex train`` prints, without a database."""
 
+from dataclasses import replace
+
 import pytest
 
 from gridflex.cli import train
 from gridflex.cli.fitting import print_fitting
 from gridflex.cli.output import out
-from gridflex.cli.past import used_part
+from gridflex.cli.past import used_part, used_runs
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.training.tournament import begun_at, cut
 from tests.unit.forecasting.invented import grid
+from tests.unit.forecasting.test_durations import run
 from tests.unit.grid.replay import at, hh
 
 FIGURES = {"mae": 114.17, "rmse": 118.5, "bias": -73.0, "pinball": 17.1, "cover_90_fraction": 1.0}
@@ -95,3 +98,32 @@ def test_the_last_valid_start_leaves_enough_to_learn_from() -> None:
     assert cut(begun_at(KNOWN, since), end, days=14, stretches=3)
     with pytest.raises(ContractError, match="are needed"):
         cut(begun_at(KNOWN, since + 48), end, days=14, stretches=3)
+
+
+RUNS = [replace(run(0, 10), ended_at=at(f"2026-07-0{day}T12:00Z")) for day in range(1, 4)]
+
+
+def test_jobs_that_ended_outside_of_the_options_are_not_learnt_from() -> None:
+    first, second, third = RUNS
+
+    assert used_runs(RUNS, since=None, until=third.ended_at) == [first, second]
+    assert used_runs(RUNS, since=second.ended_at, until=at("2026-08-01T00:00Z")) == [second, third]
+    assert used_runs([], since=None, until=third.ended_at) == []
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "said"),
+    [
+        pytest.param(
+            "2026-07-04T00:00Z",
+            "2026-08-01T00:00Z",
+            "^--since 2026-07-04T00:00Z, --until 2026-08-01T00:00Z: no job ended then; .* ended "
+            "2026-07-01T12:00Z to 2026-07-03T12:00Z$",
+            id="after them",
+        ),
+        pytest.param(None, "2026-06-01T00:00Z", "^--until 2026-06-01T00:00Z: no job", id="before"),
+    ],
+)
+def test_options_that_leave_no_job_are_named(since: str | None, until: str, said: str) -> None:
+    with pytest.raises(ContractError, match=said):
+        used_runs(RUNS, since=at(since) if since else None, until=at(until))
