@@ -7,7 +7,6 @@ meanwhile. Nothing is kept between ticks that PostgreSQL does not have.
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -39,8 +38,6 @@ from gridflex.planning.standing import with_arrivals
 from gridflex.settings import PlannerSettings
 from gridflex.signals import NATIONAL
 from gridflex.starting import start_allowance
-
-log = logging.getLogger(__name__)
 
 ARRIVAL: Final = "job"
 """The reason of a tick that nothing but newly arrived jobs called for."""

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 KWH_PER_MWH: Final = 1_000.0
 GRAMS_PER_KG: Final = 1_000.0
-WATTS_PER_KW: Final = 1_000.0
 HOURS_PER_HALF_HOUR: Final = 0.5
 SECONDS_PER_HOUR: Final = 3_600.0
 KG_PER_TONNE: Final = 1_000.0
@@ -69,11 +68,6 @@ def gbp_text(amount: float | Decimal) -> str:
         return f"{amount:,.2f}"
     places = min(1 - size.adjusted(), MOST_PLACES)
     return f"{amount:,.{places}f}"
-
-
-def kw(watts: float) -> float:
-    """Return ``watts`` in kW."""
-    return watts / WATTS_PER_KW
 
 
 def kg(grams: float) -> float:

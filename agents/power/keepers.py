@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Mapping
 from typing import Final, TypeVar
 
@@ -16,8 +15,6 @@ from gridflex.agents.power.keeper import PowerKeeperActor
 from gridflex.capping import NodePower
 from gridflex.errors import NoAnswerError, SourceError
 from gridflex.together import together
-
-log = logging.getLogger(__name__)
 
 ANSWER_S: Final = 20.0
 """Wall time within which a keeper answers, its start included."""

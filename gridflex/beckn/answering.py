@@ -7,7 +7,6 @@ before the order is confirmed.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -40,8 +39,6 @@ from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId
 from gridflex.planning.slack import Block, Slack
 from gridflex.units import HOURS_PER_HALF_HOUR, energy_kwh
-
-log = logging.getLogger(__name__)
 
 CURRENCY: Final = "GBP"
 MOST_METERS: Final = 10_000

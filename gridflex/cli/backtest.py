@@ -39,6 +39,7 @@ from gridflex.planning.policies import (
 )
 from gridflex.planning.shadow import Assumed
 from gridflex.planning.shadow import proof as proof_of
+from gridflex.units import KG_PER_TONNE
 
 KNOWN: Final[Mapping[str, type[Forecast]]] = {
     "perfect": Perfect,
@@ -193,7 +194,7 @@ def _advance(progress: Progress, task: TaskID, now: int) -> None:
 
 
 def _score(outcome: Outcome, carbon_price: float) -> float:
-    return outcome.cost_gbp + outcome.carbon_kg * carbon_price / 1000
+    return outcome.cost_gbp + outcome.carbon_kg * carbon_price / KG_PER_TONNE
 
 
 def _as_json(

@@ -100,18 +100,6 @@ def start(
 
 
 @contextlib.contextmanager
-def running(
-    command: Sequence[str], *, log: Path, ready_url: str, ready_s: float = 30.0
-) -> Iterator[int]:
-    """Run a server while the block runs and end it afterwards; see `start`."""
-    pid = start(command, log=log, ready_url=ready_url, ready_s=ready_s)
-    try:
-        yield pid
-    finally:
-        end(pid)
-
-
-@contextlib.contextmanager
 def environment(variables: Mapping[str, str | None]) -> Iterator[None]:
     """Set variables for all that is started while the block runs; None takes one away."""
     before = dict(os.environ)

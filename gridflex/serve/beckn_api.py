@@ -6,7 +6,6 @@ say and a refusal must be signed as well. A body is read no further than is allo
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final
@@ -21,8 +20,6 @@ from gridflex.beckn.errors import BecknError, Code
 from gridflex.beckn.messages import LARGEST_BODY
 from gridflex.beckn.receiving import Receiver
 from gridflex.serve.problems import install_problems
-
-log = logging.getLogger(__name__)
 
 _UNREAD: Final = 499
 

@@ -34,11 +34,12 @@ def test_a_server_ends_with_all_that_it_started(tmp_path: Path) -> None:
     command = [sys.executable, "-c", SERVER, str(port)]
 
     url = f"http://127.0.0.1:{port}/"
-    with processes.running(command, log=tmp_path / "log", ready_url=url) as pid:
-        members = processes.session(pid)
-        assert processes.answers(url)
+    pid = processes.start(command, log=tmp_path / "log", ready_url=url)
+    members, answered = processes.session(pid), processes.answers(url)
+    processes.end(pid)
 
     assert len(members) == 2
+    assert answered
     assert processes.session(pid) == []
     assert processes.is_free(port)
 

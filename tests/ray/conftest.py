@@ -78,11 +78,10 @@ def deployed() -> Iterator[Deployed]:
             str(_config(settings)),
         ]
         log = state / "logs" / "serve.log"
-        stack.enter_context(
-            processes.running(
-                command, log=log, ready_url=f"{url}/readyz", ready_s=launch.SERVE_READY_S
-            )
+        serve_pid = processes.start(
+            command, log=log, ready_url=f"{url}/readyz", ready_s=launch.SERVE_READY_S
         )
+        stack.callback(processes.end, serve_pid)
         yield Deployed(url, ray_pid, address, settings, gpus)
 
 

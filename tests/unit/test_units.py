@@ -39,7 +39,6 @@ def test_a_tonne_at_80_pounds_makes_a_megawatt_hour_at_150_grams_twelve_pounds_d
 @pytest.mark.parametrize(
     ("converted", "expected"),
     [
-        pytest.param(units.kw(700.0), 0.7, id="watts"),
         pytest.param(units.kg(2_500.0), 2.5, id="grams"),
         pytest.param(units.hours(timedelta(minutes=45)), 0.75, id="hours"),
     ],
