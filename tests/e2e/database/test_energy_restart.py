@@ -12,7 +12,7 @@ from gridflex.adapters.market.position_book import PositionBook
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import EventType
 from gridflex.market.trading.position import Status
-from tests.e2e.database.test_energy import ECVN, LATER, System
+from tests.e2e.database.energy_system import ECVN, LATER, System
 from tests.e2e.database.test_trader import SIX, TRADED
 from tests.unit.market.days import CALENDAR
 

@@ -14,7 +14,7 @@ from gridflex.halfhour import HalfHour
 from gridflex.market.messages.artefacts import ArtefactKind
 from gridflex.market.settlement.losses import LossFactors
 from gridflex.market.trading.position import Status
-from tests.e2e.database.test_energy import CLOSED, MINUTE, NEXT_DAY, Imbalance, System
+from tests.e2e.database.energy_system import CLOSED, MINUTE, NEXT_DAY, Imbalance, System
 from tests.e2e.world import ONE_SERVER
 
 SF = datetime(2026, 7, 23, 0, 5, tzinfo=UTC)

@@ -18,7 +18,7 @@ from gridflex.market.settlement.compensation import REFERENCE_PRICES
 from gridflex.market.settlement.given_up import LateOrder
 from gridflex.market.settlement.reported import ReportedHalfHour, UnitReport, report_event
 from gridflex.market.settlement.runs import Run
-from tests.e2e.database.test_energy import System
+from tests.e2e.database.energy_system import System
 from tests.e2e.database.test_settling import DAY, R1, SF, at, net_gbp
 from tests.e2e.database.test_trader import SITE, TRADED
 from tests.e2e.world import ONE_SERVER

@@ -21,7 +21,7 @@ from gridflex.market.settlement.runs import Run
 from gridflex.sandbox.market import Mishap, SimulatedAgents
 from gridflex.sandbox.market_folder import FolderMarket, Quotation
 from gridflex.sandbox.reporting import ReportBasis
-from tests.e2e.database.test_energy import KEYS, MINUTE, TERMS, System
+from tests.e2e.database.energy_system import KEYS, MINUTE, TERMS, System
 from tests.e2e.database.test_settling import SF, at, deliver, end, net_gbp
 from tests.e2e.database.test_trader import SITE, TRADED
 from tests.e2e.world import ONE_SERVER

@@ -42,7 +42,7 @@ from gridflex.market.trading.position import Stage, Status
 from gridflex.market.trading.reservations import Held
 from gridflex.market.volumes import ExportMWh, Rounding
 from gridflex.sandbox.market import Mishap
-from tests.e2e.database.test_energy import MINUTE, NEXT_DAY, TERMS, System
+from tests.e2e.database.energy_system import MINUTE, NEXT_DAY, TERMS, System
 from tests.e2e.database.test_trader import JOB, SITE, SIX, TRADED
 from tests.e2e.world import ONE_SERVER
 from tests.unit.serve.test_positions_api import RECORDS

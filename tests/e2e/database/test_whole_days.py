@@ -37,7 +37,7 @@ from gridflex.market.working_days import DAY, half_hours_of
 from gridflex.planning.plan import PlannedRun
 from gridflex.sandbox.exchange import SimulatedExchange
 from gridflex.sandbox.market import SimulatedAgents
-from tests.e2e.database.test_energy import KEYS, Imbalance, System
+from tests.e2e.database.energy_system import KEYS, Imbalance, System
 from tests.e2e.database.test_trader import BIG, DEPTH_MW, JOB, SITE, Centre
 from tests.e2e.world import ONE_SERVER
 from tests.unit.market.days import CALENDAR

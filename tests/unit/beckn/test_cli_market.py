@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from gridflex.cli.market import market_app
 from gridflex.errors import ContractError
-from tests.unit.market.test_cli_market_checks import Server, server
+from tests.unit.stand_in_server import Server, server
 
 __all__ = ["server"]
 

@@ -6,7 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from gridflex.cli.settlement import settlement_app
-from tests.unit.market.test_cli_market_checks import Server, run, server
+from tests.unit.market.test_cli_market_checks import run
+from tests.unit.stand_in_server import Server, server
 
 __all__ = ["server"]
 

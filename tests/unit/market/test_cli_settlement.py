@@ -28,8 +28,8 @@ from gridflex.market.settlement.runs import Run
 from gridflex.market.volumes import Rounding
 from tests.shared import ROOT
 from tests.unit.market.days import CALENDAR
-from tests.unit.market.test_cli_market_checks import Server, server
 from tests.unit.market.test_settlement import EXAMPLE, SIX
+from tests.unit.stand_in_server import Server, server
 
 __all__ = ["server"]
 

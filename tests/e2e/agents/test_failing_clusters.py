@@ -1,0 +1,184 @@
+"""Clusters that fail, forget, hang or talk nonsense: each job still runs once."""
+
+from dataclasses import replace
+
+from gridflex.jobs import JobState
+from gridflex.lifecycle import JobRequest, Outcome
+from tests.e2e.agents.test_workload import PACKED, URI, package, running
+from tests.e2e.world import FLEXIBLE, HOUR, MINUTE, NOON, TRAIN, World
+
+
+async def test_a_run_that_fails_because_of_its_cluster_runs_again(world: World) -> None:
+    await world.submit()
+    await world.plan({"job-1": [(NOON, 8)]})
+    await world.tick()
+    world.london.end(
+        "job-1", "FAILED", message="no room", error_type="JOB_SUPERVISOR_ACTOR_START_TIMEOUT"
+    )
+    world.pass_time(MINUTE)
+
+    await world.tick()
+
+    job = await world.job()
+    assert (job.attempts[0].outcome, job.attempts[0].started_at) == (Outcome.LOST, None)
+    assert job.message == "site london could not run it, it will run again: no room"
+    assert world.london.live == ["job-1-a2"]
+
+
+async def test_a_run_that_its_cluster_never_manages_fails_in_the_end(world: World) -> None:
+    await world.submit()
+    await world.plan({"job-1": [(NOON, 8)]})
+    for _ in range(12):
+        await world.tick()
+        for ray_id in world.london.live:
+            world.london.end(
+                ray_id, "FAILED", message="dead", error_type="JOB_SUPERVISOR_ACTOR_DIED"
+            )
+        world.pass_time(MINUTE)
+
+    job = await world.job()
+    assert (job.state, len(job.attempts)) == (JobState.FAILED, 6)
+    assert job.message == "site london could not run it, 6 times in a row: dead"
+
+
+async def test_a_run_in_its_clusters_queue_is_pulled_back_when_its_time_has_passed(
+    world: World,
+) -> None:
+    await world.submit(flexibility=replace(FLEXIBLE, interruptible=False))
+    await world.plan({"job-1": [(NOON, 1), (NOON + 2 * HOUR, 4)]})
+    await world.tick()
+    world.pass_time(29 * MINUTE)
+    assert (await world.tick()).actions == {}
+
+    world.pass_time(MINUTE)
+    assert (await world.tick()).actions == {"job-1": "pause"}
+    await world.tick()
+
+    job = await world.job()
+    assert (job.state, job.run_time(world.clock.moment)) == (JobState.HELD, 0 * MINUTE)
+
+
+async def test_a_job_that_its_cluster_forgot_runs_again(world: World) -> None:
+    await running(world)
+    world.london.restart()
+
+    await world.tick()
+    await world.tick()
+
+    job = await world.job()
+    assert [attempt.outcome for attempt in job.attempts] == [Outcome.LOST, None]
+    assert world.london.live == ["job-1-a2"]
+    assert world.london.jobs["job-1-a2"].environment["GRIDFLEX_RESUME"] == "1"
+
+
+async def test_a_cluster_that_does_not_answer_is_waited_for(world: World) -> None:
+    await running(world)
+    world.london.is_down = True
+
+    for _ in range(3):
+        world.pass_time(HOUR)
+        report = await world.tick()
+        assert "london.test" in report.unreachable["london"]
+
+    world.london.is_down = False
+    world.london.end("job-1")
+    await world.tick()
+    assert (await world.job()).state is JobState.SUCCEEDED
+    assert world.london.accepted == ["job-1"]
+
+
+async def test_a_cluster_that_answers_garbage_is_waited_for(world: World) -> None:
+    await running(world)
+    world.london.garbage = "<html>maintenance</html>"
+
+    report = await world.tick()
+
+    assert "not JSON" in report.unreachable["london"]
+    assert (await world.job()).state is JobState.RUNNING
+
+
+async def test_one_cluster_that_is_down_does_not_hold_up_the_other(world: World) -> None:
+    await running(world)
+    world.london.is_down = True
+    await world.submit("job-2", flexibility=replace(FLEXIBLE, sites=("slough",)))
+    await world.plan({"job-2": [(NOON, 4)]}, site="slough")
+
+    await world.tick()
+
+    assert world.rays["slough"].accepted == ["job-2"]
+
+
+async def test_a_site_that_left_the_settings_does_not_hold_up_the_rest(world: World) -> None:
+    await running(world)
+    await world.submit("job-2", flexibility=replace(FLEXIBLE, sites=("slough",)))
+    await world.plan({"job-1": [], "job-2": [(NOON, 4)]}, site="slough")
+    only_slough = world.workload(
+        clusters={"slough": world.clusters["slough"]}, sites=world.sites[1:]
+    )
+
+    report = await only_slough.tick(world.clock.moment)
+
+    assert "not in the settings" in report.unreachable["london"]
+    assert world.rays["slough"].accepted == ["job-2"]
+
+
+async def test_a_package_that_ray_dropped_is_put_again_at_dispatch(world: World) -> None:
+    await world.packages.put(URI, package())
+    await world.submit(request=PACKED)
+    await world.plan({"job-1": [(NOON, 4)]})
+
+    await world.tick()
+
+    assert world.london.packages == {URI: b"PKzip"}
+    assert world.london.jobs["job-1"].status == "PENDING"
+
+
+async def test_a_job_whose_package_is_nowhere_fails_and_says_so(world: World) -> None:
+    await world.submit(request=PACKED)
+    await world.plan({"job-1": [(NOON, 4)]})
+
+    await world.tick()
+
+    job = await world.job()
+    assert (job.state, job.message) == (JobState.FAILED, f"package {URI} never arrived at GridFlex")
+    assert world.london.accepted == []
+
+
+async def test_a_job_that_ray_refuses_fails_and_does_not_come_back(world: World) -> None:
+    refused = replace(TRAIN, resources={"label_selector": {"zone": "a b"}})
+    await world.submit(request=refused)
+    await world.submit("job-2")
+    await world.plan({"job-1": [(NOON, 4)], "job-2": [(NOON, 4)]})
+
+    await world.tick()
+    await world.tick()
+
+    job = await world.job()
+    assert job.state is JobState.FAILED
+    assert "Invalid label selector value `a b`" in str(job.message)
+    assert world.london.accepted == ["job-2"]
+
+
+async def test_another_job_under_the_same_id_on_the_cluster_is_left_alone(world: World) -> None:
+    await world.clusters["london"].submit("job-1", JobRequest("python theirs.py"))
+    await world.submit()
+    await world.plan({"job-1": [(NOON, 4)]})
+
+    await world.tick()
+
+    assert (await world.job()).state is JobState.FAILED
+    assert world.london.live == ["job-1"]
+    assert world.london.jobs["job-1"].stops_asked == 0
+
+
+async def test_a_job_that_failed_before_it_was_seen_running_has_failed(world: World) -> None:
+    await world.submit()
+    await world.plan({"job-1": [(NOON, 4)]})
+    await world.tick()
+    world.london.end("job-1", "FAILED", message="exit code 1")
+
+    await world.tick()
+
+    job = await world.job()
+    assert (job.state, job.message) == (JobState.FAILED, "exit code 1")
+    assert job.attempts[0].started_at == NOON
