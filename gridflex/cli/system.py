@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from gridflex.adapters.database import without_password
 from gridflex.cli.options import AsJson, Config
@@ -52,7 +52,8 @@ def check(*, config: Config = None, as_json: AsJson = False) -> None:
         print_json(body)
     else:
         print_json(_settings(settings))
-        table = Table("check", "state", "what was found", title="Checks")
+        found = Column("what was found", overflow="fold")  # addresses and paths keep their end
+        table = Table("check", "state", found, title="Checks")
         for result in results:
             table.add_row(
                 escape(result.name),

@@ -306,6 +306,20 @@ def test_check_shows_no_secret_and_fails_where_something_does_not_work(
         assert "s3cret" not in result.output
 
 
+def test_a_check_shows_the_end_of_a_long_address_at_80_columns(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    address = f"http://elexon.test/{'wrong/' * 12}market-index"
+    results = [Check("Elexon", is_ok=True, detail=address)]
+    monkeypatch.setattr(check, "run_checks", lambda _settings: results)
+
+    told = run("check", columns=80).partition("what was found")[2]
+
+    cells = [line.split("│")[3].strip() for line in told.splitlines() if line.count("│") == 4]
+    assert "".join(cells) == address
+
+
 async def test_a_check_says_what_it_found_or_why_not() -> None:
     async def works() -> str:
         return "PostgreSQL 18"
