@@ -1,4 +1,4 @@
-"""What the settlement paths need of a clock."""
+"""What the HTTP interfaces need of a clock."""
 
 from __future__ import annotations
 

@@ -12,19 +12,12 @@ from pydantic import BaseModel
 from gridflex.forecasting.lineage import Decision, Standing, TrainedModel, standing_of
 from gridflex.forecasting.skill import MOST_DAYS, SCORED, Rank, Scored, SkillRow
 from gridflex.halfhour import HalfHour
+from gridflex.serve.clock import Clock
 from gridflex.signals import Origin, Signal
 
 Days = Annotated[
     int, Query(ge=1, le=MOST_DAYS, description="How far back issue times go, in days.")
 ]
-
-
-class Clock(Protocol):
-    """Tells the time."""
-
-    def now(self) -> datetime:
-        """Return the present instant, aware UTC."""
-        ...
 
 
 class Archive(Protocol):

@@ -23,6 +23,7 @@ from gridflex.agents.grid import Grid, Mix
 from gridflex.agents.roles import GRID
 from gridflex.halfhour import HalfHour
 from gridflex.quantiles import LEVELS
+from gridflex.serve.clock import Clock
 from gridflex.serve.problems import ProblemError
 from gridflex.signals import NATIONAL, Band, Blend, Origin, Rung, weakest
 
@@ -33,14 +34,6 @@ Hours = Annotated[int, Query(ge=1, le=LONGEST_H, description="How far to look ah
 Region = Annotated[
     str, Query(description="GB, an outward postcode such as RG10, or region-13; of the intensity.")
 ]
-
-
-class Clock(Protocol):
-    """Tells the time."""
-
-    def now(self) -> datetime:
-        """Return the present instant, aware UTC."""
-        ...
 
 
 class Agents(Protocol):

@@ -13,7 +13,7 @@ from gridflex.market.billing.monthly import BillingContract, MonthlyBill
 from gridflex.market.volumes import ZERO
 
 Body = Mapping[str, Any]
-"""Of a `gridflex.market.records.invoice_event`; one without ``account`` is of any."""
+"""Of a `gridflex.market.billing.records.invoice_event`; one without ``account`` is of any."""
 
 
 def why_not_issued(
