@@ -103,7 +103,7 @@ class Score:
         rmse: Root mean square error of the median.
         bias: Mean of forecast less outturn.
         mape_fraction: Mean of absolute error by size of outturn, where that is at least 1.
-        pinball: Mean quantile loss over all levels.
+        pinball: Mean pinball loss over all levels.
         crps: Continuous ranked probability score, from the quantiles.
         coverage_fraction: Per cent of a band to the part of outturns inside it.
     """
@@ -161,7 +161,7 @@ def score(values: Array, truth: Array) -> Score:
 
 
 def _pinball(values: Array, truth: Array) -> Array:
-    """Quantile loss by level, shape ``(len(LEVELS),)``."""
+    """Pinball loss by level, shape ``(len(LEVELS),)``."""
     short = truth[:, None] - values
     return np.asarray(
         np.maximum(np.array(LEVELS) * short, (np.array(LEVELS) - 1) * short).mean(axis=0)
@@ -169,7 +169,7 @@ def _pinball(values: Array, truth: Array) -> Array:
 
 
 def _crps(values: Array, truth: Array) -> float:
-    """Twice the quantile loss integrated over the levels, each standing for its neighbourhood."""
+    """Twice the pinball loss integrated over the levels, each standing for its neighbourhood."""
     levels = np.array(LEVELS)
     ends = np.concatenate([[0.0], (levels[1:] + levels[:-1]) / 2, [1.0]])
     return float(2 * (_pinball(values, truth) * np.diff(ends)).sum())

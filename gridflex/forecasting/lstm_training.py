@@ -1,4 +1,4 @@
-"""How the LSTM is trained: quantile loss, and a held-back tail that stops and calibrates it.
+"""How the LSTM is trained: pinball loss, and a held-back tail that stops and calibrates it.
 
 Needs only NumPy, PyTorch and Lightning, so it trains on a machine that has nothing else.
 """

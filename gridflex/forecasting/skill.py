@@ -108,9 +108,9 @@ class SkillRow:
         mae: Mean absolute error; None where nothing is scored, like all below.
         rmse: Root mean square error.
         bias: Mean of forecast less outturn.
-        pinball: Mean quantile loss; None where the source does not say how sure it is.
+        pinball: Mean pinball loss; None where the source does not say how sure it is.
         coverage_fraction: Per cent of a band to the part of outturns inside it; empty likewise.
-        served_pinball: Mean quantile loss of the bands that plans were made with, over the pairs
+        served_pinball: Mean pinball loss of the bands that plans were made with, over the pairs
             for which there was one; None where there never was.
         served_coverage_fraction: Of these, as above.
     """
