@@ -42,7 +42,7 @@ from gridflex.market.settlement.book import (
     write_statement,
 )
 from gridflex.market.settlement.records import book_of, contributions_of, settlement_event
-from gridflex.market.settlement.runs import DayCash, Run, TrueUp, payment_day, true_ups
+from gridflex.market.settlement.runs import Run, TrueUp, true_ups
 from gridflex.market.settlement.show_back import newest_shares
 from gridflex.market.volumes import Rounding
 from gridflex.market.working_days import calendar_around, half_hours_of
@@ -256,17 +256,7 @@ def _add_settlements(
         await known.account(account)
         outcome = settle_book(await _book(ledger, None))
         calendar = calendar_around(clock.now().date())
-        return true_ups(
-            DayCash(
-                account=one.account,
-                day=one.day,
-                run=one.run,
-                net_gbp=one.net_gbp,
-                paid_on=payment_day(one.day, run=one.run, calendar=calendar, published=published),
-            )
-            for one in outcome.days
-            if one.account == account
-        )
+        return true_ups(outcome.cash(account, calendar=calendar, published=published))
 
     @api.get("/shares")
     async def shares(account: str, first: SettlementDay, last: SettlementDay) -> SharesOut:

@@ -42,7 +42,7 @@ from gridflex.market.settlement.calendar import (
     calendar_rows,
     published_days,
 )
-from gridflex.market.settlement.runs import DayCash, Run, payment_day
+from gridflex.market.settlement.runs import DayCash, Run
 from gridflex.market.volumes import ZERO, Rounding
 from gridflex.market.working_days import DAY, WorkingCalendar, half_hours_of
 
@@ -216,17 +216,7 @@ def day_cash(
 ) -> list[DayCash]:
     """Return each settlement day's net per run with its payment day."""
     published = published_days(contract.settlement_calendar)
-    return [
-        DayCash(
-            account=one.account,
-            day=one.day,
-            run=one.run,
-            net_gbp=one.net_gbp,
-            paid_on=payment_day(one.day, run=one.run, calendar=calendar, published=published),
-        )
-        for one in statement.days
-        if one.account == contract.account
-    ]
+    return statement.cash(contract.account, calendar=calendar, published=published)
 
 
 def monthly_bill(

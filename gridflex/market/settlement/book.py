@@ -21,8 +21,10 @@ from gridflex.halfhour import HalfHour
 from gridflex.ledger.canonical import canonical_json, digest
 from gridflex.market.settlement.account import AccountPeriod, AccountResult, settle
 from gridflex.market.settlement.attribution import Contribution
-from gridflex.market.settlement.runs import Run
+from gridflex.market.settlement.calendar import PublishedDays
+from gridflex.market.settlement.runs import DayCash, Run, payment_day
 from gridflex.market.volumes import ZERO
+from gridflex.market.working_days import WorkingCalendar
 
 VERSION: Final = 1
 
@@ -106,6 +108,28 @@ class Statement:
             results=tuple(one for one in self.results if one.account == account),
             days=tuple(one for one in self.days if one.account == account),
         )
+
+    def cash(
+        self, account: str, *, calendar: WorkingCalendar, published: PublishedDays
+    ) -> list[DayCash]:
+        """Return each settlement day's net of an account per run, with its payment day.
+
+        Args:
+            account: Which account; one that nothing is settled for has none.
+            calendar: Working days.
+            published: Rows of the published Settlement Calendar, which come first.
+        """
+        return [
+            DayCash(
+                account=one.account,
+                day=one.day,
+                run=one.run,
+                net_gbp=one.net_gbp,
+                paid_on=payment_day(one.day, run=one.run, calendar=calendar, published=published),
+            )
+            for one in self.days
+            if one.account == account
+        ]
 
 
 _BOOK: Final = TypeAdapter(SettlementBook)
