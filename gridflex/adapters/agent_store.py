@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel import col
 
-from gridflex.adapters.database import single_statements, source_errors
+from gridflex.adapters.database import read_rows, single_statements, source_errors
 from gridflex.adapters.tables import AgentRow
 
 
@@ -41,6 +41,5 @@ class AgentStore:
     async def all(self) -> list[AgentRow]:
         """Return every agent's last sign of life, by name."""
         statement = select(AgentRow).order_by(col(AgentRow.name))
-        async with source_errors("reading agents"), self._single.connect() as connection:
-            rows = (await connection.execute(statement)).mappings().all()
+        rows = await read_rows(self._single, statement, doing="reading agents")
         return [AgentRow(**row) for row in rows]

@@ -11,17 +11,17 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import psutil
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
-from sqlalchemy import URL, Connection, create_engine, make_url, text
+from sqlalchemy import URL, Connection, Executable, RowMapping, create_engine, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.event import listen
 from sqlalchemy.exc import (
@@ -233,6 +233,29 @@ async def source_errors(what: str) -> AsyncIterator[None]:
         if not error.connection_invalidated:
             raise
         raise SourceError(f"database: {what}: {_first_line(error)}") from error
+
+
+async def read_rows(
+    engine: AsyncEngine,
+    statement: Executable,
+    values: Mapping[str, Any] | None = None,
+    *,
+    doing: str,
+) -> Sequence[RowMapping]:
+    """Return what one statement finds.
+
+    Args:
+        engine: For single statements; see `single_statements`.
+        statement: What to ask.
+        values: Its parameters.
+        doing: What for, as errors say.
+
+    Raises:
+        SourceError: The database cannot be reached.
+        ContractError: A value does not fit into the database.
+    """
+    async with source_errors(doing), engine.connect() as connection:
+        return (await connection.execute(statement, values)).mappings().all()
 
 
 def psycopg_url(url: str) -> str:

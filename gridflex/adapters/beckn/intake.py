@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, TextClause, text
+from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gridflex.adapters.batching import Batched, arrays, unnest
-from gridflex.adapters.database import single_statements, source_errors
+from gridflex.adapters.database import read_rows, single_statements
 
 Row = dict[str, Any]
 
@@ -112,22 +112,19 @@ class Intake:
         return await self._keep.ask(row)
 
     async def _backgrounds(self, rows: Sequence[Row]) -> Sequence[RowMapping]:
-        return await self._ask(_BACKGROUND, _ASKED, rows, "reading a message's background")
+        asked = arrays(_ASKED, rows)
+        what = "reading a message's background"
+        return await read_rows(self._engine, _BACKGROUND, asked, doing=what)
 
     async def _kept(self, rows: Sequence[Row]) -> list[bool]:
-        found = await self._ask(_KEEP, _KEPT, rows, "keeping a message")
+        given = arrays(_KEPT, rows)
+        found = await read_rows(self._engine, _KEEP, given, doing="keeping a message")
         left = Counter(_key(dict(one)) for one in found)
         answers = []
         for row in rows:
             answers.append(left[_key(row)] > 0)
             left[_key(row)] -= 1
         return answers
-
-    async def _ask(
-        self, statement: TextClause, columns: Mapping[str, str], rows: Sequence[Row], what: str
-    ) -> Sequence[RowMapping]:
-        async with source_errors(what), self._engine.connect() as connection:
-            return (await connection.execute(statement, arrays(columns, rows))).mappings().all()
 
 
 def _key(row: Mapping[str, Any]) -> tuple[str, bool, str, str]:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gridflex.adapters.database import source_errors
+from gridflex.adapters.database import read_rows
 from gridflex.beckn.errors import BecknError, reading_attributes
 from gridflex.beckn.messages import parse
 from gridflex.beckn.needs import is_need
@@ -96,24 +96,22 @@ class BecknLog:
 
     async def contracts(self, *, limit: int, before: datetime | None = None) -> list[ContractState]:
         """Return contracts, the newest first."""
-        async with source_errors("reading contracts"), self._engine.connect() as connection:
-            rows = await connection.execute(_CONTRACTS, {"limit": limit, "before": before})
-        return [state_from_json(row.state) for row in rows]
+        values = {"limit": limit, "before": before}
+        rows = await read_rows(self._engine, _CONTRACTS, values, doing="reading contracts")
+        return [state_from_json(row["state"]) for row in rows]
 
     async def contract(self, transaction_id: str) -> list[ContractState]:
         """Return a contract as each side of ours sees it; nothing if it is unknown."""
         values = {"transaction_id": transaction_id}
-        async with source_errors("reading a contract"), self._engine.connect() as connection:
-            rows = await connection.execute(_CONTRACT, values)
-        return [state_from_json(row.state) for row in rows]
+        rows = await read_rows(self._engine, _CONTRACT, values, doing="reading a contract")
+        return [state_from_json(row["state"]) for row in rows]
 
     async def messages(
         self, *, limit: int, before: int | None = None, transaction_id: str | None = None
     ) -> list[LoggedMessage]:
         """Return messages, the newest first; of one transaction if one is named."""
         values = {"limit": limit, "before": before, "transaction_id": transaction_id}
-        async with source_errors("reading messages"), self._engine.connect() as connection:
-            rows = (await connection.execute(_MESSAGES, values)).mappings().all()
+        rows = await read_rows(self._engine, _MESSAGES, values, doing="reading messages")
         return [_message(row) for row in rows]
 
 

@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gridflex.adapters.beckn.intake import IS_DRAFT, Intake
-from gridflex.adapters.database import single_statements, source_errors
+from gridflex.adapters.database import read_rows, single_statements, source_errors
 from gridflex.beckn.acknowledging import Reply
 from gridflex.beckn.context import Context
 from gridflex.beckn.errors import BecknError
@@ -161,13 +161,15 @@ class BecknStore:
 
     async def arrived(self, *, limit: int) -> Sequence[Arrived]:
         """See `gridflex.beckn.keeping.Store.arrived`."""
-        rows = await self._rows(_ARRIVED, {"limit": limit}, "reading what arrived")
+        rows = await read_rows(
+            self._single, _ARRIVED, {"limit": limit}, doing="reading what arrived"
+        )
         return await self._readable(rows, lambda row: Arrived(row["id"], _incoming(row)))
 
     async def pending(self, now: datetime, *, limit: int, per_peer: int) -> Sequence[Pending]:
         """See `gridflex.beckn.keeping.Store.pending`."""
         values = {"now": now, "limit": limit, "per_peer": per_peer}
-        rows = await self._rows(_PENDING, values, "reading what is to send")
+        rows = await read_rows(self._single, _PENDING, values, doing="reading what is to send")
         return await self._readable(
             rows, lambda row: Pending(row["id"], _outgoing(row), row["tries"])
         )
@@ -217,7 +219,7 @@ class BecknStore:
 
     async def drafts(self, peer_id: str) -> int:
         """See `gridflex.beckn.keeping.Store.drafts`."""
-        (row,) = await self._rows(_DRAFTS, {"peer": peer_id}, "counting drafts")
+        (row,) = await read_rows(self._single, _DRAFTS, {"peer": peer_id}, doing="counting drafts")
         return int(row["drafts"])
 
     async def due_contracts(self, now: datetime) -> Sequence[ContractState]:
@@ -234,13 +236,13 @@ class BecknStore:
                 half_hours=row["half_hours"],
                 energy_kwh=row["energy_kwh"],
             )
-            for row in await self._rows(_HOLDS, {}, "reading holds")
+            for row in await read_rows(self._single, _HOLDS, doing="reading holds")
         ]
 
     async def _states(
         self, statement: TextClause, values: Mapping[str, Any]
     ) -> list[ContractState]:
-        rows = await self._rows(statement, values, "reading contracts")
+        rows = await read_rows(self._single, statement, values, doing="reading contracts")
         return [state_from_json(row["state"]) for row in rows]
 
     async def _readable(
@@ -255,12 +257,6 @@ class BecknStore:
                 log.warning("message %s is set aside: %s", row["id"], error)
                 await self.decide(Decision(handled=row["id"], failure=str(error)))
         return found
-
-    async def _rows(
-        self, statement: TextClause, values: Mapping[str, Any], what: str
-    ) -> Sequence[RowMapping]:
-        async with source_errors(what), self._single.connect() as connection:
-            return (await connection.execute(statement, values)).mappings().all()
 
 
 async def _hold(connection: AsyncConnection, hold: Hold) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import RowMapping, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel import col
 
-from gridflex.adapters.database import single_statements, source_errors
+from gridflex.adapters.database import read_rows, single_statements, source_errors
 from gridflex.adapters.tables import ForecastDoubtRow
 from gridflex.forecasting.conformal import Bands
 from gridflex.forecasting.doubt import Doubt, Doubts
@@ -67,8 +67,7 @@ class DoubtStore:
             )
             .order_by(col(ForecastDoubtRow.at), col(ForecastDoubtRow.id))
         )
-        async with source_errors("reading errors"), self._single.connect() as connection:
-            rows = (await connection.execute(statement)).mappings().all()
+        rows = await read_rows(self._single, statement, doing="reading errors")
         return [_doubts(signal, row) for row in rows]
 
 

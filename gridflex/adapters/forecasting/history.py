@@ -17,7 +17,7 @@ import numpy as np
 from sqlalchemy import RowMapping, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gridflex.adapters.database import single_statements, source_errors
+from gridflex.adapters.database import read_rows, single_statements
 from gridflex.adapters.forecasting.doubt_store import DoubtStore
 from gridflex.adapters.grid.store import forecast_of
 from gridflex.errors import ContractError
@@ -252,8 +252,7 @@ class ForecastHistory:
         return make(rows, since, running), weakest({Origin(row["origin"]) for row in rows})
 
     async def _rows(self, statement: TextClause, **values: object) -> Sequence[RowMapping]:
-        async with source_errors("reading the archive"), self._single.connect() as connection:
-            return (await connection.execute(statement, values)).mappings().all()
+        return await read_rows(self._single, statement, values, doing="reading the archive")
 
 
 def _scored(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -19,7 +18,7 @@ from sqlalchemy import RowMapping, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlmodel import col
 
-from gridflex.adapters.database import single_statements, source_errors
+from gridflex.adapters.database import read_rows, single_statements, source_errors
 from gridflex.adapters.tables import ForecastDecisionRow, ForecastModelRow
 from gridflex.errors import ContractError, SourceError
 from gridflex.forecasting.lineage import (
@@ -189,8 +188,7 @@ class ModelStore:
         return state
 
     async def _models(self, statement: Any) -> list[TrainedModel]:  # noqa: ANN401 - a select
-        async with source_errors("reading models"), self._single.connect() as connection:
-            rows: Sequence[RowMapping] = (await connection.execute(statement)).mappings().all()
+        rows = await read_rows(self._single, statement, doing="reading models")
         return [_model(row) for row in rows]
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import RowMapping, TextClause, insert, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from gridflex.adapters.database import single_statements, source_errors
+from gridflex.adapters.database import read_rows, single_statements, source_errors
 from gridflex.adapters.tables import ForecastRow, ObservationRow, RawResponseRow
 from gridflex.halfhour import HalfHour
 from gridflex.signals import Kind, Known, Origin, Series, Signal, weakest
@@ -181,8 +181,7 @@ class GridStore:
             return (await connection.execute(_FORGET_RESPONSES, {"before": before})).rowcount
 
     async def _rows(self, statement: TextClause, **values: object) -> Sequence[RowMapping]:
-        async with source_errors("reading series"), self._single.connect() as connection:
-            return (await connection.execute(statement, values)).mappings().all()
+        return await read_rows(self._single, statement, values, doing="reading series")
 
 
 async def _keep_forecast(connection: AsyncConnection, series: Series) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel import col
 
-from gridflex.adapters.database import single_statements, source_errors
+from gridflex.adapters.database import read_rows, single_statements, source_errors
 from gridflex.adapters.tables import PlanFrontRow, PlanRow, PlanRunRow
 from gridflex.dispatch import Orders
 from gridflex.halfhour import HalfHour
@@ -169,8 +169,7 @@ class PlanStore:
         if before is not None:
             statement = statement.where(col(PlanRow.id) < before)
         statement = statement.order_by(col(PlanRow.id).desc()).limit(limit)
-        async with source_errors("reading plans"), self._single.connect() as connection:
-            return (await connection.execute(statement)).mappings().all()
+        return await read_rows(self._single, statement, doing="reading plans")
 
     async def newest(self) -> StoredPlan | None:
         """Return the last plan that was committed."""
@@ -189,8 +188,8 @@ class PlanStore:
         self, job_id: JobId, *, after: HalfHour
     ) -> tuple[CommittedPlan, PlannedRun] | None:
         """Return a job's first run in the newest plan that is not over by ``after``."""
-        async with source_errors("reading a plan"), self._single.connect() as connection:
-            rows = (await connection.execute(_RUNS_AHEAD, {"job_id": job_id})).mappings().all()
+        of_job = {"job_id": job_id}
+        rows = await read_rows(self._single, _RUNS_AHEAD, of_job, doing="reading a plan")
         for row in rows:
             run = _run(row)
             if run.end > after:

@@ -18,7 +18,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel import col
 
-from gridflex.adapters.database import single_statements, source_errors
+from gridflex.adapters.database import read_rows, single_statements, source_errors
 from gridflex.adapters.jobs.changes import (
     ONE_JOB,
     VISIBLE,
@@ -139,8 +139,7 @@ class JobStore:
 
     async def count_open(self) -> Mapping[JobState, int]:
         """Return how many jobs have not reached a final state, by state."""
-        async with source_errors("counting jobs"), self._single.connect() as connection:
-            rows = (await connection.execute(_OPEN)).mappings().all()
+        rows = await read_rows(self._single, _OPEN, doing="counting jobs")
         return {JobState(row["state"]): row["jobs"] for row in rows}
 
     async def ended_since(self, moment: datetime, *, site: str | None = None) -> list[Job]:
@@ -363,30 +362,21 @@ class JobStore:
 
     async def newest_metered(self, *, since: datetime) -> Mapping[str, datetime]:
         """Return the start of the newest metered half-hour of each site, from ``since`` on."""
-        async with source_errors("reading energy"), self._single.connect() as connection:
-            rows = (await connection.execute(_METERED, {"since": since})).mappings().all()
+        rows = await read_rows(self._single, _METERED, {"since": since}, doing="reading energy")
         return {row["site"]: row["newest"] for row in rows}
 
     async def energy(self, job_ids: Sequence[str]) -> list[EnergyRow]:
         """Return the metered half-hours of some jobs, in order of time."""
-        statement = (
-            select(EnergyRow)
-            .where(col(EnergyRow.job_id).in_(job_ids))
-            .order_by(col(EnergyRow.start))
-        )
-        async with source_errors("reading energy"), self._single.connect() as connection:
-            rows = (await connection.execute(statement)).mappings().all()
+        of_jobs = select(EnergyRow).where(col(EnergyRow.job_id).in_(job_ids))
+        statement = of_jobs.order_by(col(EnergyRow.start))
+        rows = await read_rows(self._single, statement, doing="reading energy")
         return [EnergyRow(**row) for row in rows]
 
     async def events(self, job_id: JobId) -> list[JobEventRow]:
         """Return what happened to a job, in order."""
-        statement = (
-            select(JobEventRow)
-            .where(col(JobEventRow.job_id) == job_id)
-            .order_by(col(JobEventRow.id))
-        )
-        async with source_errors("reading events"), self._single.connect() as connection:
-            rows = (await connection.execute(statement)).mappings().all()
+        of_job = select(JobEventRow).where(col(JobEventRow.job_id) == job_id)
+        statement = of_job.order_by(col(JobEventRow.id))
+        rows = await read_rows(self._single, statement, doing="reading events")
         return [JobEventRow(**row) for row in rows]
 
     async def _jobs(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel import col
 
-from gridflex.adapters.database import single_statements, source_errors
+from gridflex.adapters.database import read_rows, single_statements, source_errors
 from gridflex.adapters.jobs.changes import record
 from gridflex.adapters.tables import PowerAbilityRow, PowerLimitRow
 from gridflex.capping import Ability, PowerLimit
@@ -95,8 +95,8 @@ class PowerStore:
 
     async def abilities(self) -> dict[str, Ability]:
         """Return whether limits can be set, by site that was ever looked at."""
-        async with source_errors("reading power limits"), self._single.connect() as connection:
-            rows = (await connection.execute(select(PowerAbilityRow))).mappings().all()
+        everything = select(PowerAbilityRow)
+        rows = await read_rows(self._single, everything, doing="reading power limits")
         return {row["site"]: Ability(**row) for row in rows}
 
     async def note_ability(self, ability: Ability) -> None:
@@ -115,8 +115,7 @@ class PowerStore:
             await connection.execute(statement.values(**values))
 
     async def _limits(self, statement: Select[Any]) -> list[PowerLimit]:
-        async with source_errors("reading power limits"), self._single.connect() as connection:
-            rows: Sequence[Any] = (await connection.execute(statement)).mappings().all()
+        rows = await read_rows(self._single, statement, doing="reading power limits")
         return [PowerLimit(**row) for row in rows]
 
 
