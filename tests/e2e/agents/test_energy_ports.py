@@ -18,8 +18,8 @@ from gridflex.sandbox.market import SimulatedAgents
 from gridflex.sandbox.market_folder import FolderMarket, Quotation
 from tests.e2e.world import FLEXIBLE, HOUR, MINUTE, NOON, World
 from tests.unit.market.days import CALENDAR
+from tests.unit.market.registered import RECORDS
 from tests.unit.market.test_desk import UNIT
-from tests.unit.serve.test_positions_api import RECORDS
 
 TRADED = HalfHour.containing(NOON) + 3
 BIG = replace(FLEXIBLE, power_kw=2000.0, duration=timedelta(hours=4))

@@ -44,7 +44,7 @@ from gridflex.sandbox.market import Mishap, SimulatedAgents
 from gridflex.sandbox.market_folder import FolderMarket, Quotation
 from tests.e2e.database.test_trader import BIG, JOB, SITE, SIX, TRADED
 from tests.unit.market.days import CALENDAR
-from tests.unit.serve.test_positions_api import RECORDS
+from tests.unit.market.registered import RECORDS
 
 KEYS = {"AUTH000001": "SECRET"}
 TERMS = SettlementTerms(REFERENCE_PRICES)

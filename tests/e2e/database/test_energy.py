@@ -29,7 +29,7 @@ from gridflex.sandbox.market import Mishap
 from tests.e2e.database.energy_system import CLOSED, DVN, ECVN, MINUTE, NEXT_DAY, SEV, WMAN, System
 from tests.e2e.database.test_trader import BIG, JOB, SITE, SIX, TRADED
 from tests.unit.market.days import CALENDAR
-from tests.unit.serve.test_positions_api import RECORDS
+from tests.unit.market.registered import RECORDS
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ from gridflex.sandbox.market import Mishap
 from tests.e2e.database.energy_system import MINUTE, NEXT_DAY, TERMS, System
 from tests.e2e.database.test_trader import JOB, SITE, SIX, TRADED
 from tests.e2e.world import ONE_SERVER
-from tests.unit.serve.test_positions_api import RECORDS
+from tests.unit.market.registered import RECORDS
 
 DAY = date(2026, 7, 1)
 II, SF, R1 = (

@@ -1,7 +1,5 @@
 """A sale from the plan to the settlement, with ledger and counterparties, on real PostgreSQL."""
 
-from collections import deque
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -31,7 +29,7 @@ from gridflex.market.registry_records import reading_event, registry_event
 from gridflex.market.settlement.book import settle_book
 from gridflex.market.settlement.compensation import MutualisedP415, ReferencePrice
 from gridflex.market.settlement.records import book_of, replay
-from gridflex.market.trading.desk import OutgoingFile, TradingDesk
+from gridflex.market.trading.desk import TradingDesk
 from gridflex.market.trading.exclusivity import Direction, Product, Reservation
 from gridflex.market.trading.messenger import Messenger
 from gridflex.market.trading.selling import SalePolicy
@@ -39,8 +37,9 @@ from gridflex.market.volumes import ImportMWh
 from gridflex.planning.plan import PlannedRun
 from gridflex.sandbox.exchange import SimulatedExchange
 from gridflex.sandbox.market import Mishap, SimulatedAgents
+from tests.unit.market.central import Centre
 from tests.unit.market.days import CALENDAR
-from tests.unit.serve.test_positions_api import RECORDS
+from tests.unit.market.registered import RECORDS
 
 SIX = datetime(2026, 7, 1, 6, tzinfo=UTC)
 TRADED = HalfHour(SIX) + 3
@@ -75,28 +74,6 @@ BIG = Flexibility(
 RULES = Rules(MutualisedP415(), ReferencePrice(Decimal("98.53"), is_official=False))
 
 
-class Centre:
-    """Simulated agents as a mailbox at a fixed instant."""
-
-    def __init__(self, agents: SimulatedAgents) -> None:
-        self.agents = agents
-        self.now = SIX
-        self._waiting: deque[bytes] = deque()
-
-    def send(self, file: OutgoingFile) -> None:
-        self._waiting += self.agents.deliver(file.payload, now=self.now)
-
-    def collect(self) -> Iterator[bytes]:
-        while self._waiting:
-            yield self._waiting.popleft()
-
-    def refuse(self, why: str) -> None:
-        raise AssertionError(why)
-
-    def refused(self) -> dict[str, str]:
-        return {}
-
-
 class Market:
     """A trader, its stores and its counterparties; 1 MW for four hours is planned for 12:00."""
 
@@ -115,7 +92,8 @@ class Market:
                 meters=[int(SITE.pair.import_msid)],
                 calendar=CALENDAR,
                 mishaps=mishaps,
-            )
+            ),
+            now=SIX,
         )
         desk = TradingDesk([], channels=CHANNELS, keys={"AUTH000001": "SECRET"}, calendar=CALENDAR)
         self.use(

@@ -38,10 +38,11 @@ from gridflex.planning.plan import PlannedRun
 from gridflex.sandbox.exchange import SimulatedExchange
 from gridflex.sandbox.market import SimulatedAgents
 from tests.e2e.database.energy_system import KEYS, Imbalance, System
-from tests.e2e.database.test_trader import BIG, DEPTH_MW, JOB, SITE, Centre
+from tests.e2e.database.test_trader import BIG, DEPTH_MW, JOB, SITE, SIX
 from tests.e2e.world import ONE_SERVER
+from tests.unit.market.central import Centre
 from tests.unit.market.days import CALENDAR
-from tests.unit.serve.test_positions_api import RECORDS
+from tests.unit.market.registered import RECORDS
 
 SHORT, LONG = date(2026, 3, 29), date(2025, 10, 26)
 CHEAP, SHORTFALL, UNWORTHY, SPILT = 2, 3, 4, 5
@@ -74,7 +75,8 @@ class Day(System):
                 keys=KEYS,
                 meters=[int(SITE.pair.import_msid)],
                 calendar=CALENDAR,
-            )
+            ),
+            now=SIX,
         )
         super().__init__(engine, root)
         self.imbalance = Varying(self)

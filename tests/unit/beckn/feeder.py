@@ -14,7 +14,7 @@ from gridflex.beckn.states import ContractState, Side
 from gridflex.beckn.trading import Desk, report_all
 from gridflex.halfhour import HalfHour
 from tests.unit.beckn.house import TEN_PM, House
-from tests.unit.beckn.network import Mischief, Network, network
+from tests.unit.beckn.network import Mischief, Network, network, say
 from tests.unit.beckn.wire import BAP, BPP, NOW
 
 HALF_HOURS = 4
@@ -104,11 +104,7 @@ class NeedTrade:
     async def discover(self, *needs: Need) -> None:
         """Let the site look at some needs, and both talk for a minute."""
         reaction = await self.answerer._choose([self.catalog(*needs)])
-        participant = self.net.places[BAP.url].participant
-        for saying in reaction.sayings:
-            assert saying.peer is not None
-            await participant.start("select", saying.payload, peer=saying.peer, now=self.net.now)
-        await self.net.run(until=self.net.now + timedelta(minutes=1))
+        await say(self.net, reaction)
 
     async def go_to(self, half_hour: HalfHour) -> None:
         """Let time pass, half-hour by half-hour, with reports in each."""

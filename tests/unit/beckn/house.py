@@ -22,7 +22,7 @@ from gridflex.jobs import JobId, Tier
 from gridflex.planning.plan import PlannedRun
 from gridflex.planning.problem import JobDemand, PlanningProblem, SiteOutlook
 from gridflex.planning.slack import Slack
-from tests.unit.beckn.network import Mischief, Network, network
+from tests.unit.beckn.network import Mischief, Network, network, say
 from tests.unit.beckn.wire import BAP, BPP, NOW
 
 TEN_PM = HalfHour(datetime(2026, 7, 1, 22, tzinfo=UTC))
@@ -176,11 +176,7 @@ class Trade:
     async def discover(self, catalogs: CatalogsMessage | None = None) -> None:
         """Let the buyer choose from what is on offer, and both talk for a minute."""
         reaction = await self.buyer._choose((catalogs or await self.catalogs()).catalogs)
-        participant = self.net.places[BAP.url].participant
-        for saying in reaction.sayings:
-            assert saying.peer is not None
-            await participant.start("select", saying.payload, peer=saying.peer, now=self.net.now)
-        await self.net.run(until=self.net.now + timedelta(minutes=1))
+        await say(self.net, reaction)
 
     async def go_to(self, half_hour: HalfHour) -> None:
         """Let time pass, half-hour by half-hour, with reports in each."""

@@ -187,6 +187,16 @@ async def buy(net: Network, *, until: timedelta = timedelta(minutes=1)) -> str:
     return transaction
 
 
+async def say(net: Network, reaction: Reaction) -> None:
+    """Let the buyer begin what it decided to, and both talk for a minute."""
+    for saying in reaction.sayings:
+        assert saying.peer is not None
+        await net.places[BAP.url].participant.start(
+            "select", saying.payload, peer=saying.peer, now=net.now
+        )
+    await net.run(until=net.now + timedelta(minutes=1))
+
+
 async def both(net: Network, transaction: str) -> tuple[ContractState, ContractState]:
     """Return the contract as buyer and seller see it."""
     states = []

@@ -26,8 +26,8 @@ from gridflex.market.registry_records import reading_event, registry_event
 from gridflex.market.volumes import ImportMWh
 from gridflex.serve.baselines_api import create_baselines_router
 from tests.unit.market.memory import MemoryLedger
+from tests.unit.market.registered import RECORDS
 from tests.unit.market.test_desk import PAIR, UNIT
-from tests.unit.serve.test_positions_api import RECORDS
 
 NOON = datetime(2026, 7, 20, 11, tzinfo=UTC)
 TODAY = date(2026, 7, 20)

@@ -30,8 +30,9 @@ from gridflex.market.trading.records import trade_event
 from gridflex.market.working_days import half_hours_of
 from tests.unit.market.days import CALENDAR
 from tests.unit.market.memory import MemoryLedger
+from tests.unit.market.registered import RECORDS
 from tests.unit.market.test_desk import EARLY, SIX, UNIT
-from tests.unit.serve.test_positions_api import RECORDS, Served
+from tests.unit.serve.test_positions_api import Served
 
 DAY = date(2026, 7, 1)
 II = datetime(2026, 7, 8, 0, 5, tzinfo=UTC)

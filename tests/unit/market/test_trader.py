@@ -38,8 +38,8 @@ from gridflex.sandbox.market import SimulatedAgents
 from gridflex.sandbox.market_folder import FolderMarket, Quotation
 from tests.unit.market.days import CALENDAR
 from tests.unit.market.memory import MemoryLedger
+from tests.unit.market.registered import RECORDS
 from tests.unit.market.test_desk import CHANNELS, OTHER, PAIR, UNIT
-from tests.unit.serve.test_positions_api import RECORDS
 from tests.unit.test_counterfactual import HELD, MINUTE, SITE, SIX
 
 TRADED = HalfHour(SIX) + 3

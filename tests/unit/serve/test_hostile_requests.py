@@ -12,8 +12,8 @@ from gridflex.serve.problems import install_problems
 from gridflex.serve.settlement_api import create_settlement_router
 from tests.unit.ledger.ledgers import NOON
 from tests.unit.market.memory import MemoryLedger
+from tests.unit.market.registered import RECORDS
 from tests.unit.market.test_desk import PAIR, UNIT
-from tests.unit.serve.test_positions_api import RECORDS
 
 ENDS = ["0001-01-01", "0001-01-02", "1900-01-01", "9999-12-30", "9999-12-31"]
 GOOD = "2026-07-01"

@@ -17,10 +17,10 @@ from gridflex.market.settlement.s0142 import read_s0142
 from gridflex.market.settlement.s0142_report import report_json
 from gridflex.serve.settlement_api import create_settlement_router
 from tests.unit.market.memory import MemoryLedger
+from tests.unit.market.registered import RECORDS
 from tests.unit.market.test_desk import EARLY, PAIR, UNIT
 from tests.unit.market.test_s0142 import text
 from tests.unit.market.test_settlement import EXAMPLE
-from tests.unit.serve.test_positions_api import RECORDS
 
 METER, OTHER_METER = PAIR.import_msid, "1200012345688"
 DAY, DAYS = {"day": "2026-07-01"}, {"first": "2026-07-01", "last": "2026-07-01"}

@@ -1,9 +1,8 @@
 """Positions, alarms and claims over ASGI, from a ledger in memory; worked by hand."""
 
-from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -26,20 +25,14 @@ from gridflex.market.messages.artefacts import (
 )
 from gridflex.market.meters import Evidence, Reading
 from gridflex.market.registry import (
-    Allocation,
-    AllocationType,
-    BaselineIndicator,
-    Consent,
-    MeteredSite,
     SecondaryBmUnit,
     UnitId,
-    Validity,
 )
 from gridflex.market.registry_records import reading_event, registry_event
 from gridflex.market.settlement.given_up import GivenUp, LateOrder, late_order_event
 from gridflex.market.settlement.records import settlement_event
 from gridflex.market.settlement.runs import Run
-from gridflex.market.trading.desk import OutgoingFile, TradingDesk
+from gridflex.market.trading.desk import TradingDesk
 from gridflex.market.trading.messenger import Messenger
 from gridflex.market.trading.reconciliation import Trade
 from gridflex.market.trading.records import trade_event
@@ -47,49 +40,14 @@ from gridflex.market.trading.restoring import opened_by
 from gridflex.market.volumes import ExportMWh, ImportMWh
 from gridflex.sandbox.market import Mishap
 from gridflex.serve.positions_api import create_positions_router
+from tests.unit.market.central import Centre
 from tests.unit.market.days import CALENDAR
 from tests.unit.market.memory import MemoryLedger
+from tests.unit.market.registered import RECORDS, SINCE, SITE
 from tests.unit.market.test_desk import CHANNELS, EARLY, NEXT_DAY, PAIR, SIX, UNIT, agents
 from tests.unit.market.test_settlement import EXAMPLE
 
 DAY = {"first": "2026-07-01", "last": "2026-07-01"}
-SINCE = Validity(SIX.start.date() - timedelta(days=30))
-SITE = MeteredSite("london", "C", (PAIR,), connection_mw=5.5, supplier="SUPPLY")
-RECORDS = (
-    SITE,
-    SecondaryBmUnit(UNIT, "GRIDFLEX", SINCE),
-    Consent("london", SINCE.start, SINCE, "0" * 64),
-    Allocation(
-        pair=PAIR,
-        unit=UNIT,
-        type=AllocationType.WHOLE,
-        indicator=BaselineIndicator.SUBMITTED,
-        registered_on=SINCE.start - timedelta(days=14),
-        validity=SINCE,
-    ),
-)
-
-
-class Centre:
-    """Central agents as a mailbox."""
-
-    def __init__(self, mishaps: Mapping[ArtefactKind, list[Mishap | None]]) -> None:
-        self._agents = agents(mishaps)
-        self._waiting: deque[bytes] = deque()
-        self.now = EARLY
-
-    def send(self, file: OutgoingFile) -> None:
-        self._waiting += self._agents.deliver(file.payload, now=self.now)
-
-    def collect(self) -> Iterator[bytes]:
-        while self._waiting:
-            yield self._waiting.popleft()
-
-    def refuse(self, why: str) -> None:
-        raise AssertionError(why)
-
-    def refused(self) -> dict[str, str]:
-        return {}
 
 
 class Served:
@@ -98,7 +56,7 @@ class Served:
     def __init__(self, mishaps: Mapping[ArtefactKind, list[Mishap | None]] | None = None) -> None:
         self.at = EARLY
         self.ledger = MemoryLedger()
-        self.centre = Centre(mishaps or {})
+        self.centre = Centre(agents(mishaps or {}), now=EARLY)
         desk = TradingDesk([], channels=CHANNELS, keys={"A1": "SECRET"}, calendar=CALENDAR)
         self.trading = Messenger(desk, ledger=self.ledger, mailbox=self.centre)
         app = FastAPI()
