@@ -18,6 +18,9 @@ from gridflex.errors import ContractError
 HALF_HOUR: Final = timedelta(minutes=30)
 LONDON: Final = ZoneInfo("Europe/London")
 _LAST_HOUR: Final = 23
+_EARLIEST: Final = datetime(1, 1, 2, tzinfo=UTC)
+_LATEST: Final = datetime(9999, 12, 31, tzinfo=UTC)
+"""A day is left on either side, so that every zone can tell what lies between."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -46,11 +49,14 @@ class HalfHour:
         """Return the half-hour in which an aware ``moment`` falls.
 
         Raises:
-            ContractError: ``moment`` is naive.
+            ContractError: ``moment`` is naive, or `in_utc` refuses it.
         """
         if moment.utcoffset() is None:
             raise ContractError(f"a moment needs a time zone, got {moment.isoformat()}")
-        utc = moment.astimezone(UTC)
+        try:
+            utc = in_utc(moment)
+        except ValueError as error:
+            raise ContractError(f"{moment.isoformat()} is not valid; {error}") from error
         return cls(utc.replace(minute=utc.minute // 30 * 30, second=0, microsecond=0))
 
     @classmethod
@@ -116,6 +122,19 @@ class HalfHour:
 
     def __str__(self) -> str:
         return self.start.strftime("%Y-%m-%dT%H:%MZ")
+
+
+def in_utc(moment: datetime) -> datetime:
+    """Return an instant from outside in UTC.
+
+    Raises:
+        ValueError: It is naive, or less than a day from an end of the calendar; says what is valid.
+    """
+    if moment.utcoffset() is None or not _EARLIEST <= moment < _LATEST:
+        raise ValueError(
+            "valid is an instant with its time zone, from 0001-01-02 to 9999-12-30 in UTC"
+        )
+    return moment.astimezone(UTC)
 
 
 def periods_in(day: date) -> int:

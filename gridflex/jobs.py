@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Final, NewType, TypeVar
@@ -18,6 +18,7 @@ from typing import Final, NewType, TypeVar
 import isodate
 
 from gridflex.errors import MetadataError
+from gridflex.halfhour import in_utc
 from gridflex.run_time import RunTime
 
 JobId = NewType("JobId", str)
@@ -357,10 +358,7 @@ def _duration(text: str) -> timedelta:
 
 
 def _instant(text: str) -> datetime:
-    value = datetime.fromisoformat(text)
-    if value.tzinfo is None:
-        raise ValueError(text)
-    return value.astimezone(UTC)
+    return in_utc(datetime.fromisoformat(text))
 
 
 def _number(text: str, *, most: float) -> float:

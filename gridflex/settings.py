@@ -12,7 +12,6 @@ from typing import Annotated, Final, Literal
 
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
     BaseModel,
     Field,
     HttpUrl,
@@ -31,6 +30,7 @@ from pydantic_settings import (
 from gridflex.beckn_settings import MarketSettings
 from gridflex.energy_settings import EnergySettings
 from gridflex.fleet import GPU_TYPES, Site
+from gridflex.instants import Instant
 
 _ADDRESS: Final = TypeAdapter(HttpUrl)
 
@@ -118,8 +118,8 @@ class ClockSettings(BaseModel, extra="forbid", frozen=True, allow_inf_nan=False)
     """
 
     speed: float = Field(default=1.0, gt=0)
-    origin: AwareDatetime | None = None
-    origin_wall: AwareDatetime | None = None
+    origin: Instant | None = None
+    origin_wall: Instant | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> ClockSettings:

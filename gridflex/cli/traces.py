@@ -16,7 +16,7 @@ from gridflex.adapters.clusters.ray_auth import find_token
 from gridflex.adapters.clusters.ray_jobs import RayJob, RayJobs
 from gridflex.errors import ContractError
 from gridflex.fleet import GPU_TYPES
-from gridflex.halfhour import HALF_HOUR, HalfHour, half_hours_needed
+from gridflex.halfhour import HALF_HOUR, HalfHour, half_hours_needed, in_utc
 from gridflex.jobs import JobId
 from gridflex.planning.backtest import Arrival, GridSeries
 from gridflex.planning.shadow import Assumed, PastJob, arrivals_of
@@ -79,11 +79,11 @@ def read_trace(jobs: Path, grid: Path, *, slack: timedelta) -> Trace:
     start, series = _read_grid(grid)
     arrivals = []
     for number, row in enumerate(_rows(jobs, ("submitted_at", "duration_s", "gpus")), start=1):
-        at = start.until(HalfHour.at_or_after(_instant(row["submitted_at"])))
+        at = start.until(HalfHour.at_or_after(_instant(jobs, row, "submitted_at")))
         work = max(1, half_hours_needed(timedelta(seconds=_number(jobs, row, "duration_s"))))
         given = row.get("deadline")
         deadline = (
-            start.until(HalfHour.containing(_instant(given)))
+            start.until(HalfHour.containing(_instant(jobs, row, "deadline")))
             if given
             else at + work + int(slack / HALF_HOUR)
         )
@@ -108,7 +108,7 @@ def read_trace(jobs: Path, grid: Path, *, slack: timedelta) -> Trace:
 
 def _read_grid(path: Path) -> tuple[HalfHour, GridSeries]:
     rows = _rows(path, ("time", "price_gbp_per_mwh", "intensity_gco2_per_kwh"))
-    times = [_instant(row["time"]) for row in rows]
+    times = [_instant(path, row, "time") for row in rows]
     step = (times[1] - times[0]) if len(times) > 1 else HALF_HOUR
     each = int(step / HALF_HOUR)
     if (
@@ -147,11 +147,11 @@ def _number(path: Path, row: dict[str, str], name: str) -> float:
     return value
 
 
-def _instant(text: str) -> datetime:
+def _instant(path: Path, row: dict[str, str], name: str) -> datetime:
     try:
-        instant = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ContractError(f"{text!r} is not a time; write it as 2026-07-01T12:00:00Z") from error
-    if instant.tzinfo is None:
-        raise ContractError(f"{text!r} has no time zone; write 2026-07-01T12:00:00Z")
-    return instant
+        return in_utc(datetime.fromisoformat(row[name]))
+    except (TypeError, ValueError) as error:
+        raise ContractError(
+            f"{path}: {name}: {row[name]!r} is not valid; valid is an instant with its time zone, "
+            "such as 2026-07-01T12:00:00Z"
+        ) from error

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from io import StringIO
 from typing import Final
 
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from gridflex.errors import ContractError
-from gridflex.halfhour import HalfHour
+from gridflex.halfhour import HalfHour, in_utc
+from gridflex.instants import Instant
 from gridflex.market.meters import Evidence, Reading
 from gridflex.market.registry import Msid
 from gridflex.market.volumes import ZERO
@@ -43,7 +44,7 @@ class ReadingIn(BaseModel, extra="forbid", frozen=True):
         is_substituted: Whether the data collector replaced a missing value.
     """
 
-    start_utc: AwareDatetime
+    start_utc: Instant
     import_kwh: Decimal = Field(ge=0, le=MAX_KWH, allow_inf_nan=False)
     export_kwh: Decimal = Field(default=ZERO, ge=0, le=MAX_KWH, allow_inf_nan=False)
     evidence: Evidence = Evidence.SETTLEMENT
@@ -70,7 +71,7 @@ class ReadingsIn(BaseModel, extra="forbid", frozen=True):
         return tuple(
             Reading(
                 meter=Msid(self.meter),
-                half_hour=HalfHour(one.start_utc.astimezone(UTC)),
+                half_hour=HalfHour(one.start_utc),
                 import_kwh=one.import_kwh,
                 export_kwh=one.export_kwh,
                 evidence=one.evidence,
@@ -159,8 +160,8 @@ class _Row:
         if moment.tzinfo is None:
             raise self._wrong("start_utc", valid="a time with its zone")
         try:
-            return HalfHour(moment.astimezone(UTC))
-        except (ContractError, OverflowError) as error:
+            return HalfHour(in_utc(moment))
+        except (ContractError, ValueError) as error:
             raise self._wrong("start_utc", valid="a half-hour's start, at :00 or :30") from error
 
     def _settled(self) -> HalfHour | None:

@@ -6,12 +6,13 @@ from datetime import date
 from fractions import Fraction
 from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from gridflex.adapters.ledger.store import LedgerStore
 from gridflex.adapters.market.baseline_facts import BaselineFacts
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
+from gridflex.instants import Instant
 from gridflex.market.baselines.computed import baseline_json
 from gridflex.market.baselines.engine import BaselineDay, History, baseline
 from gridflex.market.baselines.engine import Event as Activation
@@ -55,7 +56,7 @@ class CapChangeIn(BaseModel, extra="forbid"):
         to_kw: After.
     """
 
-    at: AwareDatetime
+    at: Instant
     job: str
     from_kw: float
     to_kw: float

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Protocol
 from uuid import UUID
@@ -19,6 +18,7 @@ from gridflex.adapters.beckn.log import (
 from gridflex.beckn.offers import resource_id
 from gridflex.beckn.selling import Standing
 from gridflex.beckn.states import ContractState
+from gridflex.instants import Instant
 from gridflex.serve.problems import ProblemError
 
 Limit = Annotated[int, Query(ge=1, le=500)]
@@ -70,7 +70,7 @@ def create_market_router(log: BecknLog, *, house: Offering, subscriber_id: str |
         }
 
     @router.get("/contracts")
-    async def contracts(limit: Limit = 50, before: datetime | None = None) -> dict[str, Any]:
+    async def contracts(limit: Limit = 50, before: Instant | None = None) -> dict[str, Any]:
         """Return contracts, the newest first; ``next_before`` asks for older ones."""
         found = await log.contracts(limit=limit, before=before)
         last = found[-1].opened_at.isoformat() if len(found) == limit else None

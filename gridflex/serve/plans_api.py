@@ -10,9 +10,10 @@ from typing import Annotated, Any, Final
 
 import numpy as np
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from gridflex.adapters.jobs.plan_store import PlanStore, StoredPlan
+from gridflex.instants import Instant
 from gridflex.jobs import JobId
 from gridflex.planning.front import make_front, preferred_of
 from gridflex.planning.front_record import front_record
@@ -121,7 +122,7 @@ class WhatIf(BaseModel, extra="forbid"):
     """
 
     gpus: dict[str, Annotated[int, Field(ge=0)]] = {}
-    deadlines: dict[str, AwareDatetime] = {}
+    deadlines: dict[str, Instant] = {}
     carbon_caps_gco2_per_kwh: dict[str, Annotated[float, Field(gt=0)]] = {}
     carbon_price_gbp_per_tco2: float | None = Field(default=None, ge=0)
 

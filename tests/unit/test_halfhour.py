@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridflex.errors import ContractError
-from gridflex.halfhour import HALF_HOUR, LONDON, HalfHour, half_hours_needed, periods_in
+from gridflex.halfhour import HALF_HOUR, LONDON, HalfHour, half_hours_needed, in_utc, periods_in
 
 FORWARD = date(2026, 3, 29)
 BACK = date(2026, 10, 25)
@@ -119,6 +119,27 @@ def test_a_refused_start_is_named_as_an_instant() -> None:
 def test_a_naive_moment_is_refused() -> None:
     with pytest.raises(ContractError, match="needs a time zone"):
         HalfHour.containing(datetime(2026, 7, 1, 12))  # noqa: DTZ001 - the case under test
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "9999-12-31T23:30:00-14:00",
+        "9999-12-31T00:00Z",
+        "0001-01-01T00:00+14:00",
+        "2026-07-01T12:00",
+    ],
+)
+def test_a_moment_that_not_every_zone_can_tell_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="from 0001-01-02 to 9999-12-30 in UTC"):
+        in_utc(datetime.fromisoformat(text))
+
+
+def test_the_last_moment_that_every_zone_can_tell_is_taken() -> None:
+    last = datetime.fromisoformat("9999-12-31T13:30+14:00")
+
+    assert in_utc(last) == HalfHour.containing(last).start
+    assert in_utc(last).tzinfo is UTC
 
 
 @pytest.mark.parametrize(

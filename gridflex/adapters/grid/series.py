@@ -7,24 +7,22 @@ from datetime import date, datetime
 from typing import Annotated, Final
 
 import numpy as np
-from pydantic import AwareDatetime, PlainValidator, TypeAdapter
+from pydantic import PlainValidator, TypeAdapter
 
 from gridflex.errors import ContractError, SourceError
 from gridflex.halfhour import HalfHour
+from gridflex.instants import Instant
 from gridflex.signals import NATIONAL, Kind, Origin, Series, Signal
 
 LONGEST: Final = 400 * 48
 """Half-hours that an answer spans at most; more is a wrong date."""
 
-_MOMENT: Final = TypeAdapter(AwareDatetime)
+_MOMENT: Final = TypeAdapter(Instant)
 
 
 def _half_hour(raw: object) -> HalfHour:
     moment = _MOMENT.validate_python(raw)
-    try:
-        half_hour = HalfHour.containing(moment)
-    except OverflowError as error:  # an offset leads out of the years that there are
-        raise ValueError(f"must be an instant, not {error}") from error
+    half_hour = HalfHour.containing(moment)
     if half_hour.start != moment:
         raise ValueError("must be on the hour or half-hour")
     return half_hour

@@ -200,7 +200,10 @@ def test_the_command_compares_policies_on_files(tmp_path: Path) -> None:
             "2026-07-02T08:00:00Z,nan,2", "duration_s: 'nan' is not valid", id="no number"
         ),
         pytest.param("2026-07-02T08:00:00Z,7200", "gpus: None is not valid", id="a short row"),
-        pytest.param("yesterday,7200,2", "'yesterday' is not a time", id="no time"),
+        pytest.param("yesterday,7200,2", "submitted_at: 'yesterday' is not valid", id="no time"),
+        pytest.param(
+            "9999-12-31T23:30:00-14:00,7200,2", "submitted_at: '9999.* is not valid", id="no UTC"
+        ),
     ],
 )
 def test_a_trace_with_a_wrong_value_is_refused_by_its_column(

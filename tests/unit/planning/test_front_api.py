@@ -1,4 +1,4 @@
-"""The front of a stored plan over HTTP."""
+"""A stored plan over HTTP: its front, and what if."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +12,7 @@ from gridflex.halfhour import HALF_HOUR
 from gridflex.planning.planner import make_plan
 from gridflex.planning.record import problem_record, result_record
 from gridflex.serve.plans_api import create_plans_router
+from gridflex.serve.problems import install_problems
 from tests.unit.planning.problems import MIDNIGHT, job, outlook, problem
 
 GIVEN = problem(
@@ -47,12 +48,18 @@ class OnePlan(PlanStore):
         self.kept.append(front)
 
 
-async def test_a_front_is_served_with_its_knee_and_what_given_prices_prefer() -> None:
+def asking(store: OnePlan) -> httpx.AsyncClient:
+    """Return a client of the API over a store."""
     api = FastAPI()
-    store = OnePlan()
+    install_problems(api)
     api.include_router(create_plans_router(store))
     transport = httpx.ASGITransport(app=api)
-    async with httpx.AsyncClient(transport=transport, base_url="http://gridflex.test") as client:
+    return httpx.AsyncClient(transport=transport, base_url="http://gridflex.test")
+
+
+async def test_a_front_is_served_with_its_knee_and_what_given_prices_prefer() -> None:
+    store = OnePlan()
+    async with asking(store) as client:
         clean = (await client.get("/plans/newest/front?gbp_per_tco2=100000")).json()
         cheap = (await client.get("/plans/newest/front?gbp_per_tco2=0")).json()
 
@@ -66,3 +73,12 @@ async def test_a_front_is_served_with_its_knee_and_what_given_prices_prefer() ->
         assert point["moved_jobs"] == len(point["moved"])
         assert set(point["moved"]) <= {"a", "b"}
     assert {job for point in clean["points"] for job in point["moved"]} == {"a", "b"}
+
+
+@pytest.mark.parametrize("deadline", ["9999-12-31T23:30:00-14:00", "0001-01-01T00:00:00+14:00"])
+async def test_a_deadline_that_utc_cannot_tell_is_refused_by_its_name(deadline: str) -> None:
+    async with asking(OnePlan()) as client:
+        answer = await client.post("/plans/newest/what-if", json={"deadlines": {"a": deadline}})
+
+    assert answer.status_code == 400
+    assert answer.json()["detail"].startswith(f"deadlines.a: '{deadline}': valid is an instant")
