@@ -23,7 +23,7 @@ from gridflex.beckn.offers import BASELINE
 from gridflex.beckn.reporting import DELIVERED, USAGE, closed, due_gbp
 from gridflex.beckn.schemas import own
 from gridflex.beckn.settling import PENNY, ZERO, exact
-from gridflex.beckn.tables import Table, read_table
+from gridflex.beckn.tables import BUYER, SELLER, Table, read_table
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.canonical import canonical_json, digest
 from gridflex.units import HOURS_PER_HALF_HOUR
@@ -97,7 +97,7 @@ def settled(contract: Contract) -> Contract:
     flows: list[dict[str, Any]] = [
         {"role": role, "value": float(sign * value) or 0.0, "currency": need.currency,
          "description": why}
-        for role, sign in (("buyer", -1), ("seller", 1))
+        for role, sign in ((BUYER, -1), (SELLER, 1))
     ]  # fmt: skip
     figures = {
         "@context": own("DemandFlexSettlement"),

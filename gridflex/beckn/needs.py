@@ -35,7 +35,7 @@ from gridflex.beckn.errors import BecknError, Code, reading_attributes
 from gridflex.beckn.meters import digest_of
 from gridflex.beckn.schemas import deg
 from gridflex.beckn.settling import exact
-from gridflex.beckn.tables import Column, Table, read_table
+from gridflex.beckn.tables import BUYER, SELLER, Column, Table, read_table
 from gridflex.halfhour import HalfHour
 from gridflex.units import HOURS_PER_HALF_HOUR
 
@@ -45,8 +45,6 @@ REQUESTED: Final = "CAPACITY_REQUESTED"
 OFFERED: Final = "CAPACITY_OFFERED"
 PRICE: Final = "PRICE"
 PENALTY: Final = "SHORTFALL_PENALTY"
-BUYER: Final = "buyer"
-SELLER: Final = "seller"
 METERS: Final = "participatingMeters"
 DIGEST: Final = "participatingMetersDigest"
 LONGEST_METER: Final = 512

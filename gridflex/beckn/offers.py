@@ -42,7 +42,7 @@ from gridflex.beckn.entities import (
 from gridflex.beckn.errors import BecknError, Code
 from gridflex.beckn.schemas import deg, own
 from gridflex.beckn.settling import POLICY, exact
-from gridflex.beckn.tables import LONGEST, Column, Table, read_table
+from gridflex.beckn.tables import BUYER, LONGEST, SELLER, Column, Table, read_table
 from gridflex.errors import ContractError
 from gridflex.faults import faults_text
 from gridflex.halfhour import HALF_HOUR, HalfHour
@@ -55,8 +55,6 @@ BASELINE: Final = "BASELINE"
 AVAILABLE: Final = "AVAILABLE_QTY"
 PRICE: Final = "PRICE_PER_KWH"
 REQUESTED: Final = "REQUESTED_QTY"
-BUYER: Final = "buyer"
-SELLER: Final = "seller"
 MOST_OFFERED: Final = 500
 """Blocks in one catalogue; the largest ones go first."""
 

@@ -33,14 +33,12 @@ from gridflex.beckn.keeping import Hold, Store
 from gridflex.beckn.messages import Message
 from gridflex.beckn.needs import (
     BUY_OFFER_TYPE,
-    BUYER,
     NEED_TYPE,
     OFFERED,
     PENALTY,
     PRICE,
     REQUESTED,
     RULE_PATH,
-    SELLER,
     Bid,
     Need,
     is_need,
@@ -57,7 +55,7 @@ from gridflex.beckn.reacting import Reaction, Saying, sayings
 from gridflex.beckn.reporting import DELIVERED, SETTLE_AFTER, USAGE
 from gridflex.beckn.schemas import deg, own
 from gridflex.beckn.states import ContractState, Side, Stage, Step
-from gridflex.beckn.tables import Column, Table
+from gridflex.beckn.tables import BUYER, SELLER, Column, Table
 from gridflex.halfhour import HalfHour
 
 PUBLISHED: Final = "BASELINE_PUBLISHED"

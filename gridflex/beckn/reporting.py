@@ -28,7 +28,7 @@ from gridflex.beckn.offers import BASELINE, REQUESTED, listed_of, requested_of
 from gridflex.beckn.phrasing import in_state
 from gridflex.beckn.schemas import deg, own
 from gridflex.beckn.settling import RULE, RULE_VERSION, Row, Settled, energy, exact, settle
-from gridflex.beckn.tables import Column, Table, read_table
+from gridflex.beckn.tables import SELLER, Column, Table, read_table
 from gridflex.halfhour import HalfHour
 from gridflex.units import HOURS_PER_HALF_HOUR
 
@@ -182,7 +182,7 @@ def closed(contract: Contract, *, flows: list[dict[str, Any]], figures: Attribut
 def due_gbp(contract: Contract) -> Decimal | None:
     """Return what a settled contract says the seller is owed; None if it does not say."""
     for one in (contract.contract_attributes or {}).get("revenueFlows") or ():
-        if isinstance(one, dict) and one.get("role") == "seller" and _is_number(one.get("value")):
+        if isinstance(one, dict) and one.get("role") == SELLER and _is_number(one.get("value")):
             return exact(one["value"])
     return None
 

@@ -14,6 +14,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any, Final
 
 from gridflex.beckn.schemas import OWN
+from gridflex.beckn.tables import BUYER, SELLER
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.canonical import canonical_json, digest
 
@@ -78,8 +79,8 @@ class Settled:
         value = float(self.due_gbp)
         why = f"{self.shifted_kwh} kWh shifted"
         return [
-            {"role": "buyer", "value": -value or 0.0, "currency": "GBP", "description": why},
-            {"role": "seller", "value": value, "currency": "GBP", "description": why},
+            {"role": BUYER, "value": -value or 0.0, "currency": "GBP", "description": why},
+            {"role": SELLER, "value": value, "currency": "GBP", "description": why},
         ]
 
 

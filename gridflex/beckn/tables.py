@@ -31,6 +31,10 @@ CELLS_PER_VALUE: Final = 20
 REPORT: Final = "REPORT_PAYLOAD_DESCRIPTOR"
 EVENT: Final = "EVENT_PAYLOAD_DESCRIPTOR"
 
+BUYER: Final = "buyer"
+SELLER: Final = "seller"
+"""Roles of a contract, and who gives a column."""
+
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -42,7 +46,7 @@ class Column:
         name: Payload type, such as ``PRICE``.
         unit: As OpenADR writes it, such as ``KWH``.
         values: One per half-hour; None where there is none.
-        by: ``seller`` or ``buyer``; None for a report.
+        by: `SELLER` or `BUYER`; None for a report.
     """
 
     name: str
