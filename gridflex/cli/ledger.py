@@ -24,9 +24,14 @@ from gridflex.ledger.note import Signer
 from gridflex.ledger.standalone import standalone_verifier
 from gridflex.ledger.tiles import SignedCheckpoint
 from gridflex.ledger.verify.command import read_key, summary, verify_paths
+from gridflex.ledger.verify.extension import (
+    Extension,
+    claimed,
+    read_hand_over,
+    verify_extension,
+)
 from gridflex.ledger.verify.folder import read_entries
-from gridflex.ledger.verify.merkle import verify_consistency
-from gridflex.ledger.verify.notes import open_checkpoint
+from gridflex.ledger.verify.notes import Key
 from gridflex.ledger.verify.reading import VerificationError, bytes_of, read_text
 from gridflex.market.audit import trace
 from gridflex.market.billing.receipt_page import receipt_facts, receipt_html
@@ -95,32 +100,27 @@ def extends(
 ) -> None:
     """Have a running GridFlex prove that its ledger extends a checkpoint; exit code 1 if not.
 
-    Nothing but two checkpoints and some hashes is fetched; what entries say is not looked at.
+    Two checkpoints, some hashes and the entries that hand the key over are fetched; what other
+    entries say is not looked at.
     """
     try:
         keys = [read_key(one) for one in key]
-        old = open_checkpoint(read_text(kept), keys=keys)
+        note = read_text(kept)
         with Client(url) as client:
-            note = client.get_text(f"{LEDGER}/checkpoint")
-            new = open_checkpoint(note, keys=[one for one in keys if one.name == old.origin])
-            has_grown = new.size > old.size
-            asked = {"old": old.size, "new": new.size}
-            hashes = client.get(f"{LEDGER}/consistency", **asked)["hashes"] if has_grown else []
-        verify_consistency(
-            old_size=old.size,
-            old_root=old.root,
-            new_size=new.size,
-            new_root=new.root,
-            proof=[bytes_of(one, what="a hash of the proof") for one in hashes],
-        )
+            newest, found = _extension(client, note, keys=keys)
     except VerificationError as error:
         _refuse(str(error), as_json=as_json)
     if file is not None:
-        write(file, note.encode())
+        write(file, newest.encode())
+    old, new = found.old, found.new
     if as_json:
-        print_json({"verified": True, "old": old.size, "new": new.size})
+        told = {"keys": [str(one) for one in found.keys], "hand_overs": list(found.followed)}
+        print_json({"verified": True, "old": old.size, "new": new.size} | told)
         return
     say(f"VERIFIED: the {new.size} entries of {new.origin} begin with the {old.size} of {kept}")
+    if found.followed:
+        led = ", ".join(str(one) for one in found.followed)
+        say(f"  note: trust was handed over (entry {led}) to {found.keys[-1]}")
 
 
 def export(
@@ -225,6 +225,23 @@ async def _export(folder: Path, config: Path | None) -> SignedCheckpoint:
         return await export_ledger(LedgerStore(engine), folder)
     finally:
         await engine.dispose()
+
+
+def _extension(client: Client, kept: str, *, keys: Sequence[Key]) -> tuple[str, Extension]:
+    """Return the newest checkpoint as signed, and what it was shown to extend."""
+    old = claimed(kept).size
+    newest = client.get_text(f"{LEDGER}/checkpoint")
+    new = claimed(newest).size
+    hand_overs = client.get(f"{LEDGER}/hand-overs", size=new)["hand_overs"]
+    hashes = client.get(f"{LEDGER}/consistency", old=old, new=new)["hashes"] if new > old else []
+    found = verify_extension(
+        kept,
+        newest,
+        keys=keys,
+        hand_overs=[read_hand_over(one) for one in hand_overs],
+        proof=[bytes_of(one, what="a hash of the proof") for one in hashes],
+    )
+    return newest, found
 
 
 def _run_again(folders: Sequence[Path], *, as_json: bool) -> int:

@@ -16,6 +16,7 @@ from fastapi.responses import PlainTextResponse, Response
 from pydantic import BaseModel
 
 from gridflex.adapters.ledger.store import LedgerStore
+from gridflex.ledger.event import EventType
 from gridflex.ledger.note import proof_file
 from gridflex.ledger.tiles import SignedCheckpoint, entry_bundle
 from gridflex.ledger.tree import TileId
@@ -76,6 +77,32 @@ class Consistency(BaseModel):
     hashes: list[str]
 
 
+class HandOver(BaseModel):
+    """An entry with which another key takes over, with its proof.
+
+    Attributes:
+        index: Its place.
+        entry: What it says; both keys signed it.
+        hashes: RFC 6962 inclusion proof, base64.
+    """
+
+    index: int
+    entry: dict[str, Any]
+    hashes: list[str]
+
+
+class HandOvers(BaseModel):
+    """How the key of the ledger changed hands.
+
+    Attributes:
+        size: Entries of the tree that the proofs are in.
+        hand_overs: Those among them, in order.
+    """
+
+    size: int
+    hand_overs: list[HandOver]
+
+
 def create_ledger_router(ledger: LedgerStore) -> APIRouter:
     """Return the paths below ``/ledger``."""
     api = APIRouter(prefix="/ledger", tags=["ledger"])
@@ -110,6 +137,23 @@ def _add_proofs(api: APIRouter, ledger: LedgerStore) -> None:
         """The proof that the ledger of ``new`` entries extends that of ``old``."""
         hashes = await ledger.consistency_proof(old, new=new)
         return Consistency(old=old, new=new, hashes=[_base64(one) for one in hashes])
+
+    @api.get("/hand-overs")
+    async def hand_overs(size: Size) -> HandOvers:
+        """The entries among the first ``size`` that hand the key over, with their proofs."""
+        logged = await ledger.find(EventType.KEY_ROTATED)
+        found = [
+            HandOver(
+                index=one.index,
+                entry=one.event,
+                hashes=[
+                    _base64(each) for each in await ledger.inclusion_proof(one.index, size=size)
+                ],
+            )
+            for one in logged
+            if one.index < size
+        ]
+        return HandOvers(size=size, hand_overs=found)
 
 
 def _add_files(api: APIRouter, ledger: LedgerStore) -> None:

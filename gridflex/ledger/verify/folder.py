@@ -12,6 +12,7 @@ from typing import Any, Final
 from gridflex.ledger.verify.entries import instant_of, parse_entry
 from gridflex.ledger.verify.merkle import TILE, RightEdge, leaf_hash
 from gridflex.ledger.verify.notes import (
+    KEY_ROTATED,
     Key,
     open_checkpoint,
     open_note,
@@ -129,7 +130,7 @@ class _LedgerCheck:
         try:
             event = parse_entry(raw)  # step 1
             self._note(index, event)
-            if event["event_type"] == "key.rotated":
+            if event["event_type"] == KEY_ROTATED:
                 self._trusted = rotate(self._trusted, event["body"])
         except VerificationError as error:
             raise VerificationError(f"entry {index}: {error}") from error

@@ -20,6 +20,9 @@ from gridflex.ledger.verify.reading import VerificationError, bytes_of, text_of
 ED25519: Final = 0x01
 COSIGNATURE: Final = 0x04
 SIGNATURES_MAX: Final = 64
+KEY_ROTATED: Final = "key.rotated"
+"""Type of the entry with which one key takes over from another."""
+
 _SIGNATURE_LINE: Final = re.compile(r"— ([^\s+]+) ([A-Za-z0-9+/]+=*)")
 _NAME: Final = re.compile(r"[^\s+\ud800-\udfff]+")
 _COUNT: Final = re.compile(r"0|[1-9][0-9]{0,18}")

@@ -1,10 +1,13 @@
 """The ledger under ``/v1/settlement/ledger``, with its proofs, on real PostgreSQL."""
 
+import base64
 from pathlib import Path
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from gridflex.ledger.note import Signer
+from gridflex.ledger.verify.extension import read_hand_over, verify_extension
 from gridflex.ledger.verify.folder import verify_ledger
 from tests.e2e.database.test_settlement_api import Served
 from tests.unit.ledger.ledgers import NOON, ORIGIN, event
@@ -86,3 +89,24 @@ async def test_consistency_is_proved_over_the_api(served: Served) -> None:
     assert len(found["hashes"]) == 3
     refused = await served.http.get("/ledger/consistency", params={"old": 6, "new": 9})
     assert refused.status_code == 400
+
+
+async def test_hand_overs_of_the_key_are_proved_over_the_api(served: Served) -> None:
+    old = served.key.signer.key
+    await served.ledger.append([event(i) for i in range(3)], now=NOON)
+    kept = (await served.ledger.sign(now=NOON)).note
+    await served.ledger.rotate_key(Signer.generate(ORIGIN), now=NOON)
+    newest = (await served.ledger.sign(now=NOON)).note
+
+    told = await served.get("/ledger/hand-overs", params={"size": 4})
+    proof = await served.get("/ledger/consistency", params={"old": 3, "new": 4})
+
+    found = verify_extension(
+        kept,
+        newest,
+        keys=[old],
+        hand_overs=[read_hand_over(one) for one in told["hand_overs"]],
+        proof=[base64.b64decode(one) for one in proof["hashes"]],
+    )
+    assert found.followed == (3,)
+    assert (await served.get("/ledger/hand-overs", params={"size": 3}))["hand_overs"] == []

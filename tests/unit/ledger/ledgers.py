@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import Event, EventType
-from gridflex.ledger.note import Signer, sign_checkpoint
+from gridflex.ledger.note import Signer, rotation_body, sign_checkpoint
 from gridflex.ledger.tiles import SignedCheckpoint, StaticExport
 from gridflex.ledger.verify.notes import Checkpoint, parse_note
 from tests.unit.ledger.whole_tree import MerkleTree
@@ -62,6 +62,12 @@ def cosign(note: str, *, witness: Signer) -> str:
     moment = int(NOON.timestamp())
     signature = witness.sign(f"cosignature/v1\ntime {moment}\n{parse_note(note).text}")
     return note + witness.signature_line(moment.to_bytes(8, "big") + signature)
+
+
+def handover(old: Signer, new: Signer, number: int) -> bytes:
+    """Return the entry with which ``new`` takes over, ``number`` seconds after noon."""
+    rotated = Event(f"key:{number}", EventType.KEY_ROTATED, rotation_body(old, new=new))
+    return rotated.entry(recorded_at=NOON + number * SECOND)
 
 
 def ledger(size: int = 600, *, signed_at: Sequence[int] = (100, 256, 600)) -> Ledger:

@@ -110,6 +110,7 @@ def server() -> Iterator[str]:
     answers = {
         "/v1/settlement/receipts/train-7": json.dumps(receipt.as_json()),
         "/v1/settlement/ledger/checkpoint": GROWN.checkpoints[-1].note,
+        "/v1/settlement/ledger/hand-overs?size=600": json.dumps({"hand_overs": []}),
         "/v1/settlement/ledger/consistency?old=100&new=600": json.dumps({"hashes": proof}),
     }
 
@@ -142,7 +143,13 @@ def test_a_ledger_that_extends_what_was_kept_proves_it(server: str, tmp_path: Pa
     again = run("extends", tmp_path / "new", *KEY, "--url", server, "--json")
 
     assert "the 600 entries of gridflex.example/log1 begin with the 100 of" in shown
-    assert json.loads(again) == {"verified": True, "old": 600, "new": 600}
+    assert json.loads(again) == {
+        "verified": True,
+        "old": 600,
+        "new": 600,
+        "keys": [str(SIGNER.key)],
+        "hand_overs": [],
+    }
 
 
 @pytest.mark.parametrize(

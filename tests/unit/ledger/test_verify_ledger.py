@@ -11,8 +11,8 @@ import cryptography
 import pytest
 
 from gridflex.halfhour import HalfHour
-from gridflex.ledger.event import Event, EventType
-from gridflex.ledger.note import Signer, rotation_body, sign_checkpoint
+from gridflex.ledger.event import EventType
+from gridflex.ledger.note import Signer, sign_checkpoint
 from gridflex.ledger.standalone import standalone_verifier
 from gridflex.ledger.tiles import SignedCheckpoint, entry_bundle
 from gridflex.ledger.verify.command import main
@@ -29,6 +29,7 @@ from tests.unit.ledger.ledgers import (
     cosign,
     entry,
     event,
+    handover,
     ledger,
 )
 
@@ -226,11 +227,6 @@ def test_a_key_that_takes_over_unannounced_is_detected(tmp_path: Path) -> None:
 
     with pytest.raises(VerificationError, match="no trusted key"):
         verify_ledger(made.write(tmp_path), keys=KEYS)
-
-
-def handover(old: Signer, new: Signer, number: int) -> bytes:
-    rotated = Event(f"key:{number}", EventType.KEY_ROTATED, rotation_body(old, new=new))
-    return rotated.entry(recorded_at=NOON + number * SECOND)
 
 
 def test_a_key_that_was_handed_over_counts_from_there_on(tmp_path: Path) -> None:
