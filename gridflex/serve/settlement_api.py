@@ -21,7 +21,7 @@ from gridflex.adapters.ledger.store import LedgerStore
 from gridflex.adapters.market.reading_log import record_readings
 from gridflex.adapters.market.receipt_store import ReceiptStore
 from gridflex.errors import ContractError
-from gridflex.halfhour import HalfHour
+from gridflex.halfhour import LONDON, HalfHour
 from gridflex.jobs import JobId
 from gridflex.ledger.event import Event, EventType
 from gridflex.market.baselines.quality import PREDICTABILITY, PredictabilityLimits
@@ -30,6 +30,7 @@ from gridflex.market.days import SettlementDay
 from gridflex.market.meter_files import ReadingsIn, read_csv
 from gridflex.market.meters import MeterHistory, Reading, check_once
 from gridflex.market.policy import Dated
+from gridflex.market.registration import refuse_unusable
 from gridflex.market.registry import pair_key
 from gridflex.market.registry_records import read_record, readings_of, registry_event, registry_of
 from gridflex.market.settlement.authority import AUTHORITY, Authority
@@ -177,10 +178,13 @@ def _add_sites_and_meters(api: APIRouter, ledger: LedgerStore, clock: Clock, kno
     @api.post("/registry")
     async def register(sent: RecordsIn) -> Recorded:
         """Register sites, units, consents and allocations, all of them or none."""
-        events = [registry_event(read_record(one.kind, one.record)) for one in sent.records]
+        now = clock.now()
+        records = [read_record(one.kind, one.record) for one in sent.records]
+        for one in records:
+            refuse_unusable(one, today=now.astimezone(LONDON).date())
+        events = [registry_event(one) for one in records]
         since = await ledger.size()
         registered = await _entries(ledger, *REGISTERED)
-        now = clock.now()
         coming = [{"event_type": one.event_type, "body": one.body} for one in events]
         registry_of([*registered, *coming], calendar=calendar_around(now.date()))
         _refuse_nothing(events)

@@ -24,9 +24,11 @@ from gridflex.market.baselines.rules import RULES
 from gridflex.market.baselines.submitted import CapChange
 from gridflex.market.baselines.waivers import Waiver, waiver_on
 from gridflex.market.meters import METERED, Evidence, MeterHistory
+from gridflex.market.registration import is_connection
 from gridflex.market.registry import (
     Allocation,
     BaselineIndicator,
+    MeteredSite,
     Msid,
     Registry,
     UnitId,
@@ -114,12 +116,12 @@ class BaselineFacts:
             pairs, first - LOOK_BACK, last, now, evidence=frozenset(Evidence)
         )
         begin, _ = _span(first, last)
-        sites = {registry.site_of(one.pair).name: registry.site_of(one.pair) for one in pairs}
+        sites = {site.name: site for site in (registry.site_of(one.pair) for one in pairs)}
         return Facts(
             unit=unit,
             entries=await self._entries(unit, first, last),
             metered=metered,
-            connection_mw=sum((Decimal(str(one.connection_mw)) for one in sites.values()), ZERO),
+            connection_mw=_connection_mw(sites.values()),
             history=[net for at, net in metered.items() if at < begin],
             cap_changes=await self._caps(begin) if cap_changes is None else cap_changes,
         )
@@ -187,7 +189,7 @@ class BaselineFacts:
             unit=unit,
             entries=await self._entries(unit, first, last),
             metered=await self._metered(pairs, first, last, now, evidence=METERED),
-            connection_mw=ZERO,
+            connection_mw=None,
             history=(),
             cap_changes=None,
         )
@@ -228,6 +230,14 @@ class BaselineFacts:
             EventType.METER_RECEIVED, subject=f"meter:{meter}", first=first, last=last
         )
         return MeterHistory.of(meter, readings_of(one.event for one in found))
+
+
+def _connection_mw(sites: Iterable[MeteredSite]) -> Decimal | None:
+    """Return the capacity of sites; None where a ledger has one that is no capacity."""
+    each = [one.connection_mw for one in sites]
+    if not all(map(is_connection, each)):
+        return None
+    return sum((Decimal(str(one)) for one in each), ZERO)
 
 
 def _summed(

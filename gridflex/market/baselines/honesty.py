@@ -31,6 +31,7 @@ from gridflex.market.baselines.submitted import (
 )
 from gridflex.market.messages.artefacts import ExpectedVolumes
 from gridflex.market.messages.drafts import read_draft
+from gridflex.market.registration import VALID_CONNECTION
 from gridflex.market.registry import UnitId
 from gridflex.market.volumes import ExportMWh, ImportMWh, Rounding
 from gridflex.market.working_days import gate_closure
@@ -44,7 +45,7 @@ class Facts:
         unit: Which unit.
         entries: Of the ledger, with their index: its baselines and expected volumes.
         metered: Net import of the unit, per half-hour.
-        connection_mw: Agreed import capacity of its sites.
+        connection_mw: Agreed import capacity of its sites; None where one has no usable figure.
         history: Net import in half-hours before.
         cap_changes: Changes of power caps; None where nobody logged them.
     """
@@ -52,7 +53,7 @@ class Facts:
     unit: UnitId
     entries: Sequence[tuple[int, Mapping[str, Any]]]
     metered: Mapping[HalfHour, ImportMWh]
-    connection_mw: Decimal
+    connection_mw: Decimal | None
     history: Sequence[ImportMWh]
     cap_changes: Sequence[CapChange] | None
 
@@ -78,15 +79,7 @@ def honesty(facts: Facts, *, limits: HonestyLimits, rounding: Rounding) -> list[
                 for at, (volume, moment) in sent.items()
             ),
         ),
-        _worst(
-            "plausible",
-            (
-                plausible(
-                    one, connection_mw=facts.connection_mw, history=facts.history, limits=limits
-                )
-                for one in commitments
-            ),
-        ),
+        _plausible(facts, commitments, limits),
         _caps(facts, activations, limits),
         explained(happened, limits=limits),
     ]
@@ -117,6 +110,20 @@ def _worst(test: str, findings: Iterable[Finding]) -> Finding:
     if not found:
         return Finding(test, Verdict.INCONCLUSIVE, "no half-hour to judge by")
     return Finding(test, Verdict.PASSED, f"{len(found)} half-hours: {found[-1].detail}")
+
+
+def _plausible(facts: Facts, made: Iterable[Commitment], limits: HonestyLimits) -> Finding:
+    connection_mw = facts.connection_mw
+    if connection_mw is None:
+        detail = f"a site's connection_mw is not valid; valid is {VALID_CONNECTION}"
+        return Finding("plausible", Verdict.INCONCLUSIVE, detail)
+    return _worst(
+        "plausible",
+        (
+            plausible(one, connection_mw=connection_mw, history=facts.history, limits=limits)
+            for one in made
+        ),
+    )
 
 
 def _caps(facts: Facts, activations: Sequence[datetime], limits: HonestyLimits) -> Finding:
