@@ -47,6 +47,14 @@ FIGURES = (
 )
 
 
+PROMISES: Final = (
+    ("late", "late"),
+    ("over_cap", "over their carbon cap"),
+    ("sites_over_cap", "sites over their carbon cap"),
+)
+"""What a plan keeps wherever possible, and how those are called with whom it does not."""
+
+
 @plan_app.command("show")
 def plan_show(plan: PlanId = "newest", url: Url = None, as_json: AsJson = False) -> None:  # noqa: FBT002 - a flag
     """Show a plan: what runs when, what it saves, how far it is from the optimum."""
@@ -55,7 +63,7 @@ def plan_show(plan: PlanId = "newest", url: Url = None, as_json: AsJson = False)
     if as_json:
         print_json(shown)
         return
-    out.print(_heading(shown), highlight=False)
+    out.print(_heading(shown), highlight=False, markup=False)
     rows = [
         (
             job["id"],
@@ -100,6 +108,8 @@ def plan_front(
             point["origin"],
         )
     out.print(table)
+    if broken := sum(front["points"][0][key] for key, _ in PROMISES):
+        out.print(f"deadlines and carbon caps that none of these keeps: {broken}", highlight=False)
 
 
 @plan_app.command("what-if")
@@ -137,15 +147,25 @@ def plan_what_if(  # noqa: PLR0917 - options, not arguments
         return
     out.print(_figures(answer["result"], against=answer["unchanged"], name="as it is"))
     moved = ", ".join(answer["moved_jobs"]) or "none"
-    out.print(f"jobs that would move: {moved}", highlight=False)
+    out.print(f"jobs that would move: {moved}", highlight=False, markup=False)
+    for name, result in (("", answer["result"]), (" as it is", answer["unchanged"])):
+        if broken := _broken(result):
+            out.print(f"not kept{name}: {broken}", highlight=False, markup=False)
 
 
 def _heading(shown: dict[str, Any]) -> str:
     result = shown["result"]
-    late = f"; late: {', '.join(result['late'])}" if result["late"] else ""
+    broken = f"; {told}" if (told := _broken(result)) else ""
     return (
         f"plan {shown['id']} of {minute(shown['made_at'])} ({shown['reason']}), "
-        f"{result['method']}, within {result['gap_fraction']:.2%} of the optimum{late}"
+        f"{result['method']}, within {result['gap_fraction']:.2%} of the optimum{broken}"
+    )
+
+
+def _broken(result: dict[str, Any]) -> str:
+    """Return which promises a plan does not keep, and with whom; empty if it keeps all."""
+    return "; ".join(
+        f"{label}: {', '.join(result[key])}" for key, label in PROMISES if result.get(key)
     )
 
 

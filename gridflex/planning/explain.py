@@ -99,6 +99,7 @@ class _Explainer:
         self._solo = Solo(self._alone)
         self._chosen = self._solo.place_of(plan.runs[demand.id])
         self._sites = problem.sites
+        self._sites_over_cap = plan.sites_over_cap
         self._elsewhere = _use_by_site(problem, plan, without=demand.id)
 
     def explanation(self) -> Explanation:
@@ -117,6 +118,7 @@ class _Explainer:
             text=" ".join(
                 (
                     *_of_choice(chosen, now),
+                    *self._of_caps(),
                     *self._of_mode(chosen),
                     *_of_second(shown, chosen),
                     _of_binding(binding, price_gbp),
@@ -151,6 +153,26 @@ class _Explainer:
         site = int(self._solo.tables.site[self._chosen.option])
         shut[site, int(self._chosen.mask.argmax())] = True
         return self._solo.best(shut=shut)
+
+    def _of_caps(self) -> tuple[str, ...]:
+        """Say which carbon caps are not kept where it runs."""
+        if self._chosen is None:
+            return ()
+        said = []
+        figures, cap = self._solo.figures(self._chosen), self._demand.carbon_cap_gco2_per_kwh
+        if cap is not None and figures.is_over_cap[0]:
+            carbon_g = float(figures.carbon_kg[0]) * units.GRAMS_PER_KG
+            mean = carbon_g / float(figures.energy_kwh[0])
+            said.append(
+                f"It cannot keep its carbon cap of {cap:g} gCO2/kWh: it comes to {mean:.0f}."
+            )
+        outlook = self._sites[int(self._solo.tables.site[self._chosen.option])]
+        if outlook.site.name in self._sites_over_cap:
+            said.append(
+                f"The jobs of {outlook.site.name} together cannot keep its carbon cap of "
+                f"{outlook.cap_gco2_per_kwh:g} gCO2/kWh."
+            )
+        return tuple(said)
 
     def _of_mode(self, chosen: Choice) -> tuple[str, ...]:
         """Say in which mode it runs, and what its own would come to; nothing if it is its own."""

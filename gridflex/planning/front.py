@@ -55,6 +55,8 @@ class FrontPoint:
         carbon_kg: Of the energy.
         waiting_gpu_hours: Delay of the work, weighted by GPUs.
         late: How many jobs are late.
+        over_cap: How many jobs are above their carbon cap.
+        sites_over_cap: How many sites are above theirs.
         origin: How it was found.
         made_from: What its runs are read from when somebody asks.
     """
@@ -63,6 +65,8 @@ class FrontPoint:
     carbon_kg: float
     waiting_gpu_hours: float
     late: int
+    over_cap: int
+    sites_over_cap: int
     origin: str
     made_from: tuple[PlanningProblem, Tables, State]
 
@@ -188,7 +192,8 @@ class _Pool:
         self.tables = tables_of(problem)
         self.states: list[State] = []
         self.objectives: list[Array] = []
-        self.late: list[int] = []
+        self.broken: list[int] = []
+        self.kinds: list[tuple[int, int, int]] = []
         self.origins: list[str] = []
         self.per_job: list[Array] = []
 
@@ -201,7 +206,10 @@ class _Pool:
         self.per_job.append(per_job)
         self.objectives.append(per_job.sum(axis=0))
         dirty = excess_kg(self.problem, self.tables, state, figures) > TOLERANCE
-        self.late.append(int((figures.is_late | figures.is_over_cap).sum() + dirty.sum()))
+        self.broken.append(int((figures.is_late | figures.is_over_cap).sum() + dirty.sum()))
+        self.kinds.append(
+            (int(figures.is_late.sum()), int(figures.is_over_cap.sum()), int(dirty.sum()))
+        )
         self.origins.append(origin)
 
     def cross(self, budget: Budget) -> int:
@@ -230,8 +238,8 @@ class _Pool:
 
     def _fair(self) -> list[int]:
         """Return the plans with the fewest broken promises."""
-        least = min(self.late)
-        return [i for i, late in enumerate(self.late) if late == least]
+        least = min(self.broken)
+        return [i for i, broken in enumerate(self.broken) if broken == least]
 
     def front(self, *, evaluated: int) -> Front:
         from gridflex.planning.genetic import non_dominated  # noqa: PLC0415 - as above
@@ -246,11 +254,14 @@ class _Pool:
 
     def _point(self, index: int) -> FrontPoint:
         cost, carbon, waiting = (float(value) for value in self.objectives[index])
+        late, over_cap, sites_over_cap = self.kinds[index]
         return FrontPoint(
             cost_gbp=cost,
             carbon_kg=carbon,
             waiting_gpu_hours=waiting,
-            late=self.late[index],
+            late=late,
+            over_cap=over_cap,
+            sites_over_cap=sites_over_cap,
             origin=self.origins[index],
             made_from=(self.problem, self.tables, self.states[index]),
         )

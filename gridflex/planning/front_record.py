@@ -28,6 +28,8 @@ def front_record(front: Front, plan: Plan) -> dict[str, Any]:
                 "carbon_kg": point.carbon_kg,
                 "waiting_gpu_hours": point.waiting_gpu_hours,
                 "late": point.late,
+                "over_cap": point.over_cap,
+                "sites_over_cap": point.sites_over_cap,
                 "origin": point.origin,
                 "moved_jobs": len(moved),
                 "moved": [str(job_id) for job_id in moved[:MOST_NAMED]],

@@ -159,7 +159,9 @@ class FrontPointView(BaseModel):
         cost_gbp: Of the energy.
         carbon_kg: Of the energy.
         waiting_gpu_hours: Delay of the work, weighted by GPUs.
-        late: Promises it breaks: late jobs, and caps on intensity.
+        late: How many jobs are late.
+        over_cap: How many jobs are above their carbon cap.
+        sites_over_cap: How many sites are above theirs.
         origin: How it was found.
         moved_jobs: How many jobs run at another time or place than in the plan.
         moved: Which, as far as kept.
@@ -169,6 +171,8 @@ class FrontPointView(BaseModel):
     carbon_kg: float
     waiting_gpu_hours: float
     late: int
+    over_cap: int = 0
+    sites_over_cap: int = 0
     origin: str
     moved_jobs: int
     moved: list[str]

@@ -43,7 +43,13 @@ PLAN: dict[str, Any] = {
     "id": 7,
     "made_at": "2026-07-01T12:00:00Z",
     "reason": "job",
-    "result": {**FIGURES, "late": ["job-9"], "method": "m", "gap_fraction": 0.012},
+    "result": {
+        **FIGURES,
+        "late": ["job-9"],
+        "sites_over_cap": ["slough"],
+        "method": "m",
+        "gap_fraction": 0.012,
+    },
     "run_now": {**FIGURES, "cost_gbp": 4.0},
     "jobs": [
         {
@@ -94,8 +100,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[httpx.Request]:
         "/v1/jobs/job-1/explain": {"lines": ["because [/of] it"], "id": "job-1"},
         "/v1/plans/newest": PLAN,
         "/v1/plans/7/what-if": {
-            "result": {**FIGURES, "cost_gbp": 3.0},
-            "unchanged": FIGURES,
+            "result": {**FIGURES, "cost_gbp": 3.0, "over_cap": ["job-2", "job-3"]},
+            "unchanged": {**FIGURES, "late": ["job-9"]},
             "moved_jobs": ["job-1"],
         },
         "/v1/plans/shed": ORDER,
@@ -152,8 +158,9 @@ def test_a_plan_is_shown_beside_run_now(asked: list[httpx.Request]) -> None:
     shown = run("plan", "show")
 
     assert len(asked) == 1
-    for part in ("plan 7", "within 1.20%", "late: job-9", "2026-07-01 16:00", "57%", "-2.50"):
+    for part in ("plan 7", "within 1.20%", "2026-07-01 16:00", "57%", "-2.50"):
         assert part in shown
+    assert "; late: job-9; sites over their carbon cap: slough\n" in shown
 
 
 @pytest.mark.usefixtures("asked")
@@ -179,6 +186,8 @@ def test_a_what_if_asks_for_what_was_given(asked: list[httpx.Request]) -> None:
     }
     assert "jobs that would move: job-1" in shown
     assert "+1.50" in shown
+    assert "not kept: over their carbon cap: job-2, job-3\n" in shown
+    assert "not kept as it is: late: job-9\n" in shown
 
 
 def test_an_order_to_shed_is_given_under_an_id_of_its_own(asked: list[httpx.Request]) -> None:

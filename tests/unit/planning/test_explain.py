@@ -72,6 +72,15 @@ def test_a_carbon_cap_has_its_price() -> None:
     assert found.binding_price_gbp == pytest.approx(0.02)
 
 
+def test_carbon_caps_that_cannot_be_kept_are_told() -> None:
+    dirty = outlook([10] * 8, intensity=[212] * 8, cap=100.0)
+
+    found = explained(problem([job("a", carbon_cap_gco2_per_kwh=10.0)], dirty), "a")
+
+    assert "It cannot keep its carbon cap of 10 gCO2/kWh: it comes to 212." in found.text
+    assert "The jobs of london together cannot keep its carbon cap of 100 gCO2/kWh." in found.text
+
+
 def test_the_carbon_cap_of_a_site_has_its_price() -> None:
     dirty_but_cheap = outlook([10] * 4 + [20] * 4, intensity=[300] * 4 + [90] * 4)
     capped = replace(dirty_but_cheap, cap_gco2_per_kwh=100.0)

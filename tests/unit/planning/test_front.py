@@ -107,6 +107,15 @@ def test_the_standing_plan_takes_part() -> None:
     assert front.objectives[:, 1].min() == pytest.approx(0.08)
 
 
+def test_a_cap_that_nobody_can_keep_makes_no_job_late() -> None:
+    capped = replace(CHEAP_OR_CLEAN, cap_gco2_per_kwh=10.0)
+    jobs = [job("a"), job("b", carbon_cap_gco2_per_kwh=19.0), job("c", deadline=1)]
+
+    front = make_front(problem(jobs, capped), budget_s=0.5)
+
+    assert {(one.late, one.over_cap, one.sites_over_cap) for one in front.points} == {(1, 1, 1)}
+
+
 def test_no_jobs_make_a_front_of_one() -> None:
     assert len(make_front(problem([], CHEAP_OR_CLEAN), budget_s=1.0).points) == 1
 
@@ -118,7 +127,7 @@ def test_every_plan_of_a_front_keeps_the_rules(given: PlanningProblem) -> None:
 
     for index, point in enumerate(front.points):
         broken = broken_rules(given, as_plan(given, front, index))
-        if point.late == 0:
+        if point.late + point.over_cap + point.sites_over_cap == 0:
             assert broken == []
         assert set(point.runs) == {demand.id for demand in given.jobs}
         assert not [rule for rule in broken if "GPUs" in rule or "kW" in rule]
