@@ -61,7 +61,10 @@ grid_app = typer.Typer(
 
 
 Region = Annotated[
-    str, typer.Option(help="GB, an outward postcode such as RG10, or region-13; of the intensity.")
+    str,
+    typer.Option(
+        help="GB, an outward postcode such as RG10, or region-1 to region-17; of the intensity."
+    ),
 ]
 
 
@@ -73,8 +76,8 @@ def grid_now(*, region: Region = NATIONAL, url: Url = None, as_json: AsJson = Fa
     if as_json:
         print_json(answer)
         return
-    out.print(_heading(answer), highlight=False)
-    print_fitting(out, *_now(answer["half_hour"]))
+    _print_heading(answer, half_hours=1)
+    print_fitting(out, *_now(answer))
     if mix := answer["generation_mix"]:
         say(_mix(mix))
     feeds = [
@@ -102,8 +105,9 @@ def grid_forecast(
     if as_json:
         print_json(answer)
         return
-    out.print(_heading(answer), highlight=False)
-    print_fitting(out, HALF_HOURS, [_half_hour(row) for row in answer["half_hours"]])
+    _print_heading(answer, half_hours=len(answer["half_hours"]))
+    rows = [_half_hour(row, asked=answer["region"]) for row in answer["half_hours"]]
+    print_fitting(out, HALF_HOURS, rows)
 
 
 @grid_app.command("skill")
@@ -154,26 +158,35 @@ def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}"
 
 
-def _heading(answer: dict[str, Any]) -> str:
-    origin = answer["origin"]
+def _print_heading(answer: dict[str, Any], *, half_hours: int) -> None:
+    origin, region = answer["origin"], answer["region"]
     shown = origin if origin == Origin.LIVE.value else f"[bold]{origin}[/]"
-    return f"{answer['region']} at {minute(answer['now'])}, {shown}"
+    out.print(f"{region} at {minute(answer['now'])}, {shown}", highlight=False)
+    if national := answer["national_half_hours"]:
+        how_many = "" if national == half_hours else f" of {national} of {half_hours} half-hours"
+        asked = f"asked for are {', '.join(answer['regions'])}" if answer["regions"] else ""
+        say(
+            f"intensity{how_many} is national ({NATIONAL}), as none of {region} is known; "
+            f"{asked or 'no site has a postcode'}"
+        )
 
 
-def _now(half_hour: dict[str, Any]) -> tuple[tuple[Column, ...], list[tuple[str, ...]]]:
+def _now(answer: dict[str, Any]) -> tuple[tuple[Column, ...], list[tuple[str, ...]]]:
+    half_hour = answer["half_hour"]
     intensity, price = half_hour["intensity"], half_hour["price"]
     known = (Column("value"), Column("90 % band"), Column("known from", narrowest=24))
+    rests_on = _known(intensity, asked=answer["region"])
     return (Column(minute(half_hour["start"])), *known), [
-        ("intensity", f"{_amount(intensity)} gCO2/kWh", _band(intensity), _known(intensity)),
+        ("intensity", f"{_amount(intensity)} gCO2/kWh", _band(intensity), rests_on),
         ("price", f"{_amount(price)} GBP/MWh", _band(price), _known(price)),
     ]
 
 
-def _half_hour(row: dict[str, Any]) -> tuple[str, ...]:
+def _half_hour(row: dict[str, Any], *, asked: str) -> tuple[str, ...]:
     intensity, price = row["intensity"], row["price"]
     return (
         minute(row["start"], zone=""),
-        *(_amount(intensity), _band(intensity), _known(intensity)),
+        *(_amount(intensity), _band(intensity), _known(intensity, asked=asked)),
         *(_amount(price), _band(price), _known(price)),
     )
 
@@ -184,9 +197,9 @@ def _amount(value: dict[str, Any]) -> str:
     )
 
 
-def _known(value: dict[str, Any]) -> str:
-    """Source, region where it is not national, rung, age and what the value rests on."""
-    region = "" if value["region"] == NATIONAL else f" {value['region']}"
+def _known(value: dict[str, Any], *, asked: str = NATIONAL) -> str:
+    """Source, region where not all is national, rung, age and what the value rests on."""
+    region = "" if value["region"] == asked == NATIONAL else f" {value['region']}"
     return f"{value['source']}{region}, {value['rung']}, {_age(value['age_s'])}, {value['origin']}"
 
 

@@ -28,12 +28,11 @@ from gridflex.serve.problems import ProblemError
 from gridflex.signals import NATIONAL, Band, Blend, Origin, Rung, weakest
 
 LONGEST_H: Final = 14 * 24
-_REGION: Final = re.compile(r"GB|region-\d{1,2}|[A-Z]{1,2}\d[A-Z\d]?")
+_REGION: Final = re.compile(r"GB|region-(?:[1-9]|1[0-7])|[A-Z]{1,2}\d[A-Z\d]?")
+_VALID_REGION: Final = "GB, an outward postcode such as RG10, or region-1 to region-17"
 
 Hours = Annotated[int, Query(ge=1, le=LONGEST_H, description="How far to look ahead, in hours.")]
-Region = Annotated[
-    str, Query(description="GB, an outward postcode such as RG10, or region-13; of the intensity.")
-]
+Region = Annotated[str, Query(description=f"{_VALID_REGION}; of the intensity.")]
 
 
 class Agents(Protocol):
@@ -125,40 +124,47 @@ class FeedStanding(BaseModel):
     reason: str
 
 
-class GridNow(BaseModel):
-    """The running half-hour.
+class Asked(BaseModel):
+    """What was asked for, and how far it is known.
 
     Attributes:
         now: GridFlex time of the answer.
         region: What was asked for.
+        regions: Those besides GB of which intensity is asked for, by the sites' postcodes.
+        national_half_hours: Half-hours whose intensity is national because no regional one is
+            known of them; 0 where GB was asked for.
         origin: The weakest origin among the values.
+    """
+
+    now: datetime
+    region: str
+    regions: list[str]
+    national_half_hours: int
+    origin: Origin
+
+
+class GridNow(Asked):
+    """The running half-hour.
+
+    Attributes:
         half_hour: What is known of it.
         generation_mix: The newest national one of the last day; None if none is known.
         feeds: How fresh every feed is.
     """
 
-    now: datetime
-    region: str
-    origin: Origin
     half_hour: GridHalfHour
     generation_mix: GenerationMix | None
     feeds: list[FeedStanding]
 
 
-class GridForecast(BaseModel):
+class GridForecast(Asked):
     """The half-hours from the running one on.
 
     Attributes:
-        now: GridFlex time of the answer.
-        region: What was asked for.
-        origin: The weakest origin among the values.
         worst_rung: The weakest rung among the values.
         half_hours: In order of time.
     """
 
-    now: datetime
-    region: str
-    origin: Origin
     worst_rung: str
     half_hours: list[GridHalfHour]
 
@@ -182,6 +188,8 @@ def create_grid_router(grid: Grid, clock: Clock, agents: Agents | None = None) -
         return GridNow(
             now=forecast.now,
             region=forecast.region,
+            regions=forecast.regions,
+            national_half_hours=forecast.national_half_hours,
             origin=forecast.origin,
             half_hour=forecast.half_hours[0],
             generation_mix=_mix(await grid.mix(forecast.now)),
@@ -203,6 +211,8 @@ async def _forecast(grid: Grid, now: datetime, *, half_hours: int, region: str) 
     return GridForecast(
         now=now,
         region=place,
+        regions=_regional(grid, now),
+        national_half_hours=intensity.regions.count(NATIONAL) if place != NATIONAL else 0,
         origin=weakest({intensity.origin, price.origin}),
         worst_rung=max(intensity.worst_rung, price.worst_rung).name.lower(),
         half_hours=[
@@ -214,6 +224,10 @@ async def _forecast(grid: Grid, now: datetime, *, half_hours: int, region: str) 
             for i, half_hour in enumerate(start.span(half_hours))
         ],
     )
+
+
+def _regional(grid: Grid, now: datetime) -> list[str]:
+    return sorted({feed.region for feed in grid.report(now).feeds} - {NATIONAL})
 
 
 def _known(blend: Blend, index: int) -> dict[str, Any]:
@@ -268,6 +282,6 @@ def _place(region: str) -> str:
     if not _REGION.fullmatch(place):
         raise ProblemError(
             HTTPStatus.BAD_REQUEST,
-            f"region is {region!r}; valid is GB, an outward postcode such as RG10, or region-13",
+            f"region is {region!r}; valid is {_VALID_REGION}",
         )
     return place

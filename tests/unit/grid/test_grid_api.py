@@ -167,7 +167,15 @@ async def test_each_value_says_which_region_it_is_of(region: str) -> None:
     first, second = body["half_hours"]
     assert (first["intensity"]["gco2_per_kwh"], first["intensity"]["region"]) == (30.0, "EH1")
     assert (second["intensity"]["gco2_per_kwh"], second["intensity"]["region"]) == (110.0, "GB")
-    assert body["region"] == "EH1"
+    assert (body["region"], body["national_half_hours"]) == ("EH1", 1)
+
+
+async def test_a_region_of_which_nothing_is_known_is_told_from_one_of_which_something_is() -> None:
+    body = await get(api(*KNOWN, agents=FakeAgents()), "/v1/grid/forecast?hours=1&region=region-14")
+
+    assert (body["region"], body["national_half_hours"]) == ("region-14", 2)
+    assert body["regions"] == ["EH1"]
+    assert (await get(api(*KNOWN), "/v1/grid/now"))["national_half_hours"] == 0
 
 
 @pytest.mark.parametrize(
@@ -178,6 +186,8 @@ async def test_each_value_says_which_region_it_is_of(region: str) -> None:
         ("hours=much", "much"),
         ("region=everywhere", "everywhere"),
         ("region=", "RG10"),
+        ("region=region-99", "'region-99'; valid is GB"),
+        ("region=region-0", "region-1 to region-17"),
     ],
 )
 async def test_a_wrong_question_is_refused_by_name(query: str, named: str) -> None:
