@@ -20,6 +20,9 @@ CONFIG_VARIABLE: Final = "GRIDFLEX_CONFIG"
 SETTINGS_FILE: Final = "settings.yaml"
 """In the state folder, the settings in force, for every process of the head node."""
 
+_IN_FORCE: Final = "in_force"
+"""Key of a file that says all there is to say, whatever the environment says."""
+
 MOST_TOLD: Final = 20
 """Wrong settings that are told at once."""
 
@@ -28,6 +31,9 @@ DEFAULT_CONFIG: Final = Path("gridflex.yaml")
 
 def load_settings(path: Path | None = None, *, flags: Mapping[str, Any] | None = None) -> Settings:
     """Return the settings of the file, the environment and the command line.
+
+    A file that `write_settings` wrote holds all of them, so the environment adds nothing to it:
+    what was started with other variables, or kept apart as a sandbox, stays as it is.
 
     Args:
         path: The YAML file; None takes ``GRIDFLEX_CONFIG``, else ``gridflex.yaml`` if present.
@@ -41,8 +47,9 @@ def load_settings(path: Path | None = None, *, flags: Mapping[str, Any] | None =
     _check_variables()
     chosen = named or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
     values = _read(chosen) if chosen else {}
+    reader = _Exact if values.pop(_IN_FORCE, False) else Settings
     try:
-        settings = Settings(**values)
+        settings = reader(**values)
         if not flags:
             return settings
         return _Exact(**_merged(settings.model_dump(exclude_unset=True), flags))
@@ -61,11 +68,11 @@ def dump_settings(settings: Settings) -> str:
 
 
 def write_settings(settings: Settings) -> Path:
-    """Write the settings in force where every process of this machine can read them."""
+    """Write the settings in force where every process of this machine can load them."""
     settings.state_path.mkdir(parents=True, exist_ok=True)
     path = settings.state_path / SETTINGS_FILE
     with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as new:  # mode 600
-        new.write(dump_settings(settings))
+        new.write(f"{_IN_FORCE}: true\n{dump_settings(settings)}")
     Path(new.name).replace(path)
     return path
 

@@ -8,6 +8,7 @@ state folder; every process that names the same folder shares it, and it outlive
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 import warnings
@@ -16,6 +17,7 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from importlib.resources import files
 from pathlib import Path
+from subprocess import CalledProcessError
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import psutil
@@ -281,6 +283,11 @@ def _sqlalchemy_url(url: str) -> URL:
 
 
 def _start_embedded(data: Path) -> str:
+    if re.search(r"\s", str(data)):  # it hands its own path on without quotes
+        raise ContractError(
+            f"state_dir: the embedded PostgreSQL cannot be kept in {str(data)!r}; valid is a path "
+            "without white space, or a database_url"
+        )
     data.mkdir(parents=True, exist_ok=True)
     try:
         with _STARTING:
@@ -288,7 +295,7 @@ def _start_embedded(data: Path) -> str:
             if not server.get_postmaster_info().is_running():  # it has died since
                 server.start()
             return str(server.get_uri())
-    except (OSError, RuntimeError, AssertionError) as error:
+    except (OSError, RuntimeError, AssertionError, CalledProcessError) as error:
         raise SourceError(f"embedded PostgreSQL in {data} did not start: {error}") from error
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
 from gridflex.adapters import database
 from gridflex.adapters.clusters.ray_auth import MODE_VARIABLE, is_token_wanted
 from gridflex.running import launch, processes
+from gridflex.running.apart import kept_apart
 from gridflex.running.launch import RunState
 from gridflex.running.processes import Leader
 from gridflex.sandbox.grid.paths import ELEXON_PATH, NORD_POOL_PATH, OCTOPUS_PATH
@@ -35,14 +37,17 @@ def bring_up(settings: Settings, *, sandbox: bool, say: Say) -> RunState:
     Raises:
         SourceError: Something did not start; what had been started is ended again.
     """
+    os.environ.setdefault(MODE_VARIABLE, "token")
+    with one_at_a_time(settings, say):
+        return _bring_up(settings, sandbox=sandbox, say=say)
+
+
+def _bring_up(home: Settings, *, sandbox: bool, say: Say) -> RunState:
     from gridflex.planning.warm_up import warm_up  # noqa: PLC0415 - loads the compiled planner
 
-    os.environ.setdefault(MODE_VARIABLE, "token")
-    home = settings
-    if sandbox:  # what is recorded or simulated never mixes with what is live
-        market = settings.market.model_copy(update={"key_dir": settings.market_key_path})
-        apart = {"state_dir": settings.state_path / "sandbox", "market": market}
-        settings = settings.model_copy(update=apart)
+    settings = home
+    if sandbox:
+        settings = kept_apart(settings)
     running = launch.load_run(home)
     if running and processes.answers(f"{running.url}/healthz"):
         say(f"GridFlex already runs at {running.url}")
@@ -52,7 +57,7 @@ def bring_up(settings: Settings, *, sandbox: bool, say: Say) -> RunState:
     with ExitStack() as undo:
         say("planner ...")
         warm_up()
-        say("database ...")
+        say(f"database{' of its own' if home.database_url and sandbox else ''} ...")
         if not database.runs_embedded(settings):
             undo.callback(database.stop_embedded, settings)
         database.ensure_database(settings)
@@ -91,6 +96,11 @@ def bring_down(settings: Settings, *, say: Say) -> RunState | None:
     Raises:
         SourceError: Another GridFlex runs on that cluster.
     """
+    with one_at_a_time(settings, say):
+        return _bring_down(settings, say=say)
+
+
+def _bring_down(settings: Settings, *, say: Say) -> RunState | None:
     run = launch.load_run(settings)
     if run is None:
         if processes.answers(f"{settings.sites[0].ray_url}/api/version"):
@@ -106,19 +116,37 @@ def bring_down(settings: Settings, *, say: Say) -> RunState | None:
     return run
 
 
+@contextmanager
+def one_at_a_time(settings: Settings, say: Say) -> Iterator[None]:
+    """Wait until nobody else starts or ends GridFlex in this state folder, and keep others out.
+
+    Two at once would end what the other had started.
+    """
+    settings.state_path.mkdir(parents=True, exist_ok=True)
+    with (settings.state_path / "up.lock").open("w") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another command starts or ends GridFlex in this state folder: waiting for it ...")
+            fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+
+
 def _end(settings: Settings, run: RunState) -> None:
+    used = _used(settings, run)
     if run.ray:
         run.ray.end()
     else:
-        launch.stop_serve(run.gcs_address, _used(settings, run))
+        launch.stop_serve(run.gcs_address, used)
     if run.grid:
         run.grid.end()
-    database.stop_embedded(_used(settings, run))
+    database.stop_embedded(used)
     launch.forget_run(settings)
 
 
 def _used(settings: Settings, run: RunState) -> Settings:
-    return settings.model_copy(update={"state_dir": Path(run.state_dir)})
+    is_live = Path(run.state_dir) == settings.state_path
+    return settings if is_live else kept_apart(settings)
 
 
 def _leader(pid: int | None) -> Leader | None:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from gridflex.errors import ContractError
 from gridflex.settings import ClockSettings, Settings, SiteSettings, gridflex_time
-from gridflex.settings_files import dump_settings, load_settings, parse_settings
+from gridflex.settings_files import dump_settings, load_settings, parse_settings, write_settings
 from tests.shared import ROOT
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -361,3 +361,16 @@ def test_settings_are_written_alike_by_every_process() -> None:
     }  # fmt: skip
 
     assert len(written) == 1
+
+
+def test_settings_in_force_are_loaded_as_they_stand_whatever_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(state_dir=tmp_path / "sandbox", database_url="postgresql://ours")
+    path = write_settings(settings)
+    monkeypatch.setenv("GRIDFLEX_STATE_DIR", str(tmp_path / "live"))
+    monkeypatch.setenv("GRIDFLEX_DATABASE_URL", "postgresql://live")
+    monkeypatch.setenv("GRIDFLEX_GRID__CARBON_INTENSITY_URL", "https://provider.test")
+
+    assert load_settings(path).model_dump() == settings.model_dump()
+    assert load_settings(path, flags={"http": {"port": 9003}}).http.port == 9003

@@ -1,0 +1,79 @@
+"""A sandbox shares no data with what is live, whatever is configured."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from gridflex.adapters import database
+from gridflex.energy_settings import EnergySettings
+from gridflex.errors import ContractError
+from gridflex.running.apart import kept_apart
+from gridflex.running.up import one_at_a_time
+from gridflex.settings import LedgerSettings, Settings
+
+LIVE = Settings(
+    state_dir=Path("/live"),
+    database_url="postgresql://db.test/live",
+    packages_url="s3://bucket/packages/",
+    models_url="s3://bucket/models",
+    checkpoint_dir="/shared/checkpoints",
+    ledger=LedgerSettings(key_dir=Path("/keys"), timestamp_url="https://stamps.test"),
+    energy=EnergySettings(folder=Path("/exchange")),
+)
+
+
+def test_a_sandbox_keeps_everything_apart_from_what_is_live() -> None:
+    sandbox = kept_apart(LIVE)
+
+    assert sandbox.database_url is None
+    assert sandbox.state_path == Path("/live/sandbox")
+    assert sandbox.package_url == "s3://bucket/packages/sandbox"
+    assert sandbox.model_url == "s3://bucket/models/sandbox"
+    assert sandbox.checkpoint_root == "/shared/checkpoints/sandbox"
+    assert sandbox.ledger_key_path == Path("/keys/sandbox")
+    assert sandbox.ledger.timestamp_url is None
+    assert sandbox.energy_path == Path("/exchange/sandbox")
+
+
+def test_what_is_not_named_is_in_the_state_folder_of_the_sandbox() -> None:
+    sandbox = kept_apart(Settings(state_dir=Path("/live")))
+
+    assert sandbox.package_url == "file:///live/sandbox/packages"
+    assert sandbox.ledger_key_path == Path("/live/sandbox/ledger")
+    assert sandbox.energy_path == Path("/live/sandbox/energy")
+
+
+def test_a_sandbox_signs_beckn_messages_with_the_registered_keys() -> None:
+    assert kept_apart(LIVE).market_key_path == LIVE.market_key_path
+
+
+def test_one_command_at_a_time_starts_or_ends_a_gridflex(tmp_path: Path) -> None:
+    settings = Settings(state_dir=tmp_path)
+    order: list[object] = []
+    waits = threading.Event()
+
+    def say(text: object) -> None:
+        order.append(text)
+        waits.set()
+
+    def second() -> None:
+        with one_at_a_time(settings, say):
+            order.append("second")
+
+    other = threading.Thread(target=second)
+    with one_at_a_time(settings, say):
+        other.start()
+        assert waits.wait(10)
+        order.append("first")
+    other.join(10)
+
+    assert order[1:] == ["first", "second"]
+    assert "waiting for it" in str(order[0])
+
+
+def test_a_state_folder_that_the_embedded_server_cannot_be_in_is_named(tmp_path: Path) -> None:
+    settings = Settings(state_dir=tmp_path / "state dir")
+
+    with pytest.raises(ContractError, match=r"state_dir: .*'/.*state dir/postgresql'; valid is"):
+        database.ensure_database(settings)
