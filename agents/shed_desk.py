@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+import isodate
 import numpy as np
 from numpy.typing import NDArray
 
@@ -140,16 +141,11 @@ class ShedDesk:
         )
         return self._warm
 
-    async def free(
-        self, kw: float, *, within: timedelta, hold: timedelta, site: str | None
-    ) -> tuple[Shedding, WarmOrder]:
-        """Return the cheapest cuts that free ``kw`` now, and the reading they rest on.
+    async def free(self, request: CurtailmentRequest) -> tuple[Shedding, WarmOrder]:
+        """Return the cheapest cuts that free the power now, and the reading they rest on.
 
         Args:
-            kw: Power to free.
-            within: How soon.
-            hold: How long.
-            site: Where; None for anywhere.
+            request: What is asked for.
 
         Raises:
             SourceError: Nothing was ever read, and it cannot be now.
@@ -158,8 +154,8 @@ class ShedDesk:
         warm = self._warm or await self.renew()
         if time.monotonic() - self._read_at_s > STALE_AFTER_S:
             warm = await self._renewed_or(warm)
-        self._require_site(site)
-        return warm.order.free(kw, within=within, hold=hold, now=self._now(), site=site), warm
+        self._require_site(request.site)
+        return _freed(warm, request, now=self._now()), warm
 
     async def carry_out(
         self, order_id: str, request: CurtailmentRequest
@@ -197,17 +193,11 @@ class ShedDesk:
         *,
         without: frozenset[JobId],
     ) -> Curtailment:
-        found = warm.order.free(
-            request.kw,
-            within=request.within,
-            hold=request.hold,
-            now=warm.read_at,
-            site=request.site,
-            without=without,
-        )
+        found = _freed(warm, request, now=warm.read_at, without=without)
         if not found.cuts:
+            within, hold = map(isodate.duration_isoformat, (request.within, request.hold))
             raise InfeasibleError(
-                f"no job that runs can give up power within {request.within} for {request.hold} "
+                f"no job that runs can give up power within {within} for {hold} "
                 "and still be on time"
             )
         back_by = {one.job_id: one.until for one in found.rebound}
@@ -263,6 +253,23 @@ class ShedDesk:
         except (GridFlexError, TimeoutError) as error:
             log.warning("the shed order of %s is used: %s", last.read_at, error)
             return last
+
+
+def _freed(
+    warm: WarmOrder,
+    request: CurtailmentRequest,
+    *,
+    now: datetime,
+    without: frozenset[JobId] = frozenset(),
+) -> Shedding:
+    return warm.order.free(
+        request.kw,
+        within=request.within,
+        hold=request.hold,
+        now=now,
+        site=request.site,
+        without=without,
+    )
 
 
 def _held_back(

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import isodate
+
 from gridflex.errors import ContractError
 from gridflex.jobs import JobId
 
@@ -35,11 +37,13 @@ class CurtailmentRequest:
 
     def __post_init__(self) -> None:
         if not self.kw > 0:
-            raise ContractError(f"kw: {self.kw} is not above 0")
+            raise ContractError(f"kw: {self.kw} is not valid; valid is above 0")
         if self.within < timedelta(0):
-            raise ContractError(f"within: {self.within} is below 0")
+            shown = isodate.duration_isoformat(self.within)
+            raise ContractError(f"within: {shown} is not valid; valid is PT0S or longer")
         if self.hold <= timedelta(0):
-            raise ContractError(f"hold: {self.hold} is not above 0")
+            shown = isodate.duration_isoformat(self.hold)
+            raise ContractError(f"hold: {shown} is not valid; valid is longer than PT0S")
 
 
 @dataclass(frozen=True, slots=True)

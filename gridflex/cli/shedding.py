@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import uuid
+from datetime import timedelta
 from typing import Annotated, Any, Final
 
+import isodate
 import typer
 
 from gridflex.cli.fitting import Column, print_fitting
@@ -12,7 +14,7 @@ from gridflex.cli.instants import minute
 from gridflex.cli.options import AsJson, Url
 from gridflex.cli.output import out, print_json
 from gridflex.client import Client
-from gridflex.errors import SourceError
+from gridflex.errors import ContractError, SourceError
 from gridflex.units import gbp_text
 
 ORDERS: Final = (
@@ -42,6 +44,8 @@ def plan_shed(  # noqa: PLR0917 - options, not arguments
     as_json: AsJson = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Say which running jobs would give up power first, or pause them."""
+    _require_duration("--within", within, zero=True)
+    _require_duration("--for", hold, zero=False)
     query: dict[str, str | float] = {"kw": kw, "within": within, "hold": hold}
     where = {"site": site} if site else {}
     if carry_out:
@@ -112,6 +116,19 @@ def _carry_out(body: dict[str, Any], *, order: str | None, url: str | None, as_j
         print_json(found)
     else:
         _show(found)
+
+
+def _require_duration(option: str, text: str, *, zero: bool) -> None:
+    """Refuse what is no duration under the name of its option, which the API does not know."""
+    least = "PT0S or longer" if zero else "longer than PT0S"
+    try:
+        found = isodate.parse_duration(text)
+    except (ValueError, OverflowError):
+        found = None
+    if not isinstance(found, timedelta) or found < timedelta(0) or not (zero or found):
+        raise ContractError(
+            f"{option}: {text!r} is not valid; valid is an ISO 8601 duration {least}, such as PT1M"
+        )
 
 
 def _show(found: dict[str, Any]) -> None:

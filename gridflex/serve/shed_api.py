@@ -9,12 +9,12 @@ from http import HTTPStatus
 from typing import Annotated, Final, Self
 
 from fastapi import APIRouter, Header, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from gridflex.agents.ports import Ports
 from gridflex.agents.shed_desk import ShedDesk
 from gridflex.curtailment import Curtailment, CurtailmentRequest
-from gridflex.jobs import JobState
+from gridflex.jobs import MAX_WINDOW, JobState
 from gridflex.planning.shed import Action
 from gridflex.serve.problems import ProblemError
 
@@ -28,6 +28,16 @@ OrderId = Annotated[
         description="The order's id; sent again with the same order, nothing more is shed.",
     ),
 ]
+
+
+def _not_too_long(duration: timedelta) -> timedelta:
+    if duration > MAX_WINDOW:
+        raise ValueError(f"valid is at most P{MAX_WINDOW.days}D")
+    return duration
+
+
+Duration = Annotated[timedelta, AfterValidator(_not_too_long)]
+"""At most as long as a job may run."""
 
 
 class _View(BaseModel):
@@ -88,8 +98,8 @@ class OrderBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     kw: float = Field(gt=0, le=1e6)
-    within: timedelta = timedelta(seconds=30)
-    hold: timedelta = timedelta(hours=1)
+    within: Duration = timedelta(seconds=30)
+    hold: Duration = timedelta(hours=1)
     site: str | None = None
     reason: str = Field(default="", max_length=500, pattern=r"^[^\x00]*$")
 
@@ -184,15 +194,16 @@ def create_shed_router(desk: ShedDesk, ports: Ports) -> APIRouter:
     @api.get("/shed")
     async def shed(
         kw: Annotated[float, Query(gt=0, le=1e6, description="Power to free.")],
-        within: Annotated[timedelta, Query(description="How soon, such as PT30S.")] = timedelta(
+        within: Annotated[Duration, Query(description="How soon, such as PT30S.")] = timedelta(
             seconds=30
         ),
-        hold: Annotated[timedelta, Query(description="How long, such as PT1H.")] = timedelta(
+        hold: Annotated[Duration, Query(description="How long, such as PT1H.")] = timedelta(
             hours=1
         ),
         site: Annotated[str | None, Query(description="Where; anywhere if left out.")] = None,
     ) -> SheddingView:
-        found, warm = await desk.free(kw, within=within, hold=hold, site=site)
+        request = CurtailmentRequest(kw, within=within, hold=hold, site=site)
+        found, warm = await desk.free(request)
         return SheddingView(
             asked_kw=kw,
             freed_kw=found.freed_kw,

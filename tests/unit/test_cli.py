@@ -224,6 +224,23 @@ def test_orders_to_shed_are_shown_and_ended(asked: list[httpx.Request]) -> None:
     assert [request.method for request in asked] == ["GET", "GET", "POST"]
 
 
+@pytest.mark.parametrize("more", [[], ["--carry-out"]])
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [
+        *(("--for", text) for text in ("-PT1H", "PT0S", "P1M", "hour", "P99999999999D")),
+        *(("--within", text) for text in ("-PT1S", "30")),
+    ],
+)
+def test_a_duration_of_an_order_is_refused_by_its_option(
+    asked: list[httpx.Request], option: str, text: str, more: list[str]
+) -> None:
+    with pytest.raises(ContractError, match=f"^{option}: '{text}' is not valid; valid is an ISO"):
+        run("plan", "shed", "--kw", "15", option, text, *more)
+
+    assert asked == []
+
+
 def test_an_order_whose_answer_was_lost_can_be_given_again(monkeypatch: pytest.MonkeyPatch) -> None:
     def lost(request: httpx.Request) -> httpx.Response:
         raise httpx.ReadTimeout("lost", request=request)

@@ -90,10 +90,10 @@ def test_a_job_under_two_orders_stands_still_until_the_later_ends() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"kw": 0.0}, "kw: 0.0 is not above 0"),
+        ({"kw": 0.0}, "kw: 0.0 is not valid; valid is above 0"),
         ({"kw": float("nan")}, "kw: nan"),
-        ({"within": -MINUTE}, "within"),
-        ({"hold": timedelta(0)}, "hold"),
+        ({"within": -MINUTE}, "within: -PT1M is not valid; valid is PT0S"),
+        ({"hold": timedelta(0)}, "hold: P0D is not valid; valid is longer than PT0S"),
     ],
 )
 def test_a_request_that_means_nothing_is_refused(changes: dict[str, object], message: str) -> None:
