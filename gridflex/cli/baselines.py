@@ -277,11 +277,19 @@ def rebound(
     if as_json:
         print_json(found)
         return
-    out.print(
-        f"delivered {found['delivered_mwh']} MWh, came back {found['rebound_mwh']}, saved "
-        f"{found['saved_mwh']}, over {found['half_hours']} half-hours",
-        highlight=False,
+    counted = f"over {found['half_hours']} of {found['window_half_hours']} half-hours"
+    is_covered = found["is_covered"]
+    kept = "saved" if is_covered else "difference"
+    say(
+        f"delivered {found['delivered_mwh']} MWh, came back {found['rebound_mwh']}, {kept} "
+        f"{found['saved_mwh']}, {counted}"
     )
+    if not is_covered:
+        say(
+            f"NOT COVERED: {found['without_reading']} half-hours have no reading and "
+            f"{found['without_commitment']} with one have no commitment; what came back in them "
+            "is not known, so nothing counts as saved yet"
+        )
 
 
 def _errors(found: dict[str, Any]) -> str:

@@ -138,6 +138,20 @@ def check_once(readings: Iterable[Reading]) -> tuple[Reading, ...]:
     return sent
 
 
+def refuse_unfinished(readings: Iterable[Reading]) -> None:
+    """Refuse readings that came in before their half-hour was over: nobody had measured it.
+
+    Raises:
+        ContractError: One did; names its meter, its start and what is valid.
+    """
+    for one in readings:
+        if one.half_hour.end > one.received_at:
+            raise ContractError(
+                f"meter {one.meter}: start_utc {one.half_hour} is not valid; valid is a half-hour "
+                f"that is over, and it was {one.received_at:%Y-%m-%dT%H:%MZ} when it came in"
+            )
+
+
 def _said(one: Reading) -> str:
     mark = " substituted" if one.is_substituted else ""
     return f"{one.import_kwh} kWh import {one.export_kwh} kWh export {one.evidence}{mark}"

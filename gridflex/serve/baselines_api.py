@@ -19,7 +19,6 @@ from gridflex.halfhour import LONDON, HalfHour
 from gridflex.ledger.event import EventType
 from gridflex.market.baselines.commitments import is_commitment, read_commitment
 from gridflex.market.baselines.computed import baseline_event
-from gridflex.market.baselines.honesty import honesty, outcomes
 from gridflex.market.baselines.quality import (
     PREDICTABILITY,
     USUAL_LIMITS,
@@ -30,16 +29,14 @@ from gridflex.market.baselines.quality import (
     predictability,
 )
 from gridflex.market.baselines.rules import RULES, Rule
-from gridflex.market.baselines.submitted import Finding, HonestyLimits
 from gridflex.market.baselines.waivers import Waiver, waiver_event
 from gridflex.market.days import SettlementDay
 from gridflex.market.policy import Dated
 from gridflex.market.registry_records import event_day_event
-from gridflex.market.trading.delivery import rebound
-from gridflex.market.volumes import Rounding
 from gridflex.market.working_days import DAY, half_hours_of
-from gridflex.serve.baseline_books import ActivationIn, BaselineBooks, HonestyIn, rule_named
+from gridflex.serve.baseline_books import ActivationIn, BaselineBooks, rule_named
 from gridflex.serve.clock import Clock
+from gridflex.serve.honesty_api import create_honesty_router
 
 LOOK_AHEAD: Final = timedelta(days=120)
 RuleName = Annotated[str, Query(description="Name of the rule; see `GET rules`.")]
@@ -97,38 +94,6 @@ class BudgetOut(BaseModel):
     undeclared: int
     erosion_fraction: float
     exhausted_on: date | None
-
-
-class ReboundOut(BaseModel):
-    """What was delivered, and what came back, over all half-hours with a commitment.
-
-    Attributes:
-        half_hours: How many there are.
-        delivered_mwh: Less import than expected where something was sold, net.
-        rebound_mwh: More import than expected in the other half-hours, net.
-        saved_mwh: What was not made up for within these days.
-        rebound_fraction: Share of the delivery that came back; None without delivery.
-    """
-
-    half_hours: int
-    delivered_mwh: Decimal
-    rebound_mwh: Decimal
-    saved_mwh: Decimal
-    rebound_fraction: float | None
-
-
-class FindingOut(BaseModel):
-    """What one honesty test found.
-
-    Attributes:
-        test: Its name.
-        verdict: Passed, failed or inconclusive.
-        detail: What was compared with what.
-    """
-
-    test: str
-    verdict: str
-    detail: str
 
 
 class PredictabilityOut(BaseModel):
@@ -218,7 +183,7 @@ def create_baselines_router(
     _add_rules(api, books)
     _add_quality(api, books)
     _add_admission(api, books, limits)
-    _add_honesty(api, books)
+    api.include_router(create_honesty_router(books))
     return api
 
 
@@ -359,29 +324,6 @@ def _add_admission(
         ]
 
 
-def _add_honesty(api: APIRouter, books: BaselineBooks) -> None:
-    @api.post("/honesty")
-    async def judged(sent: HonestyIn) -> list[FindingOut]:
-        """The five tests of a submitted baseline over some days."""
-        facts = await books.facts(sent)
-        found = honesty(facts, limits=HonestyLimits(), rounding=Rounding())
-        return [_finding(one) for one in found]
-
-    @api.post("/rebound")
-    async def came_back(sent: HonestyIn) -> ReboundOut:
-        """What was delivered over some days, and beside it what came back."""
-        happened = outcomes(await books.facts(sent))
-        found = rebound(happened)
-        share = found.rebound_fraction
-        return ReboundOut(
-            half_hours=len(happened),
-            delivered_mwh=found.delivered.mwh,
-            rebound_mwh=found.rebound.mwh,
-            saved_mwh=found.saved.mwh,
-            rebound_fraction=None if share is None else float(share),
-        )
-
-
 def _rule_out(rule: Rule) -> RuleOut:
     adjusts = rule.adjustment
     cap = "" if adjusts.cap is None else f", at most {float(adjusts.cap):.0%}"
@@ -392,7 +334,3 @@ def _rule_out(rule: Rule) -> RuleOut:
         adjustment=adjusts.kind.value + (hours if adjusts.kind.value != "none" else ""),
         source=rule.source,
     )
-
-
-def _finding(one: Finding) -> FindingOut:
-    return FindingOut(test=one.test, verdict=one.verdict.value, detail=one.detail)

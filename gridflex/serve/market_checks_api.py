@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field
 
 from gridflex.adapters.ledger.store import LedgerStore
 from gridflex.adapters.market.energy_book import EnergyBook, Refused
+from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.canonical import digest
 from gridflex.ledger.event import EventType
@@ -261,19 +262,29 @@ def _add_checks(api: APIRouter, ledger: LedgerStore) -> None:
 def _add_reservations(api: APIRouter, energy: EnergyBook, clock: Clock) -> None:
     @api.post("/reservations")
     async def reserve(sent: ReservationIn) -> ReservationOut:
-        """Promise energy to one product; refused with 409 where it would be sold twice."""
+        """Promise energy to one product; refused with 409 where it would be sold twice.
+
+        So is another amount than the contract holds already.
+        """
+        now, half_hour = clock.now(), HalfHour.parse(sent.start)
+        if half_hour.end <= now:
+            raise ContractError(
+                f"start {half_hour} is not valid; valid is a half-hour that is not over, and it is "
+                f"{now:%Y-%m-%dT%H:%MZ}"
+            )
         wanted = Reservation(
             meter=sent.meter,
-            half_hour=HalfHour.parse(sent.start),
+            half_hour=half_hour,
             direction=sent.direction,
             product=sent.product,
             mwh=sent.mwh,
             contract=sent.contract,
         )
-        held = await energy.reserve(wanted, flexible_mwh=sent.flexible_mwh, now=clock.now())
+        held = await energy.reserve(wanted, flexible_mwh=sent.flexible_mwh, now=now)
         if isinstance(held, Refused):
             why = f"{sent.contract} ({sent.product}) is refused, entry {held.index}: {held.reason}"
             raise ProblemError(HTTPStatus.CONFLICT, why)
+        held.refuse_other(sent.mwh, flexible_mwh=sent.flexible_mwh)
         return _reservation(held)
 
     @api.get("/reservations")

@@ -28,7 +28,7 @@ from gridflex.market.baselines.quality import PREDICTABILITY, PredictabilityLimi
 from gridflex.market.billing.receipt_page import receipt_html
 from gridflex.market.days import SettlementDay
 from gridflex.market.meter_files import ReadingsIn, read_csv
-from gridflex.market.meters import MeterHistory, Reading, check_once
+from gridflex.market.meters import MeterHistory, Reading, check_once, refuse_unfinished
 from gridflex.market.policy import Dated
 from gridflex.market.registration import refuse_unusable
 from gridflex.market.registry import pair_key
@@ -305,6 +305,7 @@ async def _record_readings(
     ledger: LedgerStore, readings: Iterable[Reading], now: datetime
 ) -> ReadingsRecorded:
     sent = check_once(readings)
+    refuse_unfinished(sent)
     registered = await _entries(ledger, *REGISTERED)
     registry = registry_of(registered, calendar=calendar_around(now.date()))
     allocated = {pair_key(one.pair) for one in registry.allocations}

@@ -58,6 +58,26 @@ class Facts:
     cap_changes: Sequence[CapChange] | None
 
 
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How much of a window can be judged.
+
+    Args:
+        window_half_hours: All there are in it.
+        without_reading: Those in which no meter said anything, past or to come.
+        without_commitment: Those with a reading in which nobody said what was expected.
+    """
+
+    window_half_hours: int
+    without_reading: int
+    without_commitment: int
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every half-hour of it can be judged."""
+        return not self.without_reading and not self.without_commitment
+
+
 def honesty(facts: Facts, *, limits: HonestyLimits, rounding: Rounding) -> list[Finding]:
     """Return what the five tests find, in their order."""
     made = dict(_committed(facts))
@@ -98,6 +118,14 @@ def outcomes(facts: Facts) -> list[Outcome]:
         for at, (_, _, one) in _committed(facts)
         if at in facts.metered
     ]
+
+
+def coverage(facts: Facts, *, first: HalfHour, last: HalfHour) -> Coverage:
+    """Return of how many half-hours from ``first`` to ``last`` something can be said."""
+    half_hours = first.until(last) + 1
+    read = {at for at in facts.metered if first <= at <= last}
+    committed = {at for at, _ in _committed(facts)}
+    return Coverage(half_hours, half_hours - len(read), len(read - committed))
 
 
 def _worst(test: str, findings: Iterable[Finding]) -> Finding:

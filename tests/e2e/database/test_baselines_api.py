@@ -328,7 +328,7 @@ async def test_dfs_and_delivered_cost_are_computed(served: Served) -> None:
 async def test_energy_is_promised_once(served: Served) -> None:
     wanted = {
         "meter": METER,
-        "start": "2026-07-01T17:00Z",
+        "start": "2026-09-03T17:00Z",
         "product": "dfs",
         "mwh": "0.8",
         "contract": "DFS-7",

@@ -272,17 +272,27 @@ def test_shares_are_shown_three_ways(server: Server) -> None:
     ]
 
 
+REBOUND = {
+    "delivered_mwh": "1.0",
+    "rebound_mwh": "0.9",
+    "saved_mwh": "0.1",
+    "half_hours": 48,
+    "window_half_hours": 48,
+    "without_reading": 0,
+    "without_commitment": 0,
+    "is_covered": True,
+}
+
+
 def test_the_rebound_is_shown_beside_the_delivery(server: Server) -> None:
-    server.answer = {
-        "delivered_mwh": "1.0",
-        "rebound_mwh": "0.9",
-        "saved_mwh": "0.1",
-        "half_hours": 48,
-    }
+    asked = ("baseline", "rebound", "V__CGRID001", "--first", "2026-07-01", "--last", "2026-07-01")
+    server.answer = REBOUND
+    whole = run(*asked, "--url", server.url)
+    server.answer = REBOUND | {"half_hours": 1, "without_reading": 45, "is_covered": False}
+    holed = run(*asked, "--url", server.url)
 
-    shown = run(
-        *("baseline", "rebound", "V__CGRID001", "--first", "2026-07-01", "--last", "2026-07-02"),
-        *("--url", server.url),
+    assert whole == "delivered 1.0 MWh, came back 0.9, saved 0.1, over 48 of 48 half-hours\n"
+    assert "came back 0.9, difference 0.1, over 1 of 48 half-hours\nNOT COVERED: 45 half-hours" in (
+        holed
     )
-
-    assert "delivered 1.0 MWh, came back 0.9, saved 0.1" in shown
+    assert "so nothing counts as saved yet" in holed
