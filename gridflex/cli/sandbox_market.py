@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 from gridflex.adapters.clock import Clock
-from gridflex.cli.market_checks import number, read_prices
+from gridflex.cli.market_checks import number, read_prices, text_of
 from gridflex.cli.options import Config
 from gridflex.cli.output import out, say
 from gridflex.errors import ContractError
@@ -27,6 +28,9 @@ from gridflex.settings import Settings
 from gridflex.settings_files import load_settings
 
 WELL: Final = "none"
+MOST_GBP_PER_MWH: Final = 99_999
+MOST_MW: Final = 100_000
+"""More than markets in Great Britain allow, and than Great Britain uses."""
 
 
 def sandbox_market(
@@ -68,29 +72,32 @@ def sandbox_market(
     """
     settings = in_force(load_settings(config))
     clock = Clock(settings.clock)
+    basis = ReportBasis(
+        readings or Path(),
+        _calendar(clock),
+        system_price_gbp_per_mwh=_price("system-price", system_price),
+        system_prices=read_prices(system_prices) if system_prices else {},
+        supplier=supplier,
+        published=published_days(settings.energy.settlement_calendar),
+    )
     market = FolderMarket(
         folder or settings.energy_path,
         agents=_agents(settings, clock, meters=meter, mishaps=mishap or []),
         quotation=Quotation(
-            number("price", price),
+            _price("price", price),
             read_prices(prices) if prices else {},
-            depth_mw=number("depth-mw", depth_mw),
+            depth_mw=_within("depth-mw", depth_mw, least=0, most=MOST_MW),
             lot_mw=settings.energy.lot_mw,
         ),
-        basis=None
-        if readings is None
-        else ReportBasis(
-            readings,
-            _calendar(clock),
-            system_price_gbp_per_mwh=number("system-price", system_price),
-            system_prices=read_prices(system_prices) if system_prices else {},
-            supplier=supplier,
-            published=published_days(settings.energy.settlement_calendar),
-        ),
+        basis=basis if readings else None,
     )
     where = folder or settings.energy_path
+    if readings and once:
+        text_of(readings)
     if not as_json:
         say(f"simulated market on {where}")
+        if readings and not readings.exists():
+            say(f"{readings} is not there yet: no settlement report is made until it is")
     while True:
         done = market.round(clock.now())
         if done.files or done.orders or done.reports:
@@ -113,6 +120,17 @@ def _agents(
         calendar=_calendar(clock),
         mishaps=dict(_planned(one) for one in mishaps),
     )
+
+
+def _price(name: str, text: str) -> Decimal:
+    return _within(name, text, least=-MOST_GBP_PER_MWH, most=MOST_GBP_PER_MWH)
+
+
+def _within(name: str, text: str, *, least: int, most: int) -> Decimal:
+    value = number(name, text)
+    if not least <= value <= most:
+        raise ContractError(f"{name} {text!r} is not valid; valid is {least} to {most}")
+    return value
 
 
 def _calendar(clock: Clock) -> WorkingCalendar:

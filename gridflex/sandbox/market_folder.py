@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from gridflex.adapters.whole_files import write_whole
+from gridflex.errors import SourceError
 from gridflex.halfhour import HalfHour
 from gridflex.market.messages.idd import read_header
 from gridflex.market.messages.idd_items import FileError
@@ -79,6 +80,9 @@ class FolderMarket:
         agents: Who take the files; their books are brought to where the kept files leave them.
         quotation: At what the exchange buys.
         basis: What settlement reports are made from; None publishes none.
+
+    Raises:
+        SourceError: The folder cannot be made or written into.
     """
 
     def __init__(
@@ -94,8 +98,7 @@ class FolderMarket:
         self._agents = agents
         self._prices = dict(quotation.prices)
         self._usual = quotation.price_gbp_per_mwh
-        for name in ("outbox", "inbox", "read", "orders", "trades", REPORTS, *KEPT.values()):
-            (root / name).mkdir(parents=True, exist_ok=True)
+        _make_folders(root)
         self._resume()
         self._exchange = SimulatedExchange(
             self._prices,
@@ -185,6 +188,17 @@ class FolderMarket:
     def _answers_before(self) -> int:
         names = [one.name for folder in ("inbox", "read") for one in _waiting(self._root / folder)]
         return max((int(name[:12]) for name in names if name[:12].isdigit()), default=0)
+
+
+def _make_folders(root: Path) -> None:
+    try:
+        for name in ("outbox", "inbox", "read", "orders", "trades", REPORTS, *KEPT.values()):
+            (root / name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SourceError(
+            f"folder {root}: cannot be used: {error.strerror}; valid is one that can be written "
+            "into"
+        ) from error
 
 
 def _made_at(payload: bytes) -> datetime:

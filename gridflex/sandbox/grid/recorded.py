@@ -54,6 +54,10 @@ def read_world(folder: Path) -> World:
     path = folder / TABLE
     try:
         table = pd.read_parquet(path)
+    except FileNotFoundError as error:
+        raise SourceError(
+            f"{path}: there is no such file; valid is a folder that has {TABLE}"
+        ) from error
     except (OSError, ValueError) as error:
         raise SourceError(f"{path}: cannot be read: {error}") from error
     missing = {"ts_utc", *_COLUMNS.values(), *_FUELS.values()} - set(table.columns)

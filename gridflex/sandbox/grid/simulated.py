@@ -8,17 +8,20 @@ levels are chosen to look like GB in 2023-24 (docs/grid.md) and prove nothing ab
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from typing import Final
 
 import numpy as np
 import pandas as pd
 
+from gridflex.errors import ContractError
 from gridflex.halfhour import HALF_HOUR, HalfHour
 from gridflex.sandbox.grid.world import Values, World
 from gridflex.signals import Origin
 
 YEARS: Final = 3
+FIRST_YEAR: Final = MINYEAR + 1
+LAST_YEAR: Final = MAXYEAR - YEARS + 1
 _GAS_G: Final = 394.0
 _BIOMASS_G: Final = 120.0
 _OTHER_G: Final = 300.0
@@ -34,8 +37,16 @@ def simulate_world(around: datetime, *, seed: int) -> World:
     Args:
         around: Any instant; the same year and seed give the same world.
         seed: Which of the possible years.
+
+    Raises:
+        ContractError: The calendar does not hold those years.
     """
     year = around.astimezone(UTC).year
+    if not FIRST_YEAR <= year <= LAST_YEAR:
+        raise ContractError(
+            f"the clock says {around.isoformat(timespec='minutes')}, which is not valid for a "
+            f"simulated grid; valid are the years {FIRST_YEAR} to {LAST_YEAR}"
+        )
     start = HalfHour(datetime(year - 1, 1, 1, tzinfo=UTC))
     size = start.until(HalfHour(datetime(year - 1 + YEARS, 1, 1, tzinfo=UTC)))
     rng = np.random.default_rng([seed, year])

@@ -168,3 +168,8 @@ def test_a_table_that_is_not_whole_is_refused(
 ) -> None:
     with pytest.raises(ContractError, match=says):
         read_world(written(tmp_path, spoil(two_days)))
+
+
+def test_a_folder_without_recorded_series_is_told_what_it_lacks(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=f"{TABLE}: there is no such file; valid is a folder"):
+        read_world(tmp_path / "nowhere")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from gridflex.errors import ContractError
 from gridflex.halfhour import LONDON
 from gridflex.sandbox.grid.simulated import simulate_world
 from gridflex.sandbox.grid.world import World
@@ -27,6 +28,14 @@ def simulated(seed: int) -> World:
 def world(request: pytest.FixtureRequest) -> World:
     seed: int = request.param
     return simulated(seed)
+
+
+@pytest.mark.parametrize("now", ["9998-01-01T00:00", "0001-06-01T00:00"])
+def test_years_that_the_calendar_does_not_hold_are_refused(now: str) -> None:
+    with pytest.raises(
+        ContractError, match=f"the clock says {now}.* valid are the years 2 to 9997"
+    ):
+        simulate_world(at(now), seed=0)
 
 
 def test_levels_are_those_of_gb_in_2023_and_2024(world: World) -> None:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from gridflex.adapters.market.exchange import FolderExchange
 from gridflex.adapters.market.mailbox import MarketFolder
 from gridflex.cli.root import app
-from gridflex.errors import ContractError
+from gridflex.errors import ContractError, GridFlexError
 from gridflex.halfhour import HalfHour
 from gridflex.market.messages.artefacts import ArtefactKind, ContractNotice
 from gridflex.market.messages.idd import Header, write
@@ -197,7 +197,7 @@ def command(tmp_path: Path, *words: str) -> Sequence[dict[str, object]]:
     config.write_text(yaml.safe_dump({"energy": energy, "clock": clock}))
     asked = ["sandbox", "market", "--config", str(config), "--once", "--json", *words]
     result = CliRunner().invoke(app, asked)
-    if isinstance(result.exception, ContractError):
+    if isinstance(result.exception, GridFlexError):
         raise result.exception
     assert result.exit_code == 0, result.output
     return [json.loads(line) for line in result.output.splitlines()]
@@ -249,3 +249,20 @@ async def test_a_file_that_cannot_be_read_is_set_aside_and_holds_up_no_other(
     assert "000000000000-report" in {one.name for one in (tmp_path / "read").iterdir()}
     assert list(seller.trading.refused) == ["000000000000-folder", "000000000000-junk"]
     assert "ASCII" in seller.trading.refused["000000000000-junk"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--depth-mw", "-1"), "depth-mw '-1' is not valid; valid is 0 to 100000"),
+        (("--system-price", "1e999"), "system-price '1e999' is not valid; valid is -99999 to"),
+        (("--price", "-100000"), "price '-100000' is not valid"),
+        (("--readings", "/nope.csv"), "/nope.csv: cannot be read: No such file"),
+        (("--folder", __file__), "test_market_folder.py: cannot be used: "),
+    ],
+)
+def test_a_market_that_cannot_be_is_refused_by_name(
+    tmp_path: Path, words: tuple[str, ...], says: str
+) -> None:
+    with pytest.raises(GridFlexError, match=says):
+        command(tmp_path, *words)
