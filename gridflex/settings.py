@@ -31,6 +31,7 @@ from gridflex.beckn_settings import MarketSettings
 from gridflex.energy_settings import EnergySettings
 from gridflex.fleet import GPU_TYPES, Site
 from gridflex.instants import Instant
+from gridflex.units import MOST_PRICE_GBP
 
 _ADDRESS: Final = TypeAdapter(HttpUrl)
 
@@ -171,8 +172,8 @@ class PlannerSettings(BaseModel, extra="forbid", frozen=True, allow_inf_nan=Fals
         other_load_level: Chance with which work that is not steered finds the GPUs it needs free.
     """
 
-    carbon_price_gbp_per_tco2: float = Field(default=80.0, ge=0)
-    waiting_gbp_per_gpu_hour: float = Field(default=0.0, ge=0)
+    carbon_price_gbp_per_tco2: float = Field(default=80.0, ge=0, le=MOST_PRICE_GBP)
+    waiting_gbp_per_gpu_hour: float = Field(default=0.0, ge=0, le=MOST_PRICE_GBP)
     horizon_half_hours: int = Field(default=96, ge=2, le=1488)
     budget_s: float = Field(default=2.0, gt=0)
     front_budget_s: float = Field(default=1.0, ge=0)

@@ -22,6 +22,9 @@ HOURS_PER_HALF_HOUR: Final = 0.5
 SECONDS_PER_HOUR: Final = 3_600.0
 KG_PER_TONNE: Final = 1_000.0
 
+MOST_PRICE_GBP: Final = 1e6
+"""That a tonne or a GPU-hour may be said to cost, far beyond any that was ever paid."""
+
 TEN_PENCE: Final = Decimal("0.1")
 MOST_PLACES: Final = 6
 """To which a receipt is worked out."""

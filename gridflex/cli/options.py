@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -21,3 +22,17 @@ Url = Annotated[
         "--url", help="Where GridFlex answers; else GRIDFLEX_URL or http://127.0.0.1:8000."
     ),
 ]
+
+
+def between(least: float, most: float) -> Callable[[float | None], float | None]:
+    """Return a callback that refuses numbers outside both bounds, and what is no number.
+
+    Click's own bounds let ``nan`` pass.
+    """
+
+    def checked(value: float | None) -> float | None:
+        if value is not None and not least <= value <= most:
+            raise typer.BadParameter(f"{value:g} is not valid; valid is from {least:g} to {most:g}")
+        return value
+
+    return checked

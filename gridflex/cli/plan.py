@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Final
 
 import typer
@@ -9,12 +10,12 @@ from rich.table import Table
 
 from gridflex.cli.fitting import Column, print_fitting
 from gridflex.cli.instants import minute
-from gridflex.cli.options import AsJson, Url
+from gridflex.cli.options import AsJson, Url, between
 from gridflex.cli.output import out, print_json
 from gridflex.cli.shedding import plan_shed, plan_shed_end, plan_shed_orders
 from gridflex.client import Client
 from gridflex.errors import ContractError
-from gridflex.units import gbp_text
+from gridflex.units import MOST_PRICE_GBP, gbp_text
 
 plan_app = typer.Typer(no_args_is_help=True)
 
@@ -46,6 +47,8 @@ FIGURES = (
     ("objective_gbp", "objective", "GBP"),
 )
 
+
+PRICE: Final = between(0.0, MOST_PRICE_GBP)
 
 PROMISES: Final = (
     ("late", "late"),
@@ -83,8 +86,12 @@ def plan_show(plan: PlanId = "newest", url: Url = None, as_json: AsJson = False)
 @plan_app.command("front")
 def plan_front(
     plan: PlanId = "newest",
-    carbon_price: Annotated[float, typer.Option(help="GBP per tonne of CO2.")] = 80.0,
-    waiting_price: Annotated[float, typer.Option(help="GBP per GPU-hour of waiting.")] = 0.0,
+    carbon_price: Annotated[
+        float, typer.Option(help="GBP per tonne of CO2.", callback=PRICE)
+    ] = 80.0,
+    waiting_price: Annotated[
+        float, typer.Option(help="GBP per GPU-hour of waiting.", callback=PRICE)
+    ] = 0.0,
     url: Url = None,
     as_json: AsJson = False,  # noqa: FBT002 - a flag
 ) -> None:
@@ -119,7 +126,7 @@ def plan_what_if(  # noqa: PLR0917 - options, not arguments
         list[str] | None, typer.Option("--gpus", help="site=GPUs to assume, repeatable.")
     ] = None,
     carbon_price: Annotated[
-        float | None, typer.Option(help="GBP per tonne of CO2 to assume.")
+        float | None, typer.Option(help="GBP per tonne of CO2 to assume.", callback=PRICE)
     ] = None,
     deadline: Annotated[
         list[str] | None, typer.Option("--deadline", help="job=RFC 3339 instant, repeatable.")
@@ -132,7 +139,7 @@ def plan_what_if(  # noqa: PLR0917 - options, not arguments
 ) -> None:
     """Plan the same jobs under other conditions and compare; nothing is changed."""
     body: dict[str, Any] = {
-        "gpus": {site: int(_number("--gpus", value)) for site, value in _pairs("--gpus", gpus)},
+        "gpus": {site: _whole("--gpus", value) for site, value in _pairs("--gpus", gpus)},
         "deadlines": dict(_pairs("--deadline", deadline)),
         "carbon_caps_gco2_per_kwh": {
             job: _number("--carbon-cap", value) for job, value in _pairs("--carbon-cap", carbon_cap)
@@ -195,9 +202,19 @@ def _pairs(option: str, items: list[str] | None) -> list[tuple[str, str]]:
 
 def _number(option: str, text: str) -> float:
     try:
-        return float(text)
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ContractError(f"{option}: {text!r} is not valid; valid is a number")
+    return value
+
+
+def _whole(option: str, text: str) -> int:
+    try:
+        return int(text)
     except ValueError as error:
-        raise ContractError(f"{option}: {text!r} is not a number") from error
+        raise ContractError(f"{option}: {text!r} is not valid; valid is a whole number") from error
 
 
 def _share(fraction: float) -> str:

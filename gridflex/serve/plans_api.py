@@ -23,10 +23,16 @@ from gridflex.planning.problem import PlanningProblem
 from gridflex.planning.record import problem_from_record, result_record
 from gridflex.planning.what_if import Changes, changed, moved_jobs
 from gridflex.serve.problems import ProblemError
+from gridflex.units import MOST_PRICE_GBP
 
 NEWEST: Final = "newest"
 WHAT_IF_BUDGET_S: Final = 5.0
 FRONT_BUDGET_S: Final = 2.0
+MOST_GPUS: Final = 1_000_000
+"""That a site may be assumed to have."""
+
+Price = Annotated[float, Field(ge=0, le=MOST_PRICE_GBP, allow_inf_nan=False)]
+"""GBP per tonne of CO2 or per GPU-hour."""
 
 
 class RunView(BaseModel):
@@ -111,7 +117,7 @@ class PlanLine(BaseModel):
     reason: str
 
 
-class WhatIf(BaseModel, extra="forbid"):
+class WhatIf(BaseModel, extra="forbid", allow_inf_nan=False):
     """What to assume differently.
 
     Attributes:
@@ -121,10 +127,10 @@ class WhatIf(BaseModel, extra="forbid"):
         carbon_price_gbp_per_tco2: What a tonne counts for.
     """
 
-    gpus: dict[str, Annotated[int, Field(ge=0)]] = {}
+    gpus: dict[str, Annotated[int, Field(ge=0, le=MOST_GPUS)]] = {}
     deadlines: dict[str, Instant] = {}
     carbon_caps_gco2_per_kwh: dict[str, Annotated[float, Field(gt=0)]] = {}
-    carbon_price_gbp_per_tco2: float | None = Field(default=None, ge=0)
+    carbon_price_gbp_per_tco2: Price | None = None
 
     def changes(self) -> Changes:
         """Return them as the planner takes them."""
@@ -227,8 +233,8 @@ def create_plans_router(plans: PlanStore) -> APIRouter:
     @api.get("/{plan_id}/front")
     async def front(
         plan_id: str,
-        gbp_per_tco2: Annotated[float, Query(ge=0)] = 80.0,
-        gbp_per_gpu_hour: Annotated[float, Query(ge=0)] = 0.0,
+        gbp_per_tco2: Annotated[Price, Query()] = 80.0,
+        gbp_per_gpu_hour: Annotated[Price, Query()] = 0.0,
     ) -> FrontView:
         stored = await find_plan(plans, plan_id)
         kept = await plans.front(stored.id)

@@ -264,11 +264,31 @@ def test_json_is_what_gridflex_answered(arguments: list[str], body: object) -> N
     assert json.loads(run(*arguments, "--json")) == body
 
 
-@pytest.mark.parametrize("option", [["--gpus", "london"], ["--gpus", "london=many"]])
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(("--gpus", f"london{value}") for value in ("", "=many", "=nan", "=inf", "=2.5")),
+        *(("--carbon-cap", f"job-1={value}") for value in ("low", "nan", "inf")),
+    ],
+)
 @pytest.mark.usefixtures("asked")
-def test_a_pair_that_is_none_is_refused(option: list[str]) -> None:
-    with pytest.raises(ContractError, match="--gpus"):
-        run("plan", "what-if", *option)
+def test_a_pair_that_is_none_is_refused(option: str, value: str) -> None:
+    with pytest.raises(ContractError, match=option):
+        run("plan", "what-if", option, value)
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [("what-if", "--carbon-price"), ("front", "--carbon-price"), ("front", "--waiting-price")],
+)
+@pytest.mark.parametrize("price", ["nan", "inf", "-1", "1e308"])
+def test_a_price_that_is_none_is_refused_by_its_option(
+    asked: list[httpx.Request], command: str, option: str, price: str
+) -> None:
+    result = CliRunner(env={"NO_COLOR": "1"}).invoke(cli.app, ["plan", command, option, price])
+
+    assert (result.exit_code, asked) == (2, [])
+    assert f"'{option}': {float(price):g} is not valid" in result.output
 
 
 @pytest.mark.parametrize(

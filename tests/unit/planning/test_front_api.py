@@ -82,3 +82,31 @@ async def test_a_deadline_that_utc_cannot_tell_is_refused_by_its_name(deadline: 
 
     assert answer.status_code == 400
     assert answer.json()["detail"].startswith(f"deadlines.a: '{deadline}': valid is an instant")
+
+
+@pytest.mark.parametrize("price", ["nan", "inf", "-1", "1e308"])
+@pytest.mark.parametrize("name", ["gbp_per_tco2", "gbp_per_gpu_hour"])
+async def test_a_price_that_is_none_is_refused_by_its_name(name: str, price: str) -> None:
+    async with asking(OnePlan()) as client:
+        answer = await client.get("/plans/newest/front", params={name: price})
+
+    assert answer.status_code == 400
+    assert answer.json()["detail"].startswith(f"{name}: ")
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ('{"carbon_price_gbp_per_tco2": 1e308}', "carbon_price_gbp_per_tco2: 1e+308 is"),
+        ('{"carbon_price_gbp_per_tco2": NaN}', "carbon_price_gbp_per_tco2: nan is"),
+        ('{"carbon_caps_gco2_per_kwh": {"a": Infinity}}', "carbon_caps_gco2_per_kwh.a: inf is"),
+        (f'{{"gpus": {{"london": 1{"0" * 400}}}}}', "gpus.london: "),
+    ],
+)
+async def test_what_cannot_be_assumed_is_refused_by_its_name(body: str, field: str) -> None:
+    async with asking(OnePlan()) as client:
+        headers = {"content-type": "application/json"}
+        answer = await client.post("/plans/newest/what-if", content=body, headers=headers)
+
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["detail"].startswith(field)
