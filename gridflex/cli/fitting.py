@@ -21,11 +21,13 @@ class Column:
         title: Its heading.
         goes: When it makes room: 1 goes first, then 2, and so on; 0 never.
         narrowest: Characters of a line where its text may take several; 0 keeps it on one.
+        is_number: Whether it is set to the right, so that its digits stand below each other.
     """
 
     title: str
     goes: int = 0
     narrowest: int = 0
+    is_number: bool = False
 
 
 def print_fitting(
@@ -81,6 +83,7 @@ def _table(
     for column in (columns[i] for i in shown):
         table.add_column(
             column.title,
+            justify="right" if column.is_number else "left",
             no_wrap=not column.narrowest,
             max_width=column.narrowest if is_narrow and column.narrowest else None,
         )

@@ -7,7 +7,7 @@ file shows the same figures anywhere, with no server and no database.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -15,10 +15,10 @@ from typing import Annotated, Any, Final
 
 import typer
 from pydantic import TypeAdapter
-from rich.table import Table
 
 from gridflex.cli import ledger, market_checks, positions
 from gridflex.cli.baselines import baseline_app
+from gridflex.cli.fitting import Column, print_fitting
 from gridflex.cli.ledger import write
 from gridflex.cli.market_checks import text_of
 from gridflex.cli.options import AsJson, Url
@@ -72,6 +72,27 @@ for command in (
     settlement_app.command()(command)
 settlement_app.command("given-up")(positions.given_up)
 settlement_app.add_typer(baseline_app, name="baseline")
+
+DAYS: Final = (
+    Column("account"),
+    Column("day"),
+    Column("run"),
+    Column("half-hours", is_number=True),
+    Column("delivered\nMWh", is_number=True),
+    Column("sold\nMWh", is_number=True),
+    Column("net\nGBP", is_number=True),
+)
+HALF_HOURS: Final = (
+    Column("account"),
+    Column("UTC"),
+    Column("period", is_number=True),
+    Column("run"),
+    Column("delivered\nMWh", is_number=True),
+    Column("sold\nMWh", is_number=True),
+    Column("imbalance\nGBP", is_number=True),
+    Column("trades\nGBP", is_number=True),
+    Column("net\nGBP", is_number=True),
+)
 
 _UNBILLED: Final = TypeAdapter(Unbilled)
 
@@ -238,18 +259,10 @@ def _write_documents(folder: Path, documents: Iterable[Document], *, month: str)
 
 
 def _print_days(days: Iterable[DayTotal]) -> None:
-    rows = list(days)
-    has_several = len({one.account for one in rows}) > 1
-    table = Table(title="Settlement")
-    if has_several:
-        table.add_column("account")
-    table.add_column("day")
-    table.add_column("run")
-    for title in ("half-hours", "delivered MWh", "sold MWh", "net GBP"):
-        table.add_column(title, justify="right")
-    for one in rows:
-        table.add_row(
-            *((one.account,) if has_several else ()),
+    say("Settlement")
+    rows = [
+        (
+            one.account,
             str(one.day),
             one.run,
             str(one.half_hours),
@@ -257,18 +270,17 @@ def _print_days(days: Iterable[DayTotal]) -> None:
             f"{one.sold_mwh:.3f}",
             gbp_text(one.net_gbp),
         )
-    out.print(table)
+        for one in days
+    ]
+    _print_by_account(DAYS, rows)
 
 
 def _print_half_hours(results: Iterable[AccountResult], *, day: date) -> None:
-    table = Table(title=f"Settlement of {day} by half-hour")
-    for title in ("UTC", "period", "run"):
-        table.add_column(title, no_wrap=True)
-    for title in ("delivered MWh", "sold MWh", "imbalance GBP", "trades GBP", "net GBP"):
-        table.add_column(title, justify="right", no_wrap=True)
-    notes = []
-    for one in results:
-        table.add_row(
+    say(f"Settlement of {day} by half-hour")
+    shown = list(results)
+    rows = [
+        (
+            one.account,
             f"{one.half_hour.start:%H:%M}",
             str(one.half_hour.settlement[1]),
             one.run,
@@ -278,14 +290,19 @@ def _print_half_hours(results: Iterable[AccountResult], *, day: date) -> None:
             gbp_text(one.trade_revenue_gbp),
             gbp_text(one.net_gbp),
         )
-        notes += [
-            f"{one.half_hour} {one.run} {unit.unit}: {note}"
-            for unit in one.units
-            for note in unit.notes
-        ]
-    out.print(table)
-    for note in notes:
-        say(note)
+        for one in shown
+    ]
+    _print_by_account(HALF_HOURS, rows)
+    for one in shown:
+        for unit in one.units:
+            for note in unit.notes:
+                say(f"{one.half_hour} {one.run} {unit.unit}: {note}")
+
+
+def _print_by_account(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table whose first column is the account, without it where there is one alone."""
+    since = 0 if len({account for account, *_ in rows}) > 1 else 1
+    print_fitting(out, columns[since:], [row[since:] for row in rows])
 
 
 def _selected(outcome: Statement, day: date | None, run: Run | None) -> str:

@@ -101,8 +101,33 @@ def test_show_prints_the_half_hours_of_a_day_with_their_notes(files: Path) -> No
     printed = run("show", "--book", files / "book.json", "--day", "2026-07-01")
 
     assert "-210.00" in printed
-    assert "sold MWh" in printed
     assert "no activity notice" in printed
+
+
+def test_the_half_hours_of_a_day_are_whole_in_80_columns(files: Path) -> None:
+    asked = ["show", "--book", str(files / "book.json"), "--day", "2026-07-01"]
+
+    shown = CliRunner(env={"COLUMNS": "80"}).invoke(settlement_app, asked).output.splitlines()
+
+    assert shown[1] == "Settlement of 2026-07-01 by half-hour"
+    assert shown[2].split() == ["delivered", "sold", "imbalance", "trades", "net"]
+    assert shown[3].split() == ["UTC", "period", "run", "MWh", "MWh", "GBP", "GBP", "GBP"]
+    row = ["17:00", "37", "SF", "2.8000", "3.000", "-42.00", "420.00", "378.00"]
+    assert shown[5].split() == row
+    assert max(len(line.rstrip()) for line in shown) <= 80
+    assert shown[3].index("GBP") + 3 == shown[5].index("-42.00") + 6
+
+
+def test_the_half_hours_of_two_accounts_are_told_apart(files: Path) -> None:
+    other = replace(EXAMPLE, account="OTHER", fees_gbp=Decimal(8))
+    (files / "two.json").write_bytes(write_book(SettlementBook((EXAMPLE, other))))
+
+    printed = run("show", "--book", files / "two.json", "--day", "2026-07-01").splitlines()
+
+    assert [line.split()[:2] for line in printed[-2:]] == [
+        ["GRIDFLEX", "17:00"],
+        ["OTHER", "17:00"],
+    ]
 
 
 def test_show_as_json_keeps_only_what_was_asked_for(files: Path) -> None:
