@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from types import TracebackType
 from typing import Any, Final, Self
+from urllib.parse import quote
 
 import httpx
 
@@ -13,6 +14,19 @@ from gridflex.errors import ContractError, SourceError
 
 URL_VARIABLE: Final = "GRIDFLEX_URL"
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
+
+
+def path_of(*parts: object) -> str:
+    """Return the path below which parts are, each quoted: an id with a slash stays one part.
+
+    ``path_of("v1", "jobs", "a/b")`` is ``/v1/jobs/a%2Fb``.
+    """
+    return "".join(f"/{_quoted(str(part))}" for part in parts)
+
+
+def _quoted(part: str) -> str:
+    """Return one part of a path; dots alone would be taken for folders above."""
+    return part.replace(".", "%2E") if part in {".", ".."} else quote(part, safe="")
 
 
 class Client:

@@ -17,6 +17,9 @@ LONGEST_VALUE: Final = 80
 SECRETS: Final = ("token", "database", "credential", "password", "secret")
 """Words in the name of a field whose value is never shown."""
 
+NO_JSON: Final = "json_invalid"
+"""Kind of what cannot be read at all. FastAPI's names where reading ended and not what was sent."""
+
 PLACES: Final = frozenset({"body", "query", "path", "header", "cookie"})
 """Parts of a request; the name of a field says enough without them."""
 
@@ -89,6 +92,8 @@ class Fault:
         field = name or self.field or "it"
         if self.kind == "missing":
             return f"{field} is missing"
+        if self.kind == NO_JSON and self.value is None:
+            return f"{field} is not valid; valid is {self.valid}"
         if self.kind in {"extra_forbidden", "unexpected_keyword_argument"}:
             return f"{field} is not known"
         shown = "this" if self._is_secret else _shown(self.value)
@@ -109,7 +114,7 @@ def faults_of(found: ValidationError | Iterable[Mapping[str, Any]]) -> list[Faul
         found: Its error, or the list of faults of one.
     """
     faults = found.errors(include_url=False) if isinstance(found, ValidationError) else found
-    return [Fault(one["type"], _field(one["loc"]), one.get("input"), _valid(one)) for one in faults]
+    return [Fault(one["type"], _field(one), _value(one), _valid(one)) for one in faults]
 
 
 def faults_text(
@@ -128,20 +133,41 @@ def faults_text(
         name: Gives a field the name that it is told by.
     """
     faults = faults_of(found)
-    told = [one.text(name(one.field) if one.field else whole) for one in faults[:most]]
+    told = [one.text(_name(one.field, whole, name)) for one in faults[:most]]
     more = [f"and {len(faults) - most} more"] if len(faults) > most else []
     return "; ".join([*told, *more])
 
 
-def _field(place: Iterable[object]) -> str:
-    parts = [str(part) for part in place]
-    return ".".join(parts[1:] if parts[1:] and parts[0] in PLACES else parts)
+def _name(field: str, whole: str, name: Callable[[str], str]) -> str:
+    """Return what a field is told by; an element of the whole by its name and the index."""
+    if not field:
+        return whole
+    return f"{whole}.{field}" if field[0].isdigit() else name(field)
+
+
+def _field(fault: Mapping[str, Any]) -> str:
+    """Return where a fault is; an element of a body that is a list is told as the body's."""
+    parts = fault["loc"][:1] if _is_unread(fault) else fault["loc"]
+    has_name = len(parts) > 1 and parts[0] in PLACES and not isinstance(parts[1], int)
+    return ".".join(map(str, parts[1:] if has_name else parts))
+
+
+def _value(fault: Mapping[str, Any]) -> object:
+    return None if _is_unread(fault) else fault.get("input")
+
+
+def _is_unread(fault: Mapping[str, Any]) -> bool:
+    place = fault["loc"]
+    return fault["type"] == NO_JSON and len(place) > 1 and place[0] == "body"
 
 
 def _valid(fault: Mapping[str, Any]) -> str:
     kind, message = str(fault["type"]), str(fault["msg"])
     if kind == "missing":
         return "a value; it is required"
+    if _is_unread(fault):
+        why = fault.get("ctx", {}).get("error", fault["msg"])
+        return f"JSON (at character {fault['loc'][1]}: {why})"
     if kind in _OWN_WORDS:
         return message.removeprefix(_OWN_WORDS[kind])
     if kind in _LIMITS:

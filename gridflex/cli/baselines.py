@@ -13,7 +13,7 @@ from rich.table import Table
 from gridflex.cli.instants import span
 from gridflex.cli.options import AsJson, Day, MeterId, Unit, Url
 from gridflex.cli.output import out, print_json, say
-from gridflex.client import Client
+from gridflex.client import Client, path_of
 from gridflex.errors import ContractError, SourceError
 
 baseline_app = typer.Typer(
@@ -67,7 +67,7 @@ def show(
         "event_start": event,
         "event_half_hours": half_hours,
     }
-    path = f"{PATH}/meters/{meter}" + ("" if record else "/show")
+    path = PATH + path_of("meters", meter, *([] if record else ["show"]))
     with Client(url) as client:
         found = client.post(path, body)
     if as_json:
@@ -101,7 +101,7 @@ def declare(
     """Declare an event day, which counts no longer as history; recorded in the ledger."""
     with Client(url) as client:
         body = {"day": f"{day:%Y-%m-%d}", "reason": reason}
-        found = client.post(f"{PATH}/meters/{meter}/event-days", body)
+        found = client.post(PATH + path_of("meters", meter, "event-days"), body)
     if as_json:
         print_json(found)
         return
@@ -114,7 +114,9 @@ def budget(
 ) -> None:
     """Show how many event days are left before the baseline is lost."""
     with Client(url) as client:
-        found = client.get(f"{PATH}/meters/{meter}/budget", day=f"{day:%Y-%m-%d}", rule=rule)
+        found = client.get(
+            PATH + path_of("meters", meter, "budget"), day=f"{day:%Y-%m-%d}", rule=rule
+        )
     if as_json:
         print_json(found)
         return
@@ -141,7 +143,7 @@ def predict(
     """Say whether a rule predicts a meter well enough to trade on; exit code 1 if not."""
     with Client(url) as client:
         found = client.get(
-            f"{PATH}/meters/{meter}/predictability", until=f"{until:%Y-%m-%d}", rule=rule
+            PATH + path_of("meters", meter, "predictability"), until=f"{until:%Y-%m-%d}", rule=rule
         )
     if as_json:
         print_json(found)
@@ -169,7 +171,7 @@ def judge(
     """
     asked = {} if day is None else {"day": f"{day:%Y-%m-%d}"}
     with Client(url) as client:
-        found = client.get(f"{PATH}/units/{unit}/predictability", **asked)
+        found = client.get(PATH + path_of("units", unit, "predictability"), **asked)
     if as_json:
         print_json(found)
     else:
@@ -202,7 +204,7 @@ def allow(
     """Have a unit sold however its baseline is judged; recorded in the ledger as an override."""
     with Client(url) as client:
         body = {"until": f"{until:%Y-%m-%d}", "reason": reason}
-        found = client.post(f"{PATH}/units/{unit}/override", body)
+        found = client.post(PATH + path_of("units", unit, "override"), body)
     if as_json:
         print_json(found)
         return
@@ -220,7 +222,7 @@ def held_back(
 ) -> None:
     """List the half-hours in which something could have been sold and was not offered, and why."""
     with Client(url) as client:
-        found = client.get(f"{PATH}/units/{unit}/held-back", **span(first, last))
+        found = client.get(PATH + path_of("units", unit, "held-back"), **span(first, last))
     if as_json:
         print_json(found)
         return

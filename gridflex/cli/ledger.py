@@ -17,8 +17,9 @@ from gridflex.adapters.ledger.store import LedgerStore
 from gridflex.cli.fitting import Column, print_fitting
 from gridflex.cli.options import AsJson, Config, Url
 from gridflex.cli.output import out, print_json, say
-from gridflex.client import Client
+from gridflex.client import Client, path_of
 from gridflex.errors import SourceError
+from gridflex.job_ids import refuse_no_job_id
 from gridflex.ledger.canonical import canonical_json, digest
 from gridflex.ledger.note import Signer
 from gridflex.ledger.standalone import standalone_verifier
@@ -160,8 +161,9 @@ def receipt(
     as_json: AsJson = False,
 ) -> None:
     """Show a job's receipt, or write it: JSON to verify, or a page to print."""
+    refuse_no_job_id(job, name="job")
     with Client(url) as client:
-        found = client.get(f"/v1/settlement/receipts/{job}")
+        found = client.get(path_of("v1", "settlement", "receipts", job))
     body = canonical_json(found)
     issued = IssuedReceipt(**{name: one for name, one in found.items() if name != "schema"})
     if file is not None:

@@ -22,7 +22,7 @@ from gridflex.cli.fitting import Column, print_fitting
 from gridflex.cli.instants import minute
 from gridflex.cli.options import AsJson, Config, Url
 from gridflex.cli.output import out, print_json, say
-from gridflex.client import Client
+from gridflex.client import Client, path_of
 from gridflex.errors import ContractError
 from gridflex.running.launch import in_force
 from gridflex.settings import Settings
@@ -103,7 +103,7 @@ def market_contracts(
         if contract is None:
             answer = client.get("/v1/market/contracts", limit=limit)
         else:
-            answer = client.get(f"/v1/market/contracts/{contract}")
+            answer = client.get(path_of("v1", "market", "contracts", contract))
     if as_json:
         print_json(answer)
     elif contract is None:

@@ -17,7 +17,7 @@ from gridflex.cli.instants import span
 from gridflex.cli.options import AsJson, Day, MeterId, Url
 from gridflex.cli.output import out, print_json, say
 from gridflex.cli.report_table import print_summary, print_units
-from gridflex.client import Client
+from gridflex.client import Client, path_of
 from gridflex.errors import ContractError, SourceError
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.canonical import digest
@@ -85,7 +85,7 @@ def meter(
 ) -> None:
     """Show a meter's settlement day, gaps and substitutions included."""
     with Client(url) as client:
-        found = client.get(f"/v1/settlement/readings/{meter_id}", day=f"{day:%Y-%m-%d}")
+        found = client.get(path_of("v1", "settlement", "readings", meter_id), day=f"{day:%Y-%m-%d}")
     if as_json:
         print_json(found)
         return

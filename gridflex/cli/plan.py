@@ -13,7 +13,7 @@ from gridflex.cli.instants import minute
 from gridflex.cli.options import AsJson, Url, between
 from gridflex.cli.output import out, print_json
 from gridflex.cli.shedding import plan_shed, plan_shed_end, plan_shed_orders
-from gridflex.client import Client
+from gridflex.client import Client, path_of
 from gridflex.errors import ContractError
 from gridflex.units import MOST_PRICE_GBP, gbp_text
 
@@ -62,7 +62,7 @@ PROMISES: Final = (
 def plan_show(plan: PlanId = "newest", url: Url = None, as_json: AsJson = False) -> None:  # noqa: FBT002 - a flag
     """Show a plan: what runs when, what it saves, how far it is from the optimum."""
     with Client(url) as client:
-        shown = client.get(f"/v1/plans/{plan}")
+        shown = client.get(path_of("v1", "plans", plan))
     if as_json:
         print_json(shown)
         return
@@ -96,9 +96,12 @@ def plan_front(
     as_json: AsJson = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Show what other plans trade off: cost against carbon against waiting."""
-    query = f"gbp_per_tco2={carbon_price}&gbp_per_gpu_hour={waiting_price}"
     with Client(url) as client:
-        front = client.get(f"/v1/plans/{plan}/front?{query}")
+        front = client.get(
+            path_of("v1", "plans", plan, "front"),
+            gbp_per_tco2=carbon_price,
+            gbp_per_gpu_hour=waiting_price,
+        )
     if as_json:
         print_json(front)
         return
@@ -148,7 +151,7 @@ def plan_what_if(  # noqa: PLR0917 - options, not arguments
     if carbon_price is not None:
         body["carbon_price_gbp_per_tco2"] = carbon_price
     with Client(url) as client:
-        answer = client.post(f"/v1/plans/{plan}/what-if", body)
+        answer = client.post(path_of("v1", "plans", plan, "what-if"), body)
     if as_json:
         print_json(answer)
         return

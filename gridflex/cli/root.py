@@ -18,8 +18,9 @@ from gridflex.cli.jobs_table import print_jobs
 from gridflex.cli.on_demand import Elsewhere, on_demand
 from gridflex.cli.options import AsJson, Url
 from gridflex.cli.output import out, print_json, say
-from gridflex.client import Client
+from gridflex.client import Client, path_of
 from gridflex.errors import ContractError, GridFlexError, InfeasibleError, SourceError
+from gridflex.job_ids import refuse_no_job_id
 
 EXIT_CODES: Final = ((InfeasibleError, 5), (ContractError, 4), (SourceError, 3), (GridFlexError, 1))
 
@@ -162,8 +163,9 @@ def jobs_explain(
     as_json: AsJson = False,
 ) -> None:
     """Say why a job runs when and where it does."""
+    refuse_no_job_id(job_id, name="job_id")
     with Client(url) as client:
-        explanation = client.get(f"/v1/jobs/{job_id}/explain")
+        explanation = client.get(path_of("v1", "jobs", job_id, "explain"))
     if as_json:
         print_json(explanation)
         return

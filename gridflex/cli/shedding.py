@@ -13,10 +13,11 @@ from gridflex.cli.fitting import Column, print_fitting
 from gridflex.cli.instants import minute
 from gridflex.cli.options import AsJson, Url
 from gridflex.cli.output import out, print_json
-from gridflex.client import Client
+from gridflex.client import Client, path_of
 from gridflex.errors import ContractError, SourceError
 from gridflex.units import gbp_text
 
+ORDERS_PATH: Final = ("v1", "plans", "shed", "orders")
 ORDERS: Final = (
     Column("order"),
     Column("placed (UTC)", goes=1),
@@ -79,7 +80,7 @@ def plan_shed_orders(
 ) -> None:
     """Show the orders that were carried out."""
     with Client(url) as client:
-        found = client.get(f"/v1/plans/shed/orders/{order}" if order else "/v1/plans/shed/orders")
+        found = client.get(path_of(*ORDERS_PATH, order) if order else path_of(*ORDERS_PATH))
     if as_json:
         print_json(found)
     elif order:
@@ -95,7 +96,7 @@ def plan_shed_end(
 ) -> None:
     """End an order before its time; its jobs run again as planned."""
     with Client(url) as client:
-        found = client.post(f"/v1/plans/shed/orders/{order}/end", {})
+        found = client.post(path_of(*ORDERS_PATH, order, "end"), {})
     if as_json:
         print_json(found)
     else:

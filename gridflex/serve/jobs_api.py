@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from gridflex.adapters.jobs.store import JobStore
 from gridflex.agents.ports import Ports
 from gridflex.curtailment import Curtailment, held_by
+from gridflex.job_ids import refuse_no_job_id
 from gridflex.jobs import Flexibility, JobId, JobState, Tier
 from gridflex.lifecycle import Attempt, AttemptState, Job, Outcome, StopReason
 from gridflex.planning.explain import Binding, Choice, Explanation, explain
@@ -288,6 +289,7 @@ def create_jobs_router(ports: Ports) -> APIRouter:
 
 
 async def _find(jobs: JobStore, job_id: str) -> Job:
+    refuse_no_job_id(job_id, name="job_id")
     job = await jobs.get(JobId(job_id))
     if job is None:
         raise ProblemError(HTTPStatus.NOT_FOUND, f"job {job_id} does not exist, or is not flexible")

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 
 from gridflex.adapters.storable import storable
 from gridflex.errors import (
@@ -95,8 +96,16 @@ def problem_of(error: GridFlexError) -> JSONResponse:
     return problem(status, str(error), kind=kind, extra=extra)
 
 
+async def _refuse_nul(connection: HTTPConnection) -> None:
+    """Refuse NUL in a path or a query by the name of its part: no stored text has one."""
+    for name, value in (*connection.path_params.items(), *connection.query_params.items()):
+        if "\0" in str(value):
+            raise ContractError(f"{name}: {value!r} is not valid; valid is text without NUL")
+
+
 def install_problems(app: FastAPI) -> None:
-    """Make every error of ``app`` a problem response."""
+    """Make every error of ``app`` a problem response; call it before there are routes."""
+    app.router.dependencies.append(Depends(_refuse_nul))
 
     @app.exception_handler(GridFlexError)
     async def ours(_request: Request, error: GridFlexError) -> JSONResponse:

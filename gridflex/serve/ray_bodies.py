@@ -19,12 +19,12 @@ from pydantic import BaseModel, Field, StrictFloat, StrictInt, StrictStr, Valida
 from gridflex.curtailment import Curtailment
 from gridflex.errors import ContractError
 from gridflex.faults import faults_text
+from gridflex.job_ids import refuse_no_job_id
 from gridflex.jobs import PREFIX, JobId, JobState
 from gridflex.lifecycle import RAY_STATUS, Attempt, AttemptState, Job, JobRequest, StopReason
 
 GENERATED_PREFIX: Final = "raysubmit_"
 _ALPHABET: Final = string.ascii_letters + string.digits
-_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:=@+-]{0,199}")
 _ATTEMPT_ID: Final = re.compile(r"(?P<job>.+)-a(?P<number>[2-9]|[1-9][0-9]+)")
 _RESOURCE_PREFIX: Final = "entrypoint_"
 _AMOUNT: Final[Any] = Field(default=None, ge=0, allow_inf_nan=False)
@@ -124,11 +124,7 @@ def checked_id(text: str) -> JobId:
     Raises:
         ContractError: It cannot be one.
     """
-    if not _ID.fullmatch(text):
-        raise ContractError(
-            f"submission_id: {text!r} is not valid; valid is up to 200 letters, digits and "
-            "._:=@+-, beginning with a letter or digit"
-        )
+    refuse_no_job_id(text, name="submission_id")
     if _ATTEMPT_ID.fullmatch(text):
         raise ContractError(
             f"submission_id: {text!r} is not valid; endings such as -a2 are GridFlex's own, "

@@ -154,6 +154,20 @@ def test_a_job_is_explained_in_its_own_words(asked: list[httpx.Request]) -> None
     assert asked[0].url.path == "/v1/jobs/job-1/explain"
 
 
+@pytest.mark.parametrize("job", ["../../etc", "", "a\0"])
+def test_what_can_be_no_job_is_not_asked_for(asked: list[httpx.Request], job: str) -> None:
+    with pytest.raises(ContractError, match=r"^job_id: .*valid is up to 200 letters"):
+        CliRunner().invoke(root.app, ["jobs", "explain", job], catch_exceptions=False)
+
+    assert not asked
+
+
+def test_ids_are_quoted_in_what_is_asked(asked: list[httpx.Request]) -> None:
+    CliRunner().invoke(root.app, ["plan", "shed-end", "a/b"])
+
+    assert asked[0].url.raw_path.decode() == "/v1/plans/shed/orders/a%2Fb/end"
+
+
 def test_a_plan_is_shown_beside_run_now(asked: list[httpx.Request]) -> None:
     shown = run("plan", "show")
 

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from gridflex.client import Client
+from gridflex.client import Client, path_of
 from gridflex.errors import ContractError, SourceError
 
 PROBLEM = {"title": "Bad Request", "detail": "plan: 'x' is not valid"}
@@ -29,6 +29,18 @@ def test_an_answer_is_its_json_and_the_question_has_the_token() -> None:
     assert str(seen[0].url) == "http://gf.test/v1/plans/newest?limit=5"
     assert seen[0].headers["authorization"] == "Bearer abc"
     assert (seen[1].method, seen[1].content) == ("POST", b'{"a":1}')
+
+
+@pytest.mark.parametrize(
+    ("part", "asked"),
+    [("a b", "a%20b"), ("../../etc", "..%2F..%2Fetc"), ("..", "%2E%2E"), ("a?b#c", "a%3Fb%23c")],
+)
+def test_an_id_stays_one_part_of_the_path(part: str, asked: str) -> None:
+    seen: list[httpx.Request] = []
+    with client(httpx.Response(200, json={}), seen) as gridflex:
+        gridflex.get(path_of("v1", "jobs", part, "explain"))
+
+    assert seen[0].url.raw_path.decode() == f"/v1/jobs/{asked}/explain"
 
 
 @pytest.mark.parametrize(

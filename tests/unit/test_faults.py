@@ -120,6 +120,19 @@ def test_the_part_of_a_request_is_no_part_of_the_name() -> None:
     assert faults_of([fault | {"loc": ("body",)}])[0].field == "body"
 
 
+def test_an_element_of_a_list_is_told_by_the_name_of_the_list() -> None:
+    fault: dict[str, Any] = {
+        "type": "int_parsing", "loc": ("body", 0, "gpus"), "msg": "Input …", "input": "many",
+    }  # fmt: skip
+
+    assert faults_of([fault])[0].field == "body.0.gpus"
+    with pytest.raises(ValidationError) as refused:
+        TypeAdapter(list[int]).validate_python(["x"])
+    assert faults_text(refused.value, whole="rows") == (
+        "rows.0: 'x' is not valid; valid is a whole number"
+    )
+
+
 def test_many_faults_are_counted_and_a_long_value_is_cut() -> None:
     with pytest.raises(ValidationError) as refused:
         Paint.model_validate({f"f{place}": 1 for place in range(7)} | {"code": "x" * 200})

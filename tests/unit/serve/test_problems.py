@@ -28,6 +28,10 @@ def app(error: Exception) -> FastAPI:
     async def fail() -> None:
         raise error
 
+    @api.get("/jobs/{job_id}")
+    async def job(job_id: str) -> str:
+        return job_id
+
     @api.post("/body")
     async def body(_body: Body) -> None:
         return
@@ -94,6 +98,29 @@ async def test_a_wrong_body_names_each_field() -> None:
         {"field": "gpus", "value": "many", "valid": "a whole number"}
     ]
     assert answer.json()["detail"] == "gpus: 'many' is not valid; valid is a whole number"
+
+
+async def test_a_body_that_cannot_be_read_is_told_as_such() -> None:
+    transport = httpx.ASGITransport(app(ContractError("")))
+    async with httpx.AsyncClient(transport=transport, base_url="http://gf.test") as client:
+        answer = await client.post(
+            "/body", content='{"gpus":}', headers={"content-type": "application/json"}
+        )
+
+    told = answer.json()
+    assert told["detail"] == ("body is not valid; valid is JSON (at character 8: Expecting value)")
+    assert [(one["field"], one["value"]) for one in told["errors"]] == [("body", None)]
+
+
+@pytest.mark.parametrize(
+    ("path", "named"), [("/jobs/a%00b", "job_id: 'a\\x00b'"), ("/jobs/a?after=%00", "after: ")]
+)
+async def test_a_nul_is_refused_by_the_name_of_what_holds_it(path: str, named: str) -> None:
+    answer = await ask(ContractError(""), path)
+
+    assert answer.status_code == 400
+    assert answer.json()["detail"].startswith(named)
+    assert "is not valid; valid is text without NUL" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(
