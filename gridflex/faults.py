@@ -110,11 +110,15 @@ class Fault:
 def faults_of(found: ValidationError | Iterable[Mapping[str, Any]]) -> list[Fault]:
     """Return what Pydantic found, in its order.
 
+    It does not count what is wrong in a list, and calls one too short that has as many as it
+    needs; the faults of what is in it say enough.
+
     Args:
         found: Its error, or the list of faults of one.
     """
     faults = found.errors(include_url=False) if isinstance(found, ValidationError) else found
-    return [Fault(one["type"], _field(one), _value(one), _valid(one)) for one in faults]
+    told = [Fault(one["type"], _field(one), _value(one), _valid(one)) for one in faults]
+    return [one for one in told if not _is_miscounted(one, told)]
 
 
 def faults_text(
@@ -159,6 +163,12 @@ def _value(fault: Mapping[str, Any]) -> object:
 def _is_unread(fault: Mapping[str, Any]) -> bool:
     place = fault["loc"]
     return fault["type"] == NO_JSON and len(place) > 1 and place[0] == "body"
+
+
+def _is_miscounted(one: Fault, all_: Iterable[Fault]) -> bool:
+    return one.kind == "too_short" and any(
+        other.field.startswith(f"{one.field}.") for other in all_
+    )
 
 
 def _valid(fault: Mapping[str, Any]) -> str:

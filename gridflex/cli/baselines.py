@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.table import Table
 
+from gridflex.cli.fitting import Column, print_fitting
 from gridflex.cli.instants import span
 from gridflex.cli.options import AsJson, Day, MeterId, Unit, Url
 from gridflex.cli.output import out, print_json, say
@@ -28,6 +29,7 @@ HalfHours = Annotated[int, typer.Option(min=1, max=50, help="How long the activa
 
 
 PATH = "/v1/settlement/baselines"
+RULES: Final = (Column("rule"), Column("days"), Column("adjustment", narrowest=20))
 
 
 @baseline_app.command("rules")
@@ -38,14 +40,16 @@ def rules(*, url: Url = None, as_json: AsJson = False) -> None:
     if as_json:
         print_json(found)
         return
-    table = Table("rule", "days", "adjustment", "source")
+    rows = []
     for one in found:
         days = "\n".join(
             f"{kind}: {row['take']} of {row['pool']}, at least {row['minimum']}"
             for kind, row in one["days"].items()
         )
-        table.add_row(one["name"], days, one["adjustment"], one["source"])
-    out.print(table)
+        rows.append((one["name"], days or "the event's own", one["adjustment"]))
+    print_fitting(out, RULES, rows)
+    for one in found:
+        say(f"{one['name']}: {one['source']}")
 
 
 @baseline_app.command("show")

@@ -316,6 +316,13 @@ def cost(
 ) -> None:
     """Say what energy costs at the meter: wholesale alone, and with networks and levies."""
     if prices is not None:
+        if given := [
+            name for name, value in (("--at", at), ("--wholesale", wholesale)) if value is not None
+        ]:
+            raise ContractError(
+                f"{' and '.join(given)} beside --prices {prices} is not valid; valid is --prices "
+                "alone, or --at with --wholesale"
+            )
         wanted = read_prices(prices)
     elif at is not None and wholesale is not None:
         wanted = {HalfHour.parse(at): number("wholesale", wholesale)}

@@ -110,6 +110,17 @@ def end_of_day(day: date) -> datetime:
     return datetime.combine(day + DAY, time(), tzinfo=LONDON).astimezone(UTC)
 
 
+def first_and_last_of(first: date, last: date) -> tuple[HalfHour, HalfHour]:
+    """Return the first half-hour of settlement day ``first`` and the last one of ``last``.
+
+    Raises:
+        ContractError: ``last`` is before ``first``.
+    """
+    if last < first:
+        raise ContractError(f"last {last} is not valid; valid is {first}, the first, or later")
+    return half_hours_of(first)[0], half_hours_of(last)[-1]
+
+
 def half_hours_of(day: date) -> tuple[HalfHour, ...]:
     """Return the 46, 48 or 50 half-hours of a settlement day."""
     _check_year(day)

@@ -101,7 +101,7 @@ class BaselineBooks:
             _same_day(sent.day, event, history)
             if sent.rule == PJM_SAME_DAY_3_2.name
             else baseline(
-                rule_named(sent.rule),
+                rule_named(sent.rule, beside=(PJM_SAME_DAY_3_2.name,)),
                 day=sent.day,
                 history=history,
                 event=event,
@@ -162,8 +162,12 @@ def _same_day(day: date, event: Activation | None, history: History) -> Baseline
     )
 
 
-def rule_named(name: str) -> Rule:
-    """Return a rule by its name.
+def rule_named(name: str, *, beside: tuple[str, ...] = ()) -> Rule:
+    """Return a rule of earlier days by its name.
+
+    Args:
+        name: As `GET rules` has it.
+        beside: What else would be valid.
 
     Raises:
         ContractError: There is none; the message names those there are.
@@ -171,5 +175,5 @@ def rule_named(name: str) -> Rule:
     try:
         return RULES[name]
     except KeyError as error:
-        valid = ", ".join([*RULES, PJM_SAME_DAY_3_2.name])
+        valid = ", ".join([*RULES, *beside])
         raise ContractError(f"rule {name!r} is not valid; valid are {valid}") from error

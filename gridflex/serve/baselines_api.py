@@ -29,11 +29,12 @@ from gridflex.market.baselines.quality import (
     predictability,
 )
 from gridflex.market.baselines.rules import RULES, Rule
+from gridflex.market.baselines.same_day import PJM_SAME_DAY_3_2, SameDay
 from gridflex.market.baselines.waivers import Waiver, waiver_event
 from gridflex.market.days import SettlementDay
 from gridflex.market.policy import Dated
 from gridflex.market.registry_records import event_day_event
-from gridflex.market.working_days import DAY, half_hours_of
+from gridflex.market.working_days import DAY, first_and_last_of
 from gridflex.serve.baseline_books import ActivationIn, BaselineBooks, rule_named
 from gridflex.serve.clock import Clock
 from gridflex.serve.honesty_api import create_honesty_router
@@ -47,7 +48,8 @@ class RuleOut(BaseModel):
 
     Attributes:
         name: As requests name it.
-        days: Look-back, pool, minimum and days taken, by kind of day.
+        days: Look-back, pool, minimum and days taken, by kind of day; none where the hours around
+            the event are all that counts, and no budget or prediction is asked of it.
         adjustment: How the hours before an event move it.
         source: Where it is described, and how far it is confirmed.
     """
@@ -191,7 +193,7 @@ def _add_rules(api: APIRouter, books: BaselineBooks) -> None:
     @api.get("/rules")
     async def rules() -> list[RuleOut]:
         """Every method there is."""
-        return [_rule_out(one) for one in RULES.values()]
+        return [*map(_rule_out, RULES.values()), _same_day_out(PJM_SAME_DAY_3_2)]
 
     @api.post("/meters/{meter}/show")
     async def show(meter: str, sent: ActivationIn) -> dict[str, Any]:
@@ -304,7 +306,7 @@ def _add_admission(
     async def held_back(unit: str, first: SettlementDay, last: SettlementDay) -> list[HeldBackOut]:
         """Half-hours in which there was something to sell and nothing was offered, and why."""
         known = await books.known.unit(unit)
-        span = half_hours_of(first)[0], half_hours_of(last)[-1]
+        span = first_and_last_of(first, last)
         found = await books.ledger.find(
             EventType.BASELINE_COMPUTED, subject=f"unit:{known}", first=span[0], last=span[1]
         )
@@ -322,6 +324,16 @@ def _add_admission(
             for at, one in made
             if one.held_back is not None
         ]
+
+
+def _same_day_out(rule: SameDay) -> RuleOut:
+    before, after, gap = (count / 2 for count in (rule.before, rule.after, rule.gap))
+    return RuleOut(
+        name=rule.name,
+        days={},
+        adjustment=f"mean of {before:g} h before the event and {after:g} h after, {gap:g} h away",
+        source=rule.source,
+    )
 
 
 def _rule_out(rule: Rule) -> RuleOut:

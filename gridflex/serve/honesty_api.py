@@ -15,7 +15,7 @@ from gridflex.market.baselines.honesty import coverage, honesty, outcomes
 from gridflex.market.baselines.submitted import Finding, HonestyLimits
 from gridflex.market.trading.delivery import rebound
 from gridflex.market.volumes import Rounding
-from gridflex.market.working_days import half_hours_of
+from gridflex.market.working_days import first_and_last_of
 from gridflex.serve.baseline_books import BaselineBooks, HonestyIn
 
 
@@ -76,9 +76,8 @@ def create_honesty_router(books: BaselineBooks) -> APIRouter:
         facts = await books.facts(sent)
         happened = outcomes(facts)
         found = rebound(happened)
-        window = coverage(
-            facts, first=half_hours_of(sent.first)[0], last=half_hours_of(sent.last)[-1]
-        )
+        begin, end = first_and_last_of(sent.first, sent.last)
+        window = coverage(facts, first=begin, last=end)
         share = found.rebound_fraction
         return ReboundOut(
             half_hours=len(happened),

@@ -11,7 +11,7 @@ import re
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 from fastapi.responses import PlainTextResponse, Response
 from pydantic import BaseModel
 
@@ -24,7 +24,11 @@ from gridflex.ledger.verify.merkle import TILE
 from gridflex.ledger.verify.notes import parse_checkpoint, parse_note
 from gridflex.serve.problems import ProblemError
 
-Size = Annotated[int, Query(ge=0)]
+LAST_INDEX: Final = 2**63 - 1
+"""The greatest number that the database keeps."""
+
+Index = Annotated[int, Path(ge=0, le=LAST_INDEX)]
+Size = Annotated[int, Query(ge=0, le=LAST_INDEX)]
 _TILE: Final = re.compile(r"(\d{1,2}|entries)/((?:x\d{3}/)*\d{3})(?:\.p/(\d{1,3}))?")
 
 
@@ -118,7 +122,7 @@ def _add_proofs(api: APIRouter, ledger: LedgerStore) -> None:
         return await _status(ledger)
 
     @api.get("/entries/{index}")
-    async def entry(index: int) -> LedgerEntry:
+    async def entry(index: Index) -> LedgerEntry:
         """One entry, with the proof that it is in the ledger."""
         logged = await ledger.get(index)
         if logged is None:

@@ -36,7 +36,7 @@ from gridflex.market.trading.records import notices_of, trades_of
 from gridflex.market.trading.reservations import Held
 from gridflex.market.trading.selling import Outlook, SalePolicy, decide_sale
 from gridflex.market.volumes import ZERO, Rounding
-from gridflex.market.working_days import half_hours_of
+from gridflex.market.working_days import first_and_last_of, half_hours_of
 from gridflex.serve.clock import Clock
 from gridflex.serve.problems import ProblemError
 
@@ -238,7 +238,7 @@ def _add_checks(api: APIRouter, ledger: LedgerStore) -> None:
         last: Annotated[SettlementDay, Query(description="Last settlement day.")],
     ) -> list[DifferenceOut]:
         """Half-hours whose trades are not exactly what was notified and accepted."""
-        start, end = half_hours_of(first)[0], half_hours_of(last)[-1]
+        start, end = first_and_last_of(first, last)
         traded = await ledger.find(EventType.CONTRACT_MESSAGE, first=start + -LONGEST, last=end)
         trades = list(trades_of(one.event for one in traded))
         notified = await ledger.find(EventType.ECVN_SUBMITTED, first=start, last=end)

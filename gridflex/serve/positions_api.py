@@ -21,7 +21,12 @@ from gridflex.market.settlement.runs import Run
 from gridflex.market.trading.alarms import AHEAD, WATCHED, Urgency
 from gridflex.market.trading.position import Stage, Status
 from gridflex.market.volumes import ZERO
-from gridflex.market.working_days import WorkingCalendar, calendar_around, half_hours_of
+from gridflex.market.working_days import (
+    WorkingCalendar,
+    calendar_around,
+    first_and_last_of,
+    half_hours_of,
+)
 from gridflex.serve.clock import Clock
 from gridflex.serve.known import Known
 
@@ -175,7 +180,8 @@ def create_positions_router(ledger: LedgerStore, clock: Clock) -> APIRouter:
         """Where each message about each traded half-hour stands, as the ledger has it."""
         if unit is not None:
             await known.unit(unit)
-        found = await book.positions(first=half_hours_of(first)[0], last=half_hours_of(last)[-1])
+        begin, end = first_and_last_of(first, last)
+        found = await book.positions(first=begin, last=end)
         now = clock.now()
         return [_position(one, now, calendar) for one in found if unit in {None, one.position.unit}]
 

@@ -46,7 +46,7 @@ from gridflex.market.settlement.records import book_of, contributions_of, settle
 from gridflex.market.settlement.runs import Run, TrueUp, true_ups
 from gridflex.market.settlement.show_back import newest_shares
 from gridflex.market.volumes import Rounding
-from gridflex.market.working_days import calendar_around, half_hours_of
+from gridflex.market.working_days import calendar_around, first_and_last_of, half_hours_of
 from gridflex.serve.baselines_api import create_baselines_router
 from gridflex.serve.clock import Clock
 from gridflex.serve.invoices_api import create_invoices_router
@@ -266,7 +266,7 @@ def _add_settlements(
     async def shares(account: str, first: SettlementDay, last: SettlementDay) -> SharesOut:
         """What contracts, jobs and teams earned, each half-hour in its newest paying run."""
         await known.account(account)
-        span = half_hours_of(first)[0], half_hours_of(last)[-1]
+        span = first_and_last_of(first, last)
         found = await ledger.find(EventType.SETTLEMENT_RUN, first=span[0], last=span[1])
         book = book_of(one.event for one in found)
         made = newest_shares(book, account=account, rounding=Rounding())
@@ -290,7 +290,9 @@ def _add_receipts(api: APIRouter, receipts: ReceiptStore) -> None:
         """A job's receipt with its proof: JSON to verify, or with ``Accept: text/html`` a page."""
         found = await receipts.newest(JobId(job_id))
         if found is None:
-            raise ProblemError(HTTPStatus.NOT_FOUND, f"job {job_id} has no signed receipt yet")
+            is_known = await receipts.is_known(JobId(job_id))
+            why = "has no signed receipt yet" if is_known else "does not exist, or is not flexible"
+            raise ProblemError(HTTPStatus.NOT_FOUND, f"job {job_id} {why}")
         if request.headers.get("accept", "").startswith("text/html"):
             return HTMLResponse(receipt_html(found))
         return JSONResponse(found.as_json())

@@ -27,7 +27,7 @@ class Paint(BaseModel, extra="forbid"):
     mixed: date | None = None
     price: Annotated[Decimal, Field(decimal_places=2)] = Decimal(1)
     code: Annotated[str, Field(pattern="^[A-Z]$", max_length=1)] = "A"
-    layers: Annotated[list[int], Field(min_length=1)] = [1]
+    layers: Annotated[tuple[int, ...], Field(min_length=1)] = (1,)
     api_token: Annotated[str, Field(max_length=2)] = ""
     shade: str = "even"
 
@@ -77,6 +77,7 @@ def told(**values: object) -> str:
         ({"layers": []}, "layers: an empty list is not valid; valid is at least 1 of them"),
         ({"layers": 3}, "layers: 3 is not valid; valid is a list"),
         ({"layers": [1, "x"]}, "layers.1: 'x' is not valid; valid is a whole number"),
+        ({"layers": ["x"]}, "layers.0: 'x' is not valid; valid is a whole number"),
         ({"layers": {"a": 1}}, "layers: an object is not valid; valid is a list"),
         ({"coats": None}, "coats: null is not valid; valid is a whole number"),
         ({"coats": [1]}, "coats: a list is not valid; valid is a whole number"),

@@ -36,7 +36,7 @@ from gridflex.market.registry import (
 )
 from gridflex.market.registry_records import event_days_of, readings_of, registry_of
 from gridflex.market.volumes import NO_IMPORT, ZERO, ImportMWh
-from gridflex.market.working_days import DAY, calendar_around, half_hours_of
+from gridflex.market.working_days import DAY, calendar_around, first_and_last_of
 
 LOOK_BACK: Final = timedelta(days=120)
 """Of readings: the longest look-back of a rule, and as long again to judge it by."""
@@ -76,7 +76,7 @@ class BaselineFacts:
         """Return the days on which something was sold of the meter's unit."""
         registry = await self.registry(now)
         units = {one.unit for one in registry.allocations if pair_key(one.pair) == meter}
-        first, last = _span(day - LOOK_BACK, day)
+        first, last = first_and_last_of(day - LOOK_BACK, day)
         found = await self._ledger.find(EventType.ECVN_SUBMITTED, first=first, last=last)
         return frozenset(
             HalfHour.parse(row["half_hour"]).settlement[0]
@@ -106,8 +106,7 @@ class BaselineFacts:
         Raises:
             ContractError: The unit has no meters, or the days are out of order.
         """
-        if last < first:
-            raise ContractError(f"last {last} is before first {first}")
+        begin, _ = first_and_last_of(first, last)
         registry = await self.registry(now)
         pairs = [one for one in registry.allocations if one.unit == unit]
         if not pairs:
@@ -115,7 +114,6 @@ class BaselineFacts:
         metered = await self._metered(
             pairs, first - LOOK_BACK, last, now, evidence=frozenset(Evidence)
         )
-        begin, _ = _span(first, last)
         sites = {site.name: site for site in (registry.site_of(one.pair) for one in pairs)}
         return Facts(
             unit=unit,
@@ -196,7 +194,7 @@ class BaselineFacts:
         return submitted_predictability(outcomes(facts), limits=limits)
 
     async def _entries(self, unit: UnitId, first: date, last: date) -> list[tuple[int, Entry]]:
-        begin, end = _span(first, last)
+        begin, end = first_and_last_of(first, last)
         entries = await self._ledger.find(
             EventType.BASELINE_COMPUTED, EventType.SEV_SUBMITTED,
             subject=f"unit:{unit}", first=begin, last=end,
@@ -225,7 +223,7 @@ class BaselineFacts:
         return cap_changes_of(one.event for one in found)
 
     async def _readings(self, meter: Msid, start: date, end: date) -> MeterHistory:
-        first, last = _span(start, end)
+        first, last = first_and_last_of(start, end)
         found = await self._ledger.find(
             EventType.METER_RECEIVED, subject=f"meter:{meter}", first=first, last=last
         )
@@ -250,7 +248,3 @@ def _summed(
         known = [one for one in readings if one is not None and one.evidence in evidence]
         if len(known) == len(histories):
             yield at, sum((one.net for one in known), NO_IMPORT)
-
-
-def _span(first: date, last: date) -> tuple[HalfHour, HalfHour]:
-    return half_hours_of(first)[0], half_hours_of(last)[-1]

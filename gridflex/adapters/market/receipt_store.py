@@ -14,7 +14,7 @@ from sqlmodel import col
 from gridflex.adapters.database import source_errors
 from gridflex.adapters.ledger.store import LedgerStore
 from gridflex.adapters.ledger.tables import ReceiptRow
-from gridflex.adapters.tables import Json
+from gridflex.adapters.tables import JobRow, Json
 from gridflex.jobs import JobId
 from gridflex.market.billing.receipts import DraftReceipt, IssuedReceipt
 
@@ -61,6 +61,13 @@ class ReceiptStore:
             inclusion=[base64.b64encode(one).decode() for one in proof],
             checkpoint=checkpoint.note,
         )
+
+    async def is_known(self, job_id: JobId) -> bool:
+        """Return whether there is such a job, or a receipt of it that is not signed yet."""
+        jobs = select(col(JobRow.id)).where(col(JobRow.id) == job_id)
+        async with source_errors("looking for a job"), self._engine.connect() as connection:
+            is_job = (await connection.execute(jobs)).first() is not None
+        return is_job or bool(await self.issued([job_id]))
 
     async def issued(self, job_ids: Sequence[JobId]) -> frozenset[JobId]:
         """Return which of these jobs have a receipt."""

@@ -66,10 +66,15 @@ class SalePolicy:
     lot_mwh: Decimal = Decimal("0.001")
 
     def __post_init__(self) -> None:
-        if not 0 <= self.risk_aversion <= 1 or not 0 < self.tail_fraction <= 1:
+        for name, value in (
+            ("risk_aversion", self.risk_aversion),
+            ("sale_fraction", self.sale_fraction),
+        ):
+            if not 0 <= value <= 1:
+                raise ContractError(f"{name} {value} is not valid; valid is 0 to 1")
+        if not 0 < self.tail_fraction <= 1:
             raise ContractError(
-                f"risk_aversion {self.risk_aversion} must be 0 to 1 and tail_fraction "
-                f"{self.tail_fraction} above 0 up to 1"
+                f"tail_fraction {self.tail_fraction} is not valid; valid is above 0 up to 1"
             )
 
 

@@ -301,7 +301,7 @@ async def test_a_bad_row_of_a_csv_is_named_and_nothing_is_recorded(served: Serve
 async def test_a_receipt_is_served_for_machines_and_for_people(served: Served) -> None:
     draft = draft_receipt(RECORD)
     await served.receipts.issue(draft, now=NOON + timedelta(days=1))
-    assert (await served.http.get("/receipts/train-7")).status_code == 404
+    unsigned = await served.http.get("/receipts/train-7")
     await served.ledger.sign(now=NOON + timedelta(days=1))
 
     receipt = await served.get("/receipts/train-7")
@@ -311,4 +311,7 @@ async def test_a_receipt_is_served_for_machines_and_for_people(served: Served) -
     assert "Receipt for job train-7" in shown.text
     assert shown.headers["content-type"].startswith("text/html")
     assert await served.get("/receipts") == ["train-7"]
-    assert (await served.http.get("/receipts/other")).status_code == 404
+    unknown = await served.http.get("/receipts/other")
+    assert (unsigned.status_code, unknown.status_code) == (404, 404)
+    assert unsigned.json()["detail"] == "job train-7 has no signed receipt yet"
+    assert unknown.json()["detail"] == "job other does not exist, or is not flexible"

@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from gridflex.cli.settlement import settlement_app
 from tests.unit.market.test_cli_market_checks import METER, run
 from tests.unit.stand_in_server import Server, server
 
@@ -175,3 +177,26 @@ def test_a_failed_honesty_test_is_an_error(server: Server, tmp_path: Path) -> No
 
     assert "sent 2, committed 1" in shown
     assert json.loads(server.asked[0][2])["cap_changes"] == []
+
+
+def test_rules_are_listed_whole_in_80_columns(server: Server) -> None:
+    row = {"take": 10, "pool": 10, "minimum": 5}
+    adjusted = {
+        "adjustment": "additive over 3 h ending 1 h before, at most 20%",
+        "source": "s" * 99,
+    }
+    server.answer = [
+        {"name": "PJM-high-4-of-5", "days": {"non-working": row, "working": row}, **adjusted},
+        {"name": "PJM-same-day-3+2", "days": {}, **adjusted},
+    ]
+    asked = ["baseline", "rules", "--url", server.url]
+
+    lines = CliRunner(env={"COLUMNS": "80"}).invoke(settlement_app, asked).output.splitlines()
+
+    table = [line.rstrip() for line in lines[:-2]]
+    assert max(map(len, table)) <= 80
+    assert " ".join(table[2].split()) == (
+        "PJM-high-4-of-5 non-working: 10 of 10, at least 5 additive over 3 h ending 1"
+    )
+    assert any(line.startswith("PJM-same-day-3+2  the event's own") for line in table)
+    assert lines[-1] == f"PJM-same-day-3+2: {'s' * 99}"

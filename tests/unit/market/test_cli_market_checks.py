@@ -163,6 +163,13 @@ def test_prices_come_as_a_file(files: Path) -> None:
 def test_a_cost_needs_prices(files: Path) -> None:
     with pytest.raises(ContractError, match="give --prices, or --at with --wholesale"):
         run("cost", "--tariff", files / "tariff.yaml")
+    with pytest.raises(
+        ContractError, match=r"^--at and --wholesale beside --prices p.csv is not valid; valid is"
+    ):
+        run(
+            *("cost", "--tariff", files / "tariff.yaml", "--prices", "p.csv"),
+            *("--at", "2026-07-01T16:00Z", "--wholesale", "100"),
+        )
 
 
 def test_readings_are_imported_as_they_stand(server: Server, tmp_path: Path) -> None:

@@ -139,3 +139,17 @@ def test_a_higher_price_never_sells_less(
     )
 
     assert low <= high
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "valid"),
+    [
+        ("risk_aversion", "-0.1", "0 to 1"),
+        ("sale_fraction", "-1", "0 to 1"),
+        ("sale_fraction", "1.01", "0 to 1"),
+        ("tail_fraction", "0", "above 0 up to 1"),
+    ],
+)
+def test_a_policy_outside_its_limits_is_refused_by_name(name: str, value: str, valid: str) -> None:
+    with pytest.raises(ContractError, match=f"^{name} {value} is not valid; valid is {valid}$"):
+        SalePolicy(**{name: Decimal(value)})

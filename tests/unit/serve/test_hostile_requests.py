@@ -115,6 +115,43 @@ async def test_a_day_at_the_ends_of_time_is_refused_by_its_name(http: httpx.Asyn
             assert name in answer.json()["detail"], (path, name, end, answer.text)
 
 
+async def test_a_last_day_before_the_first_is_refused(http: httpx.AsyncClient) -> None:
+    days = {"first": "2026-07-02", "last": "2026-07-01"}
+    asked = [(path, more) for path, name, more in ASKED if name == "first"]
+    sent = [(path, more) for path, name, more in SENT if name == "first"]
+
+    answers = [await http.get(path, params=more | days) for path, more in asked]
+    answers += [await http.post(path, json=more | days) for path, more in sent]
+
+    assert len(answers) == 6
+    told = "last 2026-07-01 is not valid; valid is 2026-07-02, the first, or later"
+    assert [(one.status_code, one.json()["detail"]) for one in answers] == [(400, told)] * 6
+
+
+@pytest.mark.parametrize("index", ["-1", "99999999999999999999"])
+async def test_a_place_that_no_ledger_has_is_refused(http: httpx.AsyncClient, index: str) -> None:
+    answer = await http.get(f"/ledger/entries/{index}")
+
+    assert answer.status_code == 400
+    assert answer.json()["detail"].startswith(f"index: '{index}' is not valid; valid is at ")
+
+
+async def test_a_rule_is_listed_with_the_others_and_valid_where_it_can_be_used(
+    http: httpx.AsyncClient,
+) -> None:
+    rules = (await http.get("/baselines/rules")).json()
+    names = [one["name"] for one in rules]
+
+    shown = await http.post(f"{METER}/show", json={"day": GOOD, "rule": "BL99"})
+    gauged = await http.get(f"{METER}/budget", params={"day": GOOD, "rule": names[-1]})
+
+    assert rules[-1]["adjustment"] == "mean of 3 h before the event and 2 h after, 1 h away"
+    assert shown.json()["detail"] == f"rule 'BL99' is not valid; valid are {', '.join(names)}"
+    assert gauged.json()["detail"] == (
+        f"rule 'PJM-same-day-3+2' is not valid; valid are {', '.join(names[:-1])}"
+    )
+
+
 async def test_no_value_of_a_body_is_a_fault_of_ours(http: httpx.AsyncClient) -> None:
     headers = {"content-type": "application/json"}
     for path, good in WHOLE:
