@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from enum import StrEnum
@@ -14,9 +15,10 @@ import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import Progress, TaskID
-from rich.table import Column, Table
 
-from gridflex.cli.output import out, print_json
+from gridflex.cli.fitting import Column, print_fitting
+from gridflex.cli.options import between
+from gridflex.cli.output import out, print_json, say
 from gridflex.cli.traces import Trace, read_history, read_trace
 from gridflex.errors import ContractError
 from gridflex.planning.backtest import (
@@ -39,13 +41,33 @@ from gridflex.planning.policies import (
 )
 from gridflex.planning.shadow import Assumed
 from gridflex.planning.shadow import proof as proof_of
-from gridflex.units import KG_PER_TONNE
+from gridflex.units import KG_PER_TONNE, MOST_PRICE_GBP
 
 KNOWN: Final[Mapping[str, type[Forecast]]] = {
     "perfect": Perfect,
     "profile": Profile,
     "yesterday": Yesterday,
 }
+
+
+MOST_GPUS: Final = 1_000_000
+MOST_SLACK_H: Final = 8784.0
+"""A leap year."""
+
+COLUMNS: Final = (
+    Column("policy"),
+    Column("cost\nGBP"),
+    Column("kgCO2", goes=3),
+    Column("both\nGBP"),
+    Column("saved"),
+    Column("waiting\nGPU h", goes=2),
+    Column("late"),
+    Column("pauses", goes=1),
+)
+MEANING: Final = (
+    "both: cost, and carbon at its price; saved: of both, against run-now;\n"
+    "bound: what nobody can beat"
+)
 
 
 class PolicyName(StrEnum):
@@ -60,6 +82,31 @@ class PolicyName(StrEnum):
     NSGA_2 = "nsga-2"
 
 
+def _can_be_written(path: Path | None) -> Path | None:
+    """Refuse before hours of computing what could not be written after them."""
+    if path is not None and (
+        path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK)
+    ):
+        raise typer.BadParameter(
+            f"{str(path)!r} is not valid; valid is a file in a folder that can be written to"
+        )
+    return path
+
+
+def _can_be_drawn(path: Path | None) -> Path | None:
+    """Refuse likewise a picture in a format that nobody draws."""
+    if _can_be_written(path) is None:
+        return None
+    from matplotlib.backend_bases import FigureCanvasBase  # noqa: PLC0415 - slow to import
+
+    endings = sorted(FigureCanvasBase.get_supported_filetypes())
+    if path is not None and path.suffix.removeprefix(".").lower() not in endings:
+        raise typer.BadParameter(
+            f"{str(path)!r} is not valid; valid is an ending out of {', '.join(endings)}"
+        )
+    return path
+
+
 def backtest(
     *,
     jobs: Annotated[
@@ -68,6 +115,7 @@ def backtest(
             help="CSV with submitted_at (RFC 3339), duration_s and gpus; optional deadline, "
             "power_kw and interruptible.",
             exists=True,
+            dir_okay=False,
         ),
     ] = None,
     shadow: Annotated[
@@ -78,7 +126,10 @@ def backtest(
         ),
     ] = None,
     job_gpus: Annotated[
-        int, typer.Option(help="GPUs of a job in a history whose metadata does not say.", min=0)
+        int,
+        typer.Option(
+            help="GPUs of a job in a history whose metadata does not say.", min=0, max=MOST_GPUS
+        ),
     ] = 1,
     grid: Annotated[
         Path,
@@ -86,27 +137,39 @@ def backtest(
             help="CSV with time (RFC 3339), price_gbp_per_mwh and intensity_gco2_per_kwh, hourly "
             "or half-hourly, from a day (better 28) before the first job on.",
             exists=True,
+            dir_okay=False,
         ),
     ],
-    gpus: Annotated[int, typer.Option(help="Capacity.", min=1)],
+    gpus: Annotated[int, typer.Option(help="Capacity.", min=1, max=MOST_GPUS)],
     policy: Annotated[
         list[PolicyName] | None, typer.Option(help="Repeatable; all if left out.")
     ] = None,
     slack_h: Annotated[
         float,
         typer.Option(
-            min=0, help="Hours beyond the run time until the deadline, where none is given."
+            help="Hours beyond the run time until the deadline, where none is given.",
+            callback=between(0.0, MOST_SLACK_H),
         ),
     ] = 24.0,
     forecast: Annotated[str, typer.Option(help="perfect, profile or yesterday.")] = "profile",
-    carbon_price: Annotated[float, typer.Option(help="GBP per tonne of CO2.")] = 80.0,
-    budget_s: Annotated[float, typer.Option(help="Thinking time of one plan.")] = 0.2,
+    carbon_price: Annotated[
+        float,
+        typer.Option(help="GBP per tonne of CO2.", callback=between(0.0, MOST_PRICE_GBP)),
+    ] = 80.0,
+    budget_s: Annotated[
+        float,
+        typer.Option(help="Seconds to think about one plan.", callback=between(0.001, 3600.0)),
+    ] = 0.2,
     proof: Annotated[
         Path | None,
-        typer.Option(help="Write inputs, their digest and every run, so that others can check."),
+        typer.Option(
+            help="Write inputs, their digest and every run, so that others can check.",
+            callback=_can_be_written,
+        ),
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option(help="Write a picture of load over intensity.")
+        Path | None,
+        typer.Option(help="Write a picture of load over intensity.", callback=_can_be_drawn),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -142,9 +205,10 @@ def backtest(
         PolicyName.NSGA_2: lambda: Nsga2(budget_s=budget_s, carbon_price_gbp_per_tco2=carbon_price),
     }
     chosen = {name.value: makers[name]() for name in policy or list(PolicyName)}
-    found = _replayed(
-        trace, chosen, gpus=gpus, forecast=KNOWN[forecast](), carbon_price=carbon_price
+    replayed = partial(
+        _replayed, trace, gpus=gpus, forecast=KNOWN[forecast](), carbon_price=carbon_price
     )
+    found = replayed(chosen)
     bound = clairvoyant_gbp(
         trace.arrivals,
         trace.grid,
@@ -152,17 +216,19 @@ def backtest(
         carbon_price_gbp_per_tco2=carbon_price,
         budget_s=30.0,
     )
+    figures = _as_json(found, bound, carbon_price)
     if proof:
         shown = proof_of(trace.arrivals, trace.grid, found, start=trace.start)
-        proof.write_text(json.dumps({**shown, "figures": _as_json(found, bound, carbon_price)}))
+        proof.write_text(json.dumps({**shown, "figures": figures}))
     if plot:
         _draw(plot, trace, found, gpus)
     if as_json:
-        print_json(_as_json(found, bound, carbon_price))
-    else:
-        _show(found, bound, carbon_price)
-        if trace.left_out:
-            out.print(f"left out, beyond the series or too large: {', '.join(trace.left_out)}")
+        print_json({**figures, "left_out": trace.left_out})
+        return
+    run_now = PolicyName.RUN_NOW.value
+    known = found if run_now in found else replayed({run_now: RunNow()})
+    _show(found, bound, carbon_price, base_gbp=_score(known[run_now], carbon_price))
+    _show_missing(found, trace)
 
 
 def _replayed(
@@ -217,39 +283,51 @@ def _as_json(
     }
 
 
-def _show(found: Mapping[str, Outcome], bound: Mapping[str, float], carbon_price: float) -> None:
-    table = Table(
-        Column("policy", no_wrap=True),
-        "cost GBP",
-        "kgCO2",
-        "both GBP",
-        "saved",
-        "waiting GPU h",
-        "late",
-        "pauses",
-    )
-    first = next(iter(found.values()))
-    base = _score(first, carbon_price)
+def _show_missing(found: Mapping[str, Outcome], trace: Trace) -> None:
+    """Name the jobs of which the figures count nothing or only a part."""
+    for name, one in found.items():
+        ran = one.runs
+        partly = [job.id for job in trace.arrivals if len(ran.get(job.id, ())) < job.work]
+        if partly:
+            say(f"not done by the end of the series with {name}: {', '.join(partly)}")
+    if trace.left_out:
+        say(f"left out, beyond the series or too large: {', '.join(trace.left_out)}")
+
+
+def _show(
+    found: Mapping[str, Outcome],
+    bound: Mapping[str, float],
+    carbon_price: float,
+    *,
+    base_gbp: float,
+) -> None:
+    rows = []
     for name, one in found.items():
         score = _score(one, carbon_price)
-        table.add_row(
-            name,
-            f"{one.cost_gbp:.2f}",
-            f"{one.carbon_kg:.2f}",
-            f"{score:.2f}",
-            f"{1 - score / base:.1%}" if base else "-",
-            f"{one.waiting_gpu_hours:.1f}",
-            str(one.late),
-            str(one.pauses),
+        rows.append(
+            (
+                name,
+                f"{one.cost_gbp:.2f}",
+                f"{one.carbon_kg:.2f}",
+                f"{score:.2f}",
+                _saved(score, base_gbp),
+                f"{one.waiting_gpu_hours:.1f}",
+                str(one.late),
+                str(one.pauses),
+            )
         )
-    late, beyond = int(bound["plan_late"]), "however late" if bound["plan_late"] else "on time"
-    for name, label, its_late in (
+    late = int(bound["plan_late"])
+    for key, label, its_late in (
         ("plan_gbp", "plan, all known", str(late)),
-        ("bound_gbp", f"nobody can beat {beyond}", ""),
+        ("bound_gbp", f"bound, {'however late' if late else 'on time'}", ""),
     ):
-        saved = f"{1 - bound[name] / base:.1%}" if base else "-"
-        table.add_row(label, "", "", f"{bound[name]:.2f}", saved, "", its_late, "")
-    out.print(table)
+        saved = _saved(bound[key], base_gbp)
+        rows.append((label, "", "", f"{bound[key]:.2f}", saved, "", its_late, ""))
+    print_fitting(out, COLUMNS, rows, caption=MEANING)
+
+
+def _saved(score_gbp: float, base_gbp: float) -> str:
+    return f"{1 - score_gbp / base_gbp:.1%}" if base_gbp > 0 else "-"
 
 
 def _draw(path: Path, trace: Trace, found: Mapping[str, Outcome], gpus: int) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -18,8 +19,16 @@ from gridflex.errors import ContractError
 from gridflex.fleet import GPU_TYPES
 from gridflex.halfhour import HALF_HOUR, HalfHour, half_hours_needed, in_utc
 from gridflex.jobs import JobId
-from gridflex.planning.backtest import Arrival, GridSeries
+from gridflex.planning.backtest import HALF_HOURS_A_DAY, Arrival, GridSeries
 from gridflex.planning.shadow import Assumed, PastJob, arrivals_of
+
+LONGEST_S: Final = 1e9
+"""Of a run: thirty years; more is another unit."""
+
+MOST_GPUS: Final = 1e6
+MOST_KW: Final = 1e6
+LARGEST: Final = 1e6
+"""GBP/MWh or gCO2/kWh, either sign."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,37 +82,58 @@ def read_trace(jobs: Path, grid: Path, *, slack: timedelta) -> Trace:
     """Return the jobs of one CSV file and the series of another.
 
     Raises:
-        ContractError: A column or a time zone is missing, a value is no number or time, or times
-            are not evenly spaced.
+        ContractError: A column or a time zone is missing, a value is not valid, times are not
+            evenly spaced, or no job lies within the series.
     """
     start, series = _read_grid(grid)
-    arrivals = []
+    taken: dict[JobId, Arrival | None] = {}
     for number, row in enumerate(_rows(jobs, ("submitted_at", "duration_s", "gpus")), start=1):
-        at = start.until(HalfHour.at_or_after(_instant(jobs, row, "submitted_at")))
-        work = max(1, half_hours_needed(timedelta(seconds=_number(jobs, row, "duration_s"))))
-        given = row.get("deadline")
-        deadline = (
-            start.until(HalfHour.containing(_instant(jobs, row, "deadline")))
-            if given
-            else at + work + int(slack / HALF_HOUR)
+        job_id = JobId(row.get("id") or f"job-{number}")
+        if job_id in taken:
+            raise _wrong(jobs, row, "id", valid="another for every job")
+        taken[job_id] = _arrival(jobs, row, job_id, start=start, series=series, slack=slack)
+    arrivals = tuple(one for one in taken.values() if one is not None)
+    if not arrivals:
+        raise ContractError(
+            f"{jobs}: none of {len(taken)} jobs lies within the series of {grid}; valid is "
+            f"submitted_at from {start + HALF_HOURS_A_DAY}, a day after its start, and deadline "
+            f"(else --slack-h beyond duration_s) by its end, {start + series.half_hours}"
         )
-        gpus = int(_number(jobs, row, "gpus"))
-        arrivals.append(
-            Arrival(
-                id=JobId(row.get("id") or f"job-{number}"),
-                at=at,
-                work=work,
-                gpus=gpus,
-                power_kw=(
-                    _number(jobs, row, "power_kw")
-                    if row.get("power_kw")
-                    else gpus * GPU_TYPES["H100"].dynamic_kw
-                ),
-                deadline=deadline,
-                interruptible=(row.get("interruptible") or "true").lower() == "true",
-            )
-        )
-    return Trace(start, series, tuple(arrivals))
+    return Trace(start, series, arrivals, tuple(one for one in taken if taken[one] is None))
+
+
+def _arrival(
+    path: Path,
+    row: dict[str, str],
+    job_id: JobId,
+    *,
+    start: HalfHour,
+    series: GridSeries,
+    slack: timedelta,
+) -> Arrival | None:
+    """Return a row as a job; None where the series does not hold it whole."""
+    at = start.until(HalfHour.at_or_after(_instant(path, row, "submitted_at")))
+    duration_s = _number(path, row, "duration_s", most=LONGEST_S)
+    if duration_s <= 0:
+        raise _wrong(path, row, "duration_s", valid="above 0")
+    work = half_hours_needed(timedelta(seconds=duration_s))
+    deadline = (
+        start.until(HalfHour.containing(_instant(path, row, "deadline")))
+        if row.get("deadline")
+        else at + work + int(slack / HALF_HOUR)
+    )
+    gpus = _number(path, row, "gpus", most=MOST_GPUS)
+    if gpus != int(gpus):
+        raise _wrong(path, row, "gpus", valid="a whole number")
+    power_kw = (
+        _number(path, row, "power_kw", most=MOST_KW)
+        if row.get("power_kw")
+        else gpus * GPU_TYPES["H100"].dynamic_kw
+    )
+    is_interruptible = _boolean(path, row, "interruptible", default=True)
+    if at < HALF_HOURS_A_DAY or max(deadline, at + work) > series.half_hours:
+        return None
+    return Arrival(job_id, at, work, int(gpus), power_kw, deadline, interruptible=is_interruptible)
 
 
 def _read_grid(path: Path) -> tuple[HalfHour, GridSeries]:
@@ -118,16 +148,23 @@ def _read_grid(path: Path) -> tuple[HalfHour, GridSeries]:
     ):
         raise ContractError(f"{path}: times must be evenly spaced, an hour or a half-hour apart")
     columns = [
-        np.repeat(np.array([_number(path, row, name) for row in rows]), each)
+        np.repeat(
+            np.array([_number(path, row, name, least=-LARGEST, most=LARGEST) for row in rows]), each
+        )
         for name in ("price_gbp_per_mwh", "intensity_gco2_per_kwh")
     ]
+    if HalfHour.containing(times[0]).start != times[0]:
+        raise _wrong(path, rows[0], "time", valid="at :00 or :30")
     return HalfHour(times[0]), GridSeries(*columns)
 
 
 def _rows(path: Path, needed: tuple[str, ...]) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        table = csv.DictReader(file)
-        there, rows = table.fieldnames or (), list(table)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            table = csv.DictReader(file)
+            there, rows = table.fieldnames or (), list(table)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ContractError(f"{path}: it cannot be read as CSV: {error}") from error
     missing = [name for name in needed if name not in there]
     if missing:
         columns = ", ".join(there) or "none"
@@ -137,21 +174,32 @@ def _rows(path: Path, needed: tuple[str, ...]) -> list[dict[str, str]]:
     return rows
 
 
-def _number(path: Path, row: dict[str, str], name: str) -> float:
+def _number(
+    path: Path, row: dict[str, str], name: str, *, least: float = 0.0, most: float
+) -> float:
     try:
         value = float(row[name])
     except (TypeError, ValueError):
         value = math.nan
-    if not math.isfinite(value):
-        raise ContractError(f"{path}: {name}: {row[name]!r} is not valid; valid is a number")
+    if not least <= value <= most:
+        raise _wrong(path, row, name, valid=f"a number from {least:,.0f} to {most:,.0f}")
     return value
+
+
+def _boolean(path: Path, row: dict[str, str], name: str, *, default: bool) -> bool:
+    text = (row.get(name) or str(default)).strip().lower()
+    if text not in {"true", "false"}:
+        raise _wrong(path, row, name, valid="true or false")
+    return text == "true"
 
 
 def _instant(path: Path, row: dict[str, str], name: str) -> datetime:
     try:
         return in_utc(datetime.fromisoformat(row[name]))
     except (TypeError, ValueError) as error:
-        raise ContractError(
-            f"{path}: {name}: {row[name]!r} is not valid; valid is an instant with its time zone, "
-            "such as 2026-07-01T12:00:00Z"
-        ) from error
+        valid = "an instant with its time zone, such as 2026-07-01T12:00:00Z"
+        raise _wrong(path, row, name, valid=valid) from error
+
+
+def _wrong(path: Path, row: dict[str, str], name: str, *, valid: str) -> ContractError:
+    return ContractError(f"{path}: {name}: {row.get(name)!r} is not valid; valid is {valid}")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -169,19 +170,33 @@ def test_where_not_all_can_be_on_time_the_bound_is_below_whoever_is_late() -> No
     assert 0 < bound["bound_gbp"] <= found.cost_gbp
 
 
-def test_the_command_compares_policies_on_files(tmp_path: Path) -> None:
+@pytest.fixture
+def four_days(tmp_path: Path) -> Path:
+    """A folder with four days of an hourly series, ``grid.csv``, and one job, ``jobs.csv``."""
     hours = [
         f"2026-07-{1 + h // 24:02}T{h % 24:02}:00:00Z,{NIGHT_IS_CHEAP[2 * h]},{100 + h % 7}"
         for h in range(96)
     ]
-    grid, jobs = tmp_path / "grid.csv", tmp_path / "jobs.csv"
-    grid.write_text("time,price_gbp_per_mwh,intensity_gco2_per_kwh\n" + "\n".join(hours))
-    jobs.write_text("submitted_at,duration_s,gpus\n2026-07-02T08:00:00Z,7200,2\n")
-    picture = tmp_path / "load.png"
-    command = ["backtest", "--jobs", str(jobs), "--grid", str(grid), "--gpus", "4", "--json"]
+    series = "\n".join(hours)
+    (tmp_path / "grid.csv").write_text(f"time,price_gbp_per_mwh,intensity_gco2_per_kwh\n{series}\n")
+    (tmp_path / "jobs.csv").write_text(
+        "submitted_at,duration_s,gpus\n2026-07-02T08:00:00Z,7200,2\n"
+    )
+    return tmp_path
 
-    result = CliRunner().invoke(
-        app, [*command, "--plot", str(picture), "--policy", "run-now", "--policy", "planner"]
+
+def command(folder: Path, *options: str, columns: int = 80) -> Result:
+    files = ("--jobs", str(folder / "jobs.csv"), "--grid", str(folder / "grid.csv"))
+    env = {"NO_COLOR": "1", "COLUMNS": str(columns)}
+    return CliRunner(env=env).invoke(app, ["backtest", *files, "--gpus", "4", *options])
+
+
+def test_the_command_compares_policies_on_files(four_days: Path) -> None:
+    picture = four_days / "load.png"
+
+    result = command(
+        four_days,
+        *("--json", "--plot", str(picture), "--policy", "run-now", "--policy", "planner"),
     )
 
     assert result.exit_code == 0, result.output
@@ -189,7 +204,88 @@ def test_the_command_compares_policies_on_files(tmp_path: Path) -> None:
     assert found["policies"]["run-now"]["cost_gbp"] == pytest.approx(2 * 0.56 * 2 * 0.08)
     assert found["policies"]["planner"]["cost_gbp"] == pytest.approx(2 * 0.56 * 2 * 0.02)
     assert found["clairvoyant"]["bound_gbp"] <= found["policies"]["planner"]["score_gbp"]
+    assert found["left_out"] == []
     assert picture.stat().st_size > 1000
+
+
+def test_savings_are_against_run_now_and_whole_at_80_columns(four_days: Path) -> None:
+    with (four_days / "jobs.csv").open("a") as jobs:
+        jobs.write("2026-07-04T22:00:00Z,72000,4\n2026-07-01T03:00:00Z,1800,1\n")
+
+    shown = command(four_days, "--policy", "lowest-window", "--carbon-price", "0").stdout
+
+    [row] = (line.split() for line in shown.splitlines() if "lowest-window" in line)
+    # 4.48 kWh hold 2.24 kWh each at 20 and not at 80 GBP/MWh: 0.045 for 0.179 GBP
+    assert row[:5] == ["lowest-window", "0.04", "0.23", "0.04", "75.0%"]
+    assert "saved: of both, against run-now" in shown
+    assert "left out, beyond the series or too large: job-2, job-3" in shown
+
+
+def test_a_job_that_is_not_done_in_time_is_named(four_days: Path) -> None:
+    (four_days / "jobs.csv").write_text(
+        "id,submitted_at,duration_s,gpus,interruptible\n"
+        "a,2026-07-04T12:00:00Z,36000,4,False\nb,2026-07-04T12:30:00Z,36000,4,FALSE\n"
+    )
+
+    shown = command(four_days, "--policy", "run-now", "--slack-h", "1").stdout
+
+    assert "not done by the end of the series with run-now: b\n" in shown
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--proof", "/nope/x.json"),
+        ("--proof", "/"),
+        ("--plot", "/nope/x.png"),
+        ("--plot", "x.foo"),
+        ("--plot", "x"),
+        ("--jobs", "/"),
+        ("--grid", "/"),
+        ("--slack-h", "1e12"),
+        ("--slack-h", "nan"),
+        ("--budget-s", "nan"),
+        ("--budget-s", "0"),
+        ("--carbon-price", "-1"),
+        ("--carbon-price", "1e308"),
+        ("--gpus", "1" + "0" * 400),
+    ],
+)
+def test_an_option_that_cannot_be_followed_is_refused_first(
+    four_days: Path, option: str, value: str
+) -> None:
+    result = command(four_days, option, value)
+
+    assert result.exit_code == 2
+    assert f"Invalid value for '{option}'" in result.output
+
+
+@pytest.mark.parametrize(
+    "submitted", ["2026-05-31T00:00:00Z", "2026-07-01T20:00:00Z", "2026-07-04T00:00:00Z"]
+)
+def test_a_trace_beyond_the_series_is_refused_by_its_columns(
+    four_days: Path, submitted: str
+) -> None:
+    jobs = four_days / "jobs.csv"
+    jobs.write_text(f"submitted_at,duration_s,gpus\n{submitted},7200,2\n")
+
+    with pytest.raises(
+        ContractError,
+        match=r"submitted_at from 2026-07-02T00:00Z, .* and deadline .* its end, 2026-07-05T00:00Z",
+    ):
+        read_trace(jobs, four_days / "grid.csv", slack=timedelta(hours=24))
+
+
+def test_ids_and_files_that_cannot_be_told_apart_or_read_are_refused(four_days: Path) -> None:
+    jobs, grid = four_days / "jobs.csv", four_days / "grid.csv"
+    jobs.write_text("id,submitted_at,duration_s,gpus\n" + "a,2026-07-02T08:00:00Z,7200,2\n" * 2)
+    garbage = four_days / "garbage.csv"
+    garbage.write_bytes(b"\xff\xfe\x00")
+
+    with pytest.raises(ContractError, match="id: 'a' is not valid; valid is another"):
+        read_trace(jobs, grid, slack=timedelta(0))
+    with pytest.raises(ContractError, match="cannot be read as CSV"):
+        read_trace(garbage, grid, slack=timedelta(0))
 
 
 @pytest.mark.parametrize(
@@ -204,6 +300,14 @@ def test_the_command_compares_policies_on_files(tmp_path: Path) -> None:
         pytest.param(
             "9999-12-31T23:30:00-14:00,7200,2", "submitted_at: '9999.* is not valid", id="no UTC"
         ),
+        pytest.param("2026-07-02T08:00:00,7200,2", "submitted_at: .* its time zone", id="no zone"),
+        pytest.param("2026-07-02T08:00:00Z,-5,2", "duration_s: '-5' is not", id="before it began"),
+        pytest.param("2026-07-02T08:00:00Z,0,2", "duration_s: '0' .* above 0", id="no run"),
+        pytest.param("2026-07-02T08:00:00Z,1e12,2", "duration_s: '1e12' .* from 0", id="endless"),
+        pytest.param("2026-07-02T08:00:00Z,7200,2.5", "gpus: '2.5' .* whole number", id="a half"),
+        pytest.param("2026-07-02T08:00:00Z,7200,2,-1", "power_kw: '-1' is not", id="a generator"),
+        pytest.param("2026-07-02T08:00:00Z,7200,2,,yes", "interruptible: 'yes' .* true or", id="a"),
+        pytest.param("2026-07-02T08:00:00Z,7200,2,,1", "interruptible: '1' is not", id="one"),
     ],
 )
 def test_a_trace_with_a_wrong_value_is_refused_by_its_column(
@@ -214,7 +318,7 @@ def test_a_trace_with_a_wrong_value_is_refused_by_its_column(
         "time,price_gbp_per_mwh,intensity_gco2_per_kwh\n2026-07-01T00:00:00Z,80,100\n"
         "2026-07-01T00:30:00Z,80,100\n"
     )
-    jobs.write_text(f"submitted_at,duration_s,gpus\n{row}\n")
+    jobs.write_text(f"submitted_at,duration_s,gpus,power_kw,interruptible\n{row}\n")
 
     with pytest.raises(ContractError, match=says):
         read_trace(jobs, grid, slack=timedelta(hours=24))
