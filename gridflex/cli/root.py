@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Mapping
 from typing import Annotated, Final
 
 import typer
@@ -57,6 +58,7 @@ ON_DEMAND: Final = {
         "What was earned, the bills for it, and the proof.",
     ),
 }
+DEFAULT_TIER: Final = "T2"
 SANDBOX: Final = {
     "grid": Elsewhere(
         "gridflex.cli.sandbox_grid:sandbox_grid",
@@ -104,7 +106,9 @@ def main() -> None:
 def submit(
     *,
     entrypoint: Annotated[list[str], typer.Argument(help="Command to run, after --.")],
-    tier: Annotated[str, typer.Option(help="Flexibility class, T0 to T5.")] = "T2",
+    tier: Annotated[
+        str | None, typer.Option(help="Flexibility class, T0 to T5; T2 if left out.")
+    ] = None,
     duration: Annotated[str | None, typer.Option(help="Expected run time, such as PT4H.")] = None,
     deadline: Annotated[str | None, typer.Option(help="Latest finish, RFC 3339.")] = None,
     gpus: Annotated[int | None, typer.Option(help="GPUs while running.")] = None,
@@ -121,13 +125,12 @@ def submit(
     """Submit a job with flexibility metadata, through Ray's own client."""
     from gridflex.cli.submitting import submit_job  # noqa: PLC0415 - imports Ray
 
-    given = {"tier": tier, "duration": duration, "deadline": deadline}
+    options = {"tier": tier, "duration": duration, "deadline": deadline, "gpus": gpus}
+    given = {key: str(value) for key, value in options.items() if value not in {None, ""}}
     job_id = submit_job(
         Client(url).url,
         entrypoint=entrypoint,
-        flexibility={key: value for key, value in given.items() if value}
-        | ({"gpus": str(gpus)} if gpus is not None else {})
-        | dict(_pairs(metadata or [])),
+        flexibility={"tier": DEFAULT_TIER, **_with(given, metadata or [])},
         working_dir=working_dir,
         submission_id=submission_id,
     )
@@ -173,9 +176,18 @@ def jobs_explain(
         out.print(line, highlight=False, markup=False)
 
 
-def _pairs(items: list[str]) -> list[tuple[str, str]]:
-    pairs = [item.partition("=") for item in items]
-    for key, equals, _ in pairs:
+def _with(given: Mapping[str, str], items: list[str]) -> dict[str, str]:
+    """Return metadata of options and of ``--meta``; whoever says a key twice may mean either."""
+    found = dict(given)
+    for item in items:
+        name, equals, value = item.partition("=")
+        key = name.removeprefix("gridflex.io/")
         if not key or not equals:
-            raise typer.BadParameter(f"--meta {key!r} must be key=value")
-    return [(key.removeprefix("gridflex.io/"), value) for key, _, value in pairs]
+            raise typer.BadParameter(f"--meta {item!r} is not valid; valid is key=value")
+        if key in found:
+            raise typer.BadParameter(
+                f"--meta {item!r} is not valid; valid is a key once, and {key} is {found[key]!r} "
+                "already"
+            )
+        found[key] = value
+    return found

@@ -75,3 +75,31 @@ def test_a_meta_option_that_is_no_pair_is_wrong_usage() -> None:
     result = CliRunner().invoke(cli.app, ["submit", "--meta", "team", "--", "a"])
 
     assert result.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (["--tier", "T2", "--meta", "tier=T3"], "tier is 'T2' already"),
+        (["--gpus", "1", "--meta", "gridflex.io/gpus=2"], "gpus is '1' already"),
+        (["--meta", "team=a", "--meta", "gridflex.io/team=b"], "team is 'a' already"),
+    ],
+)
+def test_a_key_that_is_said_twice_is_wrong_usage(given: list[str], says: str) -> None:
+    env = {"NO_COLOR": "1", "COLUMNS": "200"}
+    result = CliRunner(env=env).invoke(cli.app, ["submit", *given, "--", "a"])
+
+    assert result.exit_code == 2
+    assert says in result.output
+
+
+@pytest.mark.parametrize(("given", "tier"), [([], "T2"), (["--meta", "tier=T3"], "T3")])
+def test_a_tier_that_no_option_says_is_that_of_the_metadata_or_t2(
+    monkeypatch: pytest.MonkeyPatch, given: list[str], tier: str
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setattr(submitting, "JobSubmissionClient", FakeRayClient)
+
+    run("submit", *given, "--", "a")
+
+    assert FakeRayClient.sent["metadata"] == {"gridflex.io/tier": tier}
