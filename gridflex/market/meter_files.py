@@ -14,7 +14,7 @@ from decimal import Decimal, InvalidOperation
 from io import StringIO
 from typing import Final
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour, in_utc
@@ -26,6 +26,7 @@ from gridflex.market.volumes import ZERO
 MAX_KWH: Final = Decimal(1_000_000)
 """Two gigawatts over a half-hour: anything above is a wrong unit."""
 
+_STARTS: Final = "a half-hour's start, at :00 or :30"
 _REQUIRED: Final = frozenset({"meter", "import_kwh"})
 _KNOWN: Final = _REQUIRED | {
     *("start_utc", "settlement_date", "settlement_period"),
@@ -50,6 +51,13 @@ class ReadingIn(BaseModel, extra="forbid", frozen=True):
     evidence: Evidence = Evidence.SETTLEMENT
     is_substituted: bool = False
 
+    @field_validator("start_utc")
+    @classmethod
+    def _starts(cls, start: datetime) -> datetime:
+        if HalfHour.containing(start).start != start:
+            raise ValueError(f"no half-hour starts then; valid is {_STARTS}")
+        return start
+
 
 class ReadingsIn(BaseModel, extra="forbid", frozen=True):
     """Readings of one meter in an API call.
@@ -63,11 +71,7 @@ class ReadingsIn(BaseModel, extra="forbid", frozen=True):
     readings: tuple[ReadingIn, ...] = Field(min_length=1, max_length=20_000)
 
     def received(self, at: datetime) -> tuple[Reading, ...]:
-        """Return the domain's readings, received at the instant ``at``.
-
-        Raises:
-            ContractError: A start is not on the half-hour.
-        """
+        """Return the domain's readings, received at the instant ``at``."""
         return tuple(
             Reading(
                 meter=Msid(self.meter),
@@ -162,7 +166,7 @@ class _Row:
         try:
             return HalfHour(in_utc(moment))
         except (ContractError, ValueError) as error:
-            raise self._wrong("start_utc", valid="a half-hour's start, at :00 or :30") from error
+            raise self._wrong("start_utc", valid=_STARTS) from error
 
     def _settled(self) -> HalfHour | None:
         day, period = (self._values.get(f"settlement_{part}", "") for part in ("date", "period"))

@@ -203,7 +203,13 @@ def test_an_api_body_becomes_readings() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"import_kwh": "-1"}, {"import_kwh": "2e9"}, {"start_utc": "2026-07-01T13:00"}, {"extra": 1}],
+    [
+        {"import_kwh": "-1"},
+        {"import_kwh": "2e9"},
+        {"start_utc": "2026-07-01T13:00"},
+        {"start_utc": "2026-07-01T13:10Z"},
+        {"extra": 1},
+    ],
 )
 def test_a_wrong_api_body_is_refused(change: dict[str, object]) -> None:
     row: dict[str, object] = {"start_utc": "2026-07-01T13:00Z", "import_kwh": "1"}

@@ -56,6 +56,18 @@ async def test_a_reading_is_evidence_once_its_half_hour_is_over(*, as_csv: bool)
     assert (entries, last.status_code) == (0, 200)
 
 
+async def test_a_start_that_no_half_hour_has_is_told_by_its_field() -> None:
+    row = {"start_utc": "2026-07-01T11:10Z", "import_kwh": "5"}
+
+    answer = await client(MemoryLedger()).post(
+        "/readings", json={"meter": METER, "readings": [row]}
+    )
+
+    assert answer.status_code == 400
+    told = "no half-hour starts then; valid is a half-hour's start, at :00 or :30"
+    assert answer.json()["detail"] == f"readings.0.start_utc: '2026-07-01T11:10Z': {told}"
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
