@@ -10,7 +10,7 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 from gridflex.adapters.clock import Clock
-from gridflex.adapters.database import connect, ensure_database
+from gridflex.adapters.database import connect, ensure_database, place
 from gridflex.adapters.ledger.files import export_ledger
 from gridflex.adapters.ledger.key import LedgerKey
 from gridflex.adapters.ledger.store import LedgerStore
@@ -39,6 +39,7 @@ from gridflex.market.billing.receipt_page import receipt_facts, receipt_html
 from gridflex.market.billing.receipts import IssuedReceipt
 from gridflex.market.settlement.records import replay
 from gridflex.running.launch import in_force
+from gridflex.settings import Settings
 from gridflex.settings_files import load_settings
 
 LEDGER: Final = "/v1/settlement/ledger"
@@ -144,11 +145,15 @@ def rotate_key(*, config: Config = None, as_json: AsJson = False) -> None:
 
     It is for the machine that holds the key. A running GridFlex takes the new key up by itself.
     """
-    index, key = asyncio.run(_rotate(config))
+    settings = in_force(load_settings(config))
+    index, key = asyncio.run(_rotate(settings))
+    where = place(settings)
     if as_json:
-        print_json({"index": index, "key": key})
+        print_json({"index": index, "key": key, "ledger": where, "entries_before": index})
         return
-    say(f"entry {index} hands over to {key}")
+    say(f"entry {index} hands over to {key}, in the ledger of {where}")
+    if index == 0:
+        say("that ledger had no entry before: is it the one that you mean? (--config, state_dir)")
 
 
 def receipt(
@@ -207,8 +212,7 @@ def write(path: Path, body: bytes) -> None:
         raise SourceError(f"{path}: cannot be written: {error.strerror}") from error
 
 
-async def _rotate(config: Path | None) -> tuple[int, str]:
-    settings = in_force(load_settings(config))
+async def _rotate(settings: Settings) -> tuple[int, str]:
     key = LedgerKey(settings.ledger_key_path, origin=settings.ledger.origin)
     engine = connect(ensure_database(settings))
     try:

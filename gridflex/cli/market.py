@@ -65,7 +65,7 @@ KEYS: Final = (
     Column("key"),
     Column("public", goes=2),
     Column("made (UTC)", goes=1),
-    Column("signs"),
+    Column("chosen"),
 )
 
 KeyName = Annotated[
@@ -145,7 +145,11 @@ def keys_new(
     if as_json:
         print_json(record)
         return
-    state = "signs from now on" if entry.is_current else "signs after `gridflex market keys use`"
+    state = (
+        "signs after the next start"
+        if entry.is_current
+        else "signs after `gridflex market keys use` and the next start"
+    )
     out.print(f"{entry.key_id}: {state}", highlight=False)
     print_json(record)
 
@@ -191,6 +195,9 @@ def keys_list(*, config: Config = None, as_json: AsJson = False) -> None:
                 "signing_public_key": one.public_base64,
                 "made_at": one.made_at.isoformat(),
                 "is_current": one.is_current,
+                "signs_when_started_after": one.signs_since.isoformat()
+                if one.signs_since
+                else None,
             }
             for one in entries
         ]
@@ -200,6 +207,14 @@ def keys_list(*, config: Config = None, as_json: AsJson = False) -> None:
         out.print("there is no key yet; gridflex market keys new makes one")
         return
     print_fitting(out, KEYS, [_key_row(one) for one in entries])
+    for one in entries:
+        if one.signs_since is not None:
+            at = minute(one.signs_since.isoformat())
+            out.print(
+                f"{one.key_id.unique_key_id} was chosen at {at}: a GridFlex that was started "
+                "before signs with the key of its start until its next",
+                highlight=False,
+            )
 
 
 def _registration(settings: Settings, name: str | None) -> Registration:

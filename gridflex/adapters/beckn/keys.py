@@ -33,13 +33,19 @@ class KeyEntry:
         key_id: Its name.
         public_base64: For the registry.
         made_at: When its file was written.
-        is_current: Whether it signs.
+        signs_since: When it was chosen to sign, None if it is not the chosen one. Processes that
+            started before sign with the key of their start.
     """
 
     key_id: KeyId
     public_base64: str
     made_at: datetime
-    is_current: bool
+    signs_since: datetime | None
+
+    @property
+    def is_current(self) -> bool:
+        """Whether whoever starts now signs with it."""
+        return self.signs_since is not None
 
 
 class BecknKeys:
@@ -55,7 +61,7 @@ class BecknKeys:
         self._subscriber_id = subscriber_id
 
     def new(self, name: str | None = None) -> KeyEntry:
-        """Make a key and return it; the first one signs from now on.
+        """Make a key and return it; the first one is chosen to sign.
 
         Args:
             name: Its unique key id; by default made from the public key.
@@ -84,12 +90,14 @@ class BecknKeys:
         return next(one for one in self.all() if one.key_id.unique_key_id == name)
 
     def use(self, name: str) -> None:
-        """Let a key sign from now on; running processes read it when they start.
+        """Let a key sign from now on, if it does not; running processes read it when they start.
 
         Raises:
             ContractError: There is no such key.
         """
         self._load(name)
+        if name == self.current_name():
+            return
         part = self._folder / f"{CURRENT}.{os.getpid()}.part"
         part.unlink(missing_ok=True)
         self._write(part, name + "\n")
@@ -117,12 +125,12 @@ class BecknKeys:
     def all(self) -> list[KeyEntry]:
         """Return every key, the oldest first."""
         current = self.current_name()
+        chosen_at = _written_at(self._folder / CURRENT) if current else None
         entries = []
         for path in sorted(self._folder.glob("*.key")):
             key = self._load(path.stem)
-            made_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-            is_current = path.stem == current
-            entries.append(KeyEntry(key.key_id, key.public_base64, made_at, is_current))
+            since = chosen_at if path.stem == current else None
+            entries.append(KeyEntry(key.key_id, key.public_base64, _written_at(path), since))
         return sorted(entries, key=lambda entry: entry.made_at)
 
     def _path(self, name: str) -> Path:
@@ -144,3 +152,7 @@ class BecknKeys:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+
+
+def _written_at(path: Path) -> datetime:
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC)

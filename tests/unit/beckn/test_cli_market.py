@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,22 @@ def test_keys_are_listed_and_changed(runner: CliRunner) -> None:
         ("us.example.com|one|ed25519", False),
         ("us.example.com|two|ed25519", True),
     ]
+
+
+def test_a_key_does_not_pass_for_one_with_which_running_processes_sign(runner: CliRunner) -> None:
+    made = runner.invoke(market_app, ["keys", "new", "one"])
+    runner.invoke(market_app, ["keys", "new", "two"])
+
+    text = runner.invoke(market_app, ["keys", "list"], env={"COLUMNS": "200"}).output
+    first, second = json.loads(runner.invoke(market_app, ["keys", "list", "--json"]).stdout)
+
+    assert "signs after the next start" in made.output
+    since = datetime.fromisoformat(first["signs_when_started_after"])
+    assert f"one was chosen at {since:%Y-%m-%d %H:%M}Z: a GridFlex that was started before" in text
+    assert second["signs_when_started_after"] is None
+    runner.invoke(market_app, ["keys", "use", "one"])
+    [again, _] = json.loads(runner.invoke(market_app, ["keys", "list", "--json"]).stdout)
+    assert again == first
 
 
 def test_without_an_id_there_are_no_keys(

@@ -202,3 +202,24 @@ def test_a_receipt_is_shown_in_a_few_lines_that_say_where_the_rest_is(server: st
     assert facts["Energy used"].split()[1:] == ["kWh", "(modelled)"]
     assert "--out receipt.json" in lines[-1]
     assert len(lines) < 24
+
+
+@pytest.mark.parametrize(("entries", "is_asked"), [(0, True), (7, False)])
+def test_a_rotation_names_the_ledger_it_is_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entries: int, is_asked: bool
+) -> None:
+    async def rotated(_: object) -> tuple[int, str]:
+        return entries, "log+1+abc"
+
+    monkeypatch.setattr("gridflex.cli.ledger._rotate", rotated)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GRIDFLEX_STATE_DIR", str(tmp_path / "wrong"))
+    monkeypatch.delenv("GRIDFLEX_DATABASE_URL", raising=False)
+    monkeypatch.delenv("GRIDFLEX_CONFIG", raising=False)
+
+    told, found = run("rotate-key"), json.loads(run("rotate-key", "--json"))
+
+    where = f"the embedded database in {tmp_path / 'wrong'}"
+    assert f"entry {entries} hands over to log+1+abc, in the ledger of {where}" in told
+    assert ("had no entry before" in told) is is_asked
+    assert (found["ledger"], found["entries_before"]) == (where, entries)
