@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import gridflex.ledger.verify
-from gridflex.ledger.verify.folder import verify_ledger
+from gridflex.ledger.verify.folder import keys_handed_over, verify_ledger
 from gridflex.ledger.verify.notes import Key, parse_key
 from gridflex.ledger.verify.reading import VerificationError, read_bytes, read_text
 from gridflex.ledger.verify.receipts import verify_receipt
@@ -27,14 +27,18 @@ def verify_paths(
         VerificationError: A step fails; the message begins with the path.
     """
     given = list(paths)
+    folders, files = ([p for p in given if p.is_dir() is is_dir] for is_dir in (True, False))
     found: dict[str, Any] = {"receipts": [], "ledgers": []}
-    receipts = []
-    for path in (one for one in given if not one.is_dir()):
+    receipts, signers = [], list(keys)
+    for path in folders if files else ():
+        with _about(path):  # which of them was in force is checked with the ledger
+            signers += keys_handed_over(path, keys=keys)
+    for path in files:
         with _about(path):
-            receipts.append(verify_receipt(read_bytes(path), keys=keys))
+            receipts.append(verify_receipt(read_bytes(path), keys=signers))
         found["receipts"].append({"path": str(path), **asdict(receipts[-1])})
     kept = [read_text(path) for path in since]
-    for path in (one for one in given if one.is_dir()):
+    for path in folders:
         with _about(path):
             report = verify_ledger(
                 path, keys=keys, since=kept, receipts=receipts, witnesses=witnesses

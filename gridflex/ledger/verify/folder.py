@@ -96,6 +96,26 @@ def verify_ledger(
     return report
 
 
+def keys_handed_over(folder: Path, *, keys: Sequence[Key]) -> list[Key]:
+    """Return the keys to which a ledger folder hands over from trusted ones, in its order.
+
+    Each was in force at some size; at which is only known once the folder is verified.
+
+    Raises:
+        VerificationError: A file is missing or malformed, or a hand-over is false.
+    """
+    size = parse_checkpoint(parse_note(read_text(folder / "checkpoint")).text).size
+    trusted, led_to = list(keys), []
+    for raw in _entries(folder, size):
+        if KEY_ROTATED.encode() not in raw:
+            continue
+        event = parse_entry(raw)
+        if event["event_type"] == KEY_ROTATED:
+            trusted = rotate(trusted, event["body"])
+            led_to.append(trusted[-1])
+    return led_to
+
+
 class _LedgerCheck:
     def __init__(self, folder: Path, size: int, *, trusted: list[Key], notes: list[str]) -> None:
         self._folder = folder

@@ -4,6 +4,7 @@ import base64
 import json
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from typer.testing import CliRunner
 
 from gridflex.cli.settlement import settlement_app
 from gridflex.ledger.canonical import digest
+from gridflex.ledger.event import Event, EventType
+from gridflex.ledger.note import Signer, rotation_body
 from gridflex.ledger.standalone import standalone_verifier
 from gridflex.ledger.verify.receipts import verify_receipt
 from gridflex.market.settlement.records import settlement_event
@@ -20,6 +23,7 @@ from tests.unit.ledger.whole_tree import MerkleTree
 from tests.unit.market.test_receipts import issued
 from tests.unit.market.test_settlement import EXAMPLE
 
+NEW = Signer(SIGNER.key.name, seed=bytes([5]) * 32)
 KEY = ["--key", str(SIGNER.key)]
 
 
@@ -38,6 +42,26 @@ def test_a_ledger_and_a_receipt_are_verified_together(tmp_path: Path) -> None:
 
     assert "receipt of job:train-7, entry 5" in shown
     assert "7 entries" in shown
+
+
+@pytest.mark.parametrize(("signer", "code"), [(NEW, 0), (SIGNER, 1)])
+def test_a_receipt_is_signed_by_the_key_in_force_after_a_hand_over(
+    tmp_path: Path, signer: Signer, code: int
+) -> None:
+    made, receipt = issued()
+    rotated = Event("key:1", EventType.KEY_ROTATED, rotation_body(SIGNER, new=NEW))
+    made.entries.append(rotated.entry(recorded_at=NOON + timedelta(days=9)))
+    made.sign(NEW)
+    proof = MerkleTree(made.entries).inclusion_proof(receipt.index)
+    told = receipt.as_json() | {
+        "inclusion": [base64.b64encode(one).decode() for one in proof],
+        "checkpoint": Ledger(made.entries).sign(signer).note,
+    }
+    (tmp_path / "receipt.json").write_text(json.dumps(told))
+
+    shown = run("verify", made.write(tmp_path / "l"), tmp_path / "receipt.json", *KEY, code=code)
+
+    assert ("receipt of job:train-7, entry 5" in shown) is (code == 0)
 
 
 def test_json_says_what_was_found(tmp_path: Path) -> None:
