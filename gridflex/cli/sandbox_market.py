@@ -28,6 +28,7 @@ from gridflex.settings import Settings
 from gridflex.settings_files import load_settings
 
 WELL: Final = "none"
+MSID_DIGITS: Final = 13
 MOST_GBP_PER_MWH: Final = 99_999
 MOST_MW: Final = 100_000
 """More than markets in Great Britain allow, and than Great Britain uses."""
@@ -92,7 +93,7 @@ def sandbox_market(
         basis=basis if readings else None,
     )
     where = folder or settings.energy_path
-    if readings and once:
+    if readings and (once or readings.exists()):
         text_of(readings)
     if not as_json:
         say(f"simulated market on {where}")
@@ -116,7 +117,7 @@ def _agents(
     return SimulatedAgents(
         units=[UnitId(energy.unit)],
         keys={energy.authorisation: energy.credential.get_secret_value()},
-        meters=[int(number("meter", one)) for one in meters] if meters else None,
+        meters=[_import_id(one) for one in meters] if meters else None,
         calendar=_calendar(clock),
         mishaps=dict(_planned(one) for one in mishaps),
     )
@@ -131,6 +132,12 @@ def _within(name: str, text: str, *, least: int, most: int) -> Decimal:
     if not least <= value <= most:
         raise ContractError(f"{name} {text!r} is not valid; valid is {least} to {most}")
     return value
+
+
+def _import_id(text: str) -> int:
+    if not text.isdecimal() or len(text) > MSID_DIGITS:
+        raise ContractError(f"meter {text!r} is not valid; valid are up to {MSID_DIGITS} digits")
+    return int(text)
 
 
 def _calendar(clock: Clock) -> WorkingCalendar:

@@ -258,6 +258,8 @@ async def test_a_file_that_cannot_be_read_is_set_aside_and_holds_up_no_other(
         (("--system-price", "1e999"), "system-price '1e999' is not valid; valid is -99999 to"),
         (("--price", "-100000"), "price '-100000' is not valid"),
         (("--readings", "/nope.csv"), "/nope.csv: cannot be read: No such file"),
+        (("--readings", "/"), "/: cannot be read: Is a directory"),
+        (("--meter", "1.5"), "meter '1.5' is not valid; valid are up to 13 digits"),
         (("--folder", __file__), "test_market_folder.py: cannot be used: "),
     ],
 )
