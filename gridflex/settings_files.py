@@ -78,8 +78,10 @@ def write_settings(settings: Settings) -> Path:
 
 
 def parse_settings(text: str) -> Settings:
-    """Return the settings that `dump_settings` wrote, whatever the environment says."""
-    return _Exact(**yaml.safe_load(text))
+    """Return what `dump_settings` or `write_settings` wrote, whatever the environment says."""
+    values = yaml.safe_load(text)
+    values.pop(_IN_FORCE, None)
+    return _Exact(**values)
 
 
 class _Exact(Settings):

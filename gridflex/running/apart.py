@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from gridflex.settings import Settings
 
@@ -15,9 +17,12 @@ def kept_apart(settings: Settings) -> Settings:
     """Return the settings of a sandbox of this GridFlex, so that nothing mixes with what is live.
 
     It has a database of its own beside its other state, and folders under those that are named.
-    Nobody is asked to stamp its ledger. Only the keys of Beckn messages are the same: they were
-    registered under our name.
+    Nobody is asked to stamp its ledger, and it trades over Beckn only where the registry is of this
+    machine, with the same keys: they were registered under our name.
     """
+    market: dict[str, object] = {"key_dir": settings.market_key_path}
+    if not _is_here(settings.market.registry_url):
+        market["subscriber_id"] = None
     ledger = {"key_dir": _under(settings.ledger.key_dir), "timestamp_url": None}
     return settings.model_copy(
         update={
@@ -28,7 +33,7 @@ def kept_apart(settings: Settings) -> Settings:
             "checkpoint_dir": _below(settings.checkpoint_dir),
             "ledger": settings.ledger.model_copy(update=ledger),
             "energy": settings.energy.model_copy(update={"folder": _under(settings.energy.folder)}),
-            "market": settings.market.model_copy(update={"key_dir": settings.market_key_path}),
+            "market": settings.market.model_copy(update=market),
         }
     )
 
@@ -38,4 +43,12 @@ def _under(folder: Path | None) -> Path | None:
 
 
 def _below(url: str | None) -> str | None:
-    return f"{url.rstrip('/')}/{_PART}" if url else None
+    return f"{url}{'' if url.endswith('/') else '/'}{_PART}" if url else None
+
+
+def _is_here(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -29,7 +29,7 @@ from gridflex.running import processes
 from gridflex.running.processes import Leader
 from gridflex.sandbox.grid.paths import CONTROL_PATH
 from gridflex.settings import Settings
-from gridflex.settings_files import SETTINGS_FILE, load_settings, write_settings
+from gridflex.settings_files import SETTINGS_FILE, parse_settings, write_settings
 
 HA_PROXY_VARIABLE: Final = "RAY_SERVE_ENABLE_HA_PROXY"
 GRIDFLEX: Final = str(Path(sys.executable).with_name("gridflex"))
@@ -168,7 +168,7 @@ def load_run(settings: Settings) -> RunState | None:
 def in_force(settings: Settings) -> Settings:
     """Return the settings of the GridFlex that ``gridflex up`` started, else these."""
     run = load_run(settings)
-    return load_settings(Path(run.state_dir) / SETTINGS_FILE) if run else settings
+    return parse_settings((Path(run.state_dir) / SETTINGS_FILE).read_text()) if run else settings
 
 
 def forget_run(settings: Settings) -> None:

@@ -45,9 +45,7 @@ def bring_up(settings: Settings, *, sandbox: bool, say: Say) -> RunState:
 def _bring_up(home: Settings, *, sandbox: bool, say: Say) -> RunState:
     from gridflex.planning.warm_up import warm_up  # noqa: PLC0415 - loads the compiled planner
 
-    settings = home
-    if sandbox:
-        settings = kept_apart(settings)
+    settings = _apart(home, say) if sandbox else home
     running = launch.load_run(home)
     if running and processes.answers(f"{running.url}/healthz"):
         say(f"GridFlex already runs at {running.url}")
@@ -116,6 +114,13 @@ def _bring_down(settings: Settings, *, say: Say) -> RunState | None:
     return run
 
 
+def _apart(home: Settings, say: Say) -> Settings:
+    settings = kept_apart(home)
+    if home.market.subscriber_id and not settings.market.subscriber_id:
+        say(f"Beckn: off in a sandbox, since {home.market.registry_url} is not of this machine")
+    return settings
+
+
 @contextmanager
 def one_at_a_time(settings: Settings, say: Say) -> Iterator[None]:
     """Wait until nobody else starts or ends GridFlex in this state folder, and keep others out.
@@ -145,8 +150,10 @@ def _end(settings: Settings, run: RunState) -> None:
 
 
 def _used(settings: Settings, run: RunState) -> Settings:
-    is_live = Path(run.state_dir) == settings.state_path
-    return settings if is_live else kept_apart(settings)
+    try:
+        return launch.in_force(settings)
+    except (OSError, ValueError):  # gone, or of another version
+        return settings.model_copy(update={"state_dir": Path(run.state_dir)})
 
 
 def _leader(pid: int | None) -> Leader | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from gridflex.adapters import database
+from gridflex.beckn_settings import MarketSettings
 from gridflex.energy_settings import EnergySettings
 from gridflex.errors import ContractError
 from gridflex.running.apart import kept_apart
@@ -44,8 +45,27 @@ def test_what_is_not_named_is_in_the_state_folder_of_the_sandbox() -> None:
     assert sandbox.energy_path == Path("/live/sandbox/energy")
 
 
-def test_a_sandbox_signs_beckn_messages_with_the_registered_keys() -> None:
-    assert kept_apart(LIVE).market_key_path == LIVE.market_key_path
+@pytest.mark.parametrize(
+    "registry", ["http://127.0.0.1:9/dedi", "http://localhost/x", "http://[::1]/"]
+)
+def test_a_sandbox_trades_on_a_network_of_this_machine_with_the_registered_keys(
+    registry: str,
+) -> None:
+    market = MarketSettings(subscriber_id="site.example", registry_url=registry)
+    live = Settings(state_dir=Path("/live"), market=market)
+
+    assert kept_apart(live).market.subscriber_id == "site.example"
+    assert kept_apart(live).market_key_path == live.market_key_path
+
+
+def test_a_sandbox_does_not_trade_on_a_network_of_others() -> None:
+    market = MarketSettings(subscriber_id="site.example", registry_url="https://registry.test/dedi")
+
+    assert kept_apart(Settings(market=market)).market.subscriber_id is None
+
+
+def test_the_root_of_a_file_system_stays_one() -> None:
+    assert kept_apart(Settings(models_url="memory://")).model_url == "memory://sandbox"
 
 
 def test_one_command_at_a_time_starts_or_ends_a_gridflex(tmp_path: Path) -> None:

@@ -373,4 +373,5 @@ def test_settings_in_force_are_loaded_as_they_stand_whatever_the_environment_say
     monkeypatch.setenv("GRIDFLEX_GRID__CARBON_INTENSITY_URL", "https://provider.test")
 
     assert load_settings(path).model_dump() == settings.model_dump()
+    assert parse_settings(path.read_text()).model_dump() == settings.model_dump()
     assert load_settings(path, flags={"http": {"port": 9003}}).http.port == 9003
