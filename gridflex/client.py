@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import quote
@@ -10,7 +11,7 @@ from urllib.parse import quote
 import httpx
 
 from gridflex.adapters.clusters.ray_auth import find_token, token_headers
-from gridflex.errors import ContractError, SourceError
+from gridflex.errors import ContractError, NotFoundError, SourceError
 
 URL_VARIABLE: Final = "GRIDFLEX_URL"
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
@@ -77,6 +78,7 @@ class Client:
 
         Raises:
             SourceError: GridFlex does not answer, or fails; names the address.
+            NotFoundError: It has no such path, or nothing there; the message is its own.
             ContractError: It refuses the request; the message is its own.
         """
         return self._ask("GET", path, params=params)
@@ -113,8 +115,10 @@ class Client:
             ) from error
         if answer.is_success:
             return answer
-        kind = SourceError if answer.is_server_error else ContractError
-        raise kind(_problem(answer))
+        if answer.is_server_error:
+            raise SourceError(_problem(answer))
+        is_missing = answer.status_code == HTTPStatus.NOT_FOUND
+        raise (NotFoundError if is_missing else ContractError)(_problem(answer))
 
 
 def _json(answer: httpx.Response) -> Any:  # noqa: ANN401 - JSON

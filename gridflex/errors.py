@@ -6,6 +6,7 @@ GridFlexError
 │   └── NoAnswerError        nobody knows whether it did what it was asked
 ├── ContractError        data or messages break an agreed schema; never retry
 │   ├── MetadataError        one metadata key of one job
+│   ├── NotFoundError        what was asked for is not there
 │   └── ConflictError        somebody else was faster; decide again
 └── InfeasibleError      no schedule meets the job's own limits
 """
@@ -50,6 +51,10 @@ class MetadataError(ContractError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_metadata_error, (self.key, self.value, self.valid))
+
+
+class NotFoundError(ContractError):
+    """What was asked for is not there."""
 
 
 class ConflictError(ContractError):

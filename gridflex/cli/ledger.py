@@ -18,7 +18,7 @@ from gridflex.cli.fitting import Column, print_fitting
 from gridflex.cli.options import AsJson, Config, Url
 from gridflex.cli.output import out, print_json, say
 from gridflex.client import Client, path_of
-from gridflex.errors import SourceError
+from gridflex.errors import NotFoundError, SourceError
 from gridflex.job_ids import refuse_no_job_id
 from gridflex.ledger.canonical import canonical_json, digest
 from gridflex.ledger.note import Signer
@@ -27,6 +27,7 @@ from gridflex.ledger.tiles import SignedCheckpoint
 from gridflex.ledger.verify.command import read_key, summary, verify_paths
 from gridflex.ledger.verify.extension import (
     Extension,
+    HandOver,
     claimed,
     read_hand_over,
     verify_extension,
@@ -149,7 +150,7 @@ def rotate_key(*, config: Config = None, as_json: AsJson = False) -> None:
     index, key = asyncio.run(_rotate(settings))
     where = place(settings)
     if as_json:
-        print_json({"index": index, "key": key, "ledger": where, "entries_before": index})
+        print_json({"index": index, "key": key, "ledger": where})
         return
     say(f"entry {index} hands over to {key}, in the ledger of {where}")
     if index == 0:
@@ -238,16 +239,24 @@ def _extension(client: Client, kept: str, *, keys: Sequence[Key]) -> tuple[str, 
     old = claimed(kept).size
     newest = client.get_text(f"{LEDGER}/checkpoint")
     new = claimed(newest).size
-    hand_overs = client.get(f"{LEDGER}/hand-overs", size=new)["hand_overs"]
     hashes = client.get(f"{LEDGER}/consistency", old=old, new=new)["hashes"] if new > old else []
     found = verify_extension(
         kept,
         newest,
         keys=keys,
-        hand_overs=[read_hand_over(one) for one in hand_overs],
+        hand_overs=_hand_overs(client, new),
         proof=[bytes_of(one, what="a hash of the proof") for one in hashes],
     )
     return newest, found
+
+
+def _hand_overs(client: Client, size: int) -> list[HandOver]:
+    """Return the hand-overs that are told; a GridFlex too old to tell any tells none."""
+    try:
+        told = client.get(f"{LEDGER}/hand-overs", size=size)["hand_overs"]
+    except NotFoundError:
+        return []
+    return [read_hand_over(one) for one in told]
 
 
 def _run_again(folders: Sequence[Path], *, as_json: bool) -> int:

@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from gridflex.client import Client, path_of
-from gridflex.errors import ContractError, SourceError
+from gridflex.errors import ContractError, NotFoundError, SourceError
 
 PROBLEM = {"title": "Bad Request", "detail": "plan: 'x' is not valid"}
 
@@ -49,7 +49,7 @@ def test_an_id_stays_one_part_of_the_path(part: str, asked: str) -> None:
         pytest.param(httpx.Response(400, json=PROBLEM), ContractError, "plan: 'x'", id="a refusal"),
         pytest.param(httpx.Response(503, json=PROBLEM), SourceError, "plan: 'x'", id="a failure"),
         pytest.param(
-            httpx.Response(404, json={"title": "Not Found"}), ContractError, "Not Found", id="title"
+            httpx.Response(404, json={"title": "Not Found"}), NotFoundError, "Not Found", id="title"
         ),
         pytest.param(
             httpx.Response(502, text="<html>"), SourceError, "HTTP 502: <html>", id="a proxy"

@@ -21,6 +21,7 @@ from gridflex.ledger.verify.notes import (
     parse_key,
     parse_note,
     rotate,
+    signers_of,
 )
 from gridflex.ledger.verify.reading import VerificationError, bytes_of, text_of
 
@@ -47,7 +48,7 @@ class Extension:
     Args:
         old: The checkpoint that was kept.
         new: The newest one.
-        keys: Trusted under the newest one.
+        keys: In force under the newest one.
         followed: Indexes of the hand-overs that led to them.
     """
 
@@ -91,12 +92,14 @@ def verify_extension(
     """Check that a ledger extends a checkpoint.
 
     A hand-over from before the kept checkpoint by a key that is not trusted is passed over: who
-    trusts its successor need not know it. After that only the key in force may hand over.
+    trusts its successor need not know it. After that only the key that signed the kept checkpoint
+    counts, and what it hands over to: other trusted keys may have been retired by a hand-over that
+    is not told.
 
     Args:
         kept: The checkpoint as signed.
         newest: Of the same ledger, as signed.
-        keys: Trusted.
+        keys: Trusted; those of other logs are passed over.
         hand_overs: Those in the ledger, with proofs in the tree of ``newest``.
         proof: That the tree of ``newest`` begins with that of ``kept``.
 
@@ -106,14 +109,16 @@ def verify_extension(
     old, tree = claimed(kept), claimed(newest)
     in_order = sorted(hand_overs, key=lambda one: one.index)
     before = [one for one in in_order if one.index < old.size]
-    trusted, followed = _follow(keys, before, tree=tree, passes_over=True)
+    own = [key for key in keys if key.name == old.origin]
+    trusted, followed = _follow(own, before, tree=tree, passes_over=True)
     old = open_checkpoint(kept, keys=trusted)
-    trusted, later = _follow(trusted, in_order[len(before) :], tree=tree, passes_over=False)
-    new = open_checkpoint(newest, keys=[one for one in trusted if one.name == old.origin])
+    signers = signers_of(kept, keys=trusted)
+    in_force, later = _follow(signers, in_order[len(before) :], tree=tree, passes_over=False)
+    new = open_checkpoint(newest, keys=in_force)
     verify_consistency(
         old_size=old.size, old_root=old.root, new_size=new.size, new_root=new.root, proof=proof
     )
-    return Extension(old, new, tuple(trusted), (*followed, *later))
+    return Extension(old, new, tuple(in_force), (*followed, *later))
 
 
 def _follow(

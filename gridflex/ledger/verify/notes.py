@@ -122,6 +122,16 @@ def parse_note(raw: str) -> Note:
 def open_note(raw: str, *, keys: Iterable[Key]) -> str:
     """Return the text of a note that a trusted key has signed.
 
+    Raises:
+        VerificationError: As `signers_of`.
+    """
+    signers_of(raw, keys=keys)
+    return parse_note(raw).text
+
+
+def signers_of(raw: str, *, keys: Iterable[Key]) -> list[Key]:
+    """Return the trusted keys that have signed a note, each once.
+
     Signatures of unknown keys are passed over; one of a known key that fails spoils the note.
 
     Raises:
@@ -135,7 +145,7 @@ def open_note(raw: str, *, keys: Iterable[Key]) -> str:
         raise VerificationError(f"no trusted key signed this note; signed by {names}")
     for key, signature in known:
         key.verify(signature, text=note.text)
-    return note.text
+    return list(dict.fromkeys(key for key, _ in known))
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +182,11 @@ def open_checkpoint(raw: str, *, keys: Iterable[Key]) -> Checkpoint:
     """Return a checkpoint that the log it names has signed with a trusted key.
 
     Raises:
-        VerificationError: As `open_note`, or a key signed for another log's name.
+        VerificationError: As `open_note`, or a key signed for another log's name or as a witness.
     """
     origin = raw.split("\n", 1)[0]
-    return parse_checkpoint(open_note(raw, keys=[key for key in keys if key.name == origin]))
+    own = [key for key in keys if key.name == origin and key.kind == ED25519]
+    return parse_checkpoint(open_note(raw, keys=own))
 
 
 def rotation_text(old: str, new: str) -> str:
@@ -187,11 +198,14 @@ def rotate(trusted: Sequence[Key], body: Any) -> list[Key]:  # noqa: ANN401 - pa
     """Return the keys trusted after a ``key.rotated`` entry.
 
     Raises:
-        VerificationError: The old key is not trusted, or a signature is false.
+        VerificationError: The old key is not trusted, a signature is false, or the two are not
+            keys of one log.
     """
     old, new = parse_key(text_of(body, "old")), parse_key(text_of(body, "new"))
     if old not in trusted:
         raise VerificationError(f"key {old} hands over without being trusted")
+    if old.name != new.name or {old.kind, new.kind} != {ED25519}:
+        raise VerificationError(f"{old} cannot hand over to {new}: not two keys of one log")
     text = rotation_text(str(old), str(new))
     old.verify(bytes_of(text_of(body, "signed_by_old"), what="a signature"), text=text)
     new.verify(bytes_of(text_of(body, "signed_by_new"), what="a signature"), text=text)

@@ -3,7 +3,8 @@
 import base64
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -16,9 +17,10 @@ from gridflex.ledger.canonical import digest
 from gridflex.ledger.event import Event, EventType
 from gridflex.ledger.note import Signer, rotation_body
 from gridflex.ledger.standalone import standalone_verifier
+from gridflex.ledger.verify.entries import parse_entry
 from gridflex.ledger.verify.receipts import verify_receipt
 from gridflex.market.settlement.records import settlement_event
-from tests.unit.ledger.ledgers import NOON, SIGNER, Ledger, entry, ledger
+from tests.unit.ledger.ledgers import NOON, SIGNER, Ledger, entry, handover, ledger
 from tests.unit.ledger.whole_tree import MerkleTree
 from tests.unit.market.test_receipts import issued
 from tests.unit.market.test_settlement import EXAMPLE
@@ -130,25 +132,37 @@ TREE = MerkleTree(GROWN.entries)
 def server() -> Iterator[str]:
     """A server that has one receipt, and a ledger of 600 entries."""
     _, receipt = issued()
-    proof = [base64.b64encode(one).decode() for one in TREE.consistency_proof(100, new=600)]
     answers = {
         "/v1/settlement/receipts/train-7": json.dumps(receipt.as_json()),
         "/v1/settlement/ledger/checkpoint": GROWN.checkpoints[-1].note,
         "/v1/settlement/ledger/hand-overs?size=600": json.dumps({"hand_overs": []}),
-        "/v1/settlement/ledger/consistency?old=100&new=600": json.dumps({"hashes": proof}),
+        "/v1/settlement/ledger/consistency?old=100&new=600": json.dumps(
+            {"hashes": base64_of(TREE.consistency_proof(100, new=600))}
+        ),
     }
+    with answering(answers) as url:
+        yield url
+
+
+def base64_of(hashes: Iterable[bytes]) -> list[str]:
+    return [base64.b64encode(one).decode() for one in hashes]
+
+
+@contextmanager
+def answering(answers: dict[str, str]) -> Iterator[str]:
+    """Serve these answers, and HTTP 404 elsewhere; yield the address."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(200)
+            self.send_response(200 if self.path in answers else 404)
             self.end_headers()
-            self.wfile.write(answers[self.path].encode())
+            self.wfile.write(answers.get(self.path, "").encode())
 
         def log_message(self, *_: object) -> None:
             return
 
     with HTTPServer(("127.0.0.1", 0), Handler) as served:
-        thread = threading.Thread(target=served.serve_forever, daemon=True)
+        thread = threading.Thread(target=served.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{served.server_port}"
         served.shutdown()
@@ -200,6 +214,45 @@ def test_a_ledger_that_does_not_extend_what_was_kept_is_not_verified(
     assert not (tmp_path / "new").exists()
 
 
+def handed_over(*, by: Signer) -> tuple[str, dict[str, str]]:
+    """Return a checkpoint over 2 entries, and answers of a ledger of 4, the third a hand-over."""
+    made = Ledger([entry(0), entry(1), handover(SIGNER, NEW, 2), entry(3)])
+    tree = MerkleTree(made.entries)
+    hand = {"index": 2, "entry": parse_entry(made.entries[2])}
+    hand["hashes"] = base64_of(tree.inclusion_proof(2))
+    hashes = base64_of(tree.consistency_proof(2, new=4))
+    return made.sign(size=2).note, {
+        "/v1/settlement/ledger/checkpoint": made.sign(by).note,
+        "/v1/settlement/ledger/hand-overs?size=4": json.dumps({"hand_overs": [hand]}),
+        "/v1/settlement/ledger/consistency?old=2&new=4": json.dumps({"hashes": hashes}),
+    }
+
+
+def test_a_hand_over_of_the_key_is_followed_and_named(tmp_path: Path) -> None:
+    note, answers = handed_over(by=NEW)
+    old = kept(note, tmp_path)
+
+    with answering(answers) as url:
+        shown = run("extends", old, *KEY, "--url", url)
+        found = json.loads(run("extends", old, *KEY, "--url", url, "--json"))
+
+    assert f"note: trust was handed over (entry 2) to {NEW.key}" in shown
+    assert (found["keys"], found["hand_overs"]) == ([str(NEW.key)], [2])
+
+
+@pytest.mark.parametrize(("by", "code"), [(SIGNER, 0), (NEW, 1)])
+def test_a_gridflex_too_old_to_tell_hand_overs_tells_none(
+    tmp_path: Path, by: Signer, code: int
+) -> None:
+    note, answers = handed_over(by=by)
+    del answers["/v1/settlement/ledger/hand-overs?size=4"]
+
+    with answering(answers) as url:
+        shown = run("extends", kept(note, tmp_path), *KEY, "--url", url, "--json", code=code)
+
+    assert json.loads(shown)["verified"] is (code == 0)
+
+
 def test_a_receipt_is_fetched_as_json_that_verifies(server: str, tmp_path: Path) -> None:
     run("receipt", "train-7", "--url", server, "--out", tmp_path / "r.json")
 
@@ -246,4 +299,4 @@ def test_a_rotation_names_the_ledger_it_is_in(
     where = f"the embedded database in {tmp_path / 'wrong'}"
     assert f"entry {entries} hands over to log+1+abc, in the ledger of {where}" in told
     assert ("had no entry before" in told) is is_asked
-    assert (found["ledger"], found["entries_before"]) == (where, entries)
+    assert found == {"index": entries, "key": "log+1+abc", "ledger": where}

@@ -4,11 +4,12 @@ import base64
 
 import pytest
 
-from gridflex.ledger.note import Signer
+from gridflex.ledger.note import Signer, sign_checkpoint
 from gridflex.ledger.verify.entries import parse_entry
 from gridflex.ledger.verify.extension import (
     Extension,
     HandOver,
+    claimed,
     read_hand_over,
     verify_extension,
 )
@@ -20,6 +21,7 @@ from tests.unit.ledger.whole_tree import MerkleTree
 NEW = Signer(ORIGIN, seed=bytes([5]) * 32)
 NEWER = Signer(ORIGIN, seed=bytes([6]) * 32)
 THIEF = Signer(ORIGIN, seed=bytes([66]) * 32)
+OTHER = Signer("other.example/log", seed=bytes([7]) * 32)
 
 
 def made(*hands: tuple[Signer, Signer] | None) -> Ledger:
@@ -97,6 +99,61 @@ def test_a_thief_cannot_hand_over() -> None:
         extension(robbed, (2, SIGNER), (4, THIEF), keys=[SIGNER.key], hands=[hand_over(robbed, 2)])
     with pytest.raises(VerificationError, match="no trusted key"):
         extension(robbed, (3, THIEF), (4, THIEF), keys=[SIGNER.key], hands=[hand_over(robbed, 2)])
+
+
+@pytest.mark.parametrize(("kept", "by"), [(2, SIGNER), (4, NEW)])
+def test_the_trusted_key_of_another_log_does_not_hand_this_one_over(kept: int, by: Signer) -> None:
+    taken = made(None, None, (OTHER, NEW), None)
+
+    with pytest.raises(VerificationError, match="trusted"):
+        extension(
+            taken,
+            *((kept, by), (4, NEW)),
+            keys=[SIGNER.key, OTHER.key],
+            hands=[hand_over(taken, 2)],
+        )
+
+
+HIDDEN = made(None, None, (SIGNER, NEW), None, (SIGNER, THIEF), None)
+
+
+def test_a_key_retired_by_a_hand_over_that_is_hidden_hands_over_no_more() -> None:
+    with pytest.raises(VerificationError, match="without being trusted"):
+        extension(
+            HIDDEN,
+            *((4, NEW), (6, THIEF)),
+            keys=[SIGNER.key, NEW.key],
+            hands=[hand_over(HIDDEN, 4)],
+        )
+
+
+def test_a_key_retired_by_a_hand_over_that_is_hidden_signs_no_more() -> None:
+    with pytest.raises(VerificationError, match="no trusted key"):
+        extension(ROTATED, (4, NEW), (6, SIGNER), keys=[SIGNER.key, NEW.key], hands=[])
+
+
+def test_of_several_trusted_keys_the_one_that_signed_what_was_kept_is_followed() -> None:
+    keys = [NEWER.key, OTHER.key, NEW.key, SIGNER.key]
+
+    found = extension(ROTATED, (4, NEW), (6, NEWER), keys=keys, hands=[hand_over(ROTATED, 4)])
+
+    assert found.keys == (NEWER.key,)
+    assert found.followed == (4,)
+
+
+def test_several_keys_that_signed_what_was_kept_are_all_followed() -> None:
+    plain = made(None, None, None)
+    both = sign_checkpoint(claimed(plain.sign(size=2).note), signers=[SIGNER, NEW])
+
+    found = verify_extension(
+        both,
+        plain.sign(NEW, size=3).note,
+        keys=[SIGNER.key, NEW.key, NEWER.key],
+        hand_overs=[],
+        proof=MerkleTree(plain.entries).consistency_proof(2, new=3),
+    )
+
+    assert found.keys == (SIGNER.key, NEW.key)
 
 
 def test_a_forged_signature_of_the_old_key_is_not_followed() -> None:

@@ -1,5 +1,6 @@
 """Signed notes, with the vector of C2SP signed-note."""
 
+import base64
 from datetime import timedelta
 
 import pytest
@@ -22,6 +23,7 @@ from gridflex.ledger.verify.notes import (
     parse_key,
     parse_note,
     rotate,
+    rotation_text,
 )
 from gridflex.ledger.verify.reading import VerificationError
 from tests.unit.ledger.ledgers import NOON, ORIGIN, SIGNER, cosign
@@ -204,6 +206,46 @@ def test_both_keys_sign_a_handover(field: str) -> None:
 def test_only_a_trusted_key_hands_over() -> None:
     with pytest.raises(VerificationError, match="without being trusted"):
         rotate([SIGNER.key], rotation_body(OTHER, new=SIGNER))
+
+
+OF_ANOTHER_LOG = Signer("other.example/log", seed=bytes([8]) * 32)
+WITNESS_OF_THAT_NAME = Signer(ORIGIN, seed=bytes([8]) * 32, kind=COSIGNATURE)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param(OF_ANOTHER_LOG, SIGNER, id="from the key of another log"),
+        pytest.param(SIGNER, OF_ANOTHER_LOG, id="to the key of another log"),
+        pytest.param(WITNESS_OF_THAT_NAME, SIGNER, id="from a witness"),
+        pytest.param(SIGNER, WITNESS_OF_THAT_NAME, id="to a witness"),
+    ],
+)
+def test_only_a_key_of_the_same_log_takes_over(old: Signer, new: Signer) -> None:
+    text = rotation_text(str(old.key), str(new.key))
+    timed = f"cosignature/v1\ntime 0\n{text}"
+    by_old, by_new = (
+        bytes(8) + one.sign(timed) if one.key.kind == COSIGNATURE else one.sign(text)
+        for one in (old, new)
+    )
+    body = {
+        "old": str(old.key),
+        "new": str(new.key),
+        "signed_by_old": base64.b64encode(by_old).decode(),
+        "signed_by_new": base64.b64encode(by_new).decode(),
+    }
+
+    with pytest.raises(VerificationError, match="not two keys of one log"):
+        rotate([old.key], body)
+
+
+def test_a_witness_of_the_name_of_a_log_signs_no_checkpoint_for_it() -> None:
+    signed = sign_checkpoint(CHECKPOINT, signers=[SIGNER])
+    cosigned = cosign(signed, witness=WITNESS_OF_THAT_NAME)
+
+    assert open_note(cosigned, keys=[WITNESS_OF_THAT_NAME.key])
+    with pytest.raises(VerificationError, match="no trusted key"):
+        open_checkpoint(cosigned, keys=[WITNESS_OF_THAT_NAME.key])
 
 
 def test_a_proof_file_has_the_form_of_the_specification() -> None:
