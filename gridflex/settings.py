@@ -31,6 +31,7 @@ from gridflex.beckn_settings import MarketSettings
 from gridflex.energy_settings import EnergySettings
 from gridflex.fleet import GPU_TYPES, Site
 from gridflex.instants import Instant
+from gridflex.places import PLACE
 from gridflex.units import MOST_PRICE_GBP
 
 _ADDRESS: Final = TypeAdapter(HttpUrl)
@@ -75,9 +76,7 @@ class SiteSettings(BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     ray_token: SecretStr | None = None
     gpus: int | None = Field(default=None, ge=0)
     gpu_type: str = "H100"
-    postcode: str | None = Field(
-        default=None, pattern=r"^([A-Z]{1,2}[0-9][A-Z0-9]?|region-[0-9]{1,2})$"
-    )
+    postcode: str | None = Field(default=None, pattern=f"^({PLACE})$")
     marginal_pue: float = Field(default=1.1, ge=1)
     intensity_cap_gco2_per_kwh: float = Field(default=200.0, gt=0)
     power_caps: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()

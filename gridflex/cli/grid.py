@@ -14,6 +14,7 @@ from gridflex.cli.options import AsJson, Url
 from gridflex.cli.output import out, print_json, say
 from gridflex.client import Client
 from gridflex.forecasting.skill import MOST_DAYS, Scored
+from gridflex.places import VALID_PLACE
 from gridflex.signals import NATIONAL, Origin
 
 SHOWN_SHARE: Final = 0.005
@@ -60,12 +61,7 @@ grid_app = typer.Typer(
 )
 
 
-Region = Annotated[
-    str,
-    typer.Option(
-        help="GB, an outward postcode such as RG10, or region-1 to region-17; of the intensity."
-    ),
-]
+Region = Annotated[str, typer.Option(help=f"{NATIONAL}, {VALID_PLACE}; of the intensity.")]
 
 
 @grid_app.command("now")
@@ -162,9 +158,10 @@ def _print_heading(answer: dict[str, Any], *, half_hours: int) -> None:
     origin, region = answer["origin"], answer["region"]
     shown = origin if origin == Origin.LIVE.value else f"[bold]{origin}[/]"
     out.print(f"{region} at {minute(answer['now'])}, {shown}", highlight=False)
-    if national := answer["national_half_hours"]:
+    if national := answer.get("national_half_hours"):
         how_many = "" if national == half_hours else f" of {national} of {half_hours} half-hours"
-        asked = f"asked for are {', '.join(answer['regions'])}" if answer["regions"] else ""
+        regions = answer.get("regions")
+        asked = f"asked for are {', '.join(regions)}" if regions else ""
         say(
             f"intensity{how_many} is national ({NATIONAL}), as none of {region} is known; "
             f"{asked or 'no site has a postcode'}"

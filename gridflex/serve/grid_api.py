@@ -22,14 +22,15 @@ from gridflex.agents.feeds import FeedReport
 from gridflex.agents.grid import Grid, Mix
 from gridflex.agents.roles import GRID
 from gridflex.halfhour import HalfHour
+from gridflex.places import PLACE, VALID_PLACE
 from gridflex.quantiles import LEVELS
 from gridflex.serve.clock import Clock
 from gridflex.serve.problems import ProblemError
 from gridflex.signals import NATIONAL, Band, Blend, Origin, Rung, weakest
 
 LONGEST_H: Final = 14 * 24
-_REGION: Final = re.compile(r"GB|region-(?:[1-9]|1[0-7])|[A-Z]{1,2}\d[A-Z\d]?")
-_VALID_REGION: Final = "GB, an outward postcode such as RG10, or region-1 to region-17"
+_REGION: Final = re.compile(f"{NATIONAL}|{PLACE}")
+_VALID_REGION: Final = f"{NATIONAL}, {VALID_PLACE}"
 
 Hours = Annotated[int, Query(ge=1, le=LONGEST_H, description="How far to look ahead, in hours.")]
 Region = Annotated[str, Query(description=f"{_VALID_REGION}; of the intensity.")]

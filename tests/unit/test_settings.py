@@ -333,12 +333,26 @@ def test_ten_seconds_of_a_replay_at_360_are_an_hour() -> None:
     assert gridflex_time(clock, wall - timedelta(seconds=5)) == NOON - timedelta(minutes=30)
 
 
-@pytest.mark.parametrize("postcode", ["RG10", "SW1A", "E1", "region-13"])
+@pytest.mark.parametrize("postcode", ["RG10", "SW1A", "E1", "region-1", "region-13", "region-17"])
 def test_a_site_is_placed_by_outward_postcode_or_region(postcode: str) -> None:
     assert SiteSettings(postcode=postcode).site(gpus=1).postcode == postcode
 
 
-@pytest.mark.parametrize("postcode", ["Z", "rg10", "RG10 9XX", "13", "London", ""])
+@pytest.mark.parametrize(
+    "postcode",
+    [
+        "Z",
+        "rg10",
+        "RG10 9XX",
+        "13",
+        "London",
+        "",
+        "region-0",
+        "region-18",
+        "region-99",
+        "region-01",
+    ],
+)
 def test_a_place_that_no_provider_knows_is_refused(postcode: str) -> None:
     with pytest.raises(ValidationError, match="postcode"):
         SiteSettings(postcode=postcode)

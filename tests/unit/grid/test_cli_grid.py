@@ -51,6 +51,21 @@ def test_national_values_do_not_pass_for_those_of_a_region(
     assert "no site has a postcode" in nobody
 
 
+@pytest.mark.parametrize("command", ["forecast", "now"])
+def test_an_older_server_says_nothing_of_what_is_national(
+    monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    old = answer("BN1", "GB")
+    del old["regions"], old["national_half_hours"]
+
+    said = shown(monkeypatch, old, command)
+
+    assert "BN1 at 2026-01-15 12:00Z" in said
+    assert "national" not in said
+    del (new := answer("BN1", "GB"))["regions"]
+    assert "none of BN1 is known" in shown(monkeypatch, new, command)
+
+
 def test_how_far_a_region_is_known_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     said = shown(monkeypatch, answer("RG10", "RG10", "GB"), "forecast")
 
