@@ -41,6 +41,10 @@ class UnavailableError(SourceError):
     """The provider does not answer, or serves nobody or not us: no other question would help."""
 
 
+class NotServedError(UnavailableError):
+    """The provider cannot be reached or turns us away: whoever asks on at once only burdens it."""
+
+
 class RawArchive(Protocol):
     """Keeps every answer of a provider as it arrived."""
 
@@ -133,12 +137,13 @@ class Fetcher(Connected):
 
         Raises:
             EmptyAnswerError: There is nothing in the answer.
-            UnavailableError: Whatever was asked, there would be no answer.
+            NotServedError: It cannot be reached, or answers 401, 403 or 429.
+            UnavailableError: The same, or it answers 5xx or no JSON.
             SourceError: No usable answer; names the provider, the URL and why.
         """
         url = self._url(path, params)
         place = f"{self.provider}: {url}"
-        with http_errors(place, kind=UnavailableError), _unusable_answers(place):
+        with http_errors(place, kind=NotServedError), _unusable_answers(place):
             async for attempt in stamina.retry_context(
                 on=_is_worth_retrying,
                 attempts=self._attempts,
@@ -191,8 +196,8 @@ def _unusable_answers(place: str) -> Iterator[None]:
         yield
     except httpx.HTTPStatusError as error:
         said, status = error.response.text.strip()[:_SHOWN_BODY], error.response.status_code
-        is_away = status in _NOT_FOR_US or error.response.is_server_error
-        kind = UnavailableError if is_away else SourceError
+        kind = UnavailableError if error.response.is_server_error else SourceError
+        kind = NotServedError if status in _NOT_FOR_US else kind
         raise kind(f"{place}: HTTP {status} {said!r}") from error
     except ValueError as error:
         raise UnavailableError(f"{place}: the answer is not JSON: {error}") from error

@@ -25,7 +25,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictFloat
 from pydantic.alias_generators import to_camel
 
 from gridflex.adapters.grid.series import PartlyToldError, Start, tidy
-from gridflex.adapters.http import Answer, EmptyAnswerError, Fetcher, UnavailableError
+from gridflex.adapters.http import Answer, EmptyAnswerError, Fetcher, NotServedError
 from gridflex.errors import ContractError, GridFlexError
 from gridflex.halfhour import HalfHour, auction_day, auction_half_hours
 from gridflex.signals import Kind, Series, Signal
@@ -74,6 +74,7 @@ class NordPool:
 
         Raises:
             PartlyToldError: One of the days is told, and no usable answer about the other.
+            NotServedError: The portal cannot be reached or turns us away; it is asked no more.
             SourceError: No usable answer, or nothing about the running day.
             ContractError: A row is malformed, or of another market, currency, area or day.
         """
@@ -82,7 +83,7 @@ class NordPool:
         try:
             told = await self._results(today, now)
             series = _series([told], now)
-        except UnavailableError:
+        except NotServedError:
             raise
         except GridFlexError as error:
             await self._raise_with(tomorrow, error, now)

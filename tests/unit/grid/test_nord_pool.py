@@ -9,7 +9,7 @@ import pytest
 
 from gridflex.adapters.grid.nord_pool import NordPool
 from gridflex.adapters.grid.series import PartlyToldError
-from gridflex.adapters.http import EmptyAnswerError, UnavailableError
+from gridflex.adapters.http import EmptyAnswerError, NotServedError
 from gridflex.errors import ContractError, SourceError
 from gridflex.halfhour import HalfHour, auction_half_hours
 from gridflex.signals import Kind, Signal
@@ -147,6 +147,8 @@ async def test_todays_prices_are_kept_where_tomorrows_cannot_be_had(
     [
         pytest.param(NOTHING, "date=2026-01-15.*the answer is empty", id="nothing"),
         pytest.param(httpx.Response(404, text="no"), "date=2026-01-15.*HTTP 404", id="an error"),
+        pytest.param(httpx.Response(502, text="no"), "15.*HTTP 502", id="a failure"),
+        pytest.param(httpx.Response(200, text="<html>"), "15.*is not JSON", id="no JSON"),
         pytest.param(results(TODAY, first=70_000), "70000 is outside", id="implausible"),
     ],
 )
@@ -171,13 +173,27 @@ async def test_where_neither_day_can_be_had_todays_failure_is_told() -> None:
     assert not isinstance(failed.value, PartlyToldError)
 
 
-async def test_an_exchange_that_does_not_answer_is_not_asked_for_tomorrow() -> None:
-    portal = Portal(**{f"{TODAY}": httpx.Response(403)})
+@pytest.mark.parametrize("status", [401, 403, 429])
+async def test_an_exchange_that_turns_us_away_is_not_asked_for_tomorrow(status: int) -> None:
+    portal = Portal(**{f"{TODAY}": httpx.Response(status)})
 
-    with pytest.raises(UnavailableError, match="HTTP 403"):
+    with pytest.raises(NotServedError, match=f"HTTP {status}"):
         await portal.api.day_ahead_price(now=NOW)
 
-    assert [asked["date"] for asked in portal.asked] == [f"{TODAY}"]
+    assert {asked["date"] for asked in portal.asked} == {f"{TODAY}"}
+
+
+async def test_an_exchange_that_cannot_be_reached_is_not_asked_for_tomorrow() -> None:
+    asked = []
+
+    def away(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.params["date"])
+        raise httpx.ConnectError("refused")
+
+    with pytest.raises(NotServedError, match="refused"):
+        await NordPool(fetcher(away)).day_ahead_price(now=NOW)
+
+    assert set(asked) == {f"{TODAY}"}
 
 
 async def test_an_hour_told_twice_alike_is_told_once() -> None:
