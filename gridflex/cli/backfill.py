@@ -17,20 +17,17 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gridflex.adapters.clock import Clock
 from gridflex.adapters.database import connect, ensure_database
 from gridflex.adapters.grid.feeds import OutturnFeed, grid_feeds
-from gridflex.adapters.grid.past_feeds import Gap, fill_in, past_feeds
+from gridflex.adapters.grid.past_feeds import fill_in, past_feeds
+from gridflex.adapters.grid.past_outturns import ask_outturns, parts
 from gridflex.adapters.grid.past_store import PastStore
 from gridflex.adapters.grid.store import GridStore
 from gridflex.cli.options import AsJson, Config
 from gridflex.cli.output import out
-from gridflex.errors import GridFlexError, SourceError
-from gridflex.halfhour import HalfHour
+from gridflex.errors import SourceError
 from gridflex.running.launch import in_force
 from gridflex.settings import Settings
 from gridflex.settings_files import load_settings
 from gridflex.signals import Signal
-
-PART_DAYS: Final = 14
-"""What the Carbon Intensity API gives at once."""
 
 SIGNALS: Final = (Signal.INTENSITY, Signal.PRICE, Signal.DEMAND, Signal.WIND)
 """What forecasts are made from; imbalance prices have to be asked for day by day."""
@@ -126,30 +123,22 @@ async def _outturns(
     """Ask for outturns, and return whether any was stored before."""
     feeds = grid_feeds(settings.grid, archive=store)
     wanted = [f for f in feeds.feeds if isinstance(f, OutturnFeed) and f.signal in SIGNALS]
-    starts = _parts(now, days)
+    of = parts(now, days=days)
     told.half_hours.update(dict.fromkeys((feed.source for feed in wanted), 0))
     stored = [
         await store.newest(feed.signal, kind=feed.kind, region=feed.region, source=feed.source)
         for feed in wanted
     ]
-    task = bars.add_task("outturns", total=len(wanted) * len(starts))
+    task = bars.add_task("outturns", total=len(wanted) * len(of))
+
+    def advance(done: int) -> None:
+        bars.advance(task, done)
+
     try:
         for feed in wanted:
-            gap, asked = Gap(feed.source, told.missing, word="from"), 0
-            while asked < len(starts) and not gap.is_lasting:
-                start, asked = starts[asked], asked + 1
-                end = min(start + PART_DAYS * 48, HalfHour.containing(now))
-                try:
-                    series = await feed.ask(start=start, end=end, now=now)
-                except GridFlexError as error:
-                    gap.grow(start.start, error)
-                else:
-                    gap.end()
-                    await store.save_series([series])
-                    told.half_hours[feed.source] += len(series)
-                bars.advance(task)
-            gap.end(unasked=len(starts) - asked)
-            bars.advance(task, len(starts) - asked)
+            told.half_hours[feed.source] += await ask_outturns(
+                feed, store, of=of, now=now, missing=told.missing, advance=advance
+            )
     finally:
         await feeds.close()
     return any(stored)
@@ -184,8 +173,3 @@ async def _forecasts(
     told.forecasts.update(filled.stored)
     told.missing.extend(filled.missing)
     return filled.stood
-
-
-def _parts(now: datetime, days: int) -> list[HalfHour]:
-    end = HalfHour.containing(now)
-    return [end - back * 48 for back in range(days, 0, -PART_DAYS)]

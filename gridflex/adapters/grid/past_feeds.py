@@ -43,9 +43,9 @@ AUCTION_KEPT: Final = timedelta(days=60)
 MOST_FAILURES: Final = 3
 """After so many questions one after the other without any answer a source is asked no more."""
 
-MOST_HOLES: Final = 30
-"""The same of answers that do not have what was asked for: a month of daily prices. Beyond it a
-provider is taken to have no more of the past."""
+MOST_MISSED: Final = 30
+"""The same where it answers at times, without what was asked for: a month of daily prices. Beyond
+it a provider is taken to have no more of the past."""
 
 MOST_TOLD: Final = 3
 """Of so many publications one after the other it is told why they could not be had."""
@@ -230,16 +230,14 @@ class Gap:
         self._word = word
         self._missing = missing
         self._failures = 0
-        self._holes = 0
+        self._missed = 0
         self._untold: list[datetime] = []
 
     def grow(self, due: datetime, error: GridFlexError) -> None:
         """Note what could not be had, by the instant that it is of."""
-        if isinstance(error, UnavailableError):
-            self._failures += 1
-        else:
-            self._failures, self._holes = 0, self._holes + 1
-        if self._failures + self._holes > MOST_TOLD:
+        self._missed += 1
+        self._failures = self._failures + 1 if isinstance(error, UnavailableError) else 0
+        if self._missed > MOST_TOLD:
             self._untold.append(due)
         else:
             self._missing.append(f"{self._source} {self._word} {_minute(due)}: {error}")
@@ -257,7 +255,7 @@ class Gap:
             )
         if unasked:
             self._missing.append(f"{self._source}: {unasked} more were not asked for")
-        self._failures = self._holes = 0
+        self._failures = self._missed = 0
         self._untold = []
 
     @property
@@ -268,7 +266,7 @@ class Gap:
     @property
     def is_lasting(self) -> bool:
         """Whether to ask no more."""
-        return self._failures == MOST_FAILURES or self._holes == MOST_HOLES
+        return self._failures == MOST_FAILURES or self._missed == MOST_MISSED
 
 
 def _minute(due: datetime) -> str:

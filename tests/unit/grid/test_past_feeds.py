@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import cycle
 
 import numpy as np
 import pytest
@@ -212,11 +213,14 @@ class Hourly:
     """A source with a publication an hour, some of which it fails to give."""
 
     def __init__(
-        self, *failing: int, source: str = "a", error: type[SourceError] = SourceError
+        self,
+        *failing: int,
+        source: str = "a",
+        error: type[SourceError] | Sequence[type[SourceError]] = SourceError,
     ) -> None:
         self.failing = failing
         self.source = source
-        self.error = error
+        self.errors = cycle([error] if isinstance(error, type) else error)
         self.asked: list[int] = []
 
     @property
@@ -232,7 +236,7 @@ class Hourly:
         hour = (due - START.start) // timedelta(hours=1)
         self.asked.append(hour)
         if hour in self.failing:
-            raise self.error(f"no {hour}")
+            raise next(self.errors)(f"no {hour}")
         return replace(SERIES, source=self.source)
 
 
@@ -295,6 +299,31 @@ async def test_a_source_that_answers_with_holes_only_is_asked_no_more_in_the_end
         "a: 27 more could not be had either, 2026-01-15T09:00Z to 2026-01-16T11:00Z",
         "a: 9 more were not asked for",
     ]
+
+
+@pytest.mark.parametrize("mixed", [(SourceError, SourceError, UnavailableError),
+                                   (UnavailableError, UnavailableError, SourceError)])  # fmt: skip
+async def test_failures_among_holes_make_a_gap_no_shorter_and_tell_no_more_of_it(
+    mixed: tuple[type[SourceError], ...],
+) -> None:
+    source = Hourly(*range(40), error=mixed)
+
+    filled, _, _ = await filled_from(source, until=40)
+
+    assert len(source.asked) == 30
+    assert [reason.rpartition(": ")[2] for reason in filled.missing] == [
+        "no 39", "no 38", "no 37",
+        "27 more could not be had either, 2026-01-15T10:00Z to 2026-01-16T12:00Z",
+        "10 more were not asked for",
+    ]  # fmt: skip
+
+
+async def test_what_can_be_had_ends_a_gap_of_failures_and_holes() -> None:
+    source = Hourly(*range(25), *range(26, 50), error=(SourceError, SourceError, UnavailableError))
+
+    await filled_from(source, until=50)
+
+    assert source.asked == list(range(49, -1, -1))
 
 
 async def test_a_last_publication_that_cannot_be_had_leaves_nothing_unasked() -> None:
