@@ -64,12 +64,14 @@ class HalfHour:
         """Return the half-hour that starts at an RFC 3339 instant, as `str` writes it.
 
         Raises:
-            ContractError: It is no such instant, or none at which a half-hour starts.
+            ContractError: It is no such instant, none at which a half-hour starts, or `in_utc`
+                refuses it.
         """
         try:
-            return cls(datetime.fromisoformat(text))
+            half_hour = cls(datetime.fromisoformat(text))
         except (ValueError, TypeError) as error:
             raise ContractError(f"{text!r} is no half-hour; valid is 2026-07-01T12:30Z") from error
+        return cls.containing(half_hour.start)
 
     @classmethod
     def at_or_after(cls, moment: datetime) -> HalfHour:

@@ -7,6 +7,7 @@ of delivered energy. Amounts are text, so that they stay exact.
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime
 from decimal import Decimal
 from http import HTTPStatus
 from typing import Annotated, Any, Final
@@ -158,7 +159,8 @@ class ReservationIn(BaseModel, extra="forbid"):
         product: To whom.
         mwh: How much.
         contract: Under which contract.
-        flexible_mwh: What the pair can deliver in the half-hour.
+        flexible_mwh: What the pair can deliver in the half-hour; counts when energy is reserved,
+            not when what is held is asked for again.
     """
 
     meter: str = Field(pattern=r"^\d{13}$")
@@ -264,27 +266,23 @@ def _add_reservations(api: APIRouter, energy: EnergyBook, clock: Clock) -> None:
     async def reserve(sent: ReservationIn) -> ReservationOut:
         """Promise energy to one product; refused with 409 where it would be sold twice.
 
-        So is another amount than the contract holds already.
+        So is another amount than the contract holds already. The same amount again is answered
+        with what is held, also once the half-hour is over and whatever `flexible_mwh` is by then.
         """
-        now, half_hour = clock.now(), HalfHour.parse(sent.start)
-        if half_hour.end <= now:
-            raise ContractError(
-                f"start {half_hour} is not valid; valid is a half-hour that is not over, and it is "
-                f"{now:%Y-%m-%dT%H:%MZ}"
-            )
         wanted = Reservation(
             meter=sent.meter,
-            half_hour=half_hour,
+            half_hour=HalfHour.parse(sent.start),
             direction=sent.direction,
             product=sent.product,
             mwh=sent.mwh,
             contract=sent.contract,
         )
-        held = await energy.reserve(wanted, flexible_mwh=sent.flexible_mwh, now=now)
-        if isinstance(held, Refused):
-            why = f"{sent.contract} ({sent.product}) is refused, entry {held.index}: {held.reason}"
-            raise ProblemError(HTTPStatus.CONFLICT, why)
-        held.refuse_other(sent.mwh, flexible_mwh=sent.flexible_mwh)
+        now = clock.now()
+        if wanted.half_hour.end > now:
+            held = await _reserved(energy, wanted, flexible_mwh=sent.flexible_mwh, now=now)
+        else:
+            held = await _held_since(energy, wanted, now=now)
+        held.refuse_other(sent.mwh)
         return _reservation(held)
 
     @api.get("/reservations")
@@ -292,6 +290,28 @@ def _add_reservations(api: APIRouter, energy: EnergyBook, clock: Clock) -> None:
         """What is promised of a meter pair in a half-hour."""
         found = await energy.held(meter, HalfHour.parse(start))
         return [_reservation(one) for one in found.held]
+
+
+async def _reserved(
+    energy: EnergyBook, wanted: Reservation, *, flexible_mwh: Decimal, now: datetime
+) -> Held:
+    """Return energy that is reserved now, or what the contract holds already."""
+    held = await energy.reserve(wanted, flexible_mwh=flexible_mwh, now=now)
+    if isinstance(held, Refused):
+        why = f"{wanted.contract} ({wanted.product}) is refused, entry {held.index}: {held.reason}"
+        raise ProblemError(HTTPStatus.CONFLICT, why)
+    return held
+
+
+async def _held_since(energy: EnergyBook, wanted: Reservation, *, now: datetime) -> Held:
+    """Return what the contract holds of a half-hour that is over."""
+    held = (await energy.held(wanted.meter, wanted.half_hour)).of(wanted)
+    if held is None:
+        raise ContractError(
+            f"start {wanted.half_hour} is not valid; valid is a half-hour that is not over, and it "
+            f"is {now:%Y-%m-%dT%H:%MZ}"
+        )
+    return held
 
 
 def _reservation(held: Held) -> ReservationOut:

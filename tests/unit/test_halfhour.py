@@ -135,6 +135,12 @@ def test_a_moment_that_not_every_zone_can_tell_is_refused(text: str) -> None:
         in_utc(datetime.fromisoformat(text))
 
 
+@pytest.mark.parametrize("text", ["9999-12-31T23:30Z", "0001-01-01T00:00Z"])
+def test_no_half_hour_is_read_whose_end_or_day_there_is_not(text: str) -> None:
+    with pytest.raises(ContractError, match="from 0001-01-02 to 9999-12-30 in UTC"):
+        HalfHour.parse(text)
+
+
 def test_the_last_moment_that_every_zone_can_tell_is_taken() -> None:
     last = datetime.fromisoformat("9999-12-31T13:30+14:00")
 

@@ -29,29 +29,23 @@ class Held:
     Args:
         index: Of its entry.
         reservation: What it holds.
-        flexible_mwh: What the meter pair was said to deliver; None where it was not known.
     """
 
     index: int
     reservation: Reservation
-    flexible_mwh: Decimal | None = None
 
-    def refuse_other(self, mwh: Decimal, *, flexible_mwh: Decimal) -> None:
-        """Refuse to hold other amounts under the same contract.
+    def refuse_other(self, mwh: Decimal) -> None:
+        """Refuse to hold another amount under the same contract.
 
         Raises:
-            ConflictError: One differs; names it and what holds.
+            ConflictError: It differs; names both.
         """
         one = self.reservation
-        for name, value, holds in (
-            ("mwh", mwh, one.mwh),
-            ("flexible_mwh", flexible_mwh, self.flexible_mwh),
-        ):
-            if holds is not None and value != holds:
-                raise ConflictError(
-                    f"{one.contract} ({one.product}) of {one.half_hour}: {name} {value} is not "
-                    f"valid; valid is {holds}, which it holds by entry {self.index}"
-                )
+        if mwh != one.mwh:
+            raise ConflictError(
+                f"{one.contract} ({one.product}) of {one.half_hour}: mwh {mwh} is not valid; "
+                f"valid is {one.mwh}, which it holds by entry {self.index}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +170,7 @@ def _with(held: tuple[Held, ...], index: int, entry: Entry) -> tuple[Held, ...]:
     most = None if flexible is None else Decimal(flexible)
     if book.reserve([one], flexible_mwh=most) == book:
         return held
-    return (*held, Held(index, one, most))
+    return (*held, Held(index, one))
 
 
 def _read(entry: Entry) -> Reservation:

@@ -1,5 +1,6 @@
 """What settlement takes only after a half-hour, and what only before its end; and a whole day."""
 
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.unit.market.memory import MemoryLedger
 from tests.unit.market.registered import RECORDS
 from tests.unit.market.test_desk import PAIR, SIX, UNIT
 from tests.unit.market.test_registration import client
+from tests.unit.serve.test_hostile_requests import Noon
 
 METER = PAIR.import_msid
 RUNNING = HalfHour.containing(NOON)
@@ -68,27 +70,34 @@ async def test_a_start_that_no_half_hour_has_is_told_by_its_field() -> None:
     assert answer.json()["detail"] == f"readings.0.start_utc: '2026-07-01T11:10Z': {told}"
 
 
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        ({"mwh": "0.3"}, "mwh 0.3 is not valid; valid is 0.8, which it holds by entry 0"),
-        ({"flexible_mwh": "2"}, "flexible_mwh 2 is not valid; valid is 1.0, which it holds by"),
-    ],
-)
+@pytest.mark.parametrize("later", [NOON, NOON + timedelta(days=1)], ids=["before", "after"])
 async def test_a_contract_that_holds_energy_holds_no_other_amount(
-    change: dict[str, Any], told: str
+    monkeypatch: pytest.MonkeyPatch, later: datetime
 ) -> None:
     ledger = MemoryLedger()
     http = client(ledger)
     first = await http.post("/reservations", json=WANTED)
+    monkeypatch.setattr(Noon, "now", lambda _self: later)
 
-    same = await http.post("/reservations", json=WANTED | {"mwh": "0.80"})
-    other = await http.post("/reservations", json=WANTED | change)
+    again = [
+        await http.post("/reservations", json=WANTED | change)
+        for change in ({}, {"mwh": "0.80"}, {"flexible_mwh": "2"}, {"flexible_mwh": "0.1"})
+    ]
+    other = await http.post("/reservations", json=WANTED | {"mwh": "0.3"})
 
-    assert first.json() == same.json()
+    assert [one.json() for one in again] == [first.json()] * 4
     assert other.status_code == 409
+    told = "mwh 0.3 is not valid; valid is 0.8, which it holds by entry 0"
     assert f"DFS-7 (dfs) of {RUNNING}: {told}" in other.json()["detail"]
     assert len(ledger.logged) == 1
+
+
+@pytest.mark.parametrize("start", ["9999-12-31T23:30:00Z", "0001-01-01T00:00:00Z"])
+async def test_no_half_hour_at_an_end_of_the_calendar_is_reserved(start: str) -> None:
+    answer = await client(MemoryLedger()).post("/reservations", json=WANTED | {"start": start})
+
+    assert answer.status_code == 400
+    assert "valid is an instant with its time zone, from 0001-01-02" in answer.json()["detail"]
 
 
 async def test_nothing_is_reserved_of_a_half_hour_that_is_over() -> None:
