@@ -11,10 +11,30 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import isodate
-
 from gridflex.errors import ContractError
-from gridflex.jobs import JobId
+from gridflex.jobs import MAX_WINDOW, JobId
+
+
+def valid_within(within: timedelta) -> timedelta:
+    """Return how soon power is asked for.
+
+    Raises:
+        ValueError: It is no such duration; says what is valid.
+    """
+    if not timedelta(0) <= within <= MAX_WINDOW:
+        raise ValueError(f"valid is from PT0S to P{MAX_WINDOW.days}D")
+    return within
+
+
+def valid_hold(hold: timedelta) -> timedelta:
+    """Return how long power is asked for: at most as long as a job may run.
+
+    Raises:
+        ValueError: It is no such duration; says what is valid.
+    """
+    if not timedelta(0) < hold <= MAX_WINDOW:
+        raise ValueError(f"valid is longer than PT0S, at most P{MAX_WINDOW.days}D")
+    return hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +43,8 @@ class CurtailmentRequest:
 
     Args:
         kw: Power to free.
-        within: How soon.
-        hold: How long.
+        within: How soon; what comes from outside goes through `valid_within`.
+        hold: How long; what comes from outside goes through `valid_hold`.
         site: Where; None for anywhere.
         reason: Why, for the record.
     """
@@ -38,12 +58,6 @@ class CurtailmentRequest:
     def __post_init__(self) -> None:
         if not self.kw > 0:
             raise ContractError(f"kw: {self.kw} is not valid; valid is above 0")
-        if self.within < timedelta(0):
-            shown = isodate.duration_isoformat(self.within)
-            raise ContractError(f"within: {shown} is not valid; valid is PT0S or longer")
-        if self.hold <= timedelta(0):
-            shown = isodate.duration_isoformat(self.hold)
-            raise ContractError(f"hold: {shown} is not valid; valid is longer than PT0S")
 
 
 @dataclass(frozen=True, slots=True)

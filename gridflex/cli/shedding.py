@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Annotated, Any, Final
 
@@ -14,6 +15,7 @@ from gridflex.cli.instants import minute
 from gridflex.cli.options import AsJson, Url
 from gridflex.cli.output import out, print_json
 from gridflex.client import Client, path_of
+from gridflex.curtailment import valid_hold, valid_within
 from gridflex.errors import ContractError, SourceError
 from gridflex.units import gbp_text
 
@@ -45,8 +47,8 @@ def plan_shed(  # noqa: PLR0917 - options, not arguments
     as_json: AsJson = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Say which running jobs would give up power first, or pause them."""
-    _require_duration("--within", within, zero=True)
-    _require_duration("--for", hold, zero=False)
+    _require_duration("--within", within, valid_within)
+    _require_duration("--for", hold, valid_hold)
     query: dict[str, str | float] = {"kw": kw, "within": within, "hold": hold}
     where = {"site": site} if site else {}
     if carry_out:
@@ -119,17 +121,20 @@ def _carry_out(body: dict[str, Any], *, order: str | None, url: str | None, as_j
         _show(found)
 
 
-def _require_duration(option: str, text: str, *, zero: bool) -> None:
+def _require_duration(option: str, text: str, valid: Callable[[timedelta], timedelta]) -> None:
     """Refuse what is no duration under the name of its option, which the API does not know."""
-    least = "PT0S or longer" if zero else "longer than PT0S"
     try:
         found = isodate.parse_duration(text)
     except (ValueError, OverflowError):
         found = None
-    if not isinstance(found, timedelta) or found < timedelta(0) or not (zero or found):
+    if not isinstance(found, timedelta):
         raise ContractError(
-            f"{option}: {text!r} is not valid; valid is an ISO 8601 duration {least}, such as PT1M"
+            f"{option}: {text!r} is not valid; valid is an ISO 8601 duration, such as PT1M"
         )
+    try:
+        valid(found)
+    except ValueError as error:
+        raise ContractError(f"{option}: {text!r} is not valid; {error}") from error
 
 
 def _show(found: dict[str, Any]) -> None:

@@ -13,8 +13,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from gridflex.agents.ports import Ports
 from gridflex.agents.shed_desk import ShedDesk
-from gridflex.curtailment import Curtailment, CurtailmentRequest
-from gridflex.jobs import MAX_WINDOW, JobState
+from gridflex.curtailment import Curtailment, CurtailmentRequest, valid_hold, valid_within
+from gridflex.jobs import JobState
 from gridflex.planning.shed import Action
 from gridflex.serve.problems import ProblemError
 
@@ -30,14 +30,8 @@ OrderId = Annotated[
 ]
 
 
-def _not_too_long(duration: timedelta) -> timedelta:
-    if duration > MAX_WINDOW:
-        raise ValueError(f"valid is at most P{MAX_WINDOW.days}D")
-    return duration
-
-
-Duration = Annotated[timedelta, AfterValidator(_not_too_long)]
-"""At most as long as a job may run."""
+Within = Annotated[timedelta, AfterValidator(valid_within)]
+Hold = Annotated[timedelta, AfterValidator(valid_hold)]
 
 
 class _View(BaseModel):
@@ -98,8 +92,8 @@ class OrderBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     kw: float = Field(gt=0, le=1e6)
-    within: Duration = timedelta(seconds=30)
-    hold: Duration = timedelta(hours=1)
+    within: Within = timedelta(seconds=30)
+    hold: Hold = timedelta(hours=1)
     site: str | None = None
     reason: str = Field(default="", max_length=500, pattern=r"^[^\x00]*$")
 
@@ -194,12 +188,10 @@ def create_shed_router(desk: ShedDesk, ports: Ports) -> APIRouter:
     @api.get("/shed")
     async def shed(
         kw: Annotated[float, Query(gt=0, le=1e6, description="Power to free.")],
-        within: Annotated[Duration, Query(description="How soon, such as PT30S.")] = timedelta(
+        within: Annotated[Within, Query(description="How soon, such as PT30S.")] = timedelta(
             seconds=30
         ),
-        hold: Annotated[Duration, Query(description="How long, such as PT1H.")] = timedelta(
-            hours=1
-        ),
+        hold: Annotated[Hold, Query(description="How long, such as PT1H.")] = timedelta(hours=1),
         site: Annotated[str | None, Query(description="Where; anywhere if left out.")] = None,
     ) -> SheddingView:
         request = CurtailmentRequest(kw, within=within, hold=hold, site=site)

@@ -240,16 +240,18 @@ def test_orders_to_shed_are_shown_and_ended(asked: list[httpx.Request]) -> None:
 
 @pytest.mark.parametrize("more", [[], ["--carry-out"]])
 @pytest.mark.parametrize(
-    ("option", "text"),
+    ("option", "text", "valid"),
     [
-        *(("--for", text) for text in ("-PT1H", "PT0S", "P1M", "hour", "P99999999999D")),
-        *(("--within", text) for text in ("-PT1S", "30")),
+        *(("--for", text, "an ISO 8601 duration") for text in ("P1M", "hour", "P99999999999D")),
+        *(("--for", text, "longer than PT0S, at most P31D") for text in ("-PT1H", "PT0S", "P32D")),
+        ("--within", "30", "an ISO 8601 duration"),
+        *(("--within", text, "from PT0S to P31D") for text in ("-PT1S", "P32D")),
     ],
 )
 def test_a_duration_of_an_order_is_refused_by_its_option(
-    asked: list[httpx.Request], option: str, text: str, more: list[str]
+    asked: list[httpx.Request], option: str, text: str, valid: str, more: list[str]
 ) -> None:
-    with pytest.raises(ContractError, match=f"^{option}: '{text}' is not valid; valid is an ISO"):
+    with pytest.raises(ContractError, match=f"^{option}: '{text}' is not valid; valid is {valid}"):
         run("plan", "shed", "--kw", "15", option, text, *more)
 
     assert asked == []
