@@ -21,6 +21,9 @@ from gridflex.units import gbp_text
 LEAST_SAVING_GBP: Final = 0.005
 """Half a penny; less is not worth a sentence."""
 
+MOST_PLACES: Final = 9
+"""Beyond what tells a mean from its cap: `gridflex.planning.tally.CAP_TOLERANCE`."""
+
 
 class Binding(StrEnum):
     """What keeps a job from a cheaper place."""
@@ -164,7 +167,8 @@ class _Explainer:
             carbon_g = float(figures.carbon_kg[0]) * units.GRAMS_PER_KG
             mean = carbon_g / float(figures.energy_kwh[0])
             said.append(
-                f"It cannot keep its carbon cap of {cap:g} gCO2/kWh: it comes to {mean:.0f}."
+                f"It cannot keep its carbon cap of {cap:.15g} gCO2/kWh: it comes to "
+                f"{_above(mean, cap)}."
             )
         outlook = self._sites[int(self._solo.tables.site[self._chosen.option])]
         if outlook.site.name in self._sites_over_cap:
@@ -279,6 +283,12 @@ def _of_choice(chosen: Choice, now: Choice) -> tuple[str, ...]:
         f"Starting at once would cost {_more(cost, 'GBP')} and emit {_more(carbon, 'kgCO2')}.",
         *late,
     )
+
+
+def _above(mean: float, cap: float) -> str:
+    """Return a mean in as few places as tell it from the cap that it is above."""
+    rounded = (f"{mean:.{places}f}" for places in range(MOST_PLACES))
+    return next((shown for shown in rounded if float(shown) > cap), str(mean))
 
 
 def _limit(shape: Shape) -> str:

@@ -81,6 +81,22 @@ def test_carbon_caps_that_cannot_be_kept_are_told() -> None:
     assert "The jobs of london together cannot keep its carbon cap of 100 gCO2/kWh." in found.text
 
 
+@pytest.mark.parametrize(
+    ("cap", "mean", "told"),
+    [
+        (200.0, 200.3, "200 gCO2/kWh: it comes to 200.3."),
+        (199.7, 200.3, "199.7 gCO2/kWh: it comes to 200."),
+        (200.12, 200.123, "200.12 gCO2/kWh: it comes to 200.123."),
+    ],
+)
+def test_a_mean_is_told_from_the_cap_that_it_is_above(cap: float, mean: float, told: str) -> None:
+    dirty = outlook([10] * 8, intensity=[mean] * 8)
+
+    found = explained(problem([job("a", carbon_cap_gco2_per_kwh=cap)], dirty), "a")
+
+    assert f"It cannot keep its carbon cap of {told}" in found.text
+
+
 def test_the_carbon_cap_of_a_site_has_its_price() -> None:
     dirty_but_cheap = outlook([10] * 4 + [20] * 4, intensity=[300] * 4 + [90] * 4)
     capped = replace(dirty_but_cheap, cap_gco2_per_kwh=100.0)
