@@ -18,6 +18,9 @@ from gridflex import units
 from gridflex.errors import ContractError
 from gridflex.jobs import Flexibility, Shape
 
+MOST_GPUS: Final = 1_000_000
+"""That a site may be said to have or a job to hold, far beyond any."""
+
 CPU_DYNAMIC_KW: Final = 0.0035
 """Dynamic power of one busy CPU thread; Cloud Carbon Footprint, max minus min watts, mean."""
 

@@ -21,6 +21,7 @@ from gridflex.cli.options import between
 from gridflex.cli.output import out, print_json, say
 from gridflex.cli.traces import Trace, read_history, read_trace
 from gridflex.errors import ContractError
+from gridflex.fleet import MOST_GPUS
 from gridflex.planning.backtest import (
     Forecast,
     Outcome,
@@ -50,7 +51,6 @@ KNOWN: Final[Mapping[str, type[Forecast]]] = {
 }
 
 
-MOST_GPUS: Final = 1_000_000
 MOST_SLACK_H: Final = 8784.0
 """A leap year."""
 

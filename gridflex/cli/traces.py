@@ -16,7 +16,7 @@ import numpy as np
 from gridflex.adapters.clusters.ray_auth import find_token
 from gridflex.adapters.clusters.ray_jobs import RayJob, RayJobs
 from gridflex.errors import ContractError
-from gridflex.fleet import GPU_TYPES
+from gridflex.fleet import GPU_TYPES, MOST_GPUS
 from gridflex.halfhour import HALF_HOUR, HalfHour, half_hours_needed, in_utc
 from gridflex.jobs import JobId
 from gridflex.planning.backtest import HALF_HOURS_A_DAY, Arrival, GridSeries
@@ -25,7 +25,6 @@ from gridflex.planning.shadow import Assumed, PastJob, arrivals_of
 LONGEST_S: Final = 1e9
 """Of a run: thirty years; more is another unit."""
 
-MOST_GPUS: Final = 1e6
 MOST_KW: Final = 1e6
 LARGEST: Final = 1e6
 """GBP/MWh or gCO2/kWh, either sign."""

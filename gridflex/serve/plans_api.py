@@ -13,6 +13,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from gridflex.adapters.jobs.plan_store import PlanStore, StoredPlan
+from gridflex.fleet import MOST_GPUS
 from gridflex.instants import Instant
 from gridflex.jobs import JobId
 from gridflex.planning.front import make_front, preferred_of
@@ -28,8 +29,6 @@ from gridflex.units import MOST_PRICE_GBP
 NEWEST: Final = "newest"
 WHAT_IF_BUDGET_S: Final = 5.0
 FRONT_BUDGET_S: Final = 2.0
-MOST_GPUS: Final = 1_000_000
-"""That a site may be assumed to have."""
 
 Price = Annotated[float, Field(ge=0, le=MOST_PRICE_GBP, allow_inf_nan=False)]
 """GBP per tonne of CO2 or per GPU-hour."""
