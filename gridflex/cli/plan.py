@@ -118,8 +118,8 @@ def plan_front(
             point["origin"],
         )
     out.print(table)
-    if broken := sum(front["points"][0][key] for key, _ in PROMISES):
-        out.print(f"deadlines and carbon caps that none of these keeps: {broken}", highlight=False)
+    if broken := _counts_broken(front["points"]):
+        out.print(f"promises that each of these leaves unkept: {broken}", highlight=False)
 
 
 @plan_app.command("what-if")
@@ -177,6 +177,19 @@ def _broken(result: dict[str, Any]) -> str:
     return "; ".join(
         f"{label}: {', '.join(result[key])}" for key, label in PROMISES if result.get(key)
     )
+
+
+def _counts_broken(points: list[dict[str, Any]]) -> str:
+    """Return how many promises the points of a front do not keep; empty if they keep all."""
+    told = []
+    for key, label in PROMISES:
+        if any(point.get(key) is None for point in points):
+            return "not known"
+        counts: list[int] = [point[key] for point in points]
+        least, most = min(counts), max(counts)
+        if most:
+            told.append(f"{label}: {least}" + (f" to {most}" if most > least else ""))
+    return "; ".join(told)
 
 
 def _figures(result: dict[str, Any], *, against: dict[str, Any], name: str = "run now") -> Table:

@@ -164,9 +164,9 @@ class FrontPointView(BaseModel):
         cost_gbp: Of the energy.
         carbon_kg: Of the energy.
         waiting_gpu_hours: Delay of the work, weighted by GPUs.
-        late: How many jobs are late.
-        over_cap: How many jobs are above their carbon cap.
-        sites_over_cap: How many sites are above theirs.
+        late: How many jobs are late; null where a front was kept without telling.
+        over_cap: How many jobs are above their carbon cap; null likewise.
+        sites_over_cap: How many sites are above theirs; null likewise.
         origin: How it was found.
         moved_jobs: How many jobs run at another time or place than in the plan.
         moved: Which, as far as kept.
@@ -175,12 +175,20 @@ class FrontPointView(BaseModel):
     cost_gbp: float
     carbon_kg: float
     waiting_gpu_hours: float
-    late: int
-    over_cap: int = 0
-    sites_over_cap: int = 0
+    late: int | None
+    over_cap: int | None
+    sites_over_cap: int | None
     origin: str
     moved_jobs: int
     moved: list[str]
+
+    @classmethod
+    def of(cls, kept: Mapping[str, Any]) -> FrontPointView:
+        """Return the view of a point; ``late`` was once the sum of all three."""
+        if "over_cap" in kept:
+            return cls(**kept)
+        each = None if kept["late"] else 0
+        return cls(**{**kept, "late": each, "over_cap": each, "sites_over_cap": each})
 
 
 class FrontView(BaseModel):
@@ -290,7 +298,7 @@ def _front(problem: PlanningProblem, plan: Plan) -> dict[str, Any]:
 def _front_view(
     kept: Mapping[str, Any], *, gbp_per_tco2: float, gbp_per_gpu_hour: float
 ) -> FrontView:
-    points = [FrontPointView(**point) for point in kept["points"]]
+    points = [FrontPointView.of(point) for point in kept["points"]]
     objectives = np.array(
         [[point.cost_gbp, point.carbon_kg, point.waiting_gpu_hours] for point in points]
     )

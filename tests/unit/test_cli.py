@@ -204,6 +204,33 @@ def test_a_what_if_asks_for_what_was_given(asked: list[httpx.Request]) -> None:
     assert "not kept as it is: late: job-9\n" in shown
 
 
+@pytest.mark.parametrize(
+    ("points", "told"),
+    [
+        ([(0, 0, 0), (0, 0, 0)], ""),
+        ([(1, 0, 1), (0, 2, 1)], "late: 0 to 1; over their carbon cap: 0 to 2; sites over their"),
+        ([(None, None, None)], "not known"),
+        ([(3,)], "not known"),
+    ],
+    ids=["all kept", "each other ones", "kept without telling", "an older server"],
+)
+def test_a_front_says_how_many_promises_its_plans_do_not_keep(
+    monkeypatch: pytest.MonkeyPatch, points: list[tuple[int | None, ...]], told: str
+) -> None:
+    counts = [
+        dict(zip(("late", "over_cap", "sites_over_cap"), one, strict=False)) for one in points
+    ]
+    figures = {**FIGURES, "moved_jobs": 0, "origin": "NSGA-II"}
+    front = {"points": [{**figures, **one} for one in counts], "knee": 0, "preferred": 0}
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json=front))
+    monkeypatch.setattr(plan, "Client", partial(Client, transport=transport))
+
+    shown = run("plan", "front")
+
+    assert ("promises" in shown) == bool(told)
+    assert f"promises that each of these leaves unkept: {told}" in shown or not told
+
+
 def test_an_order_to_shed_is_given_under_an_id_of_its_own(asked: list[httpx.Request]) -> None:
     given = ("--kw", "15", "--within", "PT1M", "--for", "PT1H", "--site", "london")
     shown = run("plan", "shed", *given, "--carry-out", "--reason", "low frequency")

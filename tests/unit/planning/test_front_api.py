@@ -75,6 +75,21 @@ async def test_a_front_is_served_with_its_knee_and_what_given_prices_prefer() ->
     assert {job for point in clean["points"] for job in point["moved"]} == {"a", "b"}
 
 
+@pytest.mark.parametrize(("broken", "each"), [(0, 0), (3, None)])
+async def test_a_front_kept_with_one_sum_of_broken_promises_tells_no_kind_of_them(
+    broken: int, each: int | None
+) -> None:
+    store = OnePlan()
+    async with asking(store) as client:
+        fresh = (await client.get("/plans/newest/front")).json()["points"][0]
+        kept = {name: fresh[name] for name in fresh if "over_cap" not in name} | {"late": broken}
+        store.kept = [{"points": [kept], "knee": 0, "evaluated": 1}]
+        point = (await client.get("/plans/newest/front")).json()["points"][0]
+
+    assert (fresh["late"], fresh["over_cap"], fresh["sites_over_cap"]) == (0, 0, 0)
+    assert (point["late"], point["over_cap"], point["sites_over_cap"]) == (each, each, each)
+
+
 @pytest.mark.parametrize("deadline", ["9999-12-31T23:30:00-14:00", "0001-01-01T00:00:00+14:00"])
 async def test_a_deadline_that_utc_cannot_tell_is_refused_by_its_name(deadline: str) -> None:
     async with asking(OnePlan()) as client:
