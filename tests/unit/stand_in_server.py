@@ -44,7 +44,7 @@ def server() -> Iterator[Server]:
 
     with HTTPServer(("127.0.0.1", 0), Handler) as served:
         made.url = f"http://127.0.0.1:{served.server_port}"
-        thread = threading.Thread(target=served.serve_forever, daemon=True)
+        thread = threading.Thread(target=served.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         yield made
         served.shutdown()
