@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -118,7 +119,7 @@ def _of_best(series: Array, starts: Index, row: Row, spent: float) -> float:
     return (at_once - spent) / (at_once - best)
 
 
-@compiled
+@partial(compiled, is_kept=False)
 def _decided(values: Array, ahead: Array, spread: Array, work: int) -> float:
     """Return what a job comes to in a window; row n is what is expected in its period n."""
     left, total = work, 0.0

@@ -23,9 +23,17 @@ CALLED: Final = ("compiled.py", "tables.py", "one_job.py", "kernels.py", "patien
 """Files whose loops or types those of others use."""
 
 
-def compiled(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """Compile a function of arrays and numbers; it runs without Python's lock."""
-    decorate = numba.njit(cache=True, nogil=True, error_model="numpy")
+def compiled(
+    function: Callable[Parameters, Result], *, is_kept: bool = True
+) -> Callable[Parameters, Result]:
+    """Compile a function of arrays and numbers; it runs without Python's lock.
+
+    Args:
+        function: What to compile.
+        is_kept: Whether the code is kept for later runs; not where its module is imported by
+            several names, as a script is: what was kept under one cannot be loaded under another.
+    """
+    decorate = numba.njit(cache=is_kept, nogil=True, error_model="numpy")
     config: Any = numba.config  # its names are made when Numba is loaded
     before = config.CACHE_DIR
     config.CACHE_DIR = before or _kept_in()
