@@ -11,6 +11,7 @@ from typing import Final
 
 from gridflex.adapters import database
 from gridflex.adapters.clusters.ray_auth import MODE_VARIABLE, is_token_wanted
+from gridflex.errors import ContractError
 from gridflex.running import launch, processes
 from gridflex.running.apart import kept_apart
 from gridflex.running.launch import RunState
@@ -126,9 +127,19 @@ def one_at_a_time(settings: Settings, say: Say) -> Iterator[None]:
     """Wait until nobody else starts or ends GridFlex in this state folder, and keep others out.
 
     Two at once would end what the other had started.
+
+    Raises:
+        ContractError: Nothing can be written to the state folder.
     """
-    settings.state_path.mkdir(parents=True, exist_ok=True)
-    with (settings.state_path / "up.lock").open("w") as held:
+    try:
+        settings.state_path.mkdir(parents=True, exist_ok=True)
+        lock = (settings.state_path / "up.lock").open("w")
+    except OSError as error:
+        raise ContractError(
+            f"state_dir: {settings.state_path} cannot be used ({error.strerror}); valid is a "
+            "folder that can be written to"
+        ) from error
+    with lock as held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -92,6 +92,16 @@ def test_one_command_at_a_time_starts_or_ends_a_gridflex(tmp_path: Path) -> None
     assert "waiting for it" in str(order[0])
 
 
+def test_a_state_folder_that_is_none_is_named(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file")
+
+    with (
+        pytest.raises(ContractError, match=r"state_dir: /.*/state cannot be used \(File exists\)"),
+        one_at_a_time(Settings(state_dir=tmp_path / "state"), print),
+    ):
+        pass
+
+
 def test_a_state_folder_that_the_embedded_server_cannot_be_in_is_named(tmp_path: Path) -> None:
     settings = Settings(state_dir=tmp_path / "state dir")
 
