@@ -26,6 +26,8 @@ from tests.nvml import BINDINGS, STATE_VARIABLE, FakeGpus
 ROOT = Path(__file__).parents[2]
 SPEED = 360.0
 """A half-hour takes 5 s."""
+NOON = datetime(2026, 1, 6, 12, tzinfo=UTC)
+"""When the clock begins: on the simulated grid the next 13 hours are the week's dearest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,6 @@ def deployed() -> Iterator[Deployed]:
 
 
 def _flags(state: Path) -> dict[str, Any]:
-    now = datetime.now(UTC).isoformat()
     return {
         "state_dir": str(state),
         "sites": [
@@ -98,7 +99,7 @@ def _flags(state: Path) -> dict[str, Any]:
         ],
         "planner": {"waiting_gbp_per_gpu_hour": 0.5},
         "http": {"port": processes.free_port(), "auth": "token"},
-        "clock": {"speed": SPEED, "origin": now, "origin_wall": now},
+        "clock": {"speed": SPEED, "origin": NOON, "origin_wall": datetime.now(UTC)},
     }
 
 

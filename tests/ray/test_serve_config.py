@@ -9,6 +9,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,7 +26,11 @@ from tests.ray.conftest import Deployed
 T = TypeVar("T")
 
 RAY = str(Path(sys.executable).with_name("ray"))
-FLEXIBLE = {"gridflex.io/tier": "T1", "gridflex.io/duration": "PT10M"}
+FLEXIBLE = {
+    "gridflex.io/tier": "T1",
+    "gridflex.io/duration": "PT10M",
+    "gridflex.io/max-deferral": "PT30M",
+}
 
 
 def ray_job(deployed: Deployed, verb: str, *arguments: str) -> str:
@@ -45,6 +50,20 @@ def ray_job(deployed: Deployed, verb: str, *arguments: str) -> str:
 def submit(deployed: Deployed, *arguments: str, metadata: dict[str, str]) -> str:
     """Run ``ray job submit`` with metadata."""
     return ray_job(deployed, "submit", "--metadata-json", json.dumps(metadata), *arguments)
+
+
+def what_is_told(deployed: Deployed, job_id: str) -> set[str]:
+    """Return every status and message that Ray's Job API tells of a job until it has ended."""
+    told = set[str]()
+
+    def has_ended() -> bool:
+        answer = get(deployed, f"/api/jobs/{job_id}")
+        if answer.is_success:
+            told.add("{status}: {message}".format_map(answer.json()))
+        return answer.is_success and answer.json()["status"] in ("SUCCEEDED", "FAILED", "STOPPED")
+
+    until(has_ended, within_s=180)
+    return told
 
 
 def get(deployed: Deployed, path: str) -> httpx.Response:
@@ -79,12 +98,15 @@ def test_a_flexible_job_waits_says_why_and_runs_later_with_its_folder(
     (tmp_path / "data.txt").write_text("what was packed\n")
     where = ("--submission-id", "shifted", "--working-dir", str(tmp_path))
 
-    submitted = submit(deployed, *where, "--no-wait", "--", "python", "job.py", metadata=FLEXIBLE)
-    waiting = ray_job(deployed, "status", "shifted")
-    followed = ray_job(deployed, "logs", "--follow", "shifted")
+    with ThreadPoolExecutor() as pool:
+        told = pool.submit(what_is_told, deployed, "shifted")
+        submitted = submit(
+            deployed, *where, "--no-wait", "--", "python", "job.py", metadata=FLEXIBLE
+        )
+        followed = ray_job(deployed, "logs", "--follow", "shifted")
 
     assert "'shifted' submitted successfully" in submitted
-    assert re.search(r"PENDING\b.*\n.*(Held by GridFlex|Being started)", waiting)
+    assert any(re.match("PENDING: (Held by GridFlex|Being started)", one) for one in told.result())
     assert "found what was packed" in followed
     assert "job shifted resumes False" in followed
     assert "'shifted' succeeded" in ray_job(deployed, "status", "shifted")
@@ -95,22 +117,23 @@ def test_a_flexible_job_waits_says_why_and_runs_later_with_its_folder(
 
 def test_a_job_that_is_not_flexible_runs_at_once(deployed: Deployed, tmp_path: Path) -> None:
     (tmp_path / "job.py").write_text("print('untouched')\n")
+    where = ("--submission-id", "untouched", "--working-dir", str(tmp_path))
 
-    printed = submit(
-        deployed, "--working-dir", str(tmp_path), "--", "python", "job.py", metadata={"team": "a"}
-    )
+    printed = submit(deployed, *where, "--", "python", "job.py", metadata={"team": "a"})
 
-    assert "untouched" in printed
-    assert "succeeded" in printed
-    assert get(deployed, "/v1/jobs").json()["jobs"] == []
+    assert "\nuntouched\n" in printed
+    assert "'untouched' succeeded" in printed
+    assert "untouched" not in [one["id"] for one in get(deployed, "/v1/jobs").json()["jobs"]]
 
 
-def test_a_held_job_can_be_stopped_before_it_ever_ran(deployed: Deployed) -> None:
+def test_a_held_job_says_why_and_can_be_stopped_before_it_ever_ran(deployed: Deployed) -> None:
     metadata = {"gridflex.io/tier": "T3", "gridflex.io/duration": "PT4H"}
     submit(deployed, "--submission-id", "never", "--no-wait", "--", "true", metadata=metadata)
 
+    waiting = ray_job(deployed, "status", "never")
     stopped = ray_job(deployed, "stop", "never")
 
+    assert re.search(r"PENDING\b.*\n.*Held by GridFlex", waiting)
     assert "'never' was stopped" in stopped
     assert get(deployed, "/v1/jobs/never").json()["attempts"] == []
 
