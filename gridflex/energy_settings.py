@@ -78,7 +78,19 @@ class PredictabilityRow(BaseModel, extra="forbid", frozen=True, allow_inf_nan=Fa
     source: str = "settings"
 
 
-Row = TypeVar("Row", LossRow, ExportRow, PredictabilityRow)
+class InterestRow(BaseModel, extra="forbid", frozen=True):
+    """What a later settlement run pays on its difference, until the next row begins.
+
+    Attributes:
+        start: First day of payment.
+        fraction_per_year: Simple interest; 0.05 is 5 %.
+    """
+
+    start: SettlementDay
+    fraction_per_year: Decimal = Field(ge=0, le=1)
+
+
+Row = TypeVar("Row", LossRow, ExportRow, PredictabilityRow, InterestRow)
 
 
 class EnergySettings(BaseModel, extra="forbid", frozen=True):
@@ -109,6 +121,8 @@ class EnergySettings(BaseModel, extra="forbid", frozen=True):
         predictability: Limits within which a baseline must have met the meter for the unit to be
             sold; the usual ones without.
         settlement_calendar: Published rows; where they are missing the usual lags count.
+        interest: Rate on the differences between settlement runs; none without, and none for what
+            is paid before the first row.
         reported: Which figures of central settlement reports (S0142) count instead of our own.
         report_tolerance_mwh: How far a volume of ours may be off a report before it is told.
         report_tolerance_gbp_per_mwh: The same for a price.
@@ -130,11 +144,12 @@ class EnergySettings(BaseModel, extra="forbid", frozen=True):
     exports: tuple[ExportRow, ...] = ()
     predictability: tuple[PredictabilityRow, ...] = ()
     settlement_calendar: SettlementCalendar = ()
+    interest: tuple[InterestRow, ...] = ()
     reported: tuple[Figures, ...] = tuple(Figures)
     report_tolerance_mwh: Decimal = Field(default=Decimal("0.001"), ge=0)
     report_tolerance_gbp_per_mwh: Decimal = Field(default=Decimal("0.01"), ge=0)
 
-    @field_validator("losses", "exports", "predictability")
+    @field_validator("losses", "exports", "predictability", "interest")
     @classmethod
     def _one_row_a_day(cls, rows: tuple[Row, ...]) -> tuple[Row, ...]:
         days = [one.start for one in rows]

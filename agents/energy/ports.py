@@ -38,6 +38,7 @@ from gridflex.market.settlement.compensation import (
     with_export_thresholds,
 )
 from gridflex.market.settlement.losses import Losses, LossFactors, LossSource
+from gridflex.market.settlement.runs import NO_INTEREST
 from gridflex.market.trading.desk import TradingDesk
 from gridflex.market.trading.messenger import Messenger
 from gridflex.market.trading.selling import SalePolicy
@@ -148,6 +149,12 @@ def predictability_limits(settings: EnergySettings) -> Dated[PredictabilityLimit
         for row in settings.predictability
     )
     return Dated(PREDICTABILITY.name, given).over(PREDICTABILITY)
+
+
+def interest_of(settings: EnergySettings) -> Dated[Decimal]:
+    """Return the interest on differences between runs by the day of payment, per year."""
+    rows = tuple(Effective(row.start, row.fraction_per_year, SOURCE) for row in settings.interest)
+    return Dated(NO_INTEREST.name, rows).over(NO_INTEREST)
 
 
 def losses_of(settings: EnergySettings) -> LossSource:

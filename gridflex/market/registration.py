@@ -11,7 +11,7 @@ from typing import Final
 
 from gridflex.errors import ContractError
 from gridflex.market.meter_files import MAX_KWH
-from gridflex.market.registry import Consent, MeteredSite
+from gridflex.market.registry import Allocation, Consent, MeteredSite, Registry, pair_key
 from gridflex.market.registry_records import RegistryRecord
 from gridflex.market.volumes import HOURS_PER_HALF_HOUR, KWH_PER_MWH
 
@@ -21,11 +21,12 @@ MAX_CONNECTION_MW: Final = float(MAX_KWH / KWH_PER_MWH / HOURS_PER_HALF_HOUR)
 VALID_CONNECTION: Final = f"a number of MW above 0 and at most {MAX_CONNECTION_MW:g}"
 
 
-def refuse_unusable(record: RegistryRecord, *, today: date) -> None:
-    """Refuse a new record that names no site, no meter, no capacity or a signature to come.
+def refuse_unusable(record: RegistryRecord, *, registry: Registry, today: date) -> None:
+    """Refuse a new record that names no site, no meter, no capacity or is dated in the future.
 
     Args:
         record: As it was sent.
+        registry: With all that was sent with it.
         today: By GridFlex time.
 
     Raises:
@@ -41,6 +42,13 @@ def refuse_unusable(record: RegistryRecord, *, today: date) -> None:
                 raise ContractError(
                     f"consent of {record.site}: signed_on {record.signed_on} is not valid; valid "
                     f"is {latest}, {why}, or earlier"
+                )
+            registry.refuse_unknown_site(record.site)
+        case Allocation():
+            if record.registered_on > today:
+                raise ContractError(
+                    f"allocation of {pair_key(record.pair)}: registered_on {record.registered_on} "
+                    f"is not valid; valid is {today}, today, or earlier"
                 )
 
 

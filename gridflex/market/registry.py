@@ -312,6 +312,16 @@ class Registry:
             f"unit {unit_id} is not registered; valid is {_valid(one.id for one in self.units)}"
         )
 
+    def refuse_unknown_site(self, name: str) -> None:
+        """Refuse the name of a site that is not registered.
+
+        Raises:
+            ContractError: It is unknown.
+        """
+        known = [site.name for site in self.sites]
+        if name not in known:
+            raise ContractError(f"site {name!r} is not registered; valid is {_valid(known)}")
+
     def refuse_unknown_meter(self, meter: Msid) -> None:
         """Refuse a meter that no site has.
 

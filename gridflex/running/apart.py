@@ -17,13 +17,18 @@ def kept_apart(settings: Settings) -> Settings:
     """Return the settings of a sandbox of this GridFlex, so that nothing mixes with what is live.
 
     It has a database of its own beside its other state, and folders under those that are named.
-    Nobody is asked to stamp its ledger, and it trades over Beckn only where the registry is of this
-    machine, with the same keys: they were registered under our name.
+    Its ledger has another name, as it has another key, and nobody is asked to stamp it. It trades
+    over Beckn only where the registry is of this machine, with the same keys: they were registered
+    under our name.
     """
     market: dict[str, object] = {"key_dir": settings.market_key_path}
     if not _is_here(settings.market.registry_url):
         market["subscriber_id"] = None
-    ledger = {"key_dir": _under(settings.ledger.key_dir), "timestamp_url": None}
+    ledger = {
+        "origin": f"{settings.ledger.origin}/{_PART}",
+        "key_dir": _under(settings.ledger.key_dir),
+        "timestamp_url": None,
+    }
     return settings.model_copy(
         update={
             "state_dir": settings.state_path / _PART,

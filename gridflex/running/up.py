@@ -95,6 +95,8 @@ def bring_down(settings: Settings, *, say: Say) -> RunState | None:
     Raises:
         SourceError: Another GridFlex runs on that cluster.
     """
+    if not settings.state_path.exists():
+        return _bring_down(settings, say=say)
     with one_at_a_time(settings, say):
         return _bring_down(settings, say=say)
 

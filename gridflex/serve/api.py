@@ -14,7 +14,7 @@ from fastapi_offline import FastAPIOffline
 
 from gridflex.adapters.beckn.log import BecknLog
 from gridflex.agents.beckn.ports import LaterHouse
-from gridflex.agents.energy.ports import authority_of, predictability_limits
+from gridflex.agents.energy.ports import authority_of, interest_of, predictability_limits
 from gridflex.agents.ports import Ports
 from gridflex.agents.shed_desk import ShedDesk
 from gridflex.market.settlement.calendar import published_days
@@ -91,6 +91,7 @@ def create_api(ports: Ports) -> FastAPI:
             ports.clock,
             limits=predictability_limits(ports.settings.energy),
             published=published_days(ports.settings.energy.settlement_calendar),
+            interest=interest_of(ports.settings.energy),
             authority=authority_of(ports.settings.energy),
         )
     )

@@ -43,7 +43,7 @@ from gridflex.market.settlement.book import (
     write_statement,
 )
 from gridflex.market.settlement.records import book_of, contributions_of, settlement_event
-from gridflex.market.settlement.runs import Run, TrueUp, true_ups
+from gridflex.market.settlement.runs import NO_INTEREST, Run, TrueUp, true_ups
 from gridflex.market.settlement.show_back import newest_shares
 from gridflex.market.volumes import Rounding
 from gridflex.market.working_days import calendar_around, first_and_last_of, half_hours_of
@@ -149,6 +149,7 @@ def create_settlement_router(
     *,
     limits: Dated[PredictabilityLimits] = PREDICTABILITY,
     published: Mapping[tuple[date, Run], date] | None = None,
+    interest: Dated[Decimal] = NO_INTEREST,
     authority: Authority = AUTHORITY,
 ) -> APIRouter:
     """Return the paths below ``/settlement``.
@@ -159,6 +160,7 @@ def create_settlement_router(
         clock: GridFlex time.
         limits: Within which a baseline must have met the meter for its unit to be sold.
         published: When runs pay by the published Settlement Calendar, by day; else as usual.
+        interest: On the differences between runs, as a fraction per year.
         authority: Which figures of central reports count.
     """
     api = APIRouter(prefix="/settlement", tags=["settlement"])
@@ -169,7 +171,7 @@ def create_settlement_router(
     api.include_router(create_invoices_router(ledger, clock, published=published or {}))
     known = Known(ledger, clock)
     _add_sites_and_meters(api, ledger, clock, known)
-    _add_settlements(api, ledger, clock, known, published=published or {})
+    _add_settlements(api, ledger, clock, known, published=published or {}, interest=interest)
     _add_receipts(api, receipts)
     return api
 
@@ -180,13 +182,13 @@ def _add_sites_and_meters(api: APIRouter, ledger: LedgerStore, clock: Clock, kno
         """Register sites, units, consents and allocations, all of them or none."""
         now = clock.now()
         records = [read_record(one.kind, one.record) for one in sent.records]
-        for one in records:
-            refuse_unusable(one, today=now.astimezone(LONDON).date())
         events = [registry_event(one) for one in records]
         since = await ledger.size()
         registered = await _entries(ledger, *REGISTERED)
         coming = [{"event_type": one.event_type, "body": one.body} for one in events]
-        registry_of([*registered, *coming], calendar=calendar_around(now.date()))
+        made = registry_of([*registered, *coming], calendar=calendar_around(now.date()))
+        for one in records:
+            refuse_unusable(one, registry=made, today=now.astimezone(LONDON).date())
         _refuse_nothing(events)
         indexes = await ledger.append_unless_changed(events, now=now, since=since, kinds=REGISTERED)
         return Recorded(indexes=indexes)
@@ -224,6 +226,7 @@ def _add_settlements(
     known: Known,
     *,
     published: Mapping[tuple[date, Run], date],
+    interest: Dated[Decimal],
 ) -> None:
     @api.post("/books")
     async def add_book(request: Request) -> Recorded:
@@ -260,7 +263,8 @@ def _add_settlements(
         await known.account(account)
         outcome = settle_book(await _book(ledger, None))
         calendar = calendar_around(clock.now().date())
-        return true_ups(outcome.cash(account, calendar=calendar, published=published))
+        cash = outcome.cash(account, calendar=calendar, published=published)
+        return true_ups(cash, interest_fraction_per_year=interest)
 
     @api.get("/shares")
     async def shares(account: str, first: SettlementDay, last: SettlementDay) -> SharesOut:

@@ -10,8 +10,8 @@ from gridflex.beckn_settings import MarketSettings
 from gridflex.energy_settings import EnergySettings
 from gridflex.errors import ContractError
 from gridflex.running.apart import kept_apart
-from gridflex.running.up import one_at_a_time
-from gridflex.settings import LedgerSettings, Settings
+from gridflex.running.up import bring_down, one_at_a_time
+from gridflex.settings import LedgerSettings, Settings, SiteSettings
 
 LIVE = Settings(
     state_dir=Path("/live"),
@@ -33,6 +33,7 @@ def test_a_sandbox_keeps_everything_apart_from_what_is_live() -> None:
     assert sandbox.model_url == "s3://bucket/models/sandbox"
     assert sandbox.checkpoint_root == "/shared/checkpoints/sandbox"
     assert sandbox.ledger_key_path == Path("/keys/sandbox")
+    assert sandbox.ledger.origin == "gridflex.local/ledger/sandbox"
     assert sandbox.ledger.timestamp_url is None
     assert sandbox.energy_path == Path("/exchange/sandbox")
 
@@ -90,6 +91,16 @@ def test_one_command_at_a_time_starts_or_ends_a_gridflex(tmp_path: Path) -> None
 
     assert order[1:] == ["first", "second"]
     assert "waiting for it" in str(order[0])
+
+
+def test_ending_what_never_ran_leaves_no_state_folder(tmp_path: Path) -> None:
+    nowhere = SiteSettings(ray_url="http://127.0.0.1:1")
+    said: list[object] = []
+
+    bring_down(Settings(state_dir=tmp_path / "state", sites=(nowhere,)), say=said.append)
+
+    assert said == ["nothing to end: GridFlex was not started from this state folder"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_state_folder_that_is_none_is_named(tmp_path: Path) -> None:

@@ -173,8 +173,15 @@ class TrueUp:
     paid_on: date
 
 
+NO_INTEREST: Final = Dated(
+    "interest on differences between runs",
+    (Effective(date.min, ZERO, "unless a rate is given"),),
+)
+"""As a fraction per year, by the day of payment."""
+
+
 def true_ups(
-    cash: Iterable[DayCash], *, interest_fraction_per_year: Dated[Decimal] | None = None
+    cash: Iterable[DayCash], *, interest_fraction_per_year: Dated[Decimal] = NO_INTEREST
 ) -> list[TrueUp]:
     """Return the ledger of differences, by account, day and run; skipped runs are passed over.
 
@@ -183,7 +190,7 @@ def true_ups(
 
     Args:
         cash: Results in any order; II does not pay.
-        interest_fraction_per_year: Rate over time; None for no interest.
+        interest_fraction_per_year: Rate over time.
 
     Raises:
         ContractError: A run of a day occurs twice with different results.
@@ -205,13 +212,13 @@ def true_ups(
     ]
 
 
-def _differences(runs: Mapping[Run, DayCash], interest: Dated[Decimal] | None) -> list[TrueUp]:
+def _differences(runs: Mapping[Run, DayCash], interest: Dated[Decimal]) -> list[TrueUp]:
     ordered = sorted(runs.values(), key=lambda one: one.run.position)
     entries: list[TrueUp] = []
     for number, one in enumerate(ordered):
         before = ordered[number - 1] if number else None
         difference = one.net_gbp - (before.net_gbp if before else ZERO)
-        rate = interest.on(one.paid_on) if interest and before else ZERO
+        rate = interest.on(one.paid_on) if before else ZERO
         days = (one.paid_on - ordered[0].paid_on).days
         entries.append(
             TrueUp(

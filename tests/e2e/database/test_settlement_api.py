@@ -16,6 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gridflex.adapters.ledger.key import LedgerKey
 from gridflex.adapters.ledger.store import LedgerStore
 from gridflex.adapters.market.receipt_store import ReceiptStore
+from gridflex.agents.energy.ports import interest_of
+from gridflex.energy_settings import EnergySettings
 from gridflex.ledger.verify.receipts import verify_receipt
 from gridflex.market.billing.receipts import draft_receipt
 from gridflex.market.settlement.book import SettlementBook, write_book
@@ -34,6 +36,12 @@ SITE = {
     "connection_mw": "5.5",
     "supplier": "SUPPLY",
 }
+
+
+RATES = [
+    {"start": "2026-08-25", "fraction_per_year": "0.0365"},
+    {"start": "2026-08-01", "fraction_per_year": "1"},
+]
 
 
 class Clock:
@@ -62,6 +70,7 @@ class Served:
                 self.receipts,
                 Clock(),
                 published={(date(2026, 7, 1), Run.SF): date(2026, 7, 30)},
+                interest=interest_of(EnergySettings.model_validate({"interest": RATES})),
             ),
             prefix="/v1",
         )
@@ -187,6 +196,8 @@ async def test_later_runs_are_shown_as_differences(served: Served) -> None:
     assert first["paid_on"] == "2026-07-30"  # as it is published
     assert (second["since"], Decimal(second["difference_gbp"])) == ("SF", Decimal(-8))
     assert second["paid_on"] == "2026-08-25"  # 39 working days after 1 July
+    assert Decimal(first["interest_gbp"]) == 0
+    assert Decimal(second["interest_gbp"]) == Decimal("-0.0208")  # 26 days at 3.65 % a year
     unknown = await served.http.get("/true-ups", params={"account": "OTHER"})
     assert (unknown.status_code, "account OTHER" in unknown.json()["detail"]) == (400, True)
 

@@ -11,6 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from gridflex.market.baselines.commitments import Committed, commitment_event
+from gridflex.market.registry import Validity, pair_key
 from gridflex.market.registry_records import RegistryRecord, registry_event
 from gridflex.market.volumes import ImportMWh
 from gridflex.serve.problems import install_problems
@@ -98,6 +99,29 @@ async def test_a_consent_is_signed_before_it_counts_and_before_it_is_told(
     assert (answer.status_code, ledger.logged) == (400, [])
     told = f"signed_on {signed_on} is not valid; valid is {latest}, or earlier"
     assert answer.json()["detail"] == f"consent of york (north): {told}"
+
+
+async def test_an_allocation_is_not_entered_in_the_future() -> None:
+    ledger = MemoryLedger()
+    await ledger.append([registry_event(one) for one in RECORDS[:3]], now=Noon().now())
+    allocation = replace(RECORDS[3], registered_on=TOMORROW, validity=Validity(date(2036, 12, 1)))
+
+    answer = await register(ledger, **registry_event(allocation).body)
+
+    assert (answer.status_code, len(ledger.logged)) == (400, 3)
+    told = f"registered_on {TOMORROW} is not valid; valid is {TODAY}, today, or earlier"
+    assert answer.json()["detail"] == f"allocation of {pair_key(PAIR)}: {told}"
+
+
+async def test_a_consent_is_of_a_site_that_is_registered() -> None:
+    ledger = MemoryLedger()
+    await register(ledger, "site", YORK)
+
+    answer = await register(ledger, "consent", SIGNED | {"site": "yorck"})
+
+    assert (answer.status_code, len(ledger.logged)) == (400, 1)
+    told = "site 'yorck' is not registered; valid is york (north)"
+    assert answer.json()["detail"] == told
 
 
 async def test_what_can_be_settled_by_is_registered() -> None:
