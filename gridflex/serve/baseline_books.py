@@ -12,7 +12,7 @@ from gridflex.adapters.ledger.store import LedgerStore
 from gridflex.adapters.market.baseline_facts import BaselineFacts
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
-from gridflex.instants import Instant
+from gridflex.instants import HalfHourStart, Instant
 from gridflex.market.baselines.computed import baseline_json
 from gridflex.market.baselines.engine import BaselineDay, History, baseline
 from gridflex.market.baselines.engine import Event as Activation
@@ -41,7 +41,7 @@ class ActivationIn(BaseModel, extra="forbid"):
 
     day: SettlementDay
     rule: str = "BL01"
-    event_start: str | None = None
+    event_start: HalfHourStart | None = None
     event_half_hours: int = Field(default=1, ge=1, le=50)
     trigger: Trigger = Trigger.WHOLESALE_ONLY
 

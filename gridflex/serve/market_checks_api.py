@@ -19,6 +19,7 @@ from gridflex.adapters.ledger.store import LedgerStore
 from gridflex.adapters.market.energy_book import EnergyBook, Refused
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
+from gridflex.instants import HalfHourStart
 from gridflex.ledger.canonical import digest
 from gridflex.ledger.event import EventType
 from gridflex.market.days import SettlementDay
@@ -122,7 +123,7 @@ class CostIn(BaseModel, extra="forbid"):
     """
 
     tariff: TariffFile
-    wholesale_gbp_per_mwh: dict[str, Decimal] = Field(min_length=1, max_length=20_000)
+    wholesale_gbp_per_mwh: dict[HalfHourStart, Decimal] = Field(min_length=1, max_length=20_000)
 
 
 class SaleIn(BaseModel, extra="forbid"):
@@ -164,7 +165,7 @@ class ReservationIn(BaseModel, extra="forbid"):
     """
 
     meter: str = Field(pattern=r"^\d{13}$")
-    start: str
+    start: HalfHourStart
     direction: Direction = Direction.DOWN
     product: Product
     mwh: Decimal = Field(gt=0)
@@ -286,7 +287,7 @@ def _add_reservations(api: APIRouter, energy: EnergyBook, clock: Clock) -> None:
         return _reservation(held)
 
     @api.get("/reservations")
-    async def reservations(meter: str, start: str) -> list[ReservationOut]:
+    async def reservations(meter: str, start: HalfHourStart) -> list[ReservationOut]:
         """What is promised of a meter pair in a half-hour."""
         found = await energy.held(meter, HalfHour.parse(start))
         return [_reservation(one) for one in found.held]

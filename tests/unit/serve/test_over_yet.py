@@ -97,7 +97,32 @@ async def test_no_half_hour_at_an_end_of_the_calendar_is_reserved(start: str) ->
     answer = await client(MemoryLedger()).post("/reservations", json=WANTED | {"start": start})
 
     assert answer.status_code == 400
-    assert "valid is an instant with its time zone, from 0001-01-02" in answer.json()["detail"]
+    (wrong,) = answer.json()["errors"]
+    assert wrong["field"] == "start"
+    assert "valid is an instant with its time zone, from 0001-01-02" in wrong["valid"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "sent", "field"),
+    [
+        ("GET", "/reservations", {"params": {"meter": METER, "start": "soon"}}, "start"),
+        ("POST", "/reservations", {"json": WANTED | {"start": "soon"}}, "start"),
+        (
+            "POST",
+            f"/baselines/meters/{METER}",
+            {"json": {"day": "2026-07-01", "event_start": "soon"}},
+            "event_start",
+        ),
+    ],
+)
+async def test_what_is_no_half_hour_is_told_by_its_field(
+    method: str, path: str, sent: dict[str, Any], field: str
+) -> None:
+    answer = await client(MemoryLedger()).request(method, path, **sent)
+
+    assert answer.status_code == 400
+    told = "'soon' is no half-hour; valid is 2026-07-01T12:30Z"
+    assert answer.json()["errors"] == [{"field": field, "value": "soon", "valid": told}]
 
 
 async def test_nothing_is_reserved_of_a_half_hour_that_is_over() -> None:
