@@ -1,15 +1,19 @@
-"""What `gridflex check` says of providers, tariffs, losses and power limits."""
+"""What `gridflex check` says of providers, tariffs, losses, power limits and the database."""
 
 from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
+from gridflex import cli
+from gridflex.adapters import database
 from gridflex.capping import Ability
 from gridflex.energy_settings import EnergySettings
 from gridflex.errors import ContractError, SourceError
 from gridflex.running import check
+from gridflex.running.check import Check
 from gridflex.settings import ClockSettings, Settings, SiteSettings
 from tests.unit.grid.sandbox import BASE, SETTINGS, WITH_NORD_POOL, Sandbox, small_world
 from tests.unit.market.test_desk import EARLY
@@ -138,3 +142,69 @@ async def test_losses_in_force_are_told(tmp_path: Path) -> None:
     assert found.is_ok
     assert "line_loss_factor of 1.02 and a transmission_multiplier of 0.99" in found.detail
     assert await check.loss_checks(EnergySettings(), now=EARLY) == []
+
+
+def test_check_shows_no_secret_and_fails_where_something_does_not_work(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GRIDFLEX_DATABASE_URL", "postgresql://me:hunter2@db/x")
+    monkeypatch.setenv("GRIDFLEX_HTTP__TOKEN", "s3cret")
+    monkeypatch.chdir(tmp_path)
+    results = [Check("database", is_ok=False, detail="no [/x]")]
+    monkeypatch.setattr(check, "run_checks", lambda _settings: results)
+
+    for arguments in (["check"], ["check", "--json"]):
+        result = CliRunner(env={"NO_COLOR": "1"}).invoke(cli.app, arguments)
+
+        assert result.exit_code == 1
+        assert "postgresql://me:***@db/x" in result.output
+        assert "no [/x]" in result.output
+        assert "hunter2" not in result.output
+        assert "s3cret" not in result.output
+
+
+def test_a_check_shows_the_end_of_a_long_address_at_80_columns(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    address = f"http://elexon.test/{'wrong/' * 12}market-index"
+    results = [Check("Elexon", is_ok=True, detail=address)]
+    monkeypatch.setattr(check, "run_checks", lambda _settings: results)
+
+    told = (
+        CliRunner(env={"COLUMNS": "80", "NO_COLOR": "1"})
+        .invoke(cli.app, ["check"])
+        .output.partition("what was found")[2]
+    )
+
+    cells = [line.split("│")[3].strip() for line in told.splitlines() if line.count("│") == 4]
+    assert "".join(cells) == address
+
+
+async def test_a_check_says_what_it_found_or_why_not() -> None:
+    async def works() -> str:
+        return "PostgreSQL 18"
+
+    async def fails() -> str:
+        raise ImportError("install s3fs to access S3")
+
+    assert await check._try("a", works) == Check("a", is_ok=True, detail="PostgreSQL 18")
+    assert await check._try("b", fails) == Check(
+        "b", is_ok=False, detail="install s3fs to access S3"
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "says"),
+    [
+        ("postgresql://me:hunter2@127.0.0.1:1/x", SourceError, r"database at 127\.0\.0\.1:1"),
+        ("hunter2", ContractError, "database_url is not a URL"),
+    ],
+)
+def test_a_database_that_cannot_be_is_named_without_its_password(
+    url: str, kind: type[Exception], says: str
+) -> None:
+    with pytest.raises(kind, match=says) as raised:
+        database.ensure_database(Settings(database_url=url))
+
+    assert "hunter2" not in str(raised.value)
