@@ -20,7 +20,7 @@ from gridflex.adapters.jobs.store import JobStore
 from gridflex.agents.grid import Grid
 from gridflex.agents.other_load import OtherLoad
 from gridflex.agents.site_prices import SitePrices, Tariffs
-from gridflex.beckn.keeping import Hold
+from gridflex.beckn.messaging.keeping import Hold
 from gridflex.errors import SourceError
 from gridflex.fleet import Site
 from gridflex.halfhour import HalfHour

@@ -23,21 +23,21 @@ from results_file import Figure, publish
 
 from gridflex.adapters import database
 from gridflex.adapters.beckn.store import BecknStore
-from gridflex.beckn.contracts import open_contract
-from gridflex.beckn.keeping import Decision
-from gridflex.beckn.messages import Message, parse, parse_payload
-from gridflex.beckn.payloads import KnownContractMessage
-from gridflex.beckn.registry import StaticRegistry, Subscriber
-from gridflex.beckn.signing import SigningKey, public_key
-from gridflex.beckn.states import Patience, Side
-from gridflex.beckn.verification import (
+from gridflex.beckn.contracts.lifecycle import open_contract
+from gridflex.beckn.contracts.states import Patience, Side
+from gridflex.beckn.messaging.keeping import Decision
+from gridflex.beckn.messaging.writing import Author, Peer
+from gridflex.beckn.trust.registry import StaticRegistry, Subscriber
+from gridflex.beckn.trust.signing import SigningKey, public_key
+from gridflex.beckn.trust.verification import (
     TrustPolicy,
     check_header,
     check_key,
     check_signature,
     read_context,
 )
-from gridflex.beckn.writing import Author, Peer
+from gridflex.beckn.wire.messages import Message, parse, parse_payload
+from gridflex.beckn.wire.payloads import KnownContractMessage
 from gridflex.settings import Settings
 
 IN_PROCESS = 2_000

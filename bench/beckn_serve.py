@@ -24,9 +24,9 @@ from ray import serve
 from gridflex.adapters import database
 from gridflex.adapters.beckn.keys import BecknKeys
 from gridflex.adapters.clusters.ray_auth import MODE_VARIABLE
-from gridflex.beckn.registry import format_record
-from gridflex.beckn.signing import SigningKey
-from gridflex.beckn.verification import Local
+from gridflex.beckn.trust.registry import format_record
+from gridflex.beckn.trust.signing import SigningKey
+from gridflex.beckn.trust.verification import Local
 from gridflex.running import launch, processes
 from gridflex.serve.app import ApplicationArgs, build_beckn
 from gridflex.settings import Settings

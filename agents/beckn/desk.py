@@ -15,22 +15,22 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from gridflex.agents.beckn.house import GridMarket, PlanHouse
-from gridflex.beckn.answering import Answerer
-from gridflex.beckn.buying import Buyer, BuyingPolicy, discovery
-from gridflex.beckn.delivery import Courier, Transport
-from gridflex.beckn.keeping import Store
-from gridflex.beckn.needs import NEED_TYPE
-from gridflex.beckn.offers import OFFER_TYPE, catalog_of
-from gridflex.beckn.participant import Participant
-from gridflex.beckn.payloads import PublishDirective, PublishMessage
-from gridflex.beckn.referring import Library
-from gridflex.beckn.registry import Registry
-from gridflex.beckn.selling import Seller
-from gridflex.beckn.signing import SigningKey
-from gridflex.beckn.states import Patience
-from gridflex.beckn.trading import Desk, Told, amend_all, chase_all, report_all
-from gridflex.beckn.verification import Local
-from gridflex.beckn.writing import Author, Peer
+from gridflex.beckn.contracts.states import Patience
+from gridflex.beckn.flexibility.needs import NEED_TYPE
+from gridflex.beckn.flexibility.offers import OFFER_TYPE, catalog_of
+from gridflex.beckn.messaging.delivery import Courier, Transport
+from gridflex.beckn.messaging.keeping import Store
+from gridflex.beckn.messaging.participant import Participant
+from gridflex.beckn.messaging.referring import Library
+from gridflex.beckn.messaging.writing import Author, Peer
+from gridflex.beckn.roles.answering import Answerer
+from gridflex.beckn.roles.buying import Buyer, BuyingPolicy, discovery
+from gridflex.beckn.roles.selling import Seller
+from gridflex.beckn.roles.trading import Desk, Told, amend_all, chase_all, report_all
+from gridflex.beckn.trust.registry import Registry
+from gridflex.beckn.trust.signing import SigningKey
+from gridflex.beckn.trust.verification import Local
+from gridflex.beckn.wire.payloads import PublishDirective, PublishMessage
 from gridflex.beckn_settings import MarketSettings
 from gridflex.errors import StaleDataError
 from gridflex.halfhour import HalfHour

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from gridflex.adapters.tables import EnergyRow
 from gridflex.agents.grid import Grid
-from gridflex.beckn.buying import Expected, Outlook
-from gridflex.beckn.keeping import Store
-from gridflex.beckn.offers import Terms
-from gridflex.beckn.selling import Standing
+from gridflex.beckn.flexibility.offers import Terms
+from gridflex.beckn.messaging.keeping import Store
+from gridflex.beckn.roles.buying import Expected, Outlook
+from gridflex.beckn.roles.selling import Standing
 from gridflex.beckn_settings import MarketSettings
 from gridflex.errors import StaleDataError
 from gridflex.halfhour import HalfHour
@@ -47,7 +47,7 @@ class Metered(Protocol):
 
 
 class PlanHouse:
-    """`gridflex.beckn.selling.House` over the orchestrator's plan and the job store's meters.
+    """`gridflex.beckn.roles.selling.House` over the orchestrator's plan and the job store's meters.
 
     Args:
         planner: The plan.
@@ -129,7 +129,7 @@ class PlanHouse:
 
 
 class GridMarket:
-    """`gridflex.beckn.buying.Market` over the grid's outlook.
+    """`gridflex.beckn.roles.buying.Market` over the grid's outlook.
 
     Args:
         grid: What is known.

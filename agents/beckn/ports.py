@@ -19,11 +19,11 @@ from gridflex.agents.beckn.house import GridMarket, PlanHouse, Planner
 from gridflex.agents.energy.ports import energy_terms
 from gridflex.agents.energy.traded_sites import traded_site
 from gridflex.agents.ports import Ports
-from gridflex.beckn.participant import screen_contract
-from gridflex.beckn.receiving import Receiver
-from gridflex.beckn.selling import Standing
-from gridflex.beckn.signing import SigningKey
-from gridflex.beckn.verification import Local, TrustPolicy
+from gridflex.beckn.messaging.participant import screen_contract
+from gridflex.beckn.messaging.receiving import Receiver
+from gridflex.beckn.roles.selling import Standing
+from gridflex.beckn.trust.signing import SigningKey
+from gridflex.beckn.trust.verification import Local, TrustPolicy
 from gridflex.beckn_settings import MarketSettings
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour

@@ -17,7 +17,7 @@ from gridflex.adapters.beckn.registration import (
     require_known,
 )
 from gridflex.adapters.clock import Clock
-from gridflex.beckn.registry import format_record
+from gridflex.beckn.trust.registry import format_record
 from gridflex.cli.fitting import Column, print_fitting
 from gridflex.cli.instants import minute
 from gridflex.cli.options import AsJson, Config, Url

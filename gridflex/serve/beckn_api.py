@@ -1,7 +1,8 @@
 """The Beckn end: raw bytes in, a signed acknowledgement out; no decision is made here.
 
-One route takes every action, because what a path means is for `gridflex.beckn.receiving` to
-say and a refusal must be signed as well. A body is read no further than is allowed.
+One route takes every action, because what a path means is for
+`gridflex.beckn.messaging.receiving` to say and a refusal must be signed as well. A body is read
+no further than is allowed.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from fastapi import FastAPI, Request, Response
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
-from gridflex.beckn.acknowledging import Reply, nack
-from gridflex.beckn.context import DIRECTION
-from gridflex.beckn.errors import BecknError, Code
-from gridflex.beckn.messages import LARGEST_BODY
-from gridflex.beckn.receiving import Receiver
+from gridflex.beckn.messaging.acknowledging import Reply, nack
+from gridflex.beckn.messaging.receiving import Receiver
+from gridflex.beckn.wire.context import DIRECTION
+from gridflex.beckn.wire.errors import BecknError, Code
+from gridflex.beckn.wire.messages import LARGEST_BODY
 from gridflex.serve.problems import install_problems
 
 _UNREAD: Final = 499

@@ -15,9 +15,9 @@ from gridflex.adapters.beckn.log import (
     figures_of,
     is_seller,
 )
-from gridflex.beckn.offers import resource_id
-from gridflex.beckn.selling import Standing
-from gridflex.beckn.states import ContractState
+from gridflex.beckn.contracts.states import ContractState
+from gridflex.beckn.flexibility.offers import resource_id
+from gridflex.beckn.roles.selling import Standing
 from gridflex.instants import Instant
 from gridflex.serve.problems import ProblemError
 

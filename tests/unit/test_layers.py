@@ -34,16 +34,26 @@ MUST_NOT_IMPORT = {
 """Names, with all below them. A file belongs to the deepest of these folders that holds it."""
 
 GROUPS = {
-    "messages": set[str](),
-    "settlement": set[str](),
-    "baselines": {"messages"},
-    "billing": {"settlement"},
-    "trading": {"messages", "baselines", "settlement"},
+    "market": {
+        "messages": set[str](),
+        "settlement": set[str](),
+        "baselines": {"messages"},
+        "billing": {"settlement"},
+        "trading": {"messages", "baselines", "settlement"},
+    },
+    "beckn": {
+        "wire": set[str](),
+        "contracts": {"wire"},
+        "trust": {"wire", "contracts"},
+        "flexibility": {"wire", "contracts"},
+        "messaging": {"wire", "contracts", "trust"},
+        "roles": {"wire", "contracts", "trust", "flexibility", "messaging"},
+    },
 }
-"""Which other groups of `gridflex/market` each may import; all may what stands at its top."""
+"""Which other groups of its folder of `gridflex` each may import; all may what is at its top."""
 
 ABOVE = ROOT / "gridflex/market/audit.py"
-"""Looks at all of the market; nothing else at its top knows the groups."""
+"""Looks at all of the market; nothing else at the top of a folder knows its groups."""
 
 CLOCK = {"datetime.now", "datetime.utcnow", "datetime.today", "date.today"}
 CLOCK |= {"time.time", "time.time_ns", "time.monotonic", "time.perf_counter"}
@@ -108,10 +118,11 @@ PURE = [
     for path in sorted(FILES - paths_like(*READERS))
     if layer_of(path) in {"gridflex", "envs"}
 ]
-MARKET = [
-    pytest.param(path, id=str(path.relative_to(ROOT)))
-    for path in sorted(FILES)
-    if path.is_relative_to(ROOT / "gridflex/market")
+GROUPED = [
+    pytest.param(folder, path, id=str(path.relative_to(ROOT)))
+    for folder in GROUPS
+    for path in sorted(FILES - {ABOVE})
+    if path.is_relative_to(ROOT / "gridflex" / folder)
 ]
 SERVING = [
     pytest.param(path, id=str(path.relative_to(ROOT)))
@@ -127,13 +138,21 @@ def test_imports_only_what_its_layer_allows(path: Path) -> None:
     assert not broken
 
 
-@pytest.mark.parametrize("path", MARKET)
-def test_the_groups_of_the_market_depend_one_way(path: Path) -> None:
+@pytest.mark.parametrize(("folder", "path"), GROUPED)
+def test_the_groups_of_a_folder_depend_one_way(folder: str, path: Path) -> None:
+    groups = GROUPS[folder]
     parts = [name.split(".") for name in imported_by(path.read_text())]
-    known = {p[2] for p in parts if p[:2] == ["gridflex", "market"] and len(p) > 2}
+    known = {p[2] for p in parts if p[:2] == ["gridflex", folder] and len(p) > 2}
     own = path.parent.name
 
-    assert path == ABOVE or known & GROUPS.keys() <= GROUPS.get(own, set()) | {own}
+    assert known & groups.keys() <= groups.get(own, set()) | {own}
+
+
+@pytest.mark.parametrize("folder", GROUPS)
+def test_every_group_of_a_folder_is_held_to_its_direction(folder: str) -> None:
+    found = {path.parent.name for path in (ROOT / "gridflex" / folder).glob("*/__init__.py")}
+
+    assert found == GROUPS[folder].keys()
 
 
 @pytest.mark.parametrize("path", PURE)

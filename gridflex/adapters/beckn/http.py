@@ -17,9 +17,8 @@ import httpx
 
 from gridflex.adapters.connected import Connected
 from gridflex.adapters.http_errors import http_errors
-from gridflex.beckn.delivery import Answered
-from gridflex.beckn.errors import BecknError, Code
-from gridflex.beckn.registry import (
+from gridflex.beckn.messaging.delivery import Answered
+from gridflex.beckn.trust.registry import (
     REGISTRY_NAME,
     Registry,
     StaticRegistry,
@@ -27,7 +26,8 @@ from gridflex.beckn.registry import (
     lookup_path,
     parse_record,
 )
-from gridflex.beckn.signing import KeyId
+from gridflex.beckn.trust.signing import KeyId
+from gridflex.beckn.wire.errors import BecknError, Code
 from gridflex.beckn_settings import MarketSettings
 from gridflex.errors import ContractError, SourceError
 
@@ -61,7 +61,7 @@ class BecknClient(Connected):
         )
 
     async def post(self, url: str, body: bytes, *, authorization: str) -> Answered:
-        """See `gridflex.beckn.delivery.Transport.post`."""
+        """See `gridflex.beckn.messaging.delivery.Transport.post`."""
         headers = {"Content-Type": "application/json", "Authorization": authorization}
         status, content, answered = await self._ask("POST", url, body=body, headers=headers)
         return Answered(status, content, answered.get("Signature"))
@@ -76,7 +76,7 @@ class BecknClient(Connected):
         return status, content
 
     async def fetch(self, uri: str, *, most_bytes: int) -> bytes:
-        """See `gridflex.beckn.referring.Library.fetch`."""
+        """See `gridflex.beckn.messaging.referring.Library.fetch`."""
         status, content, _ = await self._ask("GET", uri, most_bytes=most_bytes)
         if status != HTTPStatus.OK:
             raise SourceError(f"beckn: {uri}: HTTP {status}")
@@ -127,7 +127,7 @@ class _Known:
 
 
 class DediRegistry:
-    """`gridflex.beckn.registry.Registry` over a DeDi registry, with a cache.
+    """`gridflex.beckn.trust.registry.Registry` over a DeDi registry, with a cache.
 
     A record is kept as long as the registry says, and used up to a day longer while the registry
     does not answer. That a key is unknown is remembered for seconds only.
@@ -154,7 +154,7 @@ class DediRegistry:
         self._known: OrderedDict[KeyId, _Known] = OrderedDict()
 
     async def find(self, key_id: KeyId, *, now: datetime) -> Subscriber:
-        """See `gridflex.beckn.registry.Registry.find`."""
+        """See `gridflex.beckn.trust.registry.Registry.find`."""
         known = self._known.get(key_id)
         if known is None or now >= known.until:
             known = await self._look_up(key_id, known, now)

@@ -17,7 +17,7 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gridflex.adapters.ledger.key import OTHERS
-from gridflex.beckn.signing import KeyId, SigningKey
+from gridflex.beckn.trust.signing import KeyId, SigningKey
 from gridflex.errors import ContractError, SourceError
 from gridflex.ledger.canonical import digest
 

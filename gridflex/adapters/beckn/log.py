@@ -13,12 +13,12 @@ from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gridflex.adapters.database import read_rows
-from gridflex.beckn.errors import BecknError, reading_attributes
-from gridflex.beckn.messages import parse
-from gridflex.beckn.needs import is_need
-from gridflex.beckn.reporting import due_gbp
-from gridflex.beckn.states import ContractState, Side, state_from_json
-from gridflex.beckn.summary import energy_kwh, summary
+from gridflex.beckn.contracts.states import ContractState, Side, state_from_json
+from gridflex.beckn.flexibility.needs import is_need
+from gridflex.beckn.flexibility.reporting import due_gbp
+from gridflex.beckn.flexibility.summary import energy_kwh, summary
+from gridflex.beckn.wire.errors import BecknError, reading_attributes
+from gridflex.beckn.wire.messages import parse
 
 _CONTRACTS: Final = text("""
     SELECT state FROM beckn_contract

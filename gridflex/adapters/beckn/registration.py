@@ -12,9 +12,9 @@ from http import HTTPStatus
 from typing import Any
 
 from gridflex.adapters.beckn.http import BecknClient, registry_of
-from gridflex.beckn.errors import BecknError
-from gridflex.beckn.registry import Subscriber
-from gridflex.beckn.signing import KeyId, public_key
+from gridflex.beckn.trust.registry import Subscriber
+from gridflex.beckn.trust.signing import KeyId, public_key
+from gridflex.beckn.wire.errors import BecknError
 from gridflex.beckn_settings import MarketSettings
 from gridflex.errors import ContractError, SourceError
 

@@ -13,7 +13,7 @@ from gridflex.adapters.beckn.store import BecknStore
 from gridflex.adapters.jobs.plan_store import PlanStore
 from gridflex.adapters.ledger.store import LedgerStore
 from gridflex.adapters.market.energy_book import EnergyBook, Refused
-from gridflex.beckn.keeping import Decision, HeldError, Hold
+from gridflex.beckn.messaging.keeping import Decision, HeldError, Hold
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId
 from gridflex.ledger.event import EventType
@@ -60,7 +60,7 @@ class ReservingStore(BecknStore):
         self._now = now
 
     async def decide(self, decision: Decision) -> bool:
-        """See `gridflex.beckn.keeping.Store.decide`.
+        """See `gridflex.beckn.messaging.keeping.Store.decide`.
 
         Raises:
             HeldError: Also where the energy of a hold is promised to another product.

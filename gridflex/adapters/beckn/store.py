@@ -1,4 +1,4 @@
-"""Beckn messages, contracts and holds in PostgreSQL: `gridflex.beckn.keeping.Store`.
+"""Beckn messages, contracts and holds in PostgreSQL: `gridflex.beckn.messaging.keeping.Store`.
 
 Messages and deliveries are append-only: together with the signatures that chain each answer to
 its request they are the audit trail. What is still to be done is kept apart.
@@ -18,10 +18,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gridflex.adapters.beckn.intake import IS_DRAFT, Intake
 from gridflex.adapters.database import read_rows, single_statements, source_errors
-from gridflex.beckn.acknowledging import Reply
-from gridflex.beckn.context import Context
-from gridflex.beckn.errors import BecknError
-from gridflex.beckn.keeping import (
+from gridflex.beckn.contracts.states import (
+    OPENING,
+    ContractState,
+    Side,
+    state_from_json,
+    state_to_json,
+)
+from gridflex.beckn.messaging.acknowledging import Reply
+from gridflex.beckn.messaging.keeping import (
     Arrived,
     Decision,
     Delivery,
@@ -31,11 +36,12 @@ from gridflex.beckn.keeping import (
     Pending,
     due_at,
 )
-from gridflex.beckn.messages import parse
-from gridflex.beckn.receiving import Incoming
-from gridflex.beckn.signing import SignatureHeader
-from gridflex.beckn.states import OPENING, ContractState, Side, state_from_json, state_to_json
-from gridflex.beckn.verification import Background, is_answer
+from gridflex.beckn.messaging.receiving import Incoming
+from gridflex.beckn.trust.signing import SignatureHeader
+from gridflex.beckn.trust.verification import Background, is_answer
+from gridflex.beckn.wire.context import Context
+from gridflex.beckn.wire.errors import BecknError
+from gridflex.beckn.wire.messages import parse
 from gridflex.halfhour import HalfHour
 
 log = logging.getLogger(__name__)
@@ -122,7 +128,7 @@ class BecknStore:
         self._intake = Intake(engine)
 
     async def background(self, context: Context, *, sender: str) -> Background:
-        """See `gridflex.beckn.receiving.Inbox.background`."""
+        """See `gridflex.beckn.messaging.receiving.Inbox.background`."""
         is_callback = is_answer(context)
         values = {
             "sender": sender,
@@ -143,7 +149,7 @@ class BecknStore:
         )
 
     async def keep(self, incoming: Incoming) -> bool:
-        """See `gridflex.beckn.receiving.Inbox.keep`."""
+        """See `gridflex.beckn.messaging.receiving.Inbox.keep`."""
         return await self._intake.keep(
             {
                 **_envelope(incoming.message.context),
@@ -160,14 +166,14 @@ class BecknStore:
         )
 
     async def arrived(self, *, limit: int) -> Sequence[Arrived]:
-        """See `gridflex.beckn.keeping.Store.arrived`."""
+        """See `gridflex.beckn.messaging.keeping.Store.arrived`."""
         rows = await read_rows(
             self._single, _ARRIVED, {"limit": limit}, doing="reading what arrived"
         )
         return await self._readable(rows, lambda row: Arrived(row["id"], _incoming(row)))
 
     async def pending(self, now: datetime, *, limit: int, per_peer: int) -> Sequence[Pending]:
-        """See `gridflex.beckn.keeping.Store.pending`."""
+        """See `gridflex.beckn.messaging.keeping.Store.pending`."""
         values = {"now": now, "limit": limit, "per_peer": per_peer}
         rows = await read_rows(self._single, _PENDING, values, doing="reading what is to send")
         return await self._readable(
@@ -175,7 +181,7 @@ class BecknStore:
         )
 
     async def delivered(self, number: int, delivery: Delivery) -> None:
-        """See `gridflex.beckn.keeping.Store.delivered`."""
+        """See `gridflex.beckn.messaging.keeping.Store.delivered`."""
         values = {
             "message": number,
             "at": delivery.at,
@@ -191,7 +197,7 @@ class BecknStore:
             await connection.execute(_RESCHEDULE, again)
 
     async def decide(self, decision: Decision) -> bool:
-        """See `gridflex.beckn.keeping.Store.decide`."""
+        """See `gridflex.beckn.messaging.keeping.Store.decide`."""
         async with source_errors("keeping a decision"), self._engine.begin() as connection:
             if decision.handled is not None:
                 values = {"message": decision.handled, "failure": decision.failure}
@@ -208,26 +214,26 @@ class BecknStore:
         return True
 
     async def contract(self, transaction_id: str, side: Side) -> ContractState | None:
-        """See `gridflex.beckn.keeping.Store.contract`."""
+        """See `gridflex.beckn.messaging.keeping.Store.contract`."""
         values = {"transaction_id": transaction_id, "side": side.value}
         states = await self._states(_CONTRACT, values)
         return states[0] if states else None
 
     async def open_contracts(self, side: Side) -> Sequence[ContractState]:
-        """See `gridflex.beckn.keeping.Store.open_contracts`."""
+        """See `gridflex.beckn.messaging.keeping.Store.open_contracts`."""
         return await self._states(_OPEN, {"side": side.value})
 
     async def drafts(self, peer_id: str) -> int:
-        """See `gridflex.beckn.keeping.Store.drafts`."""
+        """See `gridflex.beckn.messaging.keeping.Store.drafts`."""
         (row,) = await read_rows(self._single, _DRAFTS, {"peer": peer_id}, doing="counting drafts")
         return int(row["drafts"])
 
     async def due_contracts(self, now: datetime) -> Sequence[ContractState]:
-        """See `gridflex.beckn.keeping.Store.due_contracts`."""
+        """See `gridflex.beckn.messaging.keeping.Store.due_contracts`."""
         return await self._states(_DUE, {"now": now})
 
     async def holds(self) -> Sequence[Hold]:
-        """See `gridflex.beckn.keeping.Store.holds`."""
+        """See `gridflex.beckn.messaging.keeping.Store.holds`."""
         return [
             Hold(
                 transaction_id=str(row["transaction_id"]),

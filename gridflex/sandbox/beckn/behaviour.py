@@ -17,15 +17,15 @@ from typing import Any, Final
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gridflex.beckn.delivery import Answered, Transport
-from gridflex.beckn.errors import BecknError, Code
-from gridflex.beckn.messages import Message, read_object
-from gridflex.beckn.needs import NEED_TYPE, PRICE
-from gridflex.beckn.payloads import ContractMessage
-from gridflex.beckn.reacting import Reaction, Saying, Trader
-from gridflex.beckn.signing import SignatureHeader, SigningKey, instant
-from gridflex.beckn.states import ContractState, Step
-from gridflex.beckn.verification import Background
+from gridflex.beckn.contracts.states import ContractState, Step
+from gridflex.beckn.flexibility.needs import NEED_TYPE, PRICE
+from gridflex.beckn.messaging.delivery import Answered, Transport
+from gridflex.beckn.messaging.reacting import Reaction, Saying, Trader
+from gridflex.beckn.trust.signing import SignatureHeader, SigningKey, instant
+from gridflex.beckn.trust.verification import Background
+from gridflex.beckn.wire.errors import BecknError, Code
+from gridflex.beckn.wire.messages import Message, read_object
+from gridflex.beckn.wire.payloads import ContractMessage
 
 MARKUP: Final = Decimal("1.5")
 """By how much a haggling seller raises its price, and a haggling buyer lowers its bid."""
@@ -93,7 +93,7 @@ class MoodyTrader:
         self._mood = mood
 
     async def react(self, message: Message, step: Step | None, *, now: datetime) -> Reaction:
-        """See `gridflex.beckn.reacting.Trader.react`."""
+        """See `gridflex.beckn.messaging.reacting.Trader.react`."""
         if self._mood.does(Behaviour.TIME_OUT, message.action):
             return Reaction()
         reaction = await self._trader.react(message, step, now=now)
@@ -106,7 +106,7 @@ class MoodyTrader:
         return replace(reaction, sayings=sayings)
 
     async def ended(self, state: ContractState) -> None:
-        """See `gridflex.beckn.reacting.Trader.ended`."""
+        """See `gridflex.beckn.messaging.reacting.Trader.ended`."""
         await self._trader.ended(state)
 
 
@@ -125,7 +125,7 @@ class MoodyTransport:
         self._wrong_key = wrong_key
 
     async def post(self, url: str, body: bytes, *, authorization: str) -> Answered:
-        """See `gridflex.beckn.delivery.Transport.post`."""
+        """See `gridflex.beckn.messaging.delivery.Transport.post`."""
         action = str(read_object(body)["context"]["action"])
         if self._mood.does(Behaviour.SIGN_WRONGLY, action):
             authorization = self._forged(body, authorization)

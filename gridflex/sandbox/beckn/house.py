@@ -12,12 +12,12 @@ from typing import Final
 
 import numpy as np
 
-from gridflex.beckn.buying import Expected, Outlook
-from gridflex.beckn.keeping import Store
-from gridflex.beckn.needs import OFFERED, Bid, Need
-from gridflex.beckn.offers import Terms
-from gridflex.beckn.procuring import Metered, need_item, need_table
-from gridflex.beckn.selling import Standing
+from gridflex.beckn.flexibility.needs import OFFERED, Bid, Need
+from gridflex.beckn.flexibility.offers import Terms
+from gridflex.beckn.messaging.keeping import Store
+from gridflex.beckn.roles.buying import Expected, Outlook
+from gridflex.beckn.roles.procuring import Metered, need_item, need_table
+from gridflex.beckn.roles.selling import Standing
 from gridflex.fleet import Site
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId, Tier
@@ -46,7 +46,7 @@ def simulated(half_hour: HalfHour) -> Expected:
 
 
 class SimulatedMarket:
-    """`gridflex.beckn.buying.Market` of the simulated day.
+    """`gridflex.beckn.roles.buying.Market` of the simulated day.
 
     Args:
         now: GridFlex time.
@@ -56,13 +56,13 @@ class SimulatedMarket:
         self._now = now
 
     async def outlook(self) -> Outlook:
-        """See `gridflex.beckn.buying.Market.outlook`."""
+        """See `gridflex.beckn.roles.buying.Market.outlook`."""
         start = HalfHour.containing(self._now()) + 1
         return {one: simulated(one) for one in start.span(HORIZON)}
 
 
 class SimulatedFeeder:
-    """`gridflex.beckn.procuring.Feeder` that wants less load in the same hours of every day.
+    """`gridflex.beckn.roles.procuring.Feeder` that wants less load in the same hours of every day.
 
     Its meters are simulated: what was offered is the baseline, and all of it is delivered.
 
@@ -129,7 +129,7 @@ class SimulatedFeeder:
 
 
 class SimulatedHouse:
-    """`gridflex.beckn.selling.House` with some jobs of 150 kWh that wait for 22:00.
+    """`gridflex.beckn.roles.selling.House` with some jobs of 150 kWh that wait for 22:00.
 
     Args:
         subscriber_id: The seller's.

@@ -14,7 +14,7 @@ from typing import Final, Self
 import httpx
 import stamina
 
-from gridflex.beckn.meters import METERS_PER_PAGE
+from gridflex.beckn.wire.meters import METERS_PER_PAGE
 from gridflex.errors import SourceError
 from gridflex.sandbox.beckn.behaviour import Behaviour
 from gridflex.sandbox.beckn.parts import NAMES, NETWORK, WANTED_HOURS, Part, PartSettings

@@ -16,16 +16,16 @@ from fastapi import FastAPI, Request, Response
 from pydantic import BaseModel
 
 from gridflex.adapters.beckn.http import BecknClient, DediRegistry
-from gridflex.beckn.context import DIRECTION
-from gridflex.beckn.delivery import Courier
-from gridflex.beckn.memory import MemoryStore
-from gridflex.beckn.participant import Participant
-from gridflex.beckn.reacting import Trader
-from gridflex.beckn.receiving import Receiver, Screen
-from gridflex.beckn.signing import KeyId, SigningKey
-from gridflex.beckn.states import Patience, Side
-from gridflex.beckn.verification import Local, TrustPolicy
-from gridflex.beckn.writing import Author
+from gridflex.beckn.contracts.states import Patience, Side
+from gridflex.beckn.messaging.delivery import Courier
+from gridflex.beckn.messaging.memory import MemoryStore
+from gridflex.beckn.messaging.participant import Participant
+from gridflex.beckn.messaging.reacting import Trader
+from gridflex.beckn.messaging.receiving import Receiver, Screen
+from gridflex.beckn.messaging.writing import Author
+from gridflex.beckn.trust.signing import KeyId, SigningKey
+from gridflex.beckn.trust.verification import Local, TrustPolicy
+from gridflex.beckn.wire.context import DIRECTION
 from gridflex.errors import GridFlexError
 from gridflex.sandbox.beckn.behaviour import (
     Behaviour,

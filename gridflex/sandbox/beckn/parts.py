@@ -16,20 +16,20 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 
 from gridflex.adapters.clock import Clock
-from gridflex.beckn.buying import Buyer, BuyingPolicy, discovery
-from gridflex.beckn.discovering import CatalogService
-from gridflex.beckn.entities import Catalog
-from gridflex.beckn.memory import MemoryStore
-from gridflex.beckn.meters import METERS_PER_PAGE
-from gridflex.beckn.offers import catalog_of
-from gridflex.beckn.participant import screen_contract
-from gridflex.beckn.payloads import PublishDirective, PublishMessage
-from gridflex.beckn.procuring import Procurer, catalog_of_needs
-from gridflex.beckn.reacting import Trader
-from gridflex.beckn.receiving import Screen
-from gridflex.beckn.selling import Seller
-from gridflex.beckn.trading import Desk, report_all
-from gridflex.beckn.writing import Peer
+from gridflex.beckn.flexibility.offers import catalog_of
+from gridflex.beckn.messaging.memory import MemoryStore
+from gridflex.beckn.messaging.participant import screen_contract
+from gridflex.beckn.messaging.reacting import Trader
+from gridflex.beckn.messaging.receiving import Screen
+from gridflex.beckn.messaging.writing import Peer
+from gridflex.beckn.roles.buying import Buyer, BuyingPolicy, discovery
+from gridflex.beckn.roles.discovering import CatalogService
+from gridflex.beckn.roles.procuring import Procurer, catalog_of_needs
+from gridflex.beckn.roles.selling import Seller
+from gridflex.beckn.roles.trading import Desk, report_all
+from gridflex.beckn.wire.entities import Catalog
+from gridflex.beckn.wire.meters import METERS_PER_PAGE
+from gridflex.beckn.wire.payloads import PublishDirective, PublishMessage
 from gridflex.sandbox.beckn.behaviour import Behaviour
 from gridflex.sandbox.beckn.house import SimulatedFeeder, SimulatedHouse, SimulatedMarket
 from gridflex.sandbox.beckn.node import Extra, Node, Place, create_node_app

@@ -10,8 +10,8 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from pydantic import AwareDatetime, BaseModel, Field
 
-from gridflex.beckn.registry import format_record
-from gridflex.beckn.signing import KeyId, public_key
+from gridflex.beckn.trust.registry import format_record
+from gridflex.beckn.trust.signing import KeyId, public_key
 from gridflex.errors import ContractError
 
 

@@ -17,8 +17,8 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from gridflex.beckn.errors import CODES
-from gridflex.beckn.signing import SigningKey
+from gridflex.beckn.trust.signing import SigningKey
+from gridflex.beckn.wire.errors import CODES
 from tests.conformance.beckn.official import JULY
 from tests.conformance.beckn.spoiling import broken, message, missigned
 from tests.shared import shared_data

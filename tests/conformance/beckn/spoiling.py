@@ -10,8 +10,8 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gridflex.beckn.payloads import MODELS
-from gridflex.beckn.signing import KeyId, SigningKey
+from gridflex.beckn.trust.signing import KeyId, SigningKey
+from gridflex.beckn.wire.payloads import MODELS
 from tests.unit.beckn.wire import body, contract
 
 ODD: list[Any] = [

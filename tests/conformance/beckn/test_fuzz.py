@@ -11,11 +11,11 @@ import sys
 from collections import Counter
 from typing import Any
 
-from gridflex.beckn.acknowledging import Reply
-from gridflex.beckn.errors import CODES
-from gridflex.beckn.memory import MemoryStore
-from gridflex.beckn.participant import screen_contract
-from gridflex.beckn.receiving import Receiver
+from gridflex.beckn.messaging.acknowledging import Reply
+from gridflex.beckn.messaging.memory import MemoryStore
+from gridflex.beckn.messaging.participant import screen_contract
+from gridflex.beckn.messaging.receiving import Receiver
+from gridflex.beckn.wire.errors import CODES
 from tests.conformance.beckn.spoiling import broken, message
 from tests.unit.beckn.wire import BAP_KEY, BPP, BPP_KEY, NOW, POLICY, registry
 

@@ -10,10 +10,10 @@ from datetime import datetime
 import httpx
 import pytest
 
-from gridflex.beckn.memory import MemoryStore
-from gridflex.beckn.messages import LARGEST_BODY
-from gridflex.beckn.participant import screen_contract
-from gridflex.beckn.receiving import Receiver
+from gridflex.beckn.messaging.memory import MemoryStore
+from gridflex.beckn.messaging.participant import screen_contract
+from gridflex.beckn.messaging.receiving import Receiver
+from gridflex.beckn.wire.messages import LARGEST_BODY
 from gridflex.serve.beckn_api import create_beckn_api
 from tests.conformance.beckn.fuzzing import (
     SHARED_PATHS,

@@ -25,9 +25,9 @@ import psutil
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gridflex.beckn.errors import CODES
-from gridflex.beckn.messages import LARGEST_BODY
-from gridflex.beckn.signing import KeyId, SigningKey
+from gridflex.beckn.trust.signing import KeyId, SigningKey
+from gridflex.beckn.wire.errors import CODES
+from gridflex.beckn.wire.messages import LARGEST_BODY
 from tests.conformance.beckn.fuzzing import (
     ALLOWED,
     SHARED_PATHS,

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from gridflex.beckn.signing import SignatureHeader, is_signed_by, public_key
+from gridflex.beckn.trust.signing import SignatureHeader, is_signed_by, public_key
 from tests.unit.beckn.wire import BAP_KEY, BPP_KEY, body
 
 PACKAGE = "ondc-crypto-sdk-nodejs"

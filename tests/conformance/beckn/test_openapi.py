@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 
-from gridflex.beckn.acknowledging import Reply, ack, nack
-from gridflex.beckn.buying import discovery
-from gridflex.beckn.context import DIRECTION
-from gridflex.beckn.discovering import CatalogService
-from gridflex.beckn.errors import BecknError
-from gridflex.beckn.memory import MemoryStore
-from gridflex.beckn.payloads import (
+from gridflex.beckn.contracts.states import ContractState
+from gridflex.beckn.messaging.acknowledging import Reply, ack, nack
+from gridflex.beckn.messaging.memory import MemoryStore
+from gridflex.beckn.messaging.writing import Peer
+from gridflex.beckn.roles.buying import discovery
+from gridflex.beckn.roles.discovering import CatalogService
+from gridflex.beckn.wire.context import DIRECTION
+from gridflex.beckn.wire.errors import BecknError
+from gridflex.beckn.wire.payloads import (
     ContractMessage,
     KnownContractMessage,
     PublishMessage,
@@ -23,8 +25,6 @@ from gridflex.beckn.payloads import (
     Tracking,
     TrackingMessage,
 )
-from gridflex.beckn.states import ContractState
-from gridflex.beckn.writing import Peer
 from tests.conformance.beckn.official import (
     JULY,
     LTS,

@@ -9,8 +9,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from gridflex.beckn.errors import BecknError
-from gridflex.beckn.messages import parse
+from gridflex.beckn.wire.errors import BecknError
+from gridflex.beckn.wire.messages import parse
 from tests.conformance.beckn.official import JULY, is_valid, without_remarks
 from tests.conformance.beckn.test_openapi import everything_said
 from tests.shared import shared_data

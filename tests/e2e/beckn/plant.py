@@ -30,9 +30,9 @@ from gridflex.agents.beckn.ports import build_planner, build_receiver, build_tra
 from gridflex.agents.orchestrator import Orchestrator
 from gridflex.agents.ports import Ports, build_ports
 from gridflex.agents.workload import Workload
-from gridflex.beckn.messages import Message
-from gridflex.beckn.signing import KeyId, SigningKey
-from gridflex.beckn.verification import Background
+from gridflex.beckn.trust.signing import KeyId, SigningKey
+from gridflex.beckn.trust.verification import Background
+from gridflex.beckn.wire.messages import Message
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import Flexibility, JobId, Tier
 from gridflex.lifecycle import JobRequest

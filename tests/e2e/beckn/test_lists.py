@@ -7,9 +7,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from gridflex.adapters.beckn.http import BecknClient
-from gridflex.beckn.errors import BecknError
-from gridflex.beckn.messages import Message, parse
-from gridflex.beckn.referring import with_lists
+from gridflex.beckn.messaging.referring import with_lists
+from gridflex.beckn.wire.errors import BecknError
+from gridflex.beckn.wire.messages import Message, parse
 from gridflex.errors import SourceError
 from gridflex.ledger.canonical import canonical_json, digest
 from tests.unit.beckn.wire import body, contract

@@ -11,15 +11,15 @@ import httpx
 import uvicorn
 
 from gridflex.adapters.clock import Clock
-from gridflex.beckn.answering import Answerer
-from gridflex.beckn.buying import discovery
-from gridflex.beckn.memory import MemoryStore
-from gridflex.beckn.needs import NEED_TYPE, OFFERED, read_bid
-from gridflex.beckn.participant import screen_contract
-from gridflex.beckn.reacting import Trader
-from gridflex.beckn.states import ContractState, Side
-from gridflex.beckn.trading import Desk, amend_all
-from gridflex.beckn.writing import Peer
+from gridflex.beckn.contracts.states import ContractState, Side
+from gridflex.beckn.flexibility.needs import NEED_TYPE, OFFERED, read_bid
+from gridflex.beckn.messaging.memory import MemoryStore
+from gridflex.beckn.messaging.participant import screen_contract
+from gridflex.beckn.messaging.reacting import Trader
+from gridflex.beckn.messaging.writing import Peer
+from gridflex.beckn.roles.answering import Answerer
+from gridflex.beckn.roles.buying import discovery
+from gridflex.beckn.roles.trading import Desk, amend_all
 from gridflex.sandbox.beckn.network import SandboxNetwork
 from gridflex.sandbox.beckn.node import Node, Place, create_node_app
 from gridflex.sandbox.beckn.parts import Part

@@ -28,10 +28,10 @@ from gridflex.adapters.beckn.keys import BecknKeys
 from gridflex.adapters.beckn.log import BecknLog, due_to_us_gbp
 from gridflex.adapters.beckn.registration import register, registration_of, require_known
 from gridflex.adapters.database import connect
-from gridflex.beckn import demand_flex
-from gridflex.beckn.buying import block_settlement_fault
-from gridflex.beckn.reporting import due_gbp
-from gridflex.beckn.states import ContractState, Side, Stage
+from gridflex.beckn.contracts.states import ContractState, Side, Stage
+from gridflex.beckn.flexibility import demand_flex
+from gridflex.beckn.flexibility.reporting import due_gbp
+from gridflex.beckn.roles.buying import block_settlement_fault
 from gridflex.sandbox.beckn.behaviour import Behaviour
 from gridflex.sandbox.beckn.network import SandboxNetwork
 from gridflex.sandbox.beckn.parts import Part

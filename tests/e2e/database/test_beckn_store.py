@@ -12,10 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gridflex.adapters.beckn.store import BecknStore
 from gridflex.adapters.database import connect
-from gridflex.beckn.keeping import Decision, HeldError, Hold
-from gridflex.beckn.memory import MemoryStore
-from gridflex.beckn.receiving import Incoming, Receiver
-from gridflex.beckn.states import Side, Stage
+from gridflex.beckn.contracts.states import Side, Stage
+from gridflex.beckn.messaging.keeping import Decision, HeldError, Hold
+from gridflex.beckn.messaging.memory import MemoryStore
+from gridflex.beckn.messaging.receiving import Incoming, Receiver
 from gridflex.errors import SourceError
 from gridflex.halfhour import HalfHour
 from tests.unit.beckn.network import DRAFT, SELLER, ScriptedSeller, both, buy, network

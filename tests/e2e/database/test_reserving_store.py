@@ -11,7 +11,7 @@ from gridflex.adapters.beckn.reserving_store import ReservingStore
 from gridflex.adapters.beckn.store import BecknStore
 from gridflex.adapters.ledger.store import LedgerStore
 from gridflex.adapters.market.energy_book import EnergyBook, Refused
-from gridflex.beckn.keeping import Decision, HeldError, Hold
+from gridflex.beckn.messaging.keeping import Decision, HeldError, Hold
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.event import EventType
 from gridflex.market.trading.exclusivity import Direction, Product, Reservation

@@ -5,13 +5,19 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from gridflex.beckn.answering import Answerer
-from gridflex.beckn.entities import Catalog
-from gridflex.beckn.memory import MemoryStore
-from gridflex.beckn.needs import OFFERED, Bid, Need
-from gridflex.beckn.procuring import Metered, Procurer, catalog_of_needs, need_item, need_table
-from gridflex.beckn.states import ContractState, Side
-from gridflex.beckn.trading import Desk, report_all
+from gridflex.beckn.contracts.states import ContractState, Side
+from gridflex.beckn.flexibility.needs import OFFERED, Bid, Need
+from gridflex.beckn.messaging.memory import MemoryStore
+from gridflex.beckn.roles.answering import Answerer
+from gridflex.beckn.roles.procuring import (
+    Metered,
+    Procurer,
+    catalog_of_needs,
+    need_item,
+    need_table,
+)
+from gridflex.beckn.roles.trading import Desk, report_all
+from gridflex.beckn.wire.entities import Catalog
 from gridflex.halfhour import HalfHour
 from tests.unit.beckn.house import TEN_PM, House
 from tests.unit.beckn.network import Mischief, Network, network, say

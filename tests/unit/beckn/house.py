@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from gridflex.beckn.buying import Buyer, BuyingPolicy, Expected, Outlook
-from gridflex.beckn.keeping import Store
-from gridflex.beckn.memory import MemoryStore
-from gridflex.beckn.offers import Terms, catalog_of
-from gridflex.beckn.payloads import CatalogsMessage
-from gridflex.beckn.selling import Seller, Standing
-from gridflex.beckn.states import ContractState, Side
-from gridflex.beckn.trading import Desk, report_all
+from gridflex.beckn.contracts.states import ContractState, Side
+from gridflex.beckn.flexibility.offers import Terms, catalog_of
+from gridflex.beckn.messaging.keeping import Store
+from gridflex.beckn.messaging.memory import MemoryStore
+from gridflex.beckn.roles.buying import Buyer, BuyingPolicy, Expected, Outlook
+from gridflex.beckn.roles.selling import Seller, Standing
+from gridflex.beckn.roles.trading import Desk, report_all
+from gridflex.beckn.wire.payloads import CatalogsMessage
 from gridflex.fleet import Site
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId, Tier

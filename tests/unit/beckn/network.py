@@ -6,22 +6,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from gridflex.beckn.acknowledging import nack
-from gridflex.beckn.delivery import Answered, Courier
-from gridflex.beckn.entities import CommitmentCode, Contract, ContractCode
-from gridflex.beckn.errors import BecknError, Code
-from gridflex.beckn.keeping import Hold, Store
-from gridflex.beckn.memory import MemoryStore
-from gridflex.beckn.messages import Message
-from gridflex.beckn.participant import Participant, screen_contract
-from gridflex.beckn.payloads import ContractMessage
-from gridflex.beckn.phrasing import in_state
-from gridflex.beckn.reacting import Reaction, Saying, Trader, sayings
-from gridflex.beckn.receiving import Receiver, Screen
-from gridflex.beckn.signing import SigningKey
-from gridflex.beckn.states import ContractState, Patience, Side, Step
-from gridflex.beckn.verification import Local
-from gridflex.beckn.writing import Author, Peer
+from gridflex.beckn.contracts.phrasing import in_state
+from gridflex.beckn.contracts.states import ContractState, Patience, Side, Step
+from gridflex.beckn.messaging.acknowledging import nack
+from gridflex.beckn.messaging.delivery import Answered, Courier
+from gridflex.beckn.messaging.keeping import Hold, Store
+from gridflex.beckn.messaging.memory import MemoryStore
+from gridflex.beckn.messaging.participant import Participant, screen_contract
+from gridflex.beckn.messaging.reacting import Reaction, Saying, Trader, sayings
+from gridflex.beckn.messaging.receiving import Receiver, Screen
+from gridflex.beckn.messaging.writing import Author, Peer
+from gridflex.beckn.trust.signing import SigningKey
+from gridflex.beckn.trust.verification import Local
+from gridflex.beckn.wire.entities import CommitmentCode, Contract, ContractCode
+from gridflex.beckn.wire.errors import BecknError, Code
+from gridflex.beckn.wire.messages import Message
+from gridflex.beckn.wire.payloads import ContractMessage
 from gridflex.errors import SourceError
 from gridflex.halfhour import HalfHour
 from tests.unit.beckn.wire import (

@@ -4,13 +4,13 @@ from datetime import timedelta
 
 import pytest
 
-from gridflex.beckn.entities import Contract
-from gridflex.beckn.messages import Message
-from gridflex.beckn.needs import OFFERED, PRICE, read_bid
-from gridflex.beckn.payloads import ContractMessage
-from gridflex.beckn.reporting import due_gbp
-from gridflex.beckn.states import ContractState, Side, Stage
-from gridflex.beckn.trading import Told, amend_all
+from gridflex.beckn.contracts.states import ContractState, Side, Stage
+from gridflex.beckn.flexibility.needs import OFFERED, PRICE, read_bid
+from gridflex.beckn.flexibility.reporting import due_gbp
+from gridflex.beckn.roles.trading import Told, amend_all
+from gridflex.beckn.wire.entities import Contract
+from gridflex.beckn.wire.messages import Message
+from gridflex.beckn.wire.payloads import ContractMessage
 from tests.unit.beckn.feeder import NeedTrade
 from tests.unit.beckn.house import TEN_PM, TWO_AM
 from tests.unit.beckn.network import SELLER, Mischief, memory

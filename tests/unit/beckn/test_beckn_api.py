@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gridflex.beckn.memory import MemoryStore
-from gridflex.beckn.messages import LARGEST_BODY
-from gridflex.beckn.receiving import Receiver
-from gridflex.beckn.signing import SignatureHeader
+from gridflex.beckn.messaging.memory import MemoryStore
+from gridflex.beckn.messaging.receiving import Receiver
+from gridflex.beckn.trust.signing import SignatureHeader
+from gridflex.beckn.wire.messages import LARGEST_BODY
 from gridflex.serve.beckn_api import create_beckn_api, create_closed_api
 from tests.unit.beckn.wire import BAP_KEY, BPP, BPP_KEY, NOW, POLICY, body, registry
 

@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from gridflex.adapters.beckn.http import BecknClient, DediRegistry
-from gridflex.beckn.errors import BecknError
-from gridflex.beckn.registry import format_record
+from gridflex.beckn.trust.registry import format_record
+from gridflex.beckn.wire.errors import BecknError
 from gridflex.errors import SourceError
 from tests.unit.beckn.wire import BPP, BPP_KEY, NETWORK, NOW
 

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from gridflex.beckn.participant import screen_contract
+from gridflex.beckn.messaging.participant import screen_contract
 from gridflex.sandbox.beckn.behaviour import Behaviour, Mood, MoodyServer
 from gridflex.sandbox.beckn.node import Node, Place, create_node_app
 from tests.unit.beckn.network import ScriptedSeller

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from gridflex.beckn.answering import best_answer
-from gridflex.beckn.entities import Contract
-from gridflex.beckn.errors import BecknError
-from gridflex.beckn.messages import compose, parse
-from gridflex.beckn.meters import digest_of
-from gridflex.beckn.needs import interest_in, read_bid, with_bid
+from gridflex.beckn.flexibility.needs import interest_in, read_bid, with_bid
+from gridflex.beckn.roles.answering import best_answer
+from gridflex.beckn.wire.entities import Contract
+from gridflex.beckn.wire.errors import BecknError
+from gridflex.beckn.wire.messages import compose, parse
+from gridflex.beckn.wire.meters import digest_of
 from tests.unit.beckn.feeder import HALF_HOURS, NeedTrade, need
 from tests.unit.beckn.wire import body
 

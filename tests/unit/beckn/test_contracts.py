@@ -7,12 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridflex.beckn.contracts import advance, give_up, lapse, open_contract
-from gridflex.beckn.entities import Performance
-from gridflex.beckn.errors import BecknError
-from gridflex.beckn.messages import Message
-from gridflex.beckn.payloads import ContractMessage
-from gridflex.beckn.states import (
+from gridflex.beckn.contracts.lifecycle import advance, give_up, lapse, open_contract
+from gridflex.beckn.contracts.states import (
     ContractState,
     Patience,
     Side,
@@ -20,6 +16,10 @@ from gridflex.beckn.states import (
     state_from_json,
     state_to_json,
 )
+from gridflex.beckn.wire.entities import Performance
+from gridflex.beckn.wire.errors import BecknError
+from gridflex.beckn.wire.messages import Message
+from gridflex.beckn.wire.payloads import ContractMessage
 from tests.unit.beckn.wire import NOW, message
 
 PATIENCE = Patience(answer=timedelta(minutes=5), draft=timedelta(minutes=30))

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridflex.beckn.buying import discovery
-from gridflex.beckn.discovering import CatalogService
-from gridflex.beckn.errors import BecknError
-from gridflex.beckn.filtering import parse_filter
-from gridflex.beckn.messages import parse
-from gridflex.beckn.payloads import CatalogsMessage, Intent, PublishedMessage
+from gridflex.beckn.roles.buying import discovery
+from gridflex.beckn.roles.discovering import CatalogService
+from gridflex.beckn.roles.filtering import parse_filter
+from gridflex.beckn.wire.errors import BecknError
+from gridflex.beckn.wire.messages import parse
+from gridflex.beckn.wire.payloads import CatalogsMessage, Intent, PublishedMessage
 from tests.shared import shared_data
 from tests.unit.beckn.house import Trade
 from tests.unit.beckn.wire import BPP, NETWORK, NOW, body

@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 
 from gridflex.adapters.beckn.log import figures_of
-from gridflex.beckn.acknowledging import read_acknowledgement
-from gridflex.beckn.buying import BuyingPolicy, block_settlement_fault, listed_in
-from gridflex.beckn.entities import Catalog, Contract
-from gridflex.beckn.errors import BecknError
-from gridflex.beckn.messages import LARGEST_BODY, parse
-from gridflex.beckn.needs import BUY_OFFER_TYPE, NEED_TYPE
-from gridflex.beckn.payloads import ContractMessage
-from gridflex.beckn.schemas import deg
-from gridflex.beckn.states import ContractState, Side, Stage
-from gridflex.beckn.tables import LONGEST, read_table
-from gridflex.beckn.trading import CHASE_AFTER, GIVE_UP_AFTER, Told, chase_all, report_all
+from gridflex.beckn.contracts.states import ContractState, Side, Stage
+from gridflex.beckn.flexibility.needs import BUY_OFFER_TYPE, NEED_TYPE
+from gridflex.beckn.messaging.acknowledging import read_acknowledgement
+from gridflex.beckn.roles.buying import BuyingPolicy, block_settlement_fault, listed_in
+from gridflex.beckn.roles.trading import CHASE_AFTER, GIVE_UP_AFTER, Told, chase_all, report_all
+from gridflex.beckn.wire.entities import Catalog, Contract
+from gridflex.beckn.wire.errors import BecknError
+from gridflex.beckn.wire.messages import LARGEST_BODY, parse
+from gridflex.beckn.wire.payloads import ContractMessage
+from gridflex.beckn.wire.schemas import deg
+from gridflex.beckn.wire.tables import LONGEST, read_table
 from gridflex.halfhour import HalfHour
 from tests.unit.beckn.feeder import NeedTrade
 from tests.unit.beckn.house import SIX_AM, TWO_AM, Trade

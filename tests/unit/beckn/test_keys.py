@@ -7,9 +7,9 @@ import pytest
 
 from gridflex.adapters.beckn.http import read_registry
 from gridflex.adapters.beckn.keys import BecknKeys
-from gridflex.beckn.errors import BecknError
-from gridflex.beckn.registry import format_record
-from gridflex.beckn.signing import KeyId, is_signed_by, public_key
+from gridflex.beckn.trust.registry import format_record
+from gridflex.beckn.trust.signing import KeyId, is_signed_by, public_key
+from gridflex.beckn.wire.errors import BecknError
 from gridflex.errors import ContractError
 from tests.unit.beckn.wire import BAP_KEY, NETWORK, NOW
 

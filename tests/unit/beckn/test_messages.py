@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridflex.beckn.acknowledging import ack, nack, read_acknowledgement
-from gridflex.beckn.context import DIRECTION, utc, zulu
-from gridflex.beckn.errors import CODES, BecknError, Code, http_status, is_retryable
-from gridflex.beckn.messages import compose, parse
-from gridflex.beckn.payloads import MODELS
+from gridflex.beckn.messaging.acknowledging import ack, nack, read_acknowledgement
+from gridflex.beckn.wire.context import DIRECTION, utc, zulu
+from gridflex.beckn.wire.errors import CODES, BecknError, Code, http_status, is_retryable
+from gridflex.beckn.wire.messages import compose, parse
+from gridflex.beckn.wire.payloads import MODELS
 from tests.shared import shared_data
 from tests.unit.beckn.wire import BAP, NOW, body, context, contract, message
 

@@ -9,19 +9,19 @@ from typing import Any
 import pytest
 
 from gridflex.adapters.beckn.log import due_to_us_gbp, is_seller
-from gridflex.beckn.answering import _require_same, best_answer
-from gridflex.beckn.demand_flex import due, need_settlement_fault, rows_of
-from gridflex.beckn.entities import Offer
-from gridflex.beckn.errors import BecknError
-from gridflex.beckn.messages import Message, parse
-from gridflex.beckn.meters import is_whole, meter_of, pages_of
-from gridflex.beckn.needs import Need, interest_in, needs_in, read_bid, with_bid
-from gridflex.beckn.offers import resource_id
-from gridflex.beckn.payloads import CatalogsMessage, ContractMessage, PublishMessage
-from gridflex.beckn.procuring import Procurer, catalog_of_needs
-from gridflex.beckn.reporting import due_gbp
-from gridflex.beckn.states import Stage
-from gridflex.beckn.summary import energy_kwh
+from gridflex.beckn.contracts.states import Stage
+from gridflex.beckn.flexibility.demand_flex import due, need_settlement_fault, rows_of
+from gridflex.beckn.flexibility.needs import Need, interest_in, needs_in, read_bid, with_bid
+from gridflex.beckn.flexibility.offers import resource_id
+from gridflex.beckn.flexibility.reporting import due_gbp
+from gridflex.beckn.flexibility.summary import energy_kwh
+from gridflex.beckn.roles.answering import _require_same, best_answer
+from gridflex.beckn.roles.procuring import Procurer, catalog_of_needs
+from gridflex.beckn.wire.entities import Offer
+from gridflex.beckn.wire.errors import BecknError
+from gridflex.beckn.wire.messages import Message, parse
+from gridflex.beckn.wire.meters import is_whole, meter_of, pages_of
+from gridflex.beckn.wire.payloads import CatalogsMessage, ContractMessage, PublishMessage
 from gridflex.jobs import JobId
 from tests.shared import shared_data
 from tests.unit.beckn.feeder import NeedTrade, need

@@ -8,19 +8,19 @@ from itertools import pairwise
 
 import pytest
 
-from gridflex.beckn.acknowledging import Reply
-from gridflex.beckn.contracts import open_contract
-from gridflex.beckn.delivery import Answered, Courier
-from gridflex.beckn.entities import Contract
-from gridflex.beckn.messages import Message
-from gridflex.beckn.needs import BUY_OFFER_TYPE, inputs_of
-from gridflex.beckn.participant import screen_contract
-from gridflex.beckn.payloads import ContractMessage
-from gridflex.beckn.reacting import Reaction, Saying, sayings
-from gridflex.beckn.schemas import deg
-from gridflex.beckn.signing import SignatureHeader, is_signed_by, public_key
-from gridflex.beckn.states import ContractState, Patience, Side, Stage, Step
-from gridflex.beckn.writing import Author, Peer
+from gridflex.beckn.contracts.lifecycle import open_contract
+from gridflex.beckn.contracts.states import ContractState, Patience, Side, Stage, Step
+from gridflex.beckn.flexibility.needs import BUY_OFFER_TYPE, inputs_of
+from gridflex.beckn.messaging.acknowledging import Reply
+from gridflex.beckn.messaging.delivery import Answered, Courier
+from gridflex.beckn.messaging.participant import screen_contract
+from gridflex.beckn.messaging.reacting import Reaction, Saying, sayings
+from gridflex.beckn.messaging.writing import Author, Peer
+from gridflex.beckn.trust.signing import SignatureHeader, is_signed_by, public_key
+from gridflex.beckn.wire.entities import Contract
+from gridflex.beckn.wire.messages import Message
+from gridflex.beckn.wire.payloads import ContractMessage
+from gridflex.beckn.wire.schemas import deg
 from tests.unit.beckn.network import (
     DRAFT,
     SELLER,

@@ -6,14 +6,20 @@ from typing import Any
 
 import pytest
 
-from gridflex.beckn.acknowledging import Reply
-from gridflex.beckn.context import Context
-from gridflex.beckn.contracts import open_contract
-from gridflex.beckn.receiving import Incoming, Receiver
-from gridflex.beckn.registry import StaticRegistry
-from gridflex.beckn.signing import SignatureHeader, SigningKey, digest, is_signed_by, public_key
-from gridflex.beckn.states import Patience, Side
-from gridflex.beckn.verification import Background, TrustPolicy
+from gridflex.beckn.contracts.lifecycle import open_contract
+from gridflex.beckn.contracts.states import Patience, Side
+from gridflex.beckn.messaging.acknowledging import Reply
+from gridflex.beckn.messaging.receiving import Incoming, Receiver
+from gridflex.beckn.trust.registry import StaticRegistry
+from gridflex.beckn.trust.signing import (
+    SignatureHeader,
+    SigningKey,
+    digest,
+    is_signed_by,
+    public_key,
+)
+from gridflex.beckn.trust.verification import Background, TrustPolicy
+from gridflex.beckn.wire.context import Context
 from gridflex.errors import SourceError
 from tests.unit.beckn.wire import (
     BAP,

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from gridflex.beckn.entities import Contract
-from gridflex.beckn.errors import BecknError
-from gridflex.beckn.messages import Message, parse
-from gridflex.beckn.meters import is_whole, meters_in
-from gridflex.beckn.needs import read_bid
-from gridflex.beckn.payloads import ContractMessage
-from gridflex.beckn.referring import LARGEST_LIST, with_lists
-from gridflex.beckn.reporting import DELIVERED, due_gbp
-from gridflex.beckn.states import ContractState, Stage
+from gridflex.beckn.contracts.states import ContractState, Stage
+from gridflex.beckn.flexibility.needs import read_bid
+from gridflex.beckn.flexibility.reporting import DELIVERED, due_gbp
+from gridflex.beckn.messaging.referring import LARGEST_LIST, with_lists
+from gridflex.beckn.wire.entities import Contract
+from gridflex.beckn.wire.errors import BecknError
+from gridflex.beckn.wire.messages import Message, parse
+from gridflex.beckn.wire.meters import is_whole, meters_in
+from gridflex.beckn.wire.payloads import ContractMessage
 from gridflex.errors import SourceError
 from gridflex.ledger.canonical import canonical_json, digest
 from tests.unit.beckn.feeder import NeedTrade

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridflex.beckn.errors import BecknError
-from gridflex.beckn.registry import StaticRegistry, Subscriber
-from gridflex.beckn.signing import (
+from gridflex.beckn.trust.registry import StaticRegistry, Subscriber
+from gridflex.beckn.trust.signing import (
     KeyId,
     SignatureHeader,
     SigningKey,
@@ -21,7 +20,7 @@ from gridflex.beckn.signing import (
     public_key,
     signing_string,
 )
-from gridflex.beckn.verification import (
+from gridflex.beckn.trust.verification import (
     Background,
     Local,
     TrustPolicy,
@@ -31,6 +30,7 @@ from gridflex.beckn.verification import (
     check_signature,
     read_context,
 )
+from gridflex.beckn.wire.errors import BecknError
 from tests.shared import shared_data
 from tests.unit.beckn.wire import BAP_KEY, BPP_KEY, NOW, POLICY, key
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from gridflex.beckn.buying import BuyingPolicy, block_settlement_fault
-from gridflex.beckn.entities import Catalog, Contract, ContractCode, Offer, Resource
-from gridflex.beckn.keeping import Hold
-from gridflex.beckn.messages import Message
-from gridflex.beckn.offers import order_of, read_listed, read_order
-from gridflex.beckn.payloads import ContractMessage, KnownContractMessage
-from gridflex.beckn.reporting import due_gbp, rows_of
-from gridflex.beckn.states import ContractState, Stage
-from gridflex.beckn.tables import read_table
+from gridflex.beckn.contracts.states import ContractState, Stage
+from gridflex.beckn.flexibility.offers import order_of, read_listed, read_order
+from gridflex.beckn.flexibility.reporting import due_gbp, rows_of
+from gridflex.beckn.messaging.keeping import Hold
+from gridflex.beckn.roles.buying import BuyingPolicy, block_settlement_fault
+from gridflex.beckn.wire.entities import Catalog, Contract, ContractCode, Offer, Resource
+from gridflex.beckn.wire.messages import Message
+from gridflex.beckn.wire.payloads import ContractMessage, KnownContractMessage
+from gridflex.beckn.wire.tables import read_table
 from gridflex.jobs import JobId
 from tests.unit.beckn.house import SIX_AM, TEN_PM, TWO_AM, Trade
 from tests.unit.beckn.network import SELLER

@@ -6,11 +6,11 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from gridflex.beckn.context import zulu
-from gridflex.beckn.messages import Message, parse
-from gridflex.beckn.registry import StaticRegistry, Subscriber
-from gridflex.beckn.signing import KeyId, SigningKey, public_key
-from gridflex.beckn.verification import Local, TrustPolicy
+from gridflex.beckn.trust.registry import StaticRegistry, Subscriber
+from gridflex.beckn.trust.signing import KeyId, SigningKey, public_key
+from gridflex.beckn.trust.verification import Local, TrustPolicy
+from gridflex.beckn.wire.context import zulu
+from gridflex.beckn.wire.messages import Message, parse
 
 NETWORK = "gridflex.example/testnet"
 NOW = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)

@@ -1,0 +1,1 @@
+"""What every participant does: receives, keeps, answers and sends messages."""

@@ -1,0 +1,1 @@
+"""Who may be believed: keys, signatures, and the check of what arrives."""
