@@ -54,7 +54,7 @@ class Connection:
     ) -> None:
         await self.send({"type": "websocket.disconnect", "code": 1000})
         if self._task:
-            await asyncio.wait_for(self._task, timeout=10)
+            await asyncio.wait_for(self._task, timeout=60)
 
     async def send(self, message: Message) -> None:
         """Let the client say something."""
@@ -62,7 +62,7 @@ class Connection:
 
     async def receive(self) -> Message:
         """Return what the application says next."""
-        return await asyncio.wait_for(self._received.get(), timeout=10)
+        return await asyncio.wait_for(self._received.get(), timeout=60)
 
     async def refusal(self) -> tuple[int, bytes]:
         """Return the status and body with which the handshake is refused."""

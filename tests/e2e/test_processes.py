@@ -60,4 +60,4 @@ def test_a_process_that_has_got_the_number_of_ours_is_left_alone(
     assert sleeper.poll() is None
 
     ours.end()
-    assert sleeper.wait(timeout=10) != 0
+    assert sleeper.wait(timeout=60) != 0

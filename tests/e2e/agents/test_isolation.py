@@ -157,7 +157,7 @@ async def test_sites_are_asked_at_the_same_time(world: World) -> None:
 
     def meeting(name: str) -> But:
         async def ask() -> Sequence[RayJob]:
-            await asyncio.wait_for(both_asked.wait(), timeout=5)
+            await asyncio.wait_for(both_asked.wait(), timeout=60)
             return await world.clusters[name].list()
 
         return But(world.clusters[name], list=ask)

@@ -41,7 +41,7 @@ class Agent:
             async with self._ticked:
                 await self._ticked.wait_for(lambda: len(self.reasons) >= count)
 
-        await asyncio.wait_for(wait(), timeout=20)
+        await asyncio.wait_for(wait(), timeout=60)
 
 
 def run(world: World, agent: Agent, name: str = "tester") -> asyncio.Task[None]:

@@ -53,7 +53,7 @@ def limited(gpus: FakeGpus) -> Iterator[subprocess.Popen[str]]:
         keeper.wait()
 
 
-def until(is_so: Callable[[], bool], within_s: float = 10.0) -> bool:
+def until(is_so: Callable[[], bool], within_s: float = 60.0) -> bool:
     deadline = time.monotonic() + within_s
     while not is_so() and time.monotonic() < deadline:
         time.sleep(0.02)

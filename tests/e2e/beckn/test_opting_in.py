@@ -53,7 +53,7 @@ class Site:
             extra=self._act,
         )
         record = self.node.registration()
-        httpx.put(f"{registry}/records", json=record, timeout=5).raise_for_status()
+        httpx.put(f"{registry}/records", json=record, timeout=30).raise_for_status()
 
     def _trader(self, store: MemoryStore) -> Trader:
         self.house = House(self._clock.now, store, jobs=("train-1",))
@@ -112,7 +112,7 @@ def test_a_job_that_is_submitted_later_joins_the_agreed_answer() -> None:
         site.wait(37.5)
         site.house.jobs = ("train-1", "train-2")
         site.wait(75.0)
-        state = httpx.get(f"{net.base_urls[Part.UTILITY]}/_sandbox", timeout=10).json()
+        state = httpx.get(f"{net.base_urls[Part.UTILITY]}/_sandbox", timeout=30).json()
 
     assert [one["stage"] for one in state["contracts"] if one["side"] == "bpp"] == ["active"]
     assert len(state["holds"]) == 2

@@ -22,7 +22,7 @@ Contracts = list[dict[str, Any]]
 
 
 def contracts(network: SandboxNetwork, part: Part) -> Contracts:
-    answer = httpx.get(f"{network.base_urls[part]}/_sandbox", timeout=10).json()
+    answer = httpx.get(f"{network.base_urls[part]}/_sandbox", timeout=30).json()
     found: Contracts = answer["contracts"]
     return found
 

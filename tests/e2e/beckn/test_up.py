@@ -200,7 +200,7 @@ def test_a_job_is_published_sold_moved_metered_and_settled(system: System) -> No
     assert {"select", "init", "confirm"} <= requests
     assert {"on_select", "on_init", "on_confirm", "on_status"} <= answers
     assert Decimal(0) < Decimal(contract["due_gbp"]) <= Decimal("11.25")  # 75 kWh at 0.15
-    utility = httpx.get(f"{system.utility}/_sandbox", timeout=10).json()
+    utility = httpx.get(f"{system.utility}/_sandbox", timeout=30).json()
     bought = {one["transaction_id"]: one["stage"] for one in utility["contracts"]}
     assert bought[contract["transaction_id"]] == "complete"
 

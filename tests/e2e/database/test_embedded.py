@@ -33,7 +33,7 @@ def test_a_killed_server_is_started_again_with_all_that_was_committed(settings: 
     postmaster = _postmaster(settings)
 
     os.kill(postmaster.pid, signal.SIGKILL)
-    psutil.wait_procs([postmaster], timeout=10)
+    psutil.wait_procs([postmaster], timeout=60)
     database.keep_embedded(settings)
 
     with psycopg.connect(url) as connection:

@@ -206,6 +206,6 @@ async def test_every_change_of_a_job_or_plan_is_announced(
                 f"{FORECAST} ('p', 's', 'live', 'GB', :at, ARRAY[1.0], :at, :at)",
             ):
                 await connection.execute(text(statement), stamp)
-        heard = {notice.payload async for notice in listener.notifies(timeout=2, stop_after=5)}
+        heard = {notice.payload async for notice in listener.notifies(timeout=60, stop_after=5)}
 
     assert heard == {"job", "stop", "ended", "plan", "forecast"}

@@ -349,7 +349,7 @@ async def test_a_feed_that_hangs_does_not_keep_the_others_waiting() -> None:
     store = Store()
     feeds = [Hangs(series([1.0], source="slow/x"), provider="slow"), FakeFeed(series([100.0]))]
     tick = asyncio.create_task(Grid(feeds, store=store).tick(NOON))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await kept.wait()
     tick.cancel()
 

@@ -79,7 +79,7 @@ async def followed(
         )
         return "".join([piece async for piece in lines])
 
-    return await asyncio.wait_for(read(), timeout=5)
+    return await asyncio.wait_for(read(), timeout=60)
 
 
 async def test_a_job_is_followed_through_hold_and_pause_to_its_end() -> None:
