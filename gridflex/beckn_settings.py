@@ -5,7 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 from pathlib import Path
 
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, Field
+
+from gridflex.setting_values import Secret
 
 
 class MarketSettings(BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
@@ -60,7 +62,7 @@ class MarketSettings(BaseModel, extra="forbid", frozen=True, allow_inf_nan=False
     registry_url: str = "https://fabric.nfh.global/registry/dedi"
     registry_name: str = "subscribers.beckn.one"
     registration_url: str | None = None
-    registration_token: SecretStr | None = None
+    registration_token: Secret | None = None
     service_id: str = "fabric.nfh.global"
     service_url: str | None = None
     egress_url: str | None = None

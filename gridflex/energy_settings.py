@@ -7,13 +7,14 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from gridflex.market.days import SettlementDay
 from gridflex.market.settlement.authority import Figures
 from gridflex.market.settlement.calendar import SettlementCalendar
 from gridflex.market.settlement.losses import LEAST, MOST
 from gridflex.market.volumes import ZERO
+from gridflex.setting_values import Secret
 
 
 class ReferencePriceRow(BaseModel, extra="forbid", frozen=True):
@@ -132,7 +133,7 @@ class EnergySettings(BaseModel, extra="forbid", frozen=True):
     site: str | None = None
     contract: str | None = Field(default=None, min_length=1, max_length=100)
     authorisation: str = Field(default="", max_length=10)
-    credential: SecretStr | None = None
+    credential: Secret | None = None
     phase: str = Field(default="OPER", pattern=r"^[A-Z0-9]{4}$")
     folder: Path | None = None
     sale_fraction: Decimal = Field(default=Decimal("0.8"), gt=0, le=1)

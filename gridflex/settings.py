@@ -8,19 +8,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    Field,
-    HttpUrl,
-    SecretStr,
-    TypeAdapter,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, Field, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -32,21 +22,8 @@ from gridflex.energy_settings import EnergySettings
 from gridflex.fleet import GPU_TYPES, Site
 from gridflex.instants import Instant
 from gridflex.places import PLACE
+from gridflex.setting_values import Http, Secret
 from gridflex.units import MOST_PRICE_GBP
-
-_ADDRESS: Final = TypeAdapter(HttpUrl)
-
-
-def _address(text: str) -> str:
-    try:
-        _ADDRESS.validate_python(text)
-    except ValidationError as error:
-        raise ValueError("valid is an address such as https://example.org") from error
-    return text
-
-
-Http = Annotated[str, AfterValidator(_address)]
-"""Address below which a provider answers."""
 
 
 class SiteSettings(BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
@@ -73,7 +50,7 @@ class SiteSettings(BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
 
     name: str = Field(default="local", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
     ray_url: str = "http://127.0.0.1:8265"
-    ray_token: SecretStr | None = None
+    ray_token: Secret | None = None
     gpus: int | None = Field(default=None, ge=0)
     gpu_type: str = "H100"
     postcode: str | None = Field(default=None, pattern=f"^({PLACE})$")
@@ -223,7 +200,7 @@ class HttpSettings(BaseModel, extra="forbid", frozen=True):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
     auth: Literal["token", "disabled"] | None = None
-    token: SecretStr | None = None
+    token: Secret | None = None
 
 
 class LedgerSettings(BaseModel, extra="forbid", frozen=True):
@@ -285,7 +262,7 @@ class Settings(BaseSettings):
     )
 
     state_dir: Path = Path("~/.gridflex")
-    database_url: SecretStr | None = None
+    database_url: Secret | None = None
     packages_url: str | None = None
     models_url: str | None = None
     checkpoint_dir: str | None = None

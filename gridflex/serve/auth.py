@@ -64,7 +64,7 @@ class Authentication:
 
     Args:
         app: What it guards.
-        token: The token; None lets everyone in.
+        token: The token, not empty; None lets everyone in.
         open_paths: Paths that need no token.
         open_prefixes: Beginnings of paths that need no token.
     """
@@ -77,6 +77,8 @@ class Authentication:
         open_paths: frozenset[str] = OPEN_PATHS,
         open_prefixes: tuple[str, ...] = OPEN_PREFIXES,
     ) -> None:
+        if token == "":
+            raise ValueError("an empty token would let everyone in")
         self._app = app
         self._token = token.encode() if token is not None else None
         self._open_paths = open_paths
@@ -114,15 +116,16 @@ class Authentication:
 
 
 def _given_token(headers: Headers) -> str | None:
+    """Return the token that was sent, None if none was; an empty one is none."""
     sent = headers.get("authorization") or headers.get("x-ray-authorization")
     if sent:
         is_bearer = sent[: len(_BEARER)].lower() == _BEARER
-        return sent[len(_BEARER) :].strip() if is_bearer else ""
+        return (sent[len(_BEARER) :].strip() or None) if is_bearer else None
     try:
         cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
     except CookieError:
         return None
-    return cookie.value if cookie else None
+    return (cookie.value or None) if cookie else None
 
 
 async def _deny(

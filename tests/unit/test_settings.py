@@ -260,6 +260,35 @@ def test_a_refusal_shows_no_secret(text: str) -> None:
     assert "hush" not in str(refused.value)
 
 
+@pytest.mark.parametrize("value", ["", " \n", "a\nb"])
+@pytest.mark.parametrize(
+    "field",
+    ["http.token", "sites.0.ray_token", "energy.credential", "market.registration_token"],
+)
+def test_a_secret_that_is_empty_is_refused_by_its_field(field: str, value: str) -> None:
+    group, *_, name = field.split(".")
+    of_group = {name: value}
+
+    with pytest.raises(ContractError, match=f"{field}: valid is text on one line"):
+        load_settings(flags={group: [of_group] if group == "sites" else of_group})
+
+
+def test_an_empty_token_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRIDFLEX_HTTP__TOKEN", "")
+
+    with pytest.raises(ContractError, match=r"http\.token: valid is text on one line"):
+        load_settings()
+
+
+def test_a_secret_of_a_file_counts_without_its_line_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRIDFLEX_HTTP__TOKEN", "hush\n")
+
+    token = load_settings().http.token
+
+    assert token is not None
+    assert token.get_secret_value() == "hush"
+
+
 def test_settings_survive_the_way_to_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(
         sites=(SiteSettings(name="london", ray_token="a"), SiteSettings(name="slough")),  # noqa: S106 - made up

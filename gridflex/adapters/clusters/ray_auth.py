@@ -41,7 +41,7 @@ def find_token(
         environ: Environment variables.
     """
     if given is not None:
-        return given.get_secret_value()
+        return given.get_secret_value().strip() or None
     if not force and not is_token_wanted(environ):
         return None
     if environ.get(TOKEN_VARIABLE, "").strip():

@@ -57,9 +57,10 @@ async def ask(
         pytest.param({}, 401, id="nothing"),
         pytest.param({"Cookie": "other=1"}, 401, id="another cookie"),
         pytest.param({"Authorization": "Bearer wrong"}, 403, id="a wrong token"),
-        pytest.param({"Authorization": "Bearer "}, 403, id="an empty token"),
-        pytest.param({"Authorization": f"Basic {TOKEN}"}, 403, id="another scheme"),
-        pytest.param({"Authorization": TOKEN}, 403, id="no scheme"),
+        pytest.param({"Authorization": "Bearer "}, 401, id="an empty token"),
+        pytest.param({"Authorization": f"Basic {TOKEN}"}, 401, id="another scheme"),
+        pytest.param({"Authorization": TOKEN}, 401, id="no scheme"),
+        pytest.param({"Cookie": "ray-authentication-token="}, 401, id="an empty cookie"),
         pytest.param({"Cookie": "ray-authentication-token=wrong"}, 403, id="a wrong cookie"),
         pytest.param({"Authorization": "Bearer t\u00f6ken"}, 403, id="a token beyond ASCII"),
     ],
@@ -89,6 +90,11 @@ async def test_a_refusal_is_a_problem_that_says_what_to_do(
     assert says in answer.json()["detail"]
     assert "~/.ray/auth_token" in answer.json()["detail"]
     assert TOKEN not in answer.text
+
+
+def test_an_empty_token_guards_nothing_and_is_refused() -> None:
+    with pytest.raises(ValueError, match="empty token"):
+        Authentication(FastAPI(), token="")
 
 
 async def test_without_a_token_to_ask_for_all_may_call() -> None:
