@@ -24,7 +24,7 @@ from gridflex.market.billing.invoice_files import document_json, read_document
 from gridflex.market.billing.monthly import (
     BillingContract,
     Unbilled,
-    day_cash,
+    contract_cash,
     monthly_bill,
     parse_month,
     unbilled,
@@ -107,7 +107,7 @@ def _add_bills(api: APIRouter, ledger: LedgerStore, clock: Clock, contracts: _Co
         contract = await contracts.taken_in(sent.contract)
         month = parse_month(sent.month)
         known_on = sent.known_on or month.end
-        cash = day_cash(
+        cash = contract_cash(
             settle_book(await _settled(ledger)),
             contract=contract,
             calendar=calendar_around(known_on),

@@ -20,7 +20,7 @@ from gridflex.market.billing.receipts import Basis, DraftReceipt, Evidence, Issu
 from gridflex.market.meters import Evidence as Metering
 from gridflex.market.settlement.book import SettlementBook
 from gridflex.market.settlement.records import settlement_inputs
-from gridflex.market.settlement.runs import Run
+from gridflex.market.settlement.runs import Run, newest_paying
 from gridflex.market.volumes import ZERO, Rounding, share_out
 
 _BASIS: Final = {
@@ -82,11 +82,8 @@ def settled_jobs(settlements: Iterable[Settlement]) -> list[str]:
 
 def in_force(settlements: Iterable[Settlement]) -> list[Settlement]:
     """Return the settlements that count: the latest paying run of each half-hour and account."""
-    newest: dict[tuple[HalfHour, str], Settlement] = {}
-    for one in sorted(settlements, key=lambda one: (one.run.position, one.index)):
-        if one.run.pays:
-            newest[one.half_hour, one.account] = one
-    return [newest[key] for key in sorted(newest)]
+    counting = newest_paying(sorted(settlements, key=lambda one: one.index))
+    return sorted(counting, key=lambda one: (one.half_hour, one.account))
 
 
 def with_earnings(receipt: IssuedReceipt, settlements: Sequence[Settlement]) -> DraftReceipt | None:

@@ -17,7 +17,7 @@ from typing import Final
 
 from gridflex.errors import ContractError
 from gridflex.market.policy import Dated, Effective
-from gridflex.market.settlement.runs import DayCash, Run
+from gridflex.market.settlement.runs import HalfHourCash, Run, newest_paying
 from gridflex.market.volumes import ZERO, Rounding
 
 
@@ -123,9 +123,9 @@ class MonthNet:
 
     Args:
         month: Settlement month.
-        net_gbp: Sum over its days of the newest paying run.
+        net_gbp: Sum over its half-hours, each in its newest paying run.
         days: Settlement days with a paying run.
-        oldest_run: The run that is furthest behind among them.
+        oldest_run: The run that is furthest behind among these half-hours.
     """
 
     month: Month
@@ -135,7 +135,7 @@ class MonthNet:
 
     @property
     def is_final(self) -> bool:
-        """Whether every day has its final run."""
+        """Whether every half-hour has its final run."""
         return not Run.RF.is_after(self.oldest_run)
 
 
@@ -156,17 +156,19 @@ def subscription_gbp(gpus: int, *, day: date, tiers: Dated[tuple[Tier, ...]] = T
     raise ContractError(f"no tier for {gpus} GPUs on {day}")
 
 
-def month_nets(cash: Iterable[DayCash], *, known_on: date) -> list[MonthNet]:
-    """Return each settlement month's net from the newest run paid by ``known_on``."""
-    newest: dict[tuple[str, date], DayCash] = {}
-    for one in cash:
-        if not one.run.pays or one.paid_on > known_on:
-            continue
-        held = newest.get((one.account, one.day))
-        if held is None or one.run.is_after(held.run):
-            newest[one.account, one.day] = one
-    months: dict[Month, list[DayCash]] = {}
-    for one in newest.values():
+def counting_on(cash: Iterable[HalfHourCash], *, known_on: date) -> list[HalfHourCash]:
+    """Return what counts: each half-hour in the newest run that has it and paid by ``known_on``."""
+    return newest_paying(one for one in cash if one.paid_on <= known_on)
+
+
+def month_nets(counting: Iterable[HalfHourCash]) -> list[MonthNet]:
+    """Return each settlement month's net.
+
+    Args:
+        counting: Each half-hour once, in the run that counts.
+    """
+    months: dict[Month, list[HalfHourCash]] = {}
+    for one in counting:
         months.setdefault(Month.of(one.day), []).append(one)
     return [
         MonthNet(
@@ -187,7 +189,7 @@ class CommissionDue:
         month: Settlement month.
         net_gbp: Its net revenue.
         due_gbp: Commission in whole pence, hold-back taken off.
-        is_final: Whether every day has its final run.
+        is_final: Whether every half-hour has its final run.
     """
 
     month: Month
@@ -227,7 +229,7 @@ class CommissionLine:
         billed_before_gbp: Sum of earlier bills for the month.
         due_gbp: Commission as known now.
         net_gbp: Net revenue it rests on.
-        run: Furthest-behind settlement run of the month's days.
+        run: Furthest-behind settlement run of the month's half-hours.
     """
 
     month: Month

@@ -16,7 +16,6 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from gridflex.errors import ContractError
 from gridflex.faults import faults_text
-from gridflex.halfhour import HalfHour
 from gridflex.ledger.canonical import digest
 from gridflex.market.billing.fees import (
     CommissionTerms,
@@ -24,6 +23,7 @@ from gridflex.market.billing.fees import (
     Month,
     commission_due,
     commission_lines,
+    counting_on,
     month_nets,
 )
 from gridflex.market.billing.invoice import (
@@ -42,7 +42,7 @@ from gridflex.market.settlement.calendar import (
     calendar_rows,
     published_days,
 )
-from gridflex.market.settlement.runs import DayCash, Run
+from gridflex.market.settlement.runs import HalfHourCash, Run, day_cash
 from gridflex.market.volumes import ZERO, Rounding
 from gridflex.market.working_days import DAY, WorkingCalendar, half_hours_of
 
@@ -150,7 +150,7 @@ class Unbilled:
     Args:
         day: Settlement day.
         run: Which run.
-        net_gbp: Its net revenue in that run, exact.
+        net_gbp: Its net revenue as that run leaves it, exact.
         paid_on: When it pays.
         in_bill_of: Billing month whose bill is the first to count it, if issued after the month.
         is_published: Whether a row of the contract's calendar says so, or the usual lags.
@@ -211,10 +211,10 @@ def read_contract(text: str) -> BillingContract:
         raise ContractError(f"billing contract: {faults_text(error, whole='contract')}") from error
 
 
-def day_cash(
+def contract_cash(
     statement: Statement, *, contract: BillingContract, calendar: WorkingCalendar
-) -> list[DayCash]:
-    """Return each settlement day's net per run with its payment day."""
+) -> list[HalfHourCash]:
+    """Return each half-hour's net per run, with the day on which that pays by a contract."""
     published = published_days(contract.settlement_calendar)
     return statement.cash(contract.account, calendar=calendar, published=published)
 
@@ -245,8 +245,9 @@ def monthly_bill(
         known = ", ".join(sorted(contract.gpus)) or "none"
         raise ContractError(f"billing contract: gpus of {month} are not stated; known are {known}")
     statement = settle_book(book)
-    cash = day_cash(statement, contract=contract, calendar=calendar)
-    nets = month_nets(cash, known_on=known_on)
+    cash = contract_cash(statement, contract=contract, calendar=calendar)
+    counting = counting_on(cash, known_on=known_on)
+    nets = month_nets(counting)
     billed = {parse_month(one.settlement_month): one for one in contract.billed}
     lines = commission_lines(
         nets,
@@ -257,7 +258,7 @@ def monthly_bill(
     months = {line.month for line in lines}
     dues = commission_due(nets, terms=contract.terms(), rounding=rounding)
     shares = attribute(
-        _newest_net(statement, cash, months, known_on),
+        {one.half_hour: one.net_gbp for one in counting if Month.of(one.day) in months},
         contributions=book.contributions,
         rounding=rounding,
     )
@@ -282,19 +283,20 @@ def monthly_bill(
 
 
 def unbilled(
-    cash: Iterable[DayCash], *, contract: BillingContract, month: Month, known_on: date
+    cash: Iterable[HalfHourCash], *, contract: BillingContract, month: Month, known_on: date
 ) -> Iterator[Unbilled]:
     """Yield the paying runs that are settled and not counted in a bill yet, in order of payment.
 
     Args:
-        cash: Each settlement day's net per run with its payment day.
+        cash: Each half-hour's net per run with its payment day.
         contract: Says in its calendar when runs pay.
         month: Billed; what pays later is in a bill after its.
         known_on: Date of issue; runs paid by then are counted.
     """
     published = published_days(contract.settlement_calendar)
-    for one in sorted(cash, key=lambda one: (one.paid_on, one.day, one.run.position)):
-        if one.run.pays and one.paid_on > known_on:
+    days = day_cash(cash)
+    for one in sorted(days, key=lambda one: (one.paid_on, one.day, one.run.position)):
+        if one.paid_on > known_on:
             yield Unbilled(
                 day=one.day,
                 run=one.run,
@@ -308,21 +310,3 @@ def unbilled(
 def _teams(shares: Shares, commission_gbp: Decimal) -> tuple[TeamRow, ...]:
     """Return the teams' table; without a positive net there is no commission to spread."""
     return show_back(shares, commission_gbp=commission_gbp if shares.total_gbp > 0 else ZERO)
-
-
-def _newest_net(
-    statement: Statement, cash: Iterable[DayCash], months: set[Month], known_on: date
-) -> dict[HalfHour, Decimal]:
-    """Return the net per half-hour of the billed months, each day in its newest paid run."""
-    newest: dict[tuple[str, date], Run] = {}
-    for one in cash:
-        counts = one.run.pays and one.paid_on <= known_on and Month.of(one.day) in months
-        held = newest.get((one.account, one.day))
-        if counts and (held is None or one.run.is_after(held)):
-            newest[one.account, one.day] = one.run
-    net: dict[HalfHour, Decimal] = {}
-    for result in statement.results:
-        key = (result.account, result.half_hour.settlement[0])
-        if newest.get(key) is result.run:
-            net[result.half_hour] = net.get(result.half_hour, ZERO) + result.net_gbp
-    return net

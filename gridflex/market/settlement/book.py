@@ -22,7 +22,7 @@ from gridflex.ledger.canonical import canonical_json, digest
 from gridflex.market.settlement.account import AccountPeriod, AccountResult, settle
 from gridflex.market.settlement.attribution import Contribution
 from gridflex.market.settlement.calendar import PublishedDays
-from gridflex.market.settlement.runs import DayCash, Run, payment_day
+from gridflex.market.settlement.runs import HalfHourCash, Run, payment_day
 from gridflex.market.volumes import ZERO
 from gridflex.market.working_days import WorkingCalendar
 
@@ -56,13 +56,13 @@ class SettlementBook:
 
 @dataclass(frozen=True, slots=True)
 class DayTotal:
-    """One account's settlement day in one run.
+    """One account's settlement day in one run, which may lack half-hours that another run has.
 
     Args:
         account: Which account.
         day: Settlement day.
         run: Which run.
-        half_hours: How many were settled.
+        half_hours: How many were settled in this run; the totals are of these alone.
         delivered_mwh: Sum of credited deviations.
         sold_mwh: Sum of notified sales.
         net_gbp: Sum of net revenue, exact.
@@ -111,23 +111,30 @@ class Statement:
 
     def cash(
         self, account: str, *, calendar: WorkingCalendar, published: PublishedDays
-    ) -> list[DayCash]:
-        """Return each settlement day's net of an account per run, with its payment day.
+    ) -> list[HalfHourCash]:
+        """Return each half-hour's net of an account per run, with the day on which that pays.
 
         Args:
             account: Which account; one that nothing is settled for has none.
             calendar: Working days.
             published: Rows of the published Settlement Calendar, which come first.
         """
-        return [
-            DayCash(
-                account=one.account,
-                day=one.day,
-                run=one.run,
-                net_gbp=one.net_gbp,
-                paid_on=payment_day(one.day, run=one.run, calendar=calendar, published=published),
+        paid_on = {
+            (one.day, one.run): payment_day(
+                one.day, run=one.run, calendar=calendar, published=published
             )
             for one in self.days
+            if one.account == account
+        }
+        return [
+            HalfHourCash(
+                account=account,
+                half_hour=one.half_hour,
+                run=one.run,
+                net_gbp=one.net_gbp,
+                paid_on=paid_on[one.half_hour.settlement[0], one.run],
+            )
+            for one in self.results
             if one.account == account
         ]
 

@@ -2,18 +2,22 @@
 
 Nothing is final for about fourteen months. Every result is kept per run; what is paid after the
 first paying run is the difference to the run before, and the differences add up to the last one.
+A run may lack half-hours of a day: what counts is, for each half-hour, the newest paying run that
+has it (`newest_paying`), and days, months, shares and receipts are sums of those.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from itertools import groupby
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from gridflex.errors import ContractError
+from gridflex.halfhour import HalfHour
 from gridflex.market.policy import Dated, Effective
 from gridflex.market.volumes import ZERO
 
@@ -131,15 +135,75 @@ def next_run(
     return None
 
 
+class Settled(Protocol):
+    """What one run says of one account's half-hour."""
+
+    @property
+    def account(self) -> str:
+        """Which account."""
+        ...
+
+    @property
+    def half_hour(self) -> HalfHour:
+        """When."""
+        ...
+
+    @property
+    def run(self) -> Run:
+        """Which run."""
+        ...
+
+
+SettledT = TypeVar("SettledT", bound=Settled)
+
+
+def newest_paying(settled: Iterable[SettledT]) -> list[SettledT]:
+    """Return what counts: of each account's half-hour the newest paying run that has it.
+
+    Args:
+        settled: In any order; of two of the same run the later one counts.
+    """
+    newest: dict[tuple[str, HalfHour], SettledT] = {}
+    for one in settled:
+        key = one.account, one.half_hour
+        if one.run.pays and (key not in newest or not newest[key].run.is_after(one.run)):
+            newest[key] = one
+    return list(newest.values())
+
+
+@dataclass(frozen=True, slots=True)
+class HalfHourCash:
+    """Net of one account's half-hour, as one run has it.
+
+    Args:
+        account: Which account.
+        half_hour: When.
+        run: Which run.
+        net_gbp: Net revenue, exact.
+        paid_on: When the run pays.
+    """
+
+    account: str
+    half_hour: HalfHour
+    run: Run
+    net_gbp: Decimal
+    paid_on: date
+
+    @property
+    def day(self) -> date:
+        """Settlement day."""
+        return self.half_hour.settlement[0]
+
+
 @dataclass(frozen=True, slots=True)
 class DayCash:
-    """Net of one account for one settlement day, as one run has it.
+    """Net of one account for one settlement day, as one paying run leaves it.
 
     Args:
         account: Which account.
         day: Settlement day.
         run: Which run.
-        net_gbp: Net revenue, exact.
+        net_gbp: Net revenue, exact; half-hours that the run lacks are as they were before it.
         paid_on: When it pays.
     """
 
@@ -180,10 +244,44 @@ NO_INTEREST: Final = Dated(
 """As a fraction per year, by the day of payment."""
 
 
+def day_cash(cash: Iterable[HalfHourCash]) -> list[DayCash]:
+    """Return each day's net as each paying run leaves it, by account, day and run.
+
+    Args:
+        cash: Results in any order; II does not pay.
+
+    Raises:
+        ContractError: A run of a half-hour occurs twice with different results.
+    """
+    days: dict[tuple[str, date], dict[Run, dict[HalfHour, HalfHourCash]]] = {}
+    for one in cash:
+        if not one.run.pays:
+            continue
+        has = days.setdefault((one.account, one.day), {}).setdefault(one.run, {})
+        if has.setdefault(one.half_hour, one) != one:
+            raise ContractError(
+                f"{one.account} {one.half_hour} {one.run}: {one.net_gbp} and "
+                f"{has[one.half_hour].net_gbp} GBP for the same run"
+            )
+    return [left for key in sorted(days) for left in _as_left(days[key])]
+
+
+def _as_left(runs: Mapping[Run, Mapping[HalfHour, HalfHourCash]]) -> Iterator[DayCash]:
+    """Yield one day's net run by run."""
+    counting: dict[HalfHour, HalfHourCash] = {}
+    for run in sorted(runs, key=lambda run: run.position):
+        counting |= runs[run]
+        first = next(iter(runs[run].values()))
+        net = sum((one.net_gbp for one in counting.values()), ZERO)
+        yield DayCash(first.account, first.day, run, net, first.paid_on)
+
+
 def true_ups(
-    cash: Iterable[DayCash], *, interest_fraction_per_year: Dated[Decimal] = NO_INTEREST
+    cash: Iterable[HalfHourCash], *, interest_fraction_per_year: Dated[Decimal] = NO_INTEREST
 ) -> list[TrueUp]:
     """Return the ledger of differences, by account, day and run; skipped runs are passed over.
+
+    A half-hour that a run lacks makes no difference.
 
     Interest is simple, on each difference, from the first payment of the day to the payment of
     the difference, at the rate of the day on which it is paid.
@@ -193,27 +291,16 @@ def true_ups(
         interest_fraction_per_year: Rate over time.
 
     Raises:
-        ContractError: A run of a day occurs twice with different results.
+        ContractError: A run of a half-hour occurs twice with different results.
     """
-    paying: dict[tuple[str, date], dict[Run, DayCash]] = {}
-    for one in cash:
-        if not one.run.pays:
-            continue
-        runs = paying.setdefault((one.account, one.day), {})
-        if runs.setdefault(one.run, one) != one:
-            raise ContractError(
-                f"{one.account} {one.day} {one.run}: {one.net_gbp} and "
-                f"{runs[one.run].net_gbp} GBP for the same run"
-            )
     return [
         entry
-        for key in sorted(paying)
-        for entry in _differences(paying[key], interest_fraction_per_year)
+        for _, day in groupby(day_cash(cash), key=lambda one: (one.account, one.day))
+        for entry in _differences(list(day), interest_fraction_per_year)
     ]
 
 
-def _differences(runs: Mapping[Run, DayCash], interest: Dated[Decimal]) -> list[TrueUp]:
-    ordered = sorted(runs.values(), key=lambda one: one.run.position)
+def _differences(ordered: Sequence[DayCash], interest: Dated[Decimal]) -> list[TrueUp]:
     entries: list[TrueUp] = []
     for number, one in enumerate(ordered):
         before = ordered[number - 1] if number else None

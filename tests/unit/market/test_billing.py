@@ -19,12 +19,15 @@ from pypdf.generic import DictionaryObject
 
 from gridflex.adapters.market.invoice_pdf import document_pdf
 from gridflex.errors import ContractError
+from gridflex.halfhour import HalfHour
 from gridflex.market.billing.fees import (
     CommissionTerms,
     LossRule,
     Month,
+    MonthNet,
     commission_due,
     commission_lines,
+    counting_on,
     month_nets,
     subscription_gbp,
 )
@@ -43,7 +46,7 @@ from gridflex.market.billing.invoice_files import (
     read_document,
 )
 from gridflex.market.settlement.attribution import Shares
-from gridflex.market.settlement.runs import DayCash, Run
+from gridflex.market.settlement.runs import HalfHourCash, Run
 from gridflex.market.volumes import Rounding
 
 JULY, AUGUST = Month(2026, 7), Month(2026, 8)
@@ -75,12 +78,19 @@ def test_there_is_no_fee_before_the_price_list() -> None:
         subscription_gbp(10, day=date(2025, 12, 31))
 
 
-def cash(day: date, run: Run, net: str, *, paid_on: date | None = None) -> DayCash:
-    return DayCash("GRIDFLEX", day, run, Decimal(net), paid_on or PAID_ON[run])
+def cash(
+    day: date, run: Run, net: str, *, paid_on: date | None = None, period: int = 1
+) -> HalfHourCash:
+    half_hour = HalfHour.from_settlement(day, period)
+    return HalfHourCash("GRIDFLEX", half_hour, run, Decimal(net), paid_on or PAID_ON[run])
 
 
-def due(*cashes: DayCash, terms: CommissionTerms = TERMS) -> dict[str, Decimal]:
-    nets = month_nets(cashes, known_on=LATER)
+def known(cashes: Iterable[HalfHourCash], *, on: date = LATER) -> list[MonthNet]:
+    return month_nets(counting_on(cashes, known_on=on))
+
+
+def due(*cashes: HalfHourCash, terms: CommissionTerms = TERMS) -> dict[str, Decimal]:
+    nets = known(cashes)
     return {
         str(one.month): one.due_gbp for one in commission_due(nets, terms=terms, rounding=ROUNDING)
     }
@@ -97,11 +107,24 @@ def test_the_newest_run_that_has_paid_counts() -> None:
         cash(date(2026, 7, 1), Run.R1, "350.00", paid_on=date(2026, 8, 25)),
     ]
 
-    (before,) = month_nets(runs, known_on=date(2026, 8, 24))
-    (after,) = month_nets(runs, known_on=date(2026, 8, 25))
+    (before,) = known(runs, on=date(2026, 8, 24))
+    (after,) = known(runs, on=date(2026, 8, 25))
 
     assert (before.net_gbp, before.oldest_run) == (Decimal("378.00"), Run.SF)
     assert (after.net_gbp, after.oldest_run) == (Decimal("350.00"), Run.R1)
+
+
+def test_a_run_of_part_of_a_day_is_not_billed_as_the_whole_day() -> None:
+    day, sf, r1 = date(2026, 7, 1), date(2026, 7, 23), date(2026, 8, 25)
+    runs = [
+        *(cash(day, Run.SF, "378.00", paid_on=sf, period=one) for one in (1, 2)),
+        cash(day, Run.R1, "370.00", paid_on=r1),
+    ]
+
+    (before,), (after,) = known(runs, on=sf), known(runs, on=r1)
+
+    assert (before.net_gbp, after.net_gbp) == (Decimal("756.00"), Decimal("748.00"))
+    assert (after.days, after.oldest_run) == (1, Run.SF)
 
 
 @pytest.mark.parametrize(
@@ -148,21 +171,24 @@ def test_bills_add_up_to_what_is_due_in_the_end(
     cashes = [cash(day, run, str(net), paid_on=PAID_ON[run]) for (day, run), net in nets.items()]
     billed: dict[Month, Decimal] = {}
     for month in range(8, 13):
-        known = month_nets(cashes, known_on=date(2026, month, 28))
-        for line in commission_lines(known, billed_gbp=billed, terms=terms, rounding=ROUNDING):
+        nets_by_then = known(cashes, on=date(2026, month, 28))
+        for line in commission_lines(
+            nets_by_then, billed_gbp=billed, terms=terms, rounding=ROUNDING
+        ):
             billed[line.month] = billed.get(line.month, Decimal(0)) + line.amount_gbp
 
-    final = commission_due(month_nets(cashes, known_on=LATER), terms=terms, rounding=ROUNDING)
+    final = commission_due(known(cashes), terms=terms, rounding=ROUNDING)
 
     assert billed == {one.month: one.due_gbp for one in final if one.due_gbp or one.month in billed}
 
 
 def run(
-    cashes: Iterable[DayCash], *, billed: dict[Month, Decimal] | None = None, gpus: int | None = 499
+    cashes: Iterable[HalfHourCash],
+    *,
+    billed: dict[Month, Decimal] | None = None,
+    gpus: int | None = 499,
 ) -> BillingRun:
-    lines = commission_lines(
-        month_nets(cashes, known_on=LATER), billed_gbp=billed or {}, terms=TERMS, rounding=ROUNDING
-    )
+    lines = commission_lines(known(cashes), billed_gbp=billed or {}, terms=TERMS, rounding=ROUNDING)
     return BillingRun(
         month=AUGUST,
         issued_on=date(2026, 9, 1),

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridflex.errors import ContractError
+from gridflex.halfhour import HalfHour
 from gridflex.market.policy import Dated, Effective
-from gridflex.market.settlement.runs import DayCash, Run, payment_day, true_ups
+from gridflex.market.settlement.runs import HalfHourCash, Run, newest_paying, payment_day, true_ups
 from tests.unit.market.days import CALENDAR
 
 DAY = date(2026, 7, 1)
@@ -26,8 +27,9 @@ PAID = {
 }
 
 
-def cash(run: Run, net: str, *, day: date = DAY) -> DayCash:
-    return DayCash("GRIDFLEX", day, run, Decimal(net), PAID[run])
+def cash(run: Run, net: str, *, period: int = 1) -> HalfHourCash:
+    half_hour = HalfHour.from_settlement(DAY, period)
+    return HalfHourCash("GRIDFLEX", half_hour, run, Decimal(net), PAID[run])
 
 
 def test_each_paying_run_pays_the_difference_to_the_one_before() -> None:
@@ -43,6 +45,45 @@ def test_a_skipped_run_is_passed_over() -> None:
     entries = true_ups([cash(Run.SF, "100"), cash(Run.RF, "130")])
 
     assert [(one.since, one.difference_gbp) for one in entries][1] == (Run.SF, Decimal(30))
+
+
+def test_a_half_hour_that_a_run_lacks_stays_as_it_was() -> None:
+    settled = [
+        *(cash(Run.SF, "378", period=1), cash(Run.SF, "378", period=2)),
+        cash(Run.R1, "370", period=1),
+        cash(Run.R2, "400", period=2),
+    ]
+
+    entries = true_ups(settled)
+
+    assert [(one.run, one.since, one.difference_gbp) for one in entries] == [
+        (Run.SF, None, Decimal(756)),
+        (Run.R1, Run.SF, Decimal(-8)),
+        (Run.R2, Run.R1, Decimal(22)),
+    ]
+
+
+def test_a_half_hour_that_comes_late_in_its_run_counts_then() -> None:
+    early = [cash(Run.SF, "378"), cash(Run.SF, "378", period=2), cash(Run.R1, "370")]
+
+    late = true_ups([*early, cash(Run.R1, "371", period=2)])
+
+    assert [one.difference_gbp for one in late] == [Decimal(756), Decimal(-15)]
+
+
+CASH = st.builds(
+    lambda period, run, net: cash(run, str(net), period=period),
+    st.integers(1, 4),
+    st.sampled_from(Run),
+    st.decimals(-(10**6), 10**6, places=6),
+)
+
+
+@given(st.lists(CASH, unique_by=lambda one: (one.half_hour, one.run)))
+def test_differences_add_up_to_what_counts_whatever_a_run_lacks(some: list[HalfHourCash]) -> None:
+    counting = sum((one.net_gbp for one in newest_paying(some)), Decimal(0))
+
+    assert sum((one.difference_gbp for one in true_ups(some)), Decimal(0)) == counting
 
 
 def test_interest_runs_from_the_first_payment() -> None:
