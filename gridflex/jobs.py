@@ -8,6 +8,7 @@ is never touched. Instants are aware UTC.
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -260,7 +261,7 @@ class _Reader:
         return self._get(name, lambda text: _number(text, most=most), None, valid=valid)
 
     def _label(self, name: str) -> str | None:
-        return self._get(name, _label, None, valid="1 to 63 characters")
+        return self._get(name, _label, None, valid="1 to 63 characters, no control character")
 
     def _deadline(self, duration: timedelta, *, window: timedelta) -> datetime:
         if "deadline" in self._values and "max-deferral" in self._values:
@@ -382,6 +383,7 @@ def _premium(text: str) -> Decimal:
 
 
 def _label(text: str) -> str:
-    if not 1 <= len(text) <= 63:  # noqa: PLR2004 - the Kubernetes label limit
+    has_control = any(unicodedata.category(one) == "Cc" for one in text)
+    if has_control or not 1 <= len(text) <= 63:  # noqa: PLR2004 - the Kubernetes label limit
         raise ValueError(text)
     return text

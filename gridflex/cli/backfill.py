@@ -9,8 +9,6 @@ from datetime import datetime, timedelta
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import Progress
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -22,7 +20,7 @@ from gridflex.adapters.grid.past_outturns import ask_outturns, parts
 from gridflex.adapters.grid.past_store import PastStore
 from gridflex.adapters.grid.store import GridStore
 from gridflex.cli.options import AsJson, Config
-from gridflex.cli.output import out
+from gridflex.cli.output import Terminal, out, say, styled
 from gridflex.errors import SourceError
 from gridflex.running.launch import in_force
 from gridflex.settings import Settings
@@ -35,7 +33,7 @@ SIGNALS: Final = (Signal.INTENSITY, Signal.PRICE, Signal.DEMAND, Signal.WIND)
 INTERRUPTED: Final = 130
 """What a shell says of a command that Ctrl-C ended."""
 
-err = Console(stderr=True, soft_wrap=True, highlight=False)
+err = Terminal(stderr=True, soft_wrap=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +94,7 @@ def _print(told: _Told, *, as_json: bool) -> None:
     for source, count in told.forecasts.items():
         out.print(f"{source}: {count} new forecasts", highlight=False)
     for reason in told.missing:
-        out.print(f"[yellow]missing:[/] {escape(reason)}", highlight=False, soft_wrap=True)
+        say(styled(("missing:", "yellow"), f" {reason}"))
 
 
 async def _backfill(

@@ -12,6 +12,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from gridflex.cli.output import visible
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -88,5 +90,5 @@ def _table(
             max_width=column.narrowest if is_narrow and column.narrowest else None,
         )
     for row in rows:
-        table.add_row(*(Text(row[i]) for i in shown))
+        table.add_row(*(Text(visible(row[i])) for i in shown))
     return table

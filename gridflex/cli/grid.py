@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any, Final
 
 import typer
-from rich.markup import escape
 
 from gridflex.cli.fitting import Column, print_fitting
 from gridflex.cli.instants import minute
 from gridflex.cli.on_demand import Elsewhere, on_demand
 from gridflex.cli.options import AsJson, Url
-from gridflex.cli.output import out, print_json, say
+from gridflex.cli.output import out, print_json, say, styled
 from gridflex.client import Client
 from gridflex.forecasting.skill import MOST_DAYS, Scored
 from gridflex.places import VALID_PLACE
@@ -83,8 +82,7 @@ def grid_now(*, region: Region = NATIONAL, url: Url = None, as_json: AsJson = Fa
     print_fitting(out, FEEDS, feeds)
     for feed in answer["feeds"]:
         if feed["reason"]:
-            told = f"[red]{feed['source']}:[/] {escape(feed['reason'])}"
-            say(told)
+            say(styled((f"{feed['source']}:", "red"), f" {feed['reason']}"))
 
 
 @grid_app.command("forecast")
@@ -156,8 +154,8 @@ def _figure(value: float | None) -> str:
 
 def _print_heading(answer: dict[str, Any], *, half_hours: int) -> None:
     origin, region = answer["origin"], answer["region"]
-    shown = origin if origin == Origin.LIVE.value else f"[bold]{origin}[/]"
-    out.print(f"{region} at {minute(answer['now'])}, {shown}", highlight=False)
+    shown = (origin, "" if origin == Origin.LIVE.value else "bold")
+    out.print(styled(f"{region} at {minute(answer['now'])}, ", shown))
     if national := answer.get("national_half_hours"):
         how_many = "" if national == half_hours else f" of {national} of {half_hours} half-hours"
         regions = answer.get("regions")

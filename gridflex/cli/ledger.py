@@ -16,7 +16,7 @@ from gridflex.adapters.ledger.key import LedgerKey
 from gridflex.adapters.ledger.store import LedgerStore
 from gridflex.cli.fitting import Column, print_fitting
 from gridflex.cli.options import AsJson, Config, Url
-from gridflex.cli.output import out, print_json, say
+from gridflex.cli.output import out, print_json, print_json_text, say
 from gridflex.client import Client, path_of
 from gridflex.errors import NotFoundError, SourceError
 from gridflex.job_ids import refuse_no_job_id
@@ -175,7 +175,7 @@ def receipt(
     if file is not None:
         write(file, receipt_html(issued).encode() if file.suffix == ".html" else body)
     if as_json:
-        out.print_json(body.decode())
+        print_json_text(body.decode())
     elif file is not None:
         say(str(file))
     else:

@@ -1,17 +1,61 @@
-"""How commands say something, and how they print what programs read."""
+"""How commands say something, and how they print what programs read.
+
+Text is shown as it is: nothing in it is markup, an emoji's name or an order to the terminal.
+What is to have a style is said by `styled`.
+"""
 
 from __future__ import annotations
 
 import json
+from typing import Any, Final
 
 from rich.console import Console
+from rich.text import Text
 
-out = Console()
+_ORDERS: Final = {
+    code: f"\\x{code:02x}"
+    for code in (*range(0x20), *range(0x7F, 0xA0))
+    if chr(code) not in "\t\n\r"
+}
+"""Control characters, which a terminal may obey, and how they are shown."""
+
+
+class Terminal(Console):
+    """A console for text that anybody may have written; Rich leaves a carriage return out.
+
+    Args:
+        stderr: Whether it is standard error.
+        soft_wrap: Whether the terminal breaks lines.
+    """
+
+    def __init__(self, *, stderr: bool = False, soft_wrap: bool = False) -> None:
+        super().__init__(
+            stderr=stderr, soft_wrap=soft_wrap, markup=False, emoji=False, highlight=False
+        )
+
+    def render_str(self, text: str, **options: Any) -> Text:  # noqa: ANN401 - as Rich has them
+        """Return text to show, without what a terminal would obey."""
+        return super().render_str(visible(text), **options)
+
+
+def visible(text: str) -> str:
+    """Return text with its control characters spelt out, each by its number."""
+    return text.translate(_ORDERS)
+
+
+def styled(*parts: str | tuple[str, str]) -> Text:
+    """Return text of which parts have a style: ``styled(("error:", "red"), " no such file")``."""
+    return Text.assemble(
+        *(visible(one) if isinstance(one, str) else (visible(one[0]), one[1]) for one in parts)
+    )
+
+
+out = Terminal()
 
 
 def say(text: object) -> None:
     """Print a line as it is, for the terminal to break."""
-    out.print(text, highlight=False, soft_wrap=True)
+    out.print(text, soft_wrap=True)
 
 
 def say_nothing(_text: object) -> None:
@@ -20,4 +64,19 @@ def say_nothing(_text: object) -> None:
 
 def print_json(body: object) -> None:
     """Print a value as JSON; what JSON does not know, as text."""
-    out.print_json(json.dumps(body, default=str))
+    print_json_text(json.dumps(body, default=str))
+
+
+def print_json_text(text: str) -> None:
+    """Print JSON that is text already."""
+    shown = json.dumps(json.loads(text), ensure_ascii=False)
+    out.print_json(shown, ensure_ascii=not _can_show(shown))
+
+
+def _can_show(text: str) -> bool:
+    """Return whether standard output can encode text, and no terminal would obey it."""
+    try:
+        text.encode(out.encoding)
+    except UnicodeEncodeError:
+        return False
+    return visible(text) == text

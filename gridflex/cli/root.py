@@ -12,13 +12,11 @@ from collections.abc import Mapping
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
 from gridflex.cli.jobs_table import print_jobs
 from gridflex.cli.on_demand import Elsewhere, on_demand
 from gridflex.cli.options import AsJson, Url
-from gridflex.cli.output import out, print_json, say
+from gridflex.cli.output import Terminal, out, print_json, say, styled
 from gridflex.client import Client, path_of
 from gridflex.errors import ContractError, GridFlexError, InfeasibleError, SourceError
 from gridflex.job_ids import refuse_no_job_id
@@ -89,7 +87,7 @@ sandbox_app = typer.Typer(
 )
 app.add_typer(sandbox_app, name="sandbox")
 
-err = Console(stderr=True)
+err = Terminal(stderr=True)
 
 
 def main() -> None:
@@ -98,7 +96,7 @@ def main() -> None:
     try:
         app()
     except GridFlexError as error:
-        err.print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
+        err.print(styled(("error:", "red"), f" {error}"), soft_wrap=True)
         sys.exit(next(code for kind, code in EXIT_CODES if isinstance(error, kind)))
 
 
@@ -173,7 +171,7 @@ def jobs_explain(
         print_json(explanation)
         return
     for line in explanation["lines"]:
-        out.print(line, highlight=False, markup=False)
+        out.print(line)
 
 
 def _with(given: Mapping[str, str], items: list[str]) -> dict[str, str]:

@@ -14,10 +14,11 @@ import uvicorn
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from rich.text import Text
 
 from gridflex.adapters.clock import Clock
 from gridflex.cli.options import AsJson
-from gridflex.cli.output import out, print_json, say
+from gridflex.cli.output import out, print_json, say, styled
 from gridflex.cli.shared_data import SHARED_VARIABLE, grid_folder
 from gridflex.errors import ContractError, SourceError
 from gridflex.halfhour import HalfHour
@@ -175,20 +176,21 @@ def _listener(host: str, port: int) -> socket.socket:
         raise SourceError(f"cannot listen on {host}:{port}: {error.strerror}") from error
 
 
-def _announcement(served: dict[str, Any]) -> str:
-    if served["origin"] == Origin.RECORDED.value:
+def _announcement(served: dict[str, Any]) -> Text:
+    is_recorded = served["origin"] == Origin.RECORDED.value
+    rests_on = f"no value was ever measured: {served['found']}"
+    if is_recorded:
         rests_on = (
-            f"[bold]recorded[/] grid, {served['from']} to {served['to']}: {served['found']}\n"
+            f"{served['from']} to {served['to']}: {served['found']}\n"
             "forecasts and regional values are simulated on top of it (docs/grid.md)"
         )
-    else:
-        rests_on = f"[bold]simulated[/] grid, no value was ever measured: {served['found']}"
-    return (
-        f"{rests_on}\n"
+    return styled(
+        ("recorded" if is_recorded else "simulated", "bold"),
+        f" grid, {rests_on}\n"
         f"it is {served['now'][:16]}Z, {served['speed']:g} times as fast as the wall; "
         f"seed {served['seed']}\n"
         f"GRIDFLEX_GRID__CARBON_INTENSITY_URL={served['carbon_intensity_url']}\n"
         f"GRIDFLEX_GRID__ELEXON_URL={served['elexon_url']}\n"
         f"GRIDFLEX_GRID__OCTOPUS_URL={served['octopus_url']}\n"
-        f"GRIDFLEX_GRID__NORD_POOL_URL={served['nord_pool_url']}"
+        f"GRIDFLEX_GRID__NORD_POOL_URL={served['nord_pool_url']}",
     )

@@ -22,7 +22,7 @@ from gridflex.cli.fitting import Column, print_fitting
 from gridflex.cli.ledger import write
 from gridflex.cli.market_checks import text_of
 from gridflex.cli.options import AsJson, Url
-from gridflex.cli.output import out, print_json, say
+from gridflex.cli.output import out, print_json, print_json_text, say
 from gridflex.client import Client
 from gridflex.errors import ContractError
 from gridflex.market.billing.fees import Month
@@ -123,7 +123,7 @@ def show(
     if account is not None:
         outcome = outcome.of(account)
     if as_json:
-        out.print_json(_selected(outcome, chosen, run))
+        print_json_text(_selected(outcome, chosen, run))
         return
     say(f"inputs SHA-256 {outcome.inputs_sha256}")
     days = [one for one in outcome.days if run in {None, one.run} and chosen in {None, one.day}]

@@ -13,7 +13,7 @@ import typer
 from gridflex.cli.fitting import Column, print_fitting
 from gridflex.cli.instants import minute
 from gridflex.cli.options import AsJson, Url
-from gridflex.cli.output import out, print_json
+from gridflex.cli.output import out, print_json, styled
 from gridflex.client import Client, path_of
 from gridflex.curtailment import valid_hold, valid_within
 from gridflex.errors import ContractError, SourceError
@@ -68,10 +68,12 @@ def plan_shed(  # noqa: PLR0917 - options, not arguments
     cost = gbp_text(found["cost_gbp"])
     back_kwh = sum(back["extra_kwh"] for back in found["rebound"])
     out.print(
-        f"{found['freed_kw']:.2f} of {kw:g} kW{_enough(found)} for {cost} GBP; "
-        f"{back_kwh:.2f} kWh come back after it; {found['running_kw']:.2f} kW ran at "
-        f"{minute(found['read_at'])}, modelled",
-        highlight=False,
+        styled(
+            f"{found['freed_kw']:.2f} of {kw:g} kW",
+            _enough(found),
+            f" for {cost} GBP; {back_kwh:.2f} kWh come back after it; "
+            f"{found['running_kw']:.2f} kW ran at {minute(found['read_at'])}, modelled",
+        )
     )
 
 
@@ -142,10 +144,13 @@ def _show(found: dict[str, Any]) -> None:
     print_fitting(out, _jobs("state"), rows)
     said = "in force" if found["is_active"] else "over"
     out.print(
-        f"order {found['id']} is {said}, until {minute(found['until'])}: {found['freed_kw']:.2f} "
-        f"of {found['asked_kw']:g} kW{_enough(found)}, {found['freed_now_kw']:.2f} kW now, for "
-        f"{gbp_text(found['cost_gbp'])} GBP; modelled",
-        highlight=False,
+        styled(
+            f"order {found['id']} is {said}, until {minute(found['until'])}: "
+            f"{found['freed_kw']:.2f} of {found['asked_kw']:g} kW",
+            _enough(found),
+            f", {found['freed_now_kw']:.2f} kW now, for {gbp_text(found['cost_gbp'])} GBP; "
+            "modelled",
+        )
     )
 
 
@@ -186,5 +191,6 @@ def _order_row(order: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _enough(found: dict[str, Any]) -> str:
-    return "" if found["is_enough"] else " [red](no more without a late job)[/red]"
+def _enough(found: dict[str, Any]) -> tuple[str, str]:
+    """Return what to say beside the power that is freed, and its style."""
+    return ("", "") if found["is_enough"] else (" (no more without a late job)", "red")

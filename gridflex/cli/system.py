@@ -6,12 +6,11 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Column, Table
 
 from gridflex.adapters.database import without_password
 from gridflex.cli.options import AsJson, Config
-from gridflex.cli.output import out, print_json, say, say_nothing
+from gridflex.cli.output import out, print_json, say, say_nothing, styled
 from gridflex.running.launch import in_force
 from gridflex.running.up import bring_down, bring_up
 from gridflex.settings import Settings
@@ -56,9 +55,9 @@ def check(*, config: Config = None, as_json: AsJson = False) -> None:
         table = Table("check", "state", found, title="Checks")
         for result in results:
             table.add_row(
-                escape(result.name),
-                "[green]ok[/]" if result.is_ok else "[red]failed[/]",
-                escape(result.detail),
+                result.name,
+                styled(("ok", "green") if result.is_ok else ("failed", "red")),
+                result.detail,
             )
         out.print(table)
     if not all(result.is_ok for result in results):

@@ -22,7 +22,7 @@ from gridflex.adapters.clock import Clock
 from gridflex.cli import training
 from gridflex.cli.fitting import Column, print_fitting
 from gridflex.cli.options import AsJson, Config
-from gridflex.cli.output import out, say
+from gridflex.cli.output import out, say, styled
 from gridflex.cli.shared_data import SHARED_VARIABLE
 from gridflex.cli.training import (
     Request,
@@ -132,7 +132,7 @@ def forecaster(
         return
     out.print(f"{answer['target']}, on the part held back", highlight=False)
     print_fitting(out, COMPARED, [_compared_row(row) for row in answer["rows"]])
-    say(f"[bold]{answer['verdict']}[/]")
+    say(styled((answer["verdict"], "bold")))
 
 
 @train_app.command("ls")

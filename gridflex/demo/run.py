@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Final
 
 from rich.console import Console
+from rich.text import Text
 
 from gridflex.agents.ports import build_ports
+from gridflex.cli.output import Terminal, styled
 from gridflex.counterfactual import RunNow
 from gridflex.demo.check import Promise
 from gridflex.demo.jobs import DAY, DemoJob
@@ -55,7 +57,7 @@ def run_demo(
         SourceError: Something did not start.
     """
     start = _start(day)
-    console = Console(stderr=as_json)
+    console = Terminal(stderr=as_json)
     try:
         report = play_day(start, half_hour_s=half_hour_s, console=console, keep=keep)
     except KeyboardInterrupt:
@@ -155,12 +157,14 @@ def _start(day: str | None) -> HalfHour:
     return HalfHour(datetime.combine(chosen, datetime.min.time(), tzinfo=UTC) + DAY_BEGINS)
 
 
-def _what_comes(system: DemoSystem, start: HalfHour, jobs: Sequence[DemoJob]) -> str:
+def _what_comes(system: DemoSystem, start: HalfHour, jobs: Sequence[DemoJob]) -> Text:
     speed = system.settings.clock.speed
-    return (
+    return styled(
         f"{len(jobs)} real Ray jobs from {start} on, {speed:.0f} times as fast as the wall "
         f"({system.half_hour_s:.3g} s per half-hour; a job takes {system.start_s:.1f} s to "
-        f"start here)\n[bold]{system.grid_origin}[/] grid; {system.cluster.gpus} modelled GPUs, "
+        f"start here)\n",
+        (system.grid_origin, "bold"),
+        f" grid; {system.cluster.gpus} modelled GPUs, "
         f"{system.cluster.fillable} of them for GridFlex to fill\n"
-        f"GridFlex answers at {system.url}"
+        f"GridFlex answers at {system.url}",
     )

@@ -16,6 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from gridflex.cli.output import styled
 from gridflex.demo.check import TIMELY
 from gridflex.demo.market_report import MarketReport
 from gridflex.demo.play import View
@@ -219,10 +220,10 @@ def _summary(report: DemoReport) -> str:
 def _promises(report: DemoReport) -> Table:
     table = Table.grid(padding=(0, 1))
     for promise in report.promises:
-        mark = "[green]kept[/]" if promise.is_kept else "[bold red]BROKEN[/]"
+        mark = styled(("kept", "green") if promise.is_kept else ("BROKEN", "bold red"))
         table.add_row(mark, promise.text)
         for case in promise.broken_by:
-            table.add_row("", f"[red]{case}[/]")
+            table.add_row("", styled((case, "red")))
         if promise.text == TIMELY and not promise.is_kept:
             table.add_row("", MORE_TIME)
     return table
@@ -241,5 +242,5 @@ def _sources(report: DemoReport) -> Table:
     if report.grid_origin != "recorded":
         prices = "simulated: no value was ever measured"
     for what, source in (COMES_FROM | {"price and carbon intensity": prices}).items():
-        table.add_row(f"[dim]{what}[/]", f"[dim]{source}[/]")
+        table.add_row(styled((what, "dim")), styled((source, "dim")))
     return table

@@ -192,6 +192,7 @@ BAD_NUMBER = "a number above 0 and at most "
           ("paris", "london,paris", "", " , ")),
         *(("team", bad, "1 to 63 characters") for bad in ("", "   ", "t" * 64)),
         ("project", "p" * 64, "1 to 63 characters"),
+        *((key, "a\x1b[2Jb", "no control character") for key in ("team", "project")),
     ],
 )  # fmt: skip
 def test_a_bad_value_is_refused_with_its_key_and_what_would_be_valid(
