@@ -42,7 +42,7 @@ from gridflex.market.settlement.book import (
     write_book,
     write_statement,
 )
-from gridflex.market.settlement.records import book_of, contributions_of, settlement_event
+from gridflex.market.settlement.records import book_of, settlement_event
 from gridflex.market.settlement.runs import NO_INTEREST, Run, TrueUp, true_ups
 from gridflex.market.settlement.show_back import newest_shares
 from gridflex.market.volumes import Rounding
@@ -232,8 +232,9 @@ def _add_settlements(
     async def add_book(request: Request) -> Recorded:
         """Settle a book: each half-hour becomes an entry with its inputs and its outcome."""
         book = read_book(await request.body())
+        did = book.did()
         events = [
-            settlement_event(one, contributions=contributions_of(book, one.half_hour))
+            settlement_event(one, contributions=did.get((one.account, one.half_hour), ()))
             for one in book.periods
         ]
         return await _record(ledger, events, clock.now())

@@ -259,7 +259,7 @@ def monthly_bill(
     dues = commission_due(nets, terms=contract.terms(), rounding=rounding)
     shares = attribute(
         {one.half_hour: one.net_gbp for one in counting if Month.of(one.day) in months},
-        contributions=book.contributions,
+        contributions=book.did_for(contract.account),
         rounding=rounding,
     )
     run = BillingRun(

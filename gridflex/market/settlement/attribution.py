@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from typing import Final
+from typing import Annotated, Final
+
+from pydantic import Field
 
 from gridflex.halfhour import HalfHour
 from gridflex.market.volumes import ZERO, Rounding, rounded_together
@@ -30,6 +32,7 @@ class Contribution:
         team: Its owner.
         contract: Flexibility contract it served, if one.
         reduction_mwh: Less import than its no-flexibility plan; negative if it used more.
+        account: Behind whose units it ran; None where its book says that by the half-hour.
     """
 
     half_hour: HalfHour
@@ -37,6 +40,7 @@ class Contribution:
     team: str
     contract: str | None
     reduction_mwh: Decimal
+    account: Annotated[str | None, Field(exclude_if=lambda one: one is None)] = None
 
 
 @dataclass(frozen=True, slots=True)

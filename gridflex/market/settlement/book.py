@@ -35,7 +35,7 @@ class SettlementBook:
 
     Args:
         periods: Inputs per account, half-hour and run.
-        contributions: What jobs did.
+        contributions: What jobs did; each for one account, named where several have its half-hour.
         version: Of this file's form.
     """
 
@@ -52,6 +52,38 @@ class SettlementBook:
             if key in seen:
                 raise ContractError(f"{one.account} {one.half_hour} {one.run}: given twice")
             seen.add(key)
+        known = {one.account for one in self.periods}
+        for did in self.contributions:
+            if did.account not in {None, *known}:
+                raise ContractError(
+                    f"{_of(did)}: account {did.account} is not valid; valid is {_any_of(known)}"
+                )
+
+    def did(self) -> dict[tuple[str, HalfHour], tuple[Contribution, ...]]:
+        """Return what jobs did by account and half-hour, as far as these are settled.
+
+        Raises:
+            ContractError: A contribution names no account where several have its half-hour.
+        """
+        accounts: dict[HalfHour, set[str]] = {}
+        for period in self.periods:
+            accounts.setdefault(period.half_hour, set()).add(period.account)
+        found: dict[tuple[str, HalfHour], tuple[Contribution, ...]] = {}
+        for one in self.contributions:
+            having = accounts.get(one.half_hour, set())
+            if one.account is None and len(having) > 1:
+                raise ContractError(f"{_of(one)}: no account; valid is {_any_of(having)}")
+            for account in having & {one.account} if one.account else having:
+                found[account, one.half_hour] = (*found.get((account, one.half_hour), ()), one)
+        return found
+
+    def did_for(self, account: str) -> list[Contribution]:
+        """Return what jobs did for one account.
+
+        Raises:
+            ContractError: A contribution names no account where several have its half-hour.
+        """
+        return [one for (whose, _), some in self.did().items() if whose == account for one in some]
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +226,14 @@ def _days(results: Iterable[AccountResult]) -> Iterator[DayTotal]:
             sold_mwh=sum((one.sold_mwh for one in group), ZERO),
             net_gbp=sum((one.net_gbp for one in group), ZERO),
         )
+
+
+def _of(one: Contribution) -> str:
+    return f"settlement book: contribution of job {one.job} at {one.half_hour}"
+
+
+def _any_of(accounts: Iterable[str]) -> str:
+    return " or ".join(sorted(accounts)) or "none, as nothing is settled"
 
 
 def _refuse_float(text: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from gridflex.halfhour import HalfHour
@@ -41,11 +41,14 @@ def settlement_event(
 
     Args:
         period: The inputs.
-        contributions: What jobs did.
+        contributions: What jobs did, for this account.
         differences: Figures of ours that the run's central report does not confirm.
+
+    Raises:
+        ContractError: A contribution is for another account.
     """
     differs = [one.as_json() for one in differences]
-    part = SettlementBook((period,), tuple(contributions))
+    part = _for(None, SettlementBook((period,), tuple(contributions)))
     statement = settle_book(part)
     (result,) = statement.results
     stem = f"settlement:{period.account}:{period.half_hour}:{period.run}:"
@@ -112,15 +115,17 @@ def settled_differences(
     return found
 
 
-def contributions_of(book: SettlementBook, half_hour: HalfHour) -> tuple[Contribution, ...]:
-    """Return what jobs did in one half-hour of a book."""
-    return tuple(one for one in book.contributions if one.half_hour == half_hour)
+def _for(account: str | None, part: SettlementBook) -> SettlementBook:
+    """Return one account's half-hour with the account named in what jobs did, or not."""
+    did = tuple(replace(one, account=account) for one in part.contributions)
+    return replace(part, contributions=did)
 
 
 def book_of(entries: Iterable[Entry]) -> SettlementBook:
     """Return the settlement inputs that entries hold; of two versions the later one counts.
 
-    What jobs did in a half-hour is what the newest run of each account says.
+    What jobs did in a half-hour is what the newest run of each account says; whose it is, is named
+    where there are several accounts.
     """
     parts: dict[tuple[str, HalfHour, Run], SettlementBook] = {}
     for entry in entries:
@@ -129,9 +134,11 @@ def book_of(entries: Iterable[Entry]) -> SettlementBook:
             (period,) = part.periods
             parts[period.account, period.half_hour, period.run] = part
     newest = {key[:2]: parts[key] for key in sorted(parts, key=_order)}
-    jobs: dict[tuple[HalfHour, str, str | None], Contribution] = {}
-    for part in newest.values():
-        jobs |= {(one.half_hour, one.job, one.contract): one for one in part.contributions}
+    is_one = len({account for account, _ in newest}) == 1
+    jobs: dict[tuple[str, HalfHour, str, str | None], Contribution] = {}
+    for (account, _), part in newest.items():
+        did = _for(None if is_one else account, part).contributions
+        jobs |= {(account, one.half_hour, one.job, one.contract): one for one in did}
     return SettlementBook(
         periods=tuple(parts[key].periods[0] for key in sorted(parts, key=_order)),
         contributions=tuple(jobs[key] for key in sorted(jobs, key=str)),

@@ -12,4 +12,4 @@ def newest_shares(book: SettlementBook, *, account: str, rounding: Rounding) -> 
     """Spread the net of an account over what was done, each half-hour in its newest paying run."""
     results = [one for one in settle_book(book).results if one.account == account]
     net = {one.half_hour: one.net_gbp for one in newest_paying(results)}
-    return attribute(net, contributions=book.contributions, rounding=rounding)
+    return attribute(net, contributions=book.did_for(account), rounding=rounding)

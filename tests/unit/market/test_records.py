@@ -43,7 +43,13 @@ from gridflex.market.registry_records import (
 )
 from gridflex.market.settlement.account import AccountPeriod
 from gridflex.market.settlement.attribution import Contribution
-from gridflex.market.settlement.book import SettlementBook, settle_book, write_book, write_statement
+from gridflex.market.settlement.book import (
+    SettlementBook,
+    read_book,
+    settle_book,
+    write_book,
+    write_statement,
+)
 from gridflex.market.settlement.records import book_of, replay, settlement_event
 from gridflex.market.settlement.runs import Run
 from gridflex.market.settlement.show_back import newest_shares
@@ -274,3 +280,46 @@ def test_a_run_that_does_not_pay_is_no_net_to_share() -> None:
 
     assert newest_shares(both, account=EXAMPLE.account, rounding=ROUNDING).total_gbp == 370
     assert newest_shares(only, account=EXAMPLE.account, rounding=ROUNDING).total_gbp == 0
+
+
+OTHER = replace(EXAMPLE, account="OTHERCO", fees_gbp=Decimal(189))
+
+
+def test_what_jobs_of_another_account_did_is_no_part_of_the_net() -> None:
+    theirs = replace(CONTRIBUTION, team="research", reduction_mwh=Decimal("1.4"))
+    entries = logged(
+        settlement_event(EXAMPLE, contributions=[CONTRIBUTION]),
+        settlement_event(OTHER, contributions=[theirs]),
+    )
+
+    book = book_of(entries)
+
+    ours, others = (
+        newest_shares(book, account=one.account, rounding=ROUNDING).by_team
+        for one in (EXAMPLE, OTHER)
+    )
+    assert ours == {"vision": Decimal(378)}
+    assert others == {"research": Decimal(189)}
+    assert read_book(write_book(book)) == book
+
+
+def test_a_settlement_is_recorded_the_same_whether_its_jobs_name_the_account() -> None:
+    named = replace(CONTRIBUTION, account=EXAMPLE.account)
+
+    event = settlement_event(EXAMPLE, contributions=[named])
+
+    assert event == settlement_event(EXAMPLE, contributions=[CONTRIBUTION])
+    # as recorded before contributions had an account
+    assert event.id.endswith(":9a63b2ff81b53a88")
+
+
+def test_a_contribution_to_another_account_is_no_part_of_a_settlement() -> None:
+    with pytest.raises(ContractError, match="account OTHERCO is not valid; valid is GRIDFLEX"):
+        settlement_event(EXAMPLE, contributions=[replace(CONTRIBUTION, account="OTHERCO")])
+
+
+def test_shares_of_a_book_that_does_not_say_whose_jobs_they_are_are_refused() -> None:
+    book = SettlementBook((EXAMPLE, OTHER), (CONTRIBUTION,))
+
+    with pytest.raises(ContractError, match=r"job train-7 .* valid is GRIDFLEX or OTHERCO"):
+        newest_shares(read_book(write_book(book)), account="GRIDFLEX", rounding=ROUNDING)
