@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, Self
@@ -11,10 +12,22 @@ from urllib.parse import quote
 import httpx
 
 from gridflex.adapters.clusters.ray_auth import find_token, token_headers
-from gridflex.errors import ContractError, NotFoundError, SourceError
+from gridflex.errors import (
+    ConflictError,
+    ContractError,
+    GridFlexError,
+    InfeasibleError,
+    NotFoundError,
+    SourceError,
+)
+from gridflex.problem_types import CONFLICT, INFEASIBLE, PREFIX
 
 URL_VARIABLE: Final = "GRIDFLEX_URL"
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
+_REFUSALS: Final[Mapping[str, type[GridFlexError]]] = {
+    PREFIX + CONFLICT: ConflictError,
+    PREFIX + INFEASIBLE: InfeasibleError,
+}
 
 
 def path_of(*parts: object) -> str:
@@ -79,7 +92,9 @@ class Client:
         Raises:
             SourceError: GridFlex does not answer, or fails; names the address.
             NotFoundError: It has no such path, or nothing there; the message is its own.
+            ConflictError: Somebody else was faster; the message is its own.
             ContractError: It refuses the request; the message is its own.
+            InfeasibleError: No schedule meets what is asked for; the message is its own.
         """
         return self._ask("GET", path, params=params)
 
@@ -115,10 +130,7 @@ class Client:
             ) from error
         if answer.is_success:
             return answer
-        if answer.is_server_error:
-            raise SourceError(_problem(answer))
-        is_missing = answer.status_code == HTTPStatus.NOT_FOUND
-        raise (NotFoundError if is_missing else ContractError)(_problem(answer))
+        raise _error(answer)
 
 
 def _json(answer: httpx.Response) -> Any:  # noqa: ANN401 - JSON
@@ -128,11 +140,16 @@ def _json(answer: httpx.Response) -> Any:  # noqa: ANN401 - JSON
         raise SourceError(f"{answer.url} is not GridFlex: its answer is not JSON") from error
 
 
-def _problem(answer: httpx.Response) -> str:
+def _error(answer: httpx.Response) -> GridFlexError:
+    """Return the error that an answer tells, which is the one that was raised behind it."""
     try:
         body = answer.json()
     except ValueError:
-        return f"HTTP {answer.status_code}: {answer.text[:500]}"
-    if isinstance(body, dict) and (detail := body.get("detail") or body.get("title")):
-        return str(detail)
-    return f"HTTP {answer.status_code}: {body}"
+        body = answer.text[:500]
+    told = body if isinstance(body, dict) else {}
+    text = str(told.get("detail") or told.get("title") or f"HTTP {answer.status_code}: {body}")
+    if answer.is_server_error:
+        return SourceError(text)
+    if answer.status_code == HTTPStatus.NOT_FOUND:
+        return NotFoundError(text)
+    return _REFUSALS.get(str(told.get("type")), ContractError)(text)

@@ -27,6 +27,7 @@ from gridflex.errors import (
     SourceError,
 )
 from gridflex.faults import faults_of, faults_text
+from gridflex.problem_types import CONFLICT, INFEASIBLE, PREFIX
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = "2"
@@ -34,9 +35,9 @@ UNFORESEEN: Final = "GridFlex has a fault of its own here; its log says which"
 
 _KINDS: Final = (
     (MetadataError, HTTPStatus.BAD_REQUEST, "metadata"),
-    (ConflictError, HTTPStatus.CONFLICT, "conflict"),
+    (ConflictError, HTTPStatus.CONFLICT, CONFLICT),
     (ContractError, HTTPStatus.BAD_REQUEST, "contract"),
-    (InfeasibleError, HTTPStatus.UNPROCESSABLE_ENTITY, "infeasible"),
+    (InfeasibleError, HTTPStatus.UNPROCESSABLE_ENTITY, INFEASIBLE),
     (SourceError, HTTPStatus.SERVICE_UNAVAILABLE, "source"),
     (GridFlexError, HTTPStatus.INTERNAL_SERVER_ERROR, "error"),
 )
@@ -74,7 +75,7 @@ def problem(
         extra: Further members.
     """
     body = {
-        "type": f"urn:gridflex:problem:{kind}" if kind else "about:blank",
+        "type": PREFIX + kind if kind else "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": int(status),
         "detail": detail,

@@ -4,9 +4,23 @@ import httpx
 import pytest
 
 from gridflex.client import Client, path_of
-from gridflex.errors import ContractError, NotFoundError, SourceError
+from gridflex.errors import (
+    ConflictError,
+    ContractError,
+    GridFlexError,
+    InfeasibleError,
+    NotFoundError,
+    SourceError,
+)
+from gridflex.serve.problems import problem_of
 
 PROBLEM = {"title": "Bad Request", "detail": "plan: 'x' is not valid"}
+
+
+def told(error: GridFlexError) -> httpx.Response:
+    """What a GridFlex answers in which something raised an error."""
+    answer = problem_of(error)
+    return httpx.Response(answer.status_code, content=bytes(answer.body))
 
 
 def client(answer: httpx.Response | Exception, seen: list[httpx.Request] | None = None) -> Client:
@@ -51,10 +65,17 @@ def test_an_id_stays_one_part_of_the_path(part: str, asked: str) -> None:
         pytest.param(
             httpx.Response(404, json={"title": "Not Found"}), NotFoundError, "Not Found", id="title"
         ),
+        *(
+            pytest.param(told(error), type(error), "^why$", id=type(error).__name__)
+            for error in (InfeasibleError("why"), ConflictError("why"), SourceError("why"))
+        ),
         pytest.param(
             httpx.Response(502, text="<html>"), SourceError, "HTTP 502: <html>", id="a proxy"
         ),
         pytest.param(httpx.Response(418, json=[1]), ContractError, r"HTTP 418: \[1\]", id="a list"),
+        pytest.param(
+            httpx.Response(409, json={"type": [], "detail": "why"}), ContractError, "why", id="type"
+        ),
         pytest.param(
             httpx.Response(200, text="<html>"), SourceError, "not JSON", id="something else there"
         ),
