@@ -218,6 +218,7 @@ class Orchestrator:
             running_now=in_force.runs,
             curtailments=await self._curtailments.active(now),
             settings=self._settings.model_copy(update={"restart_s": restart_s}),
+            away=[site.name for site in self._sites if site.name in unreachable],
         )
         return Position(problem, tuple(jobs), standing, unreachable, basis)
 

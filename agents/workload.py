@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -25,7 +25,7 @@ from gridflex.agents.power.capping import Capping
 from gridflex.agents.watching import Watch
 from gridflex.dispatch import Action, attempt_request, next_action
 from gridflex.errors import ContractError, GridFlexError, SourceError
-from gridflex.fleet import Site, shaped_power_kw, speed_fraction
+from gridflex.fleet import Site, allowed_sites, first_site, shaped_power_kw, speed_fraction
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import Shape
 from gridflex.lifecycle import Attempt, Job, Outcome, PowerChange, StopReason
@@ -176,18 +176,21 @@ class Workload:
                 ask_again_after=self._ask_again_after,
             )
             if action:
-                todo.append((job, action, self._where(job, orders.run_of(job.id))))
+                is_due = job.must_start(turn.now, restart=restart)
+                away = turn.closed if is_due else frozenset[str]()  # else the next plan moves it
+                todo.append((job, action, self._where(job, orders.run_of(job.id), away=away)))
         todo.sort(key=lambda one: one[0].id in self._failed)  # they had their turn
         await together(self._try(job, act, where=where, turn=turn) for job, act, where in todo)
         self._failed = frozenset(turn.failures)
 
-    def _where(self, job: Job, run: PlannedRun | None) -> _Where:
+    def _where(self, job: Job, run: PlannedRun | None, *, away: Collection[str]) -> _Where:
+        """Return where to act: as planned, unless that site is away and another one may run it."""
         if job.live_attempt:
             return _Where(job.live_attempt.site)
-        if run and run.site in self._sites:
+        allowed = allowed_sites(job.flexibility, self._sites, away=away)
+        if run and run.site in self._sites and (run.site in allowed or run.site not in away):
             return _Where(run.site, _other_shape(job, run))
-        wanted = (*job.flexibility.sites, *self._sites)
-        return _Where(next(site for site in wanted if site in self._sites))
+        return _Where(first_site(job.flexibility, self._sites, away=away))
 
     async def _try(self, job: Job, action: Action, *, where: _Where, turn: _Turn) -> None:
         """Act for one job; whatever fails is its failure, and is tried again in a later tick."""

@@ -7,7 +7,7 @@ here is *modelled* until a meter replaces it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -176,6 +176,31 @@ def gpu_counts(flexibility: Flexibility) -> tuple[int, ...]:
     up = (own << step for step in range(1, max(most // own, 1).bit_length()))
     others = {count for count in (*down, *up, least, most) if least <= count <= most}
     return (own, *sorted(others - {own}))
+
+
+def allowed_sites(
+    flexibility: Flexibility, sites: Mapping[str, Site], *, away: Collection[str] = ()
+) -> tuple[str, ...]:
+    """Return where a job may run: the sites that it names, or the default one.
+
+    Args:
+        flexibility: The job's metadata.
+        sites: All sites by name, the default one first.
+        away: Sites that do not answer; left out where another one has the GPUs for the job.
+    """
+    named = tuple(name for name in flexibility.sites if name in sites)
+    allowed = named or tuple(sites)[:1]
+    answering = tuple(name for name in allowed if name not in away)
+    fewest = min(gpu_counts(flexibility))
+    return answering if any(sites[name].gpus >= fewest for name in answering) else allowed
+
+
+def first_site(
+    flexibility: Flexibility, sites: Mapping[str, Site], *, away: Collection[str] = ()
+) -> str:
+    """Return where a job that must start runs on its own GPUs; see `allowed_sites`."""
+    allowed = allowed_sites(flexibility, sites, away=away)
+    return next((name for name in allowed if sites[name].gpus >= flexibility.gpus), allowed[0])
 
 
 def dynamic_power_kw(flexibility: Flexibility, site: Site, *, cpus: float = 1.0) -> float:

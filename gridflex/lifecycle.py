@@ -31,6 +31,10 @@ LEAST_REMAINING: Final = timedelta(minutes=1)
 """What a job that has outrun its declared duration is still taken to need."""
 
 
+RIGID_START: Final = timedelta(minutes=5)
+"""How soon a rigid job (T0) is promised to start; its deadline counts from its submission."""
+
+
 class JobEventKind(StrEnum):
     """What happened to a job; ``cap changed`` if a run may draw another power than the last."""
 
@@ -295,6 +299,17 @@ class Job:
             return True
         next_half_hour = HalfHour.containing(now).start + HALF_HOUR
         return self.latest_start(now, restart=restart) < next_half_hour
+
+    def is_late(self, now: datetime) -> bool:
+        """Return whether it probably ends after its deadline even if it runs from now on.
+
+        It is taken to be as fast as its most GPUs could make it, and to start at once. A rigid
+        job (T0) is not late where its start is within what it was promised.
+        """
+        promised = RIGID_START if self.flexibility.tier is Tier.T0 else timedelta(0)
+        fastest = max(1.0, self.flexibility.max_gpus / max(self.flexibility.gpus, 1))
+        left = self.remaining(now, restart=timedelta(0)) / fastest
+        return now + left > self.flexibility.deadline + promised
 
 
 def ray_id(job_id: JobId, number: int) -> str:

@@ -7,7 +7,7 @@ begins.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -16,10 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridflex.curtailment import Curtailment, held_until, limits_at
-from gridflex.fleet import Site, dynamic_power_kw, gpu_counts, shaped_power_kw, speed_fraction
+from gridflex.fleet import (
+    Site,
+    allowed_sites,
+    dynamic_power_kw,
+    first_site,
+    gpu_counts,
+    shaped_power_kw,
+    speed_fraction,
+)
 from gridflex.halfhour import HALF_HOUR, HalfHour, half_hours_needed
 from gridflex.jobs import Flexibility, JobId, Shape, Tier
-from gridflex.lifecycle import LEAST_REMAINING, Job
+from gridflex.lifecycle import LEAST_REMAINING, RIGID_START, Job
 from gridflex.planning.plan import PlannedRun
 from gridflex.planning.problem import JobDemand, Mode, PlanningProblem, SiteOutlook
 from gridflex.quantiles import standard_deviation
@@ -28,9 +36,6 @@ from gridflex.settings import PlannerSettings
 LONGEST_HORIZON: Final = 62 * 48
 
 NO_TIME: Final = timedelta(0)
-
-RIGID_START: Final = timedelta(minutes=5)
-"""How soon a rigid job (T0) is promised to start; its deadline counts from its submission."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,6 +74,7 @@ def assemble(
     running_now: Mapping[JobId, PlannedRun | None],
     settings: PlannerSettings,
     curtailments: Sequence[Curtailment] = (),
+    away: Collection[str] = (),
 ) -> PlanningProblem:
     """Return the planning problem from ``start`` on.
 
@@ -80,6 +86,8 @@ def assemble(
         running_now: Each job's run in the current half-hour by the plan in force.
         settings: Weights and overheads.
         curtailments: Orders to free power that are in force.
+        away: Sites that do not answer: what runs there goes on, and what may run elsewhere is
+            planned there.
     """
     maker = _DemandMaker(
         now=now,
@@ -87,6 +95,7 @@ def assemble(
         sites=[state.site for state in sites],
         settings=settings,
         held_until=held_until(curtailments),
+        away=frozenset(away),
     )
     demands = tuple(
         maker.demand(job, running_now.get(job.id)) for job in jobs if not job.stop_requested_at
@@ -110,12 +119,14 @@ class _DemandMaker:
         sites: Sequence[Site],
         settings: PlannerSettings,
         held_until: Mapping[JobId, datetime],
+        away: frozenset[str],
     ) -> None:
         self._now = now
         self._start = start
         self._sites = {site.name: site for site in sites}
         self._settings = settings
         self._held_until = held_until
+        self._away = away
         self._restart = timedelta(seconds=settings.restart_s)
 
     def demand(self, job: Job, ordered: PlannedRun | None) -> JobDemand:
@@ -146,6 +157,7 @@ class _DemandMaker:
             restart_half_hours=self._restart / HALF_HOUR,
             carbon_cap_gco2_per_kwh=flexibility.carbon_cap_gco2_per_kwh,
             waiting_gbp_per_hour=self._settings.waiting_gbp_per_gpu_hour * flexibility.gpus,
+            away=self._missed(job, running_at),
         )
         return self._shaped(job, demand, shape)
 
@@ -182,11 +194,21 @@ class _DemandMaker:
         return ordered.shape if ordered else Shape(job.flexibility.gpus)
 
     def _allowed(self, job: Job, running_at: str | None) -> tuple[str, ...]:
-        named = tuple(name for name in job.flexibility.sites if name in self._sites)
-        allowed = named or tuple(self._sites)[:1]
-        if running_at and not job.flexibility.interruptible:
+        if running_at and (running_at in self._away or not job.flexibility.interruptible):
             return (running_at,)
+        allowed = allowed_sites(job.flexibility, self._sites, away=self._away)
         return allowed if running_at is None or running_at in allowed else (*allowed, running_at)
+
+    def _missed(self, job: Job, running_at: str | None) -> tuple[str, ...]:
+        """Return the sites where it might run that do not answer."""
+        if running_at and not job.flexibility.interruptible:
+            return tuple(self._away & {running_at})
+        allowed = allowed_sites(job.flexibility, self._sites)
+        return tuple(name for name in allowed if name in self._away)
+
+    def _may_leave(self, job: Job, site: str) -> bool:
+        """Return whether ``site`` does not answer and the job may run at another one."""
+        return site in self._away and site not in self._allowed(job, None)
 
     def _running_at(self, job: Job, ordered: PlannedRun | None) -> str | None:
         site = self._place(job, ordered)
@@ -198,10 +220,10 @@ class _DemandMaker:
             return None
         if job.live_attempt:
             return job.live_attempt.site if job.live_attempt.stop_reason is None else None
-        if ordered:
+        if ordered and not self._may_leave(job, ordered.site):
             return ordered.site
         if is_late:
-            return self._allowed(job, None)[0]
+            return first_site(job.flexibility, self._sites, away=self._away)
         return None
 
     def _deadline(

@@ -121,6 +121,7 @@ class _Explainer:
             text=" ".join(
                 (
                     *_of_choice(chosen, now),
+                    *_of_away(self._demand),
                     *self._of_caps(),
                     *self._of_mode(chosen),
                     *_of_second(shown, chosen),
@@ -283,6 +284,16 @@ def _of_choice(chosen: Choice, now: Choice) -> tuple[str, ...]:
         f"Starting at once would cost {_more(cost, 'GBP')} and emit {_more(carbon, 'kgCO2')}.",
         *late,
     )
+
+
+def _of_away(demand: JobDemand) -> tuple[str, ...]:
+    """Say which of its sites do not answer, and whether it waits for them."""
+    sites = ", ".join(demand.away)
+    if not demand.away:
+        return ()
+    if set(demand.power_kw) <= set(demand.away):
+        return (f"It cannot start, pause or move while site {sites} does not answer.",)
+    return (f"Site {sites} did not answer, so that it is not planned there.",)
 
 
 def _above(mean: float, cap: float) -> str:

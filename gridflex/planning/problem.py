@@ -74,6 +74,7 @@ class JobDemand:
         modes: Other ways to run it; a plan keeps one for all of the job.
         running_shape: GPUs and power limit under which it runs just before half-hour 0; None is
             its own. Going on in another one is a start.
+        away: Sites where it might run that do not answer.
     """
 
     id: JobId
@@ -90,6 +91,7 @@ class JobDemand:
     waiting_gbp_per_hour: float = 0.0
     modes: tuple[Mode, ...] = ()
     running_shape: Shape | None = None
+    away: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, value, least in (

@@ -67,6 +67,7 @@ def problem_from_record(record: Mapping[str, Any]) -> PlanningProblem:
                     "tier": Tier(job["tier"]),
                     "modes": tuple(Mode(**mode) for mode in job.get("modes", ())),
                     "running_shape": _shape(job.get("running_shape")),
+                    "away": tuple(job.get("away", ())),
                 }
             )
             for job in record["jobs"]

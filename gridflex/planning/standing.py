@@ -134,7 +134,8 @@ def with_arrivals(problem: PlanningProblem, standing: Plan) -> Plan | None:
         standing: The last plan, without what its runs do before that.
     """
     known = tuple(job for job in problem.jobs if job.id in standing.runs)
-    if len(known) == len(problem.jobs):
+    has_left = any(run.site not in job.power_kw for job in known for run in standing.runs[job.id])
+    if len(known) == len(problem.jobs) or has_left:
         return None
     board = StandingBoard(replace(problem, jobs=known), standing)
     new = {job.id: board.place(job).runs for job in problem.jobs if job.id not in standing.runs}

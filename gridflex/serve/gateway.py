@@ -191,6 +191,7 @@ class Gateway:
                 job,
                 next_run=next_runs.get(job.id),
                 order=orders.get(job.id),
+                now=now,
                 wall_time=self._ports.clock.wall,
             )
             for job in await self._ports.jobs.newest(limit=LISTED)
@@ -201,8 +202,9 @@ class Gateway:
     async def details(self, job: Job) -> dict[str, Any]:
         """Return one flexible job as Ray's ``JobDetails``."""
         next_run, order = await both(self._next_run(job), self._order(job))
+        clock = self._ports.clock
         return ray_bodies.details(
-            job, next_run=next_run, order=order, wall_time=self._ports.clock.wall
+            job, next_run=next_run, order=order, now=clock.now(), wall_time=clock.wall
         )
 
     async def logs(self, job: Job) -> str:
@@ -267,7 +269,8 @@ class Gateway:
     async def _notice(self, job: Job) -> str:
         if not job.is_waiting:
             return ""
-        return ray_bodies.notice(job, *await both(self._next_run(job), self._order(job)))
+        next_run, order = await both(self._next_run(job), self._order(job))
+        return ray_bodies.notice(job, next_run, order, now=self._ports.clock.now())
 
     async def _next_run(self, job: Job) -> ray_bodies.NextRun | None:
         return await self._next_runs.of(job.id, self._ports.clock.now()) if job.is_waiting else None

@@ -106,7 +106,9 @@ class JobView(BaseModel):
     message: str
 
     @classmethod
-    def of(cls, job: Job, next_run: NextRun | None, order: Curtailment | None) -> JobView:
+    def of(
+        cls, job: Job, next_run: NextRun | None, order: Curtailment | None, *, now: datetime
+    ) -> JobView:
         """Return the view of a job."""
         return cls(
             id=job.id,
@@ -117,7 +119,7 @@ class JobView(BaseModel):
             flexibility=FlexibilityView.of(job.flexibility),
             attempts=[_attempt(attempt) for attempt in job.attempts],
             next_run=NextRunView.model_validate(next_run) if next_run else None,
-            message=message(job, next_run, order),
+            message=message(job, next_run, order, now=now),
         )
 
 
@@ -237,9 +239,10 @@ def create_jobs_router(ports: Ports) -> APIRouter:
         return await _find(ports.jobs, job_id)
 
     async def view(job: Job) -> JobView:
-        next_run = await next_runs.of(job.id, ports.clock.now()) if job.is_waiting else None
-        order = await order_over(job, ports.curtailments, ports.clock.now())
-        return JobView.of(job, next_run, order)
+        now = ports.clock.now()
+        next_run = await next_runs.of(job.id, now) if job.is_waiting else None
+        order = await order_over(job, ports.curtailments, now)
+        return JobView.of(job, next_run, order, now=now)
 
     @api.get("")
     async def page(
@@ -253,7 +256,12 @@ def create_jobs_router(ports: Ports) -> APIRouter:
         orders = held_by(await ports.curtailments.active(now))
         return JobPage(
             jobs=[
-                JobView.of(job, planned.get(job.id) if job.is_waiting else None, orders.get(job.id))
+                JobView.of(
+                    job,
+                    planned.get(job.id) if job.is_waiting else None,
+                    orders.get(job.id),
+                    now=now,
+                )
                 for job in jobs
             ],
             next_cursor=jobs[-1].seq if len(found) > limit else None,

@@ -166,39 +166,45 @@ class NextRun:
     intensity_gco2_per_kwh: float | None = None
 
 
-def message(job: Job, next_run: NextRun | None, order: Curtailment | None = None) -> str:
+def message(
+    job: Job, next_run: NextRun | None, order: Curtailment | None = None, *, now: datetime
+) -> str:
     """Return what a person should be told about a job now.
 
     Args:
         job: The job.
         next_run: Its next run by the plan in force, if it waits.
+        now: GridFlex time.
         order: The order to free power under which it stands still, if any.
     """
     attempt = job.live_attempt
     if job.state.is_final:
         return job.message or f"Job has ended: {job.state}."
     if attempt is None:
-        return _waiting(job, next_run, order)
+        return _waiting(job, next_run, order, now)
     if job.stop_requested_at:
         return f"Stopping at site {attempt.site}, as asked by its owner."
     if attempt.state is AttemptState.STOPPING and attempt.stop_reason is StopReason.PAUSE:
         why = f" {_ordered(order)}" if order else ""
-        return f"Being paused at site {attempt.site}{why}; it resumes by {_by(job)}."
+        return f"Being paused at site {attempt.site}{why}; {_resumes(job, now)}."
     if job.state is not JobState.RUNNING:
         return f"Being started at site {attempt.site}."
     return str((attempt.driver or {}).get("message") or "Job is currently running.")
 
 
-def notice(job: Job, next_run: NextRun | None, order: Curtailment | None = None) -> str:
-    """Return the line that the log of a waiting job ends with; the same until its run moves."""
+def notice(
+    job: Job, next_run: NextRun | None, order: Curtailment | None = None, *, now: datetime
+) -> str:
+    """Return the line a waiting job's log ends with; the same until its run moves or is late."""
     when_and_where = NextRun(next_run.start, next_run.site) if next_run else None
-    return f"[gridflex] {_waiting(job, when_and_where, order)}\n"
+    return f"[gridflex] {_waiting(job, when_and_where, order, now)}\n"
 
 
 def details(
     job: Job,
     *,
     next_run: NextRun | None,
+    now: datetime,
     wall_time: Callable[[datetime], datetime],
     order: Curtailment | None = None,
 ) -> dict[str, Any]:
@@ -207,6 +213,7 @@ def details(
     Args:
         job: The job.
         next_run: Its next run by the plan in force, if it waits.
+        now: GridFlex time.
         wall_time: Turns GridFlex time into wall time.
         order: The order to free power under which it stands still, if any.
     """
@@ -220,7 +227,7 @@ def details(
         "driver_info": last.get("driver_info"),
         "status": RAY_STATUS[job.state],
         "entrypoint": job.request.entrypoint,
-        "message": message(job, next_run, order),
+        "message": message(job, next_run, order, now=now),
         "error_type": last.get("error_type") if job.state is JobState.FAILED else None,
         "start_time": first.get("start_time") or _unix_ms(wall_time(job.submitted_at)),
         "end_time": (last.get("end_time") or _unix_ms(wall_time(ended))) if ended else None,
@@ -241,17 +248,18 @@ def redacted(job_details: dict[str, Any]) -> dict[str, Any]:
     return {**job_details, "runtime_env": {**environment, "env_vars": masked}}
 
 
-def _waiting(job: Job, next_run: NextRun | None, order: Curtailment | None) -> str:
+def _waiting(job: Job, next_run: NextRun | None, order: Curtailment | None, now: datetime) -> str:
     verb = "Paused" if job.state is JobState.PAUSED else "Held"
     again = "resumes" if job.state is JobState.PAUSED else "starts"
+    limit = _limit(job, now, start=next_run.start if next_run else None)
     if order:
         knows_order = next_run and next_run.start >= order.until
         when = _when_and_where(next_run) if next_run and knows_order else "after that, as planned"
-        return f"{verb} by GridFlex {_ordered(order)}: {again} {when}; {_limit(job)}."
+        return f"{verb} by GridFlex {_ordered(order)}: {again} {when}; {limit}."
     if next_run is None:
-        return f"{verb} by GridFlex until the next plan decides when it {again}; {_limit(job)}."
+        return f"{verb} by GridFlex until the next plan decides when it {again}; {limit}."
     when = _when_and_where(next_run)
-    return f"{verb} by GridFlex for a better half-hour: {again} {when}; {_limit(job)}."
+    return f"{verb} by GridFlex for a better half-hour: {again} {when}; {limit}."
 
 
 def _ordered(order: Curtailment) -> str:
@@ -273,8 +281,15 @@ def _figures(next_run: NextRun) -> list[str]:
     ]
 
 
-def _limit(job: Job) -> str:
-    return f"will finish by {_by(job)}"
+def _limit(job: Job, now: datetime, *, start: datetime | None = None) -> str:
+    """Return by when it finishes, or that it is late if it does not run before ``start``."""
+    if not job.is_late(max(now, start or now)):
+        return f"will finish by {_by(job)}"
+    return f"{'was' if now >= job.flexibility.deadline else 'is'} due by {_by(job)}; late"
+
+
+def _resumes(job: Job, now: datetime) -> str:
+    return f"it {_limit(job, now)}" if job.is_late(now) else f"it resumes by {_by(job)}"
 
 
 def _by(job: Job) -> str:

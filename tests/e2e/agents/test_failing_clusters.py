@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
-from gridflex.jobs import JobState
+from gridflex.jobs import JobId, JobState
 from gridflex.lifecycle import JobRequest, Outcome
+from gridflex.planning.plan import PlannedRun
 from tests.e2e.agents.test_workload import PACKED, URI, package, running
 from tests.e2e.world import FLEXIBLE, HOUR, MINUTE, NOON, TRAIN, World
 
@@ -106,6 +107,45 @@ async def test_one_cluster_that_is_down_does_not_hold_up_the_other(world: World)
     await world.tick()
 
     assert world.rays["slough"].accepted == ["job-2"]
+
+
+EITHER = replace(FLEXIBLE, sites=("slough", "london"), interruptible=False)
+
+
+async def test_a_job_that_may_run_elsewhere_does_not_wait_for_a_site_that_is_away(
+    world: World,
+) -> None:
+    await world.forecast(price=[50.0] * 8 + [10.0] * 8 + [50.0] * 32, intensity=[100.0] * 48)
+    await world.submit(flexibility=EITHER)
+    await world.replan("job")
+    assert {run.site for run in await planned(world)} == {"slough"}
+    world.rays["slough"].is_down = True
+    world.pass_time(MINUTE)
+
+    report = await world.replan()
+
+    assert {run.site for run in await planned(world)} == {"london"}
+    assert list(report.unreachable) == ["slough"]
+    world.rays["slough"].is_down = False
+    assert (await world.replan()).unreachable == {}
+
+
+async def test_a_job_that_must_start_does_so_where_a_site_answers(world: World) -> None:
+    await world.submit(flexibility=replace(EITHER, deadline=NOON + 5 * HOUR))
+    await world.plan({"job-1": [(NOON, 8)]}, site="slough")
+    world.rays["slough"].is_down = True
+    assert (await world.tick()).actions == {}  # the next plan still may bring it in time
+    world.pass_time(2 * HOUR + 40 * MINUTE)
+
+    await world.tick()
+
+    assert world.london.accepted == ["job-1"]
+
+
+async def planned(world: World) -> tuple[PlannedRun, ...]:
+    plan = await world.plans.newest()
+    assert plan is not None
+    return plan.runs[JobId("job-1")]
 
 
 async def test_a_site_that_left_the_settings_does_not_hold_up_the_rest(world: World) -> None:

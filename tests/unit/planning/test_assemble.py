@@ -36,9 +36,16 @@ def assembled(
     now: datetime = NOW,
     ordered: Mapping[JobId, PlannedRun | None] | None = None,
     sites: tuple[SiteState, ...] = (site("london"), site("slough")),
+    away: tuple[str, ...] = (),
 ) -> PlanningProblem:
     return assemble(
-        jobs, now=now, start=START, sites=sites, running_now=ordered or {}, settings=SETTINGS
+        jobs,
+        now=now,
+        start=START,
+        sites=sites,
+        running_now=ordered or {},
+        settings=SETTINGS,
+        away=away,
     )
 
 
@@ -69,6 +76,40 @@ def test_a_job_draws_what_its_gpus_draw_at_each_site_where_it_may_run() -> None:
 def test_a_job_without_sites_may_run_at_the_default_one() -> None:
     assert set(demand(job(sites=())).power_kw) == {"london"}
     assert set(demand(job(sites=("gone",))).power_kw) == {"london"}
+
+
+BOTH = ("slough", "london")
+AT_SLOUGH = PlannedRun(JobId("job-1"), "slough", START - 1, 9, 2)
+
+
+@pytest.mark.parametrize(
+    ("found", "ordered", "at", "where"),
+    [
+        pytest.param(job(sites=BOTH), None, None, {"london"}, id="held"),
+        pytest.param(job(sites=BOTH), AT_SLOUGH, None, {"london"}, id="ordered there"),
+        pytest.param(
+            job(sites=BOTH, deadline=NOON + 4 * HOUR), AT_SLOUGH, "london", {"london"}, id="late"
+        ),
+        pytest.param(
+            job(attempt(site="slough"), sites=BOTH), None, "slough", {"slough"}, id="runs there"
+        ),
+        pytest.param(job(sites=("slough",)), None, None, {"slough"}, id="may run only there"),
+        pytest.param(
+            job(sites=BOTH, gpus=9, min_gpus=9), None, None, set(BOTH), id="too large elsewhere"
+        ),
+    ],
+)
+def test_a_site_that_does_not_answer_gets_no_job_that_may_run_elsewhere(
+    found: Job, ordered: PlannedRun | None, at: str | None, where: set[str]
+) -> None:
+    made = assembled(
+        found,
+        ordered={found.id: ordered},
+        sites=(site("london"), site("slough", gpus=16)),
+        away=("slough",),
+    ).jobs[0]
+
+    assert (made.running_at, set(made.power_kw), made.away) == (at, where, ("slough",))
 
 
 def test_a_running_job_has_worked_until_the_plan_begins() -> None:

@@ -144,3 +144,19 @@ def test_a_job_without_room_says_so() -> None:
 def test_an_unknown_job_is_refused_by_name() -> None:
     with pytest.raises(ContractError, match="job ghost"):
         explained(problem([job("a")], outlook(VALLEY)), "ghost")
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("london", "Site slough did not answer, so that it is not planned there."),
+        ("slough", "It cannot start, pause or move while site slough does not answer."),
+    ],
+)
+def test_a_site_that_does_not_answer_is_named(where: str, said: str) -> None:
+    given = problem(
+        [job("a", power_kw={where: 2.0}, away=("slough",))], outlook(VALLEY, name=where)
+    )
+    made = make_plan(given, budget_s=0.0)
+
+    assert said in explain(given, made, JobId("a")).text

@@ -9,7 +9,7 @@ from ray.dashboard.modules.job.pydantic_models import JobDetails
 
 from gridflex.curtailment import Curtailment, CurtailmentRequest
 from gridflex.errors import ContractError
-from gridflex.jobs import JobState
+from gridflex.jobs import JobState, Tier
 from gridflex.lifecycle import Attempt, AttemptState, Job, Outcome, StopReason
 from gridflex.serve.ray_bodies import (
     NextRun,
@@ -35,7 +35,7 @@ DRIVER = {
     "driver_node_id": "ab",
     "driver_exit_code": 0,
 }
-TONIGHT = NextRun(NOON + 14 * HOUR, "london", 41.5, 88.4)
+TONIGHT = NextRun(NOON + 6 * HOUR, "london", 41.5, 88.4)
 ORDER = Curtailment(
     "event-7",
     CurtailmentRequest(10, within=HOUR, hold=2 * HOUR, reason="low frequency"),
@@ -55,7 +55,7 @@ def over(outcome: Outcome = Outcome.SUCCEEDED, **driver: object) -> Attempt:
 
 
 def shown(found: Job, next_run: NextRun | None = None) -> dict[str, Any]:
-    return details(found, next_run=next_run, wall_time=lambda moment: moment + HOUR)
+    return details(found, next_run=next_run, now=NOON, wall_time=lambda moment: moment + HOUR)
 
 
 def test_a_submission_is_read_as_ray_reads_it() -> None:
@@ -155,10 +155,40 @@ def test_an_id_is_one_part_of_a_path() -> None:
 
 
 def test_a_held_job_says_why_and_until_when() -> None:
-    assert message(job(), TONIGHT) == (
-        "Held by GridFlex for a better half-hour: starts at 2026-07-02 02:00 UTC at site "
+    assert message(job(), TONIGHT, now=NOON) == (
+        "Held by GridFlex for a better half-hour: starts at 2026-07-01 18:00 UTC at site "
         "london (41.50 GBP/MWh, 88 gCO2/kWh forecast); will finish by 2026-07-02 00:00 UTC."
     )
+
+
+@pytest.mark.parametrize(
+    ("now", "next_run", "said"),
+    [
+        pytest.param(NOON + 8 * HOUR, None, "will finish by", id="just in time"),
+        pytest.param(NOON + 9 * HOUR, None, "is due by", id="cannot be kept"),
+        pytest.param(NOON, NextRun(NOON + 9 * HOUR, "london"), "is due by", id="planned late"),
+        pytest.param(NOON + 14 * HOUR, None, "was due by", id="has passed"),
+    ],
+)
+def test_a_job_that_is_late_is_not_said_to_finish_in_time(
+    now: datetime, next_run: NextRun | None, said: str
+) -> None:
+    deadline = "2026-07-02 00:00 UTC"  # 4 h of work at noon, and 12 h for them
+    late = "" if said == "will finish by" else "; late"
+
+    assert message(job(), next_run, now=now).endswith(f"; {said} {deadline}{late}.")
+
+
+def test_a_job_that_more_gpus_could_bring_in_time_is_not_late() -> None:
+    assert not job(max_gpus=4).is_late(NOON + 10 * HOUR)
+    assert job(max_gpus=4).is_late(NOON + 11 * HOUR)
+
+
+def test_a_rigid_job_may_start_as_late_as_it_was_promised() -> None:
+    rigid = job(tier=Tier.T0, deadline=NOON + 4 * HOUR)
+
+    assert not rigid.is_late(NOON + timedelta(minutes=5))
+    assert rigid.is_late(NOON + timedelta(minutes=6))
 
 
 @pytest.mark.parametrize(
@@ -168,7 +198,7 @@ def test_a_held_job_says_why_and_until_when() -> None:
             job(over(Outcome.STOPPED), state=JobState.PAUSED),
             TONIGHT,
             "Paused by GridFlex to free power until 2026-07-01 14:00 UTC, by order event-7 "
-            "(low frequency): resumes at 2026-07-02 02:00 UTC at site london (41.50 GBP/MWh, 88 "
+            "(low frequency): resumes at 2026-07-01 18:00 UTC at site london (41.50 GBP/MWh, 88 "
             "gCO2/kWh forecast); will finish by 2026-07-02 00:00 UTC.",
             id="paused",
         ),
@@ -191,13 +221,15 @@ def test_a_held_job_says_why_and_until_when() -> None:
 def test_a_job_that_stands_still_to_free_power_names_the_order(
     found: Job, next_run: NextRun | None, said: str
 ) -> None:
-    shown = details(found, next_run=next_run, order=ORDER, wall_time=lambda moment: moment)
+    shown = details(
+        found, next_run=next_run, order=ORDER, now=NOON, wall_time=lambda moment: moment
+    )
 
-    assert message(found, next_run, ORDER) == shown["message"] == said
+    assert message(found, next_run, ORDER, now=NOON) == shown["message"] == said
 
 
 def test_the_log_of_a_job_that_stands_still_to_free_power_names_the_order() -> None:
-    line = notice(job(), TONIGHT, ORDER)
+    line = notice(job(), TONIGHT, ORDER, now=NOON)
 
     assert line.startswith("[gridflex] Held by GridFlex to free power until 2026-07-01 14:00 UTC")
     assert "by order event-7" in line
@@ -257,7 +289,7 @@ def test_the_log_of_a_job_that_stands_still_to_free_power_names_the_order() -> N
     ],
 )
 def test_a_job_says_where_it_stands(found: Job, next_run: NextRun | None, begins: str) -> None:
-    assert message(found, next_run).startswith(begins)
+    assert message(found, next_run, now=NOON).startswith(begins)
 
 
 @pytest.mark.parametrize("state", JobState)
