@@ -13,6 +13,9 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 MOST_TOLD: Final = 5
+MOST_SEEN: Final = 100
+"""Faults that are looked at; data may have one for every key."""
+
 LONGEST_VALUE: Final = 80
 SECRETS: Final = ("token", "database", "credential", "password", "secret")
 """Words in the name of a field whose value is never shown."""
@@ -108,7 +111,7 @@ class Fault:
 
 
 def faults_of(found: ValidationError | Iterable[Mapping[str, Any]]) -> list[Fault]:
-    """Return what Pydantic found, in its order.
+    """Return what Pydantic found, in its order; of very many the first.
 
     It does not count what is wrong in a list, and calls one too short that has as many as it
     needs; the faults of what is in it say enough.
@@ -116,8 +119,16 @@ def faults_of(found: ValidationError | Iterable[Mapping[str, Any]]) -> list[Faul
     Args:
         found: Its error, or the list of faults of one.
     """
-    faults = found.errors(include_url=False) if isinstance(found, ValidationError) else found
-    told = [Fault(one["type"], _field(one), _value(one), _valid(one)) for one in faults]
+    return _faults(_listed(found))
+
+
+def _listed(found: ValidationError | Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return list(found.errors(include_url=False) if isinstance(found, ValidationError) else found)
+
+
+def _faults(listed: list[Mapping[str, Any]]) -> list[Fault]:
+    first = listed[:MOST_SEEN]
+    told = [Fault(one["type"], _field(one), _value(one), _valid(one)) for one in first]
     return [one for one in told if not _is_miscounted(one, told)]
 
 
@@ -136,10 +147,22 @@ def faults_text(
         most: How many faults to tell.
         name: Gives a field the name that it is told by.
     """
-    faults = faults_of(found)
+    listed = _listed(found)
+    faults = _faults(listed)
     told = [one.text(_name(one.field, whole, name)) for one in faults[:most]]
-    more = [f"and {len(faults) - most} more"] if len(faults) > most else []
+    left = len(faults) - most + max(0, len(listed) - MOST_SEEN)
+    more = [f"and {left} more"] if len(faults) > most else []
     return "; ".join([*told, *more])
+
+
+def excerpt(value: object) -> str | float | bool | None:
+    """Return a value as an answer repeats it: no long text, and of what holds more what it is."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, list | tuple | dict):
+        return _shown(value)
+    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    return _cut(text)
 
 
 def _name(field: str, whole: str, name: Callable[[str], str]) -> str:
@@ -192,5 +215,8 @@ def _shown(value: object) -> str:
         return "a list" if value else "an empty list"
     if isinstance(value, dict):
         return "an object"
-    text = "null" if value is None else repr(value)
+    return _cut("null" if value is None else repr(value))
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 3]}..."

@@ -20,6 +20,7 @@ from gridflex.agents.shed_desk import ShedDesk
 from gridflex.market.settlement.calendar import published_days
 from gridflex.serve.agents_api import create_agents_router
 from gridflex.serve.auth import Authentication, token_to_ask_for
+from gridflex.serve.bodies import BodyLimit
 from gridflex.serve.forecasts_api import create_forecasts_router
 from gridflex.serve.gateway import create_gateway
 from gridflex.serve.grid_api import create_grid_router
@@ -102,5 +103,6 @@ def create_api(ports: Ports) -> FastAPI:
     def index() -> dict[str, str]:
         return {"name": "GridFlex", "version": release, "docs": "/docs", "ready": "/readyz"}
 
+    api.add_middleware(BodyLimit)
     api.add_middleware(Authentication, token=token_to_ask_for(ports.settings.http))
     return api

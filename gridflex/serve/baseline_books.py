@@ -75,7 +75,7 @@ class HonestyIn(BaseModel, extra="forbid"):
     unit: str
     first: SettlementDay
     last: SettlementDay
-    cap_changes: list[CapChangeIn] | None = None
+    cap_changes: list[CapChangeIn] | None = Field(default=None, max_length=10_000)
 
 
 class BaselineBooks:

@@ -20,6 +20,7 @@ from gridflex.beckn.messaging.receiving import Receiver
 from gridflex.beckn.wire.context import DIRECTION
 from gridflex.beckn.wire.errors import BecknError, Code
 from gridflex.beckn.wire.messages import LARGEST_BODY
+from gridflex.serve.bodies import BodyTooLargeError, at_most
 from gridflex.serve.problems import install_problems
 
 _UNREAD: Final = 499
@@ -40,13 +41,12 @@ def create_beckn_api(receiver: Receiver, *, clock: Callable[[], datetime]) -> Fa
             error = BecknError(Code.NET_NOT_IMPLEMENTED, f"action {action[:64]!r} is not offered")
             return _response(nack(None, error, realm=receiver.subscriber_id), status=404)
         try:
-            body = await _read(request)
+            limited = at_most(LARGEST_BODY, request.scope, request.receive)
+            body = await Request(request.scope, limited).body()
         except ClientDisconnect:
             return Response(status_code=_UNREAD)
-        if body is None:
-            error = BecknError(
-                Code.SCH_SCHEMA_VALIDATION_FAILED, f"the body has more than {LARGEST_BODY} bytes"
-            )
+        except BodyTooLargeError as too_large:
+            error = BecknError(Code.SCH_SCHEMA_VALIDATION_FAILED, too_large.detail)
             return _response(nack(None, error, realm=receiver.subscriber_id), status=413)
         reply = await receiver.receive(
             action, body, authorization=request.headers.get("authorization"), now=clock()
@@ -79,19 +79,6 @@ def _application(subscriber_id: str | None) -> FastAPI:
         return JSONResponse({"status": "ok", "subscriber_id": subscriber_id})
 
     return app
-
-
-async def _read(request: Request) -> bytes | None:
-    """Return the body, or None if it is larger than what is read."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and len(declared) > len(str(LARGEST_BODY)):
-        return None
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > LARGEST_BODY:
-            return None
-    return bytes(body)
 
 
 def _response(reply: Reply, *, status: int | None = None) -> Response:

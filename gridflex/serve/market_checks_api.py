@@ -95,7 +95,7 @@ class DfsIn(BaseModel, extra="forbid"):
     contracted_mw: Decimal = Field(gt=0)
     price_gbp_per_mwh: Decimal
     delivered_mwh: Decimal
-    factors: list[Decimal] = []
+    factors: list[Decimal] = Field(default=[], max_length=1_000)
 
 
 class DfsOut(BaseModel):

@@ -11,7 +11,6 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from fastapi import Depends, FastAPI, Request
-from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -26,7 +25,7 @@ from gridflex.errors import (
     MetadataError,
     SourceError,
 )
-from gridflex.faults import faults_of, faults_text
+from gridflex.faults import excerpt, faults_of, faults_text
 from gridflex.problem_types import CONFLICT, INFEASIBLE, PREFIX
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -41,10 +40,6 @@ _KINDS: Final = (
     (SourceError, HTTPStatus.SERVICE_UNAVAILABLE, "source"),
     (GridFlexError, HTTPStatus.INTERNAL_SERVER_ERROR, "error"),
 )
-
-
-_SHOWN: Final = {bytes: lambda sent: sent.decode(errors="replace")}
-"""A body that is no JSON is shown as bytes, which need not be UTF-8."""
 
 
 class ProblemError(Exception):
@@ -124,11 +119,7 @@ def install_problems(app: FastAPI) -> None:
     async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
         found = error.errors()
         faults = [
-            {
-                "field": one.field,
-                "value": jsonable_encoder(one.value, custom_encoder=_SHOWN),
-                "valid": one.valid,
-            }
+            {"field": one.field, "value": excerpt(one.value), "valid": one.valid}
             for one in faults_of(found)
         ]
         detail = faults_text(found, whole="body")

@@ -11,7 +11,7 @@ import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 from pydantic import BaseModel, Field, StrictFloat, StrictInt, StrictStr, ValidationError
@@ -27,7 +27,21 @@ GENERATED_PREFIX: Final = "raysubmit_"
 _ALPHABET: Final = string.ascii_letters + string.digits
 _ATTEMPT_ID: Final = re.compile(r"(?P<job>.+)-a(?P<number>[2-9]|[1-9][0-9]+)")
 _RESOURCE_PREFIX: Final = "entrypoint_"
+
+LONGEST_ENTRYPOINT: Final = 30_000
+"""Characters; a shell takes no command of more than 128 KiB (Linux, ``MAX_ARG_STRLEN``)."""
+
+MOST_METADATA: Final = 100
+"""Keys of one job, which come back with it in every list."""
+
+LONGEST_KEY: Final = 200
+LONGEST_METADATA: Final = 4_000
+"""Characters of one value."""
+
 _AMOUNT: Final[Any] = Field(default=None, ge=0, allow_inf_nan=False)
+
+_Key = Annotated[str, Field(max_length=LONGEST_KEY)]
+_Value = Annotated[StrictStr, Field(max_length=LONGEST_METADATA)]
 
 
 class RuntimeEnv(BaseModel, extra="allow"):
@@ -48,7 +62,7 @@ class Submission(BaseModel, extra="forbid"):
     """The body of ``POST /api/jobs/``, checked as Ray checks it.
 
     Attributes:
-        entrypoint: Shell command.
+        entrypoint: Shell command, of at most so many characters that a shell takes it.
         submission_id: Id that the caller chose.
         job_id: Its name in old clients.
         runtime_env: Ray runtime environment.
@@ -60,11 +74,11 @@ class Submission(BaseModel, extra="forbid"):
         entrypoint_label_selector: Which nodes the entrypoint may run on.
     """
 
-    entrypoint: StrictStr = Field(min_length=1)
+    entrypoint: StrictStr = Field(min_length=1, max_length=LONGEST_ENTRYPOINT)
     submission_id: StrictStr | None = None
     job_id: StrictStr | None = None
     runtime_env: RuntimeEnv | None = None
-    metadata: dict[str, StrictStr] | None = None
+    metadata: dict[_Key, _Value] | None = Field(default=None, max_length=MOST_METADATA)
     entrypoint_num_cpus: StrictInt | StrictFloat | None = _AMOUNT
     entrypoint_num_gpus: StrictInt | StrictFloat | None = _AMOUNT
     entrypoint_memory: StrictInt | None = Field(default=None, ge=0)

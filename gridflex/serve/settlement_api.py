@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from gridflex.adapters.ledger.store import LedgerStore
 from gridflex.adapters.market.reading_log import record_readings
@@ -55,6 +55,8 @@ from gridflex.serve.ledger_api import create_ledger_router
 from gridflex.serve.market_checks_api import create_market_checks_router
 from gridflex.serve.positions_api import create_positions_router
 from gridflex.serve.problems import ProblemError
+
+MOST_RECORDS: Final = 5_000
 
 REGISTERED: Final = (EventType.SITE_REGISTERED, EventType.CONSENT_RECORDED)
 """What the registry is made of."""
@@ -101,7 +103,7 @@ class RecordIn(BaseModel, extra="forbid"):
 class RecordsIn(BaseModel, extra="forbid"):
     """Records of the registry, which must agree with each other and with those there are."""
 
-    records: list[RecordIn]
+    records: list[RecordIn] = Field(max_length=MOST_RECORDS)
 
 
 class ReadingOut(BaseModel):

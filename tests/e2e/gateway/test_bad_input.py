@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from gridflex.serve.bodies import MOST_BYTES
 from tests.e2e.gateway.test_job_api import NAME, submit
 from tests.e2e.world import ONE_SERVER, World
 
@@ -62,6 +63,17 @@ async def test_what_is_unknown_is_not_found(
         pytest.param({"submission_id": "a/b"}, "submission_id: 'a/b'", id="id"),
         pytest.param({"submission_id": "a-a2"}, "GridFlex's own", id="an id of ours"),
         pytest.param({"bogus": 1}, "bogus is not known", id="field"),
+        pytest.param({"entrypoint": "x" * 30_001}, "at most 30000 characters", id="long command"),
+        pytest.param(
+            {"metadata": {"gridflex.io/tier": "T2"} | {f"k{i}": "" for i in range(100)}},
+            "metadata: an object is not valid; valid is at most 100 of them",
+            id="many keys",
+        ),
+        pytest.param(
+            {"metadata": {"gridflex.io/tier": "T2", "note": "x" * 4_001}},
+            "metadata.note: 'xxx",
+            id="a long value",
+        ),
     ],
 )
 async def test_bad_input_is_a_clear_problem_and_leaves_nothing(
@@ -123,6 +135,21 @@ async def test_what_a_plain_job_asks_for_is_rays_to_judge(
 
     assert answer.status_code == 200
     assert world.london.jobs["plain"].request["runtime_env"] == runtime_env
+    assert await world.jobs.newest() == []
+
+
+@ONE_SERVER
+async def test_a_job_of_more_bytes_than_are_kept_is_refused_and_a_package_of_as_many_is_taken(
+    world: World, http: httpx.AsyncClient
+) -> None:
+    large = b" " * (MOST_BYTES + 1)
+
+    answer = await http.post("/api/jobs/", content=large)
+    package = await http.put(f"/api/packages/gcs/{NAME}", content=large)
+
+    assert answer.status_code == 413
+    assert f"more than {MOST_BYTES} bytes" in answer.json()["detail"]
+    assert package.status_code == 200
     assert await world.jobs.newest() == []
 
 

@@ -59,8 +59,21 @@ VALUES = [
     '"a\\u0000b"',
     "1" * 5_000,
     "[" * 100_000,
+    "[" * 900 + "]" * 900,
 ]
-BODIES = [b"", b"null", b"[]", b"{}", b"{", b"NaN", b"\xff\xff", b"[" * 100_000, b'{"a":' * 50_000]
+DEEP = b'{"records":[{"kind":"site","record":{"name":' + b"[" * 900 + b"]" * 900 + b"}}]}"
+BODIES = [
+    b"",
+    b"null",
+    b"[]",
+    b"{}",
+    b"{",
+    b"NaN",
+    b"\xff\xff",
+    b"[" * 100_000,
+    b'{"a":' * 50_000,
+    DEEP,
+]
 RECORD = {"kind": "site", "record": {"name": "york"}}
 WHOLE: list[tuple[str, dict[str, object]]] = [
     (f"/baselines/units/{UNIT}/override", {"until": GOOD, "reason": "first start"}),

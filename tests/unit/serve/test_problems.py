@@ -1,5 +1,7 @@
 """Every error becomes one problem+json object with the right status."""
 
+from collections.abc import AsyncIterator
+
 import httpx
 import pytest
 from fastapi import FastAPI
@@ -13,11 +15,16 @@ from gridflex.errors import (
     SourceError,
     StaleDataError,
 )
+from gridflex.serve.bodies import MOST_BYTES, BodyLimit
 from gridflex.serve.problems import ProblemError, install_problems
 
 
 class Body(BaseModel):
     gpus: int
+
+
+class Numbers(BaseModel):
+    numbers: list[int]
 
 
 def app(error: Exception) -> FastAPI:
@@ -31,6 +38,10 @@ def app(error: Exception) -> FastAPI:
     @api.get("/jobs/{job_id}")
     async def job(job_id: str) -> str:
         return job_id
+
+    @api.post("/list")
+    async def numbers(_body: Numbers) -> None:
+        return
 
     @api.post("/body")
     async def body(_body: Body) -> None:
@@ -98,6 +109,59 @@ async def test_a_wrong_body_names_each_field() -> None:
         {"field": "gpus", "value": "many", "valid": "a whole number"}
     ]
     assert answer.json()["detail"] == "gpus: 'many' is not valid; valid is a whole number"
+
+
+async def test_of_a_long_value_is_told_how_it_begins_and_of_a_large_one_what_it_is() -> None:
+    long = await ask(ContractError(""), "/body", method="POST", json={"gpus": "x" * 100_000})
+    large = await ask(ContractError(""), "/body", method="POST", json=[{"a": 1}] * 1_000)
+    lacking = await ask(ContractError(""), "/body", method="POST", json={"a": {"b": 1}})
+
+    assert long.json()["errors"][0]["value"] == "x" * 77 + "..."
+    assert large.json()["errors"][0]["value"] == "a list"
+    assert lacking.json()["errors"][0]["value"] == "an object"
+
+
+async def test_of_very_many_faults_the_first_are_told_and_all_are_counted() -> None:
+    wrong = {"numbers": ["a"] * 2_000}
+    answer = await ask(ContractError(""), "/list", method="POST", json=wrong)
+
+    assert len(answer.json()["errors"]) == 100
+    assert answer.json()["detail"].endswith("valid is a whole number; and 1995 more")
+
+
+async def test_a_body_that_is_too_large_is_refused_with_the_limit_before_it_is_read() -> None:
+    limited = httpx.ASGITransport(BodyLimit(app(ContractError(""))))
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while True:
+            sent += 100_000
+            yield b" " * 100_000
+
+    async with httpx.AsyncClient(transport=limited, base_url="http://gf.test") as client:
+        streamed = await client.post("/body", content=endless())
+        declared = await client.post(
+            "/body", content=endless(), headers={"content-length": "9" * 9}
+        )
+        small = await client.post("/body", json={"gpus": 1})
+
+    assert [one.status_code for one in (streamed, declared, small)] == [413, 413, 200]
+    assert sent < MOST_BYTES + 300_000
+    assert streamed.headers["content-type"] == "application/problem+json"
+    assert f"more than {MOST_BYTES} bytes" in streamed.json()["detail"]
+
+
+async def test_a_body_that_is_too_deep_is_refused() -> None:
+    deep = b'{"a": ' + b"[" * 900 + b"]" * 900 + b"}"
+
+    transport = httpx.ASGITransport(app(ContractError("")), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://gf.test") as client:
+        answer = await client.post(
+            "/body", content=deep, headers={"content-type": "application/json"}
+        )
+
+    assert (answer.status_code, answer.json()["detail"]) == (400, "gpus is missing")
 
 
 async def test_a_body_that_cannot_be_read_is_told_as_such() -> None:
