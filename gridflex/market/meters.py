@@ -2,7 +2,8 @@
 
 A number is never just a number: a settlement meter, an asset meter, telemetry and an estimate
 are different evidence, and a value that a data collector substituted is marked and stays marked.
-A later version of a reading replaces an earlier one; both remain in the history.
+A later version of a reading replaces an earlier one, later by its place in the ledger, as clocks
+may be set back; both remain in the history.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class MeterHistory:
 
     Args:
         meter: Import id of the pair.
-        versions: Per half-hour, oldest version first.
+        versions: Per half-hour, in the order in which they were recorded.
     """
 
     meter: Msid
@@ -91,22 +92,16 @@ class MeterHistory:
 
     @classmethod
     def of(cls, meter: Msid, readings: Iterable[Reading]) -> MeterHistory:
-        """Return the history of ``meter`` out of readings in any order; repeats count once.
-
-        Of two that arrived at the same instant the one that is given later counts.
-        """
+        """Return the history of ``meter`` out of readings as recorded; repeats count once."""
         versions: dict[HalfHour, list[Reading]] = {}
-        for reading in sorted(
-            (reading for reading in readings if reading.meter == meter),
-            key=lambda reading: (reading.half_hour, reading.received_at),
-        ):
+        for reading in (one for one in readings if one.meter == meter):
             known = versions.setdefault(reading.half_hour, [])
             if reading not in known:
                 known.append(reading)
         return cls(meter, {half_hour: tuple(some) for half_hour, some in versions.items()})
 
     def at(self, half_hour: HalfHour, *, known_at: datetime) -> Reading | None:
-        """Return the newest reading that had arrived by ``known_at``."""
+        """Return the reading that was recorded last of those that had arrived by ``known_at``."""
         arrived = [
             reading
             for reading in self.versions.get(half_hour, ())

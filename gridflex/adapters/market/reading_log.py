@@ -45,7 +45,7 @@ async def record_readings(
 
 
 async def _newest(ledger: LedgerStore, readings: Collection[Reading]) -> Versions:
-    """Return the newest version of each half-hour around the readings, with its place."""
+    """Return the version of each half-hour that was recorded last, with its place."""
     newest: Versions = {}
     for meter in sorted({one.meter for one in readings}):
         about = [one.half_hour for one in readings if one.meter == meter]
@@ -54,7 +54,5 @@ async def _newest(ledger: LedgerStore, readings: Collection[Reading]) -> Version
         )
         for entry in found:
             for one in readings_of([entry.event]):
-                held = newest.get((meter, one.half_hour))
-                if held is None or held[0].received_at <= one.received_at:
-                    newest[meter, one.half_hour] = one, entry.index
+                newest[meter, one.half_hour] = one, entry.index
     return newest

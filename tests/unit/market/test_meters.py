@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 from pydantic import ValidationError
 
+from gridflex.adapters.market.reading_log import record_readings
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour, periods_in
 from gridflex.market.billing.monthly import parse_month
@@ -16,6 +18,7 @@ from gridflex.market.meters import Evidence, MeterHistory, Reading, check_once
 from gridflex.market.registry import Msid
 from gridflex.market.volumes import ImportMWh
 from gridflex.market.working_days import calendar_around, half_hours_of
+from tests.unit.market.memory import MemoryLedger
 
 METER = Msid("1200012345679")
 NOON = HalfHour(datetime(2026, 7, 1, 12, tzinfo=UTC))
@@ -70,7 +73,7 @@ def test_a_later_correction_heals_two_readings_that_were_stored_together() -> No
 
 
 def test_a_later_version_replaces_an_earlier_one_from_when_it_arrived() -> None:
-    history = MeterHistory.of(METER, [reading(kwh="510", at=LATER), reading(), reading()])
+    history = MeterHistory.of(METER, [reading(), reading(), reading(kwh="510", at=LATER)])
 
     before, after = (
         history.at(NOON, known_at=moment) for moment in (NEXT_DAY, LATER + timedelta(1))
@@ -81,6 +84,27 @@ def test_a_later_version_replaces_an_earlier_one_from_when_it_arrived() -> None:
     assert (before.import_kwh, after.import_kwh) == (Decimal(500), Decimal(510))
     assert history.at(NOON, known_at=NEXT_DAY - timedelta(1)) is None
     assert len(history.versions[NOON]) == 2
+
+
+def test_a_correction_stands_that_came_in_while_the_clock_was_set_back() -> None:
+    corrected = reading(kwh="9", at=NEXT_DAY - timedelta(minutes=10))
+
+    history = MeterHistory.of(METER, [reading(kwh="2"), corrected])
+
+    assert history.at(NOON, known_at=corrected.received_at) == corrected
+    assert history.at(NOON, known_at=LATER) == corrected
+
+
+async def test_a_reading_is_known_if_it_says_what_the_ledger_says_last() -> None:
+    ledger = MemoryLedger()
+    first, corrected = reading(kwh="2"), reading(kwh="9", at=NEXT_DAY - timedelta(minutes=10))
+
+    sent = [
+        await record_readings(ledger, [one], now=LATER)
+        for one in (first, corrected, replace(corrected, received_at=LATER), reading(at=LATER))
+    ]
+
+    assert sent == [([0], 1), ([1], 1), ([1], 0), ([2], 1)]
 
 
 @pytest.mark.parametrize("day", [date(2026, 3, 29), date(2026, 7, 1), date(2026, 10, 25)])
