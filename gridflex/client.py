@@ -43,6 +43,11 @@ def _quoted(part: str) -> str:
     return part.replace(".", "%2E") if part in {".", ".."} else quote(part, safe="")
 
 
+def named_url() -> str | None:
+    """Return where GridFlex answers by ``GRIDFLEX_URL``, if that is set."""
+    return os.environ.get(URL_VARIABLE) or None
+
+
 class Client:
     """Asks a running GridFlex.
 
@@ -64,7 +69,7 @@ class Client:
         transport: httpx.BaseTransport | None = None,
         timeout_s: float = 30.0,
     ) -> None:
-        self.url = (url or os.environ.get(URL_VARIABLE) or DEFAULT_URL).rstrip("/")
+        self.url = (url or named_url() or DEFAULT_URL).rstrip("/")
         try:
             self._http = httpx.Client(
                 base_url=self.url,

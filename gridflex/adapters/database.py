@@ -112,6 +112,17 @@ def stop_embedded(settings: Settings) -> None:
         server.cleanup()
 
 
+@contextmanager
+def embedded_as_before(settings: Settings) -> Iterator[None]:
+    """End the embedded server of this state folder after the block if it did not run before."""
+    did_run = runs_embedded(settings)
+    try:
+        yield
+    finally:
+        if not did_run:
+            stop_embedded(settings)
+
+
 def migrate(url: str) -> None:
     """Bring the schema of ``url`` to the newest version, if it is older; processes take turns.
 

@@ -10,15 +10,15 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 from gridflex.adapters.clock import Clock
-from gridflex.adapters.database import connect, ensure_database, place
+from gridflex.adapters.database import connect, embedded_as_before, ensure_database, place
 from gridflex.adapters.ledger.files import export_ledger
 from gridflex.adapters.ledger.key import LedgerKey
 from gridflex.adapters.ledger.store import LedgerStore
 from gridflex.cli.fitting import Column, print_fitting
 from gridflex.cli.options import AsJson, Config, Url
-from gridflex.cli.output import out, print_json, print_json_text, say
-from gridflex.client import Client, path_of
-from gridflex.errors import NotFoundError, SourceError
+from gridflex.cli.output import out, print_json, print_json_text, say, warn
+from gridflex.client import URL_VARIABLE, Client, named_url, path_of
+from gridflex.errors import ContractError, NotFoundError, SourceError
 from gridflex.job_ids import refuse_no_job_id
 from gridflex.ledger.canonical import canonical_json, digest
 from gridflex.ledger.note import Signer
@@ -132,13 +132,25 @@ def export(
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the ledger up to its newest checkpoint as files that any web server can publish."""
-    newest = asyncio.run(_export(folder, config))
-    shown = {"folder": str(folder), "size": newest.size, "root": newest.root.hex()}
+    """Write the ledger up to its newest checkpoint as files that any web server can publish.
+
+    It is for the machine of the database. A database that did not run is started for it and ended
+    again.
+    """
+    settings = in_force(load_settings(config))
+    where = place(settings)
+    _warn_of_another(settings)
+    with embedded_as_before(settings):
+        try:
+            newest = asyncio.run(_export(folder, settings))
+        except ContractError as error:
+            raise ContractError(f"the ledger of {where}: {error}") from error
+    origin, root = claimed(newest.note).origin, newest.root.hex()
     if as_json:
-        print_json(shown)
+        shown = {"folder": str(folder), "size": newest.size, "root": root}
+        print_json(shown | {"origin": origin, "ledger": where})
         return
-    say(f"{newest.size} entries, root {newest.root.hex()}, in {folder}")
+    say(f"{newest.size} entries of {origin}, root {root}, in {folder}; from the ledger of {where}")
 
 
 def rotate_key(*, config: Config = None, as_json: AsJson = False) -> None:
@@ -147,8 +159,10 @@ def rotate_key(*, config: Config = None, as_json: AsJson = False) -> None:
     It is for the machine that holds the key. A running GridFlex takes the new key up by itself.
     """
     settings = in_force(load_settings(config))
-    index, key = asyncio.run(_rotate(settings))
     where = place(settings)
+    _warn_of_another(settings)
+    with embedded_as_before(settings):
+        index, key = asyncio.run(_rotate(settings))
     if as_json:
         print_json({"index": index, "key": key, "ledger": where})
         return
@@ -226,8 +240,19 @@ async def _rotate(settings: Settings) -> tuple[int, str]:
     return index, str(key.signer.key)
 
 
-async def _export(folder: Path, config: Path | None) -> SignedCheckpoint:
-    engine = connect(ensure_database(in_force(load_settings(config))))
+def _warn_of_another(settings: Settings) -> None:
+    """Say so where ``GRIDFLEX_URL`` names a GridFlex that is not the one of these settings."""
+    hosts = (settings.http.host, "127.0.0.1", "localhost")
+    named = named_url()
+    if named and named.rstrip("/") not in {f"http://{one}:{settings.http.port}" for one in hosts}:
+        warn(
+            f"warning: {URL_VARIABLE} ({named}) is not asked: this is about the ledger of "
+            f"{place(settings)}"
+        )
+
+
+async def _export(folder: Path, settings: Settings) -> SignedCheckpoint:
+    engine = connect(ensure_database(settings))
     try:
         return await export_ledger(LedgerStore(engine), folder)
     finally:

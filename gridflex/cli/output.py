@@ -51,11 +51,17 @@ def styled(*parts: str | tuple[str, str]) -> Text:
 
 
 out = Terminal()
+err = Terminal(stderr=True)
 
 
 def say(text: object) -> None:
     """Print a line as it is, for the terminal to break."""
     out.print(text, soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """Print a line beside the output, which a program may read."""
+    err.print(text, soft_wrap=True)
 
 
 def say_nothing(_text: object) -> None:

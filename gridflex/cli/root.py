@@ -16,7 +16,7 @@ import typer
 from gridflex.cli.jobs_table import print_jobs
 from gridflex.cli.on_demand import Elsewhere, on_demand
 from gridflex.cli.options import AsJson, Url
-from gridflex.cli.output import Terminal, out, print_json, say, styled
+from gridflex.cli.output import err, out, print_json, say, styled
 from gridflex.client import Client, path_of
 from gridflex.errors import ContractError, GridFlexError, InfeasibleError, SourceError
 from gridflex.job_ids import refuse_no_job_id
@@ -86,8 +86,6 @@ sandbox_app = typer.Typer(
     no_args_is_help=True, help="Stand-ins for outside services.", cls=on_demand(SANDBOX)
 )
 app.add_typer(sandbox_app, name="sandbox")
-
-err = Terminal(stderr=True)
 
 
 def main() -> None:

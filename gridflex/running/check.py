@@ -70,12 +70,8 @@ def run_checks(settings: Settings) -> list[Check]:
 
     An embedded database that did not run is started for it and ended again.
     """
-    was_running = database.runs_embedded(settings)
-    try:
+    with database.embedded_as_before(settings):
         return asyncio.run(_run_checks(settings))
-    finally:
-        if not was_running:
-            database.stop_embedded(settings)
 
 
 async def _run_checks(settings: Settings) -> list[Check]:

@@ -400,5 +400,7 @@ def test_the_command_exports_what_is_signed(database_url: str, tmp_path: Path) -
     result = runner.invoke(settlement_app, ["export", "--out", str(folder), "--json"])
 
     assert result.exit_code == 0, result.output
-    assert json.loads(result.output)["size"] == 5
+    told = json.loads(result.output)
+    assert (told["size"], told["origin"]) == (5, ORIGIN)
+    assert told["ledger"] == database.without_password(database_url)
     assert verify_ledger(folder, keys=[key.signer.key]).size == 5

@@ -12,11 +12,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from gridflex.adapters import database
 from gridflex.cli.settlement import settlement_app
+from gridflex.errors import ContractError, SourceError
 from gridflex.ledger.canonical import digest
 from gridflex.ledger.event import Event, EventType
 from gridflex.ledger.note import Signer, rotation_body
 from gridflex.ledger.standalone import standalone_verifier
+from gridflex.ledger.tiles import SignedCheckpoint
 from gridflex.ledger.verify.entries import parse_entry
 from gridflex.ledger.verify.receipts import verify_receipt
 from gridflex.market.settlement.records import settlement_event
@@ -281,22 +284,86 @@ def test_a_receipt_is_shown_in_a_few_lines_that_say_where_the_rest_is(server: st
     assert len(lines) < 24
 
 
+@pytest.fixture
+def wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The state folder of the settings in force, in which nothing ever ran."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GRIDFLEX_STATE_DIR", str(tmp_path / "wrong"))
+    for name in ("DATABASE_URL", "CONFIG", "URL"):
+        monkeypatch.delenv(f"GRIDFLEX_{name}", raising=False)
+    return tmp_path / "wrong"
+
+
 @pytest.mark.parametrize(("entries", "is_asked"), [(0, True), (7, False)])
 def test_a_rotation_names_the_ledger_it_is_in(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entries: int, is_asked: bool
+    wrong: Path, monkeypatch: pytest.MonkeyPatch, entries: int, is_asked: bool
 ) -> None:
     async def rotated(_: object) -> tuple[int, str]:
         return entries, "log+1+abc"
 
     monkeypatch.setattr("gridflex.cli.ledger._rotate", rotated)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GRIDFLEX_STATE_DIR", str(tmp_path / "wrong"))
-    monkeypatch.delenv("GRIDFLEX_DATABASE_URL", raising=False)
-    monkeypatch.delenv("GRIDFLEX_CONFIG", raising=False)
 
     told, found = run("rotate-key"), json.loads(run("rotate-key", "--json"))
 
-    where = f"the embedded database in {tmp_path / 'wrong'}"
+    where = f"the embedded database in {wrong}"
     assert f"entry {entries} hands over to log+1+abc, in the ledger of {where}" in told
     assert ("had no entry before" in told) is is_asked
     assert found == {"index": entries, "key": "log+1+abc", "ledger": where}
+
+
+@pytest.mark.parametrize(
+    ("url", "is_another"),
+    [("http://127.0.0.1:8000/", False), ("http://127.0.0.1:18600", True), ("http://gf.test", True)],
+)
+def test_an_export_names_the_ledger_that_it_wrote(
+    wrong: Path, monkeypatch: pytest.MonkeyPatch, url: str, is_another: bool
+) -> None:
+    made = ledger(1)
+
+    async def exported(*_: object) -> SignedCheckpoint:
+        return made.checkpoints[-1]
+
+    monkeypatch.setattr("gridflex.cli.ledger._export", exported)
+    monkeypatch.setenv("GRIDFLEX_URL", url)
+
+    told = run("export", "--out", "exp")
+
+    where = f"the ledger of the embedded database in {wrong}"
+    assert f"1 entries of {SIGNER.key.name}, root" in told
+    assert f"in exp; from {where}\n" in told
+    assert (f"warning: GRIDFLEX_URL ({url}) is not asked: this is about {where}" in told) is (
+        is_another
+    )
+
+
+def test_an_export_that_cannot_be_made_names_the_ledger(
+    wrong: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(*_: object) -> SignedCheckpoint:
+        raise ContractError("the ledger has no checkpoint yet")
+
+    monkeypatch.setattr("gridflex.cli.ledger._export", refused)
+    asked = ["export", "--out", "exp"]
+
+    with pytest.raises(ContractError, match=f"^the ledger of .*{wrong}: the ledger has no check"):
+        CliRunner().invoke(settlement_app, asked, catch_exceptions=False)
+
+
+@pytest.mark.parametrize("does_run", [True, False])
+@pytest.mark.parametrize("command", [["export", "--out", "exp"], ["rotate-key"]])
+def test_a_database_is_left_as_it_was(
+    wrong: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], does_run: bool
+) -> None:
+    ended: list[Path] = []
+    monkeypatch.setattr(database, "runs_embedded", lambda _: does_run)
+    monkeypatch.setattr(database, "stop_embedded", lambda which: ended.append(which.state_path))
+
+    async def failed(*_: object) -> None:
+        raise SourceError("away")
+
+    for name in ("_export", "_rotate"):
+        monkeypatch.setattr(f"gridflex.cli.ledger.{name}", failed)
+    with pytest.raises(SourceError, match="away"):
+        CliRunner().invoke(settlement_app, command, catch_exceptions=False)
+
+    assert ended == ([] if does_run else [wrong])
