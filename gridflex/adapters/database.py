@@ -24,7 +24,7 @@ import psutil
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import URL, Connection, Executable, RowMapping, create_engine, make_url, text
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
 from sqlalchemy.event import listen
 from sqlalchemy.exc import (
     ArgumentError,
@@ -55,6 +55,10 @@ to be back."""
 _STARTING: Final = threading.Lock()
 """Held while pgserver starts a server: the lock it keeps other processes out with is given back
 as soon as a second thread of the same process asks for it."""
+
+LOST: Final = (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction)
+"""What psycopg itself raises where the database is away, or takes no changes: a server that was
+demoted, or whose disk is full, still answers."""
 
 _USED_AT: Final = "gridflex.used_at"
 
@@ -185,6 +189,7 @@ def connect(
         connect_args={"connect_timeout": 10},
     )
     _ping_after_idling(engine)
+    _leave_the_read_only(engine)
     return engine
 
 
@@ -214,6 +219,32 @@ def _ping_after_idling(engine: AsyncEngine) -> None:
     listen(engine.sync_engine, "checkout", taken)
 
 
+def _leave_the_read_only(engine: AsyncEngine) -> None:
+    """Have connections replaced once one of them takes no changes.
+
+    After a failover the server that was demoted still answers on them, and its successor only on
+    new ones.
+    """
+
+    def failed(context: ExceptionContext) -> None:
+        if isinstance(context.original_exception, psycopg.errors.ReadOnlySqlTransaction):
+            context.is_disconnect = True
+
+    listen(engine.sync_engine, "handle_error", failed)
+
+
+async def refuse_read_only(engine: AsyncEngine) -> None:
+    """Refuse a database that takes no changes.
+
+    Raises:
+        SourceError: It does not, or cannot be reached.
+    """
+    async with source_errors("asking whether it takes changes"), engine.connect() as connection:
+        if await connection.scalar(text("SHOW transaction_read_only")) == "on":
+            await connection.invalidate()
+            raise SourceError("database: it is read-only: demoted after a failover, or full")
+
+
 def single_statements(engine: AsyncEngine) -> AsyncEngine:
     """Return ``engine`` for single statements: each is its own transaction, in one round trip."""
     return engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -234,7 +265,8 @@ def check(url: str) -> str:
 async def source_errors(what: str) -> AsyncIterator[None]:
     """Turn failures to reach the database into `SourceError`; own mistakes pass through.
 
-    A value that PostgreSQL cannot hold, such as text with a NUL, is a `ContractError`.
+    One that takes no changes counts as out of reach (`connect` sees to that). A value that
+    PostgreSQL cannot hold, such as text with a NUL, is a `ContractError`.
     """
     try:
         yield

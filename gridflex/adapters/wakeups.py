@@ -55,11 +55,14 @@ async def leading(url: str, role: str) -> AsyncIterator[Wakeups]:
         role: Any name; one holder at a time per database.
 
     Raises:
-        SourceError: The database cannot be reached.
+        SourceError: The database cannot be reached, or takes no changes.
     """
     try:
         connection = await psycopg.AsyncConnection.connect(
-            psycopg_url(url), autocommit=True, connect_timeout=10
+            psycopg_url(url),
+            autocommit=True,
+            connect_timeout=10,
+            target_session_attrs="read-write",  # who leads must be able to note what it does
         )
     except psycopg.Error as error:
         raise SourceError(f"database: connecting as {role}: {error}") from error

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 
+from gridflex.adapters.database import refuse_read_only
 from gridflex.adapters.jobs.plan_store import StoredPlan
 from gridflex.adapters.tables import AgentRow
 from gridflex.agents.loop import FAILED
@@ -43,6 +44,7 @@ def create_health_router(ports: Ports) -> APIRouter:
 
     @api.get("/readyz")
     async def ready() -> Response:
+        await refuse_read_only(ports.engine)
         agents = await ports.agents.all()
         silent = silent_agents(agents, settings=ports.settings, wall=ports.clock.wall_now())
         body = {

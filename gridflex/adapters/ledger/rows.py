@@ -13,6 +13,7 @@ from sqlalchemy import RowMapping, func, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import col
 
+from gridflex.adapters.database import LOST
 from gridflex.adapters.ledger.tables import LedgerCheckpointRow, LedgerEntryRow, LedgerTileRow
 from gridflex.errors import SourceError
 from gridflex.halfhour import HalfHour
@@ -119,7 +120,7 @@ async def copy_entries(connection: AsyncConnection, rows: Sequence[Mapping[str, 
             copy.set_types(list(_COLUMNS.values()))
             for row in rows:
                 await copy.write_row([row[name] for name in _COLUMNS])
-    except psycopg.OperationalError as error:  # past SQLAlchemy, which maps its own
+    except LOST as error:  # past SQLAlchemy, which maps its own
         raise SourceError(f"database: appending to the ledger: {error}") from error
 
 
