@@ -22,7 +22,7 @@ from gridflex.adapters.clock import Clock
 from gridflex.cli import training
 from gridflex.cli.fitting import Column, print_fitting
 from gridflex.cli.options import AsJson, Config
-from gridflex.cli.output import out, say, styled
+from gridflex.cli.output import out, print_json, say, styled
 from gridflex.cli.shared_data import SHARED_VARIABLE
 from gridflex.cli.training import (
     Request,
@@ -33,7 +33,7 @@ from gridflex.cli.training import (
     stored_as,
     with_stores,
 )
-from gridflex.forecasting.lineage import Act, Decision, standing_of
+from gridflex.forecasting.lineage import Act, Decision, TrainedModel, standing_of
 from gridflex.running.launch import in_force
 from gridflex.settings_files import load_settings
 
@@ -188,14 +188,22 @@ def promote_model(
     settings = in_force(load_settings(config))
     now = Clock(settings.clock).now()
 
-    async def promoted(stores: Stores) -> Decision:
+    async def promoted(stores: Stores) -> tuple[TrainedModel, Decision | None]:
         chosen = await stores.models.get(model)
         await stores.models.read(chosen)
         standing = await stores.models.champions(chosen.training.target)
         over = standing[0].id if standing else None
-        return await training.promote(stores, chosen, over=over, reason=reason, now=now)
+        return chosen, await training.promote(stores, chosen, over=over, reason=reason, now=now)
 
-    _say_decision(with_stores(settings, promoted), as_json=as_json)
+    chosen, made = with_stores(settings, promoted)
+    if made is not None:
+        _say_decision(made, as_json=as_json)
+        return
+    target = chosen.training.target
+    if as_json:
+        print_json({"target": target, "champion": model, "changed": False})
+        return
+    say(f"the champion of {target} is model {model} already; nothing is changed")
 
 
 class _Bars:
@@ -235,7 +243,7 @@ class _Bars:
 def _say_decision(made: Decision, *, as_json: bool) -> None:
     if as_json:
         answer = {"target": str(made.target), "champion": made.model_id, "reason": made.reason}
-        typer.echo(json.dumps(answer))
+        print_json(answer | {"changed": True})
         return
     champion = "none" if made.model_id is None else f"model {made.model_id}"
     out.print(f"the champion of {made.target} is {champion} from now on", highlight=False)

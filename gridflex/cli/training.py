@@ -167,13 +167,12 @@ def shown(model: TrainedModel) -> dict[str, Any]:
 
 async def promote(
     stores: Stores, model: TrainedModel, *, over: int | None, reason: str, now: datetime
-) -> Decision:
-    """Make a model the champion of its target."""
+) -> Decision | None:
+    """Make a model the champion of its target; None where it is that already."""
     figures = model.training.metrics
     target = model.training.target
     decision = Decision(target, Act.PROMOTE, model.id, reason, now, figures)
-    await stores.models.decide(decision, over=over)
-    return decision
+    return decision if await stores.models.decide(decision, over=over) else None
 
 
 def train(

@@ -130,7 +130,7 @@ def champions(decisions: Iterable[Decision]) -> list[int]:
     """Return the champions of one target that still count, the present one last.
 
     A promotion adds one, a rollback takes the last one away, so that rolling back twice leads
-    two champions back and not to and fro.
+    two champions back and not to and fro. Promoting the present one again adds nothing.
 
     Args:
         decisions: All about one target, oldest first.
@@ -139,7 +139,7 @@ def champions(decisions: Iterable[Decision]) -> list[int]:
     for decision in decisions:
         if decision.act is Act.ROLL_BACK:
             standing = standing[:-1]
-        elif decision.model_id is not None:
+        elif decision.model_id is not None and standing[-1:] != [decision.model_id]:
             standing = [*standing, decision.model_id]
     return standing
 

@@ -105,8 +105,8 @@ class ModelStore:
         standing = champions(await self.decisions(target))
         return [await self.get(model_id) for model_id in reversed(standing)]
 
-    async def decide(self, decision: Decision, *, over: int | None) -> None:
-        """Change the champion.
+    async def decide(self, decision: Decision, *, over: int | None) -> bool:
+        """Change the champion, and return whether it was another one before.
 
         Args:
             decision: What is decided.
@@ -125,7 +125,9 @@ class ModelStore:
                     f"the champion of {decision.target} is {_called(present)} by now, and the "
                     f"decision was made against {_called(over)}; compare again"
                 )
-            await _insert(connection, decision)
+            if is_new := decision.model_id != present:
+                await _insert(connection, decision)
+        return is_new
 
     async def roll_back(self, decision: Decision) -> Decision:
         """Make the champion before the present one count again.
@@ -137,7 +139,9 @@ class ModelStore:
             What was decided.
 
         Raises:
-            ContractError: There is no champion.
+            ContractError: There is no champion, or the file of the one before is not what was
+                stored.
+            SourceError: That file is absent or cannot be read.
         """
         async with source_errors("storing a decision"), self._engine.begin() as connection:
             await connection.execute(_TAKE_TURNS, {"target": decision.target})
@@ -147,6 +151,8 @@ class ModelStore:
                 reason=decision.reason,
                 at=decision.at,
             )
+            if made.model_id is not None:
+                await self.read(await self.get(made.model_id))
             await _insert(connection, made)
         return made
 

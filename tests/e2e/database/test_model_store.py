@@ -105,6 +105,27 @@ async def test_promotions_and_rollbacks_are_kept_in_order(store: ModelStore) -> 
     assert (await store.decisions(TARGET))[0] == promotion(first.id)
 
 
+async def test_promoting_the_champion_again_changes_nothing(store: ModelStore) -> None:
+    first, second = [await store.add(TRAINING, state) for state in (b"one", b"two")]
+    await store.decide(promotion(first.id), over=None)
+
+    assert await store.decide(promotion(second.id), over=first.id)
+    assert not await store.decide(promotion(second.id), over=second.id)
+    assert (await store.roll_back(rollback())).model_id == first.id
+
+
+async def test_nothing_is_rolled_back_to_a_model_whose_file_is_gone(store: ModelStore) -> None:
+    first, second = [await store.add(TRAINING, state) for state in (b"one", b"two")]
+    await store.decide(promotion(first.id), over=None)
+    await store.decide(promotion(second.id), over=first.id)
+    file_of(first).unlink()
+
+    with pytest.raises(SourceError, match=rf"model {first.id} \(lightgbm"):
+        await store.roll_back(rollback())
+
+    assert (await store.champions(TARGET))[0].id == second.id
+
+
 async def test_a_decision_against_a_champion_that_is_none_any_more_is_refused(
     store: ModelStore,
 ) -> None:

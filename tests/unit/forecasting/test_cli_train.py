@@ -1,8 +1,12 @@
 """What ``gridflex train`` prints, without a database."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from typer.testing import CliRunner
 
 from gridflex.cli import train
 from gridflex.cli.fitting import print_fitting
@@ -127,3 +131,21 @@ def test_jobs_that_ended_outside_of_the_options_are_not_learnt_from() -> None:
 def test_options_that_leave_no_job_are_named(since: str | None, until: str, said: str) -> None:
     with pytest.raises(ContractError, match=said):
         used_runs(RUNS, since=at(since) if since else None, until=at(until))
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_promoting_the_champion_again_is_said_to_change_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, as_json: bool
+) -> None:
+    monkeypatch.setenv("GRIDFLEX_STATE_DIR", str(tmp_path))
+    target = "price_gbp_per_mwh"
+    chosen = SimpleNamespace(training=SimpleNamespace(target=target))
+    monkeypatch.setattr(train, "with_stores", lambda *_: (chosen, None))
+
+    asked = ["promote", "2", *(["--json"] if as_json else [])]
+    said = CliRunner().invoke(train.train_app, asked, catch_exceptions=False).output
+
+    if as_json:
+        assert json.loads(said) == {"target": target, "champion": 2, "changed": False}
+    else:
+        assert said == f"the champion of {target} is model 2 already; nothing is changed\n"

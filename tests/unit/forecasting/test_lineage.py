@@ -44,6 +44,12 @@ def test_a_rollback_makes_the_champion_before_count_again() -> None:
     assert champions(decisions) == [4]
 
 
+def test_promoting_the_champion_again_adds_nothing_to_lead_back_to() -> None:
+    assert champions(promoted(4, 9, 9)) == [4, 9]
+    assert champions(back(promoted(4, 9, 9))) == [4]
+    assert champions(promoted(4, 9, 4)) == [4, 9, 4]
+
+
 def test_rolling_back_twice_leads_two_champions_back() -> None:
     assert champions(back(back(promoted(4, 9, 12)))) == [4]
 
