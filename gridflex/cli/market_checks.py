@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from dataclasses import asdict
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +21,7 @@ from gridflex.client import Client, path_of
 from gridflex.errors import ContractError, SourceError
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.canonical import digest
+from gridflex.market.amounts import amount
 from gridflex.market.delivered_cost import DeliveredCost, delivered_costs
 from gridflex.market.settlement.authority import AUTHORITY
 from gridflex.market.settlement.book import SettlementBook, read_book
@@ -385,15 +386,12 @@ def _numbers(name: str, text: str) -> tuple[Decimal, ...]:
 
 
 def number(name: str, text: str) -> Decimal:
-    """Return the finite number that an option gives.
+    """Return the amount that an option gives.
 
     Raises:
         ContractError: It is none; names the option.
     """
     try:
-        value = Decimal(text)
-    except InvalidOperation as error:
-        raise ContractError(f"{name} {text!r} is not a number") from error
-    if not value.is_finite():
-        raise ContractError(f"{name} {text!r} is not a finite number")
-    return value
+        return amount(text)
+    except ValueError as error:
+        raise ContractError(f"{name} {text!r} is not valid; {error}") from error

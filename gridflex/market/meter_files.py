@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from datetime import date, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from io import StringIO
 from typing import Final
 
@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field, field_validator
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour, in_utc
 from gridflex.instants import Instant
+from gridflex.market.amounts import PLACES, Amount, amount
 from gridflex.market.meters import Evidence, Reading
 from gridflex.market.registry import Msid
 from gridflex.market.volumes import ZERO
@@ -46,8 +47,8 @@ class ReadingIn(BaseModel, extra="forbid", frozen=True):
     """
 
     start_utc: Instant
-    import_kwh: Decimal = Field(ge=0, le=MAX_KWH, allow_inf_nan=False)
-    export_kwh: Decimal = Field(default=ZERO, ge=0, le=MAX_KWH, allow_inf_nan=False)
+    import_kwh: Amount = Field(ge=0, le=MAX_KWH)
+    export_kwh: Amount = Field(default=ZERO, ge=0, le=MAX_KWH)
     evidence: Evidence = Evidence.SETTLEMENT
     is_substituted: bool = False
 
@@ -67,7 +68,7 @@ class ReadingsIn(BaseModel, extra="forbid", frozen=True):
         readings: In any order.
     """
 
-    meter: str = Field(pattern=r"^\d{13}$")
+    meter: str = Field(pattern=r"^[0-9]{13}$")
     readings: tuple[ReadingIn, ...] = Field(min_length=1, max_length=20_000)
 
     def received(self, at: datetime) -> tuple[Reading, ...]:
@@ -98,8 +99,8 @@ def read_csv(text: str, *, received_at: datetime) -> Iterator[Reading]:
         received_at: When it arrived; aware UTC.
 
     Raises:
-        ContractError: A column is missing or unknown, or a value of a row is not valid; the
-            message names row and column.
+        ContractError: A column is missing, unknown or there twice, or a value of a row is not
+            valid; the message names row and column.
     """
     try:
         yield from _read(csv.DictReader(StringIO(text.removeprefix("\ufeff"))), received_at)
@@ -111,7 +112,13 @@ def read_csv(text: str, *, received_at: datetime) -> Iterator[Reading]:
 
 
 def _read(rows: csv.DictReader[str], received_at: datetime) -> Iterator[Reading]:
-    columns = set(rows.fieldnames or ())
+    header = rows.fieldnames or ()
+    columns = set(header)
+    twice = sorted(one for one in columns if header.count(one) > 1)
+    if twice:
+        raise ContractError(
+            f"meter CSV has the column {', '.join(twice)} more than once; valid is each once"
+        )
     if not columns >= _REQUIRED or not columns <= _KNOWN:
         raise ContractError(
             f"meter CSV has columns {', '.join(sorted(columns)) or 'none'}; it needs "
@@ -141,7 +148,7 @@ class _Row:
 
     def _meter(self) -> Msid:
         meter = self._values["meter"]
-        if len(meter) != 13 or not meter.isdigit():  # noqa: PLR2004 - an MPAN core
+        if len(meter) != 13 or not (meter.isascii() and meter.isdigit()):  # noqa: PLR2004 - an MPAN core
             raise self._wrong("meter", valid="13 digits")
         return Msid(meter)
 
@@ -172,6 +179,8 @@ class _Row:
         day, period = (self._values.get(f"settlement_{part}", "") for part in ("date", "period"))
         if not day and not period:
             return None
+        if not (period.isascii() and period.isdigit()):
+            raise self._wrong("settlement_period", valid="a number from 1, of its day")
         try:
             return HalfHour.from_settlement(date.fromisoformat(day), int(period))
         except (ValueError, OverflowError) as error:
@@ -181,14 +190,14 @@ class _Row:
 
     def _kwh(self, column: str) -> Decimal:
         text = self._values.get(column) or "0"
-        valid = f"kWh from 0 to {MAX_KWH}"
+        valid = f"kWh from 0 to {MAX_KWH}, with at most {PLACES} decimals"
         if column in _REQUIRED and not self._values[column]:
             raise self._wrong(column, valid=valid)
         try:
-            value = Decimal(text)
-        except InvalidOperation as error:
+            value = amount(text)
+        except ValueError as error:
             raise self._wrong(column, valid=valid) from error
-        if not value.is_finite() or not 0 <= value <= MAX_KWH:
+        if not 0 <= value <= MAX_KWH:
             raise self._wrong(column, valid=valid)
         return value
 

@@ -22,6 +22,7 @@ from gridflex.halfhour import HalfHour
 from gridflex.instants import HalfHourStart
 from gridflex.ledger.canonical import digest
 from gridflex.ledger.event import EventType
+from gridflex.market.amounts import Amount
 from gridflex.market.days import SettlementDay
 from gridflex.market.delivered_cost import delivered_costs
 from gridflex.market.registry_records import registered_units
@@ -92,10 +93,10 @@ class DfsIn(BaseModel, extra="forbid"):
         factors: Payment factors of the last three months before it, in order.
     """
 
-    contracted_mw: Decimal = Field(gt=0)
-    price_gbp_per_mwh: Decimal
-    delivered_mwh: Decimal
-    factors: list[Decimal] = Field(default=[], max_length=1_000)
+    contracted_mw: Amount = Field(gt=0)
+    price_gbp_per_mwh: Amount
+    delivered_mwh: Amount
+    factors: list[Amount] = Field(default=[], max_length=1_000)
 
 
 class DfsOut(BaseModel):
@@ -123,7 +124,7 @@ class CostIn(BaseModel, extra="forbid"):
     """
 
     tariff: TariffFile
-    wholesale_gbp_per_mwh: dict[HalfHourStart, Decimal] = Field(min_length=1, max_length=20_000)
+    wholesale_gbp_per_mwh: dict[HalfHourStart, Amount] = Field(min_length=1, max_length=20_000)
 
 
 class SaleIn(BaseModel, extra="forbid"):
@@ -140,14 +141,14 @@ class SaleIn(BaseModel, extra="forbid"):
         sale_fraction: Greatest share of the expected delivery that may be sold.
     """
 
-    delivery_mwh: list[Decimal] = Field(min_length=1, max_length=10_000)
-    system_price_gbp_per_mwh: list[Decimal] = Field(min_length=1, max_length=1_000)
-    sale_price_gbp_per_mwh: Decimal
-    fee_gbp_per_mwh: Decimal = ZERO
-    compensation_gbp_per_mwh: Decimal = ZERO
-    work_lost_gbp_per_mwh: Decimal = ZERO
-    risk_aversion: Decimal = Field(default=Decimal("0.5"), ge=0, le=1)
-    sale_fraction: Decimal = Field(default=Decimal(1), ge=0, le=1)
+    delivery_mwh: list[Amount] = Field(min_length=1, max_length=10_000)
+    system_price_gbp_per_mwh: list[Amount] = Field(min_length=1, max_length=1_000)
+    sale_price_gbp_per_mwh: Amount
+    fee_gbp_per_mwh: Amount = ZERO
+    compensation_gbp_per_mwh: Amount = ZERO
+    work_lost_gbp_per_mwh: Amount = ZERO
+    risk_aversion: Amount = Field(default=Decimal("0.5"), ge=0, le=1)
+    sale_fraction: Amount = Field(default=Decimal(1), ge=0, le=1)
 
 
 class ReservationIn(BaseModel, extra="forbid"):
@@ -164,13 +165,13 @@ class ReservationIn(BaseModel, extra="forbid"):
             not when what is held is asked for again.
     """
 
-    meter: str = Field(pattern=r"^\d{13}$")
+    meter: str = Field(pattern=r"^[0-9]{13}$")
     start: HalfHourStart
     direction: Direction = Direction.DOWN
     product: Product
-    mwh: Decimal = Field(gt=0)
+    mwh: Amount = Field(gt=0)
     contract: str = Field(min_length=1)
-    flexible_mwh: Decimal = Field(ge=0)
+    flexible_mwh: Amount = Field(ge=0)
 
 
 class ReservationOut(BaseModel):

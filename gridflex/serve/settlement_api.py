@@ -38,6 +38,7 @@ from gridflex.market.settlement.book import (
     DayTotal,
     SettlementBook,
     read_book,
+    refuse_endless,
     settle_book,
     write_book,
     write_statement,
@@ -234,6 +235,7 @@ def _add_settlements(
     async def add_book(request: Request) -> Recorded:
         """Settle a book: each half-hour becomes an entry with its inputs and its outcome."""
         book = read_book(await request.body())
+        refuse_endless(book)
         did = book.did()
         events = [
             settlement_event(one, contributions=did.get((one.account, one.half_hour), ()))

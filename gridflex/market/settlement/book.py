@@ -16,9 +16,10 @@ from typing import Final
 from pydantic import TypeAdapter, ValidationError
 
 from gridflex.errors import ContractError
-from gridflex.faults import faults_text
+from gridflex.faults import excerpt, faults_text
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.canonical import canonical_json, digest
+from gridflex.market.amounts import MOST, PLACES
 from gridflex.market.settlement.account import AccountPeriod, AccountResult, settle
 from gridflex.market.settlement.attribution import Contribution
 from gridflex.market.settlement.calendar import PublishedDays
@@ -27,6 +28,9 @@ from gridflex.market.volumes import ZERO
 from gridflex.market.working_days import WorkingCalendar
 
 VERSION: Final = 1
+
+COMPUTED_PLACES: Final = 2 * PLACES
+"""Decimals of a small amount with all digits that a division gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +203,21 @@ def read_book(payload: bytes | str) -> SettlementBook:
     return book
 
 
+def refuse_endless(book: SettlementBook) -> None:
+    """Refuse a new book with amounts that no sum of them survives; ledgers may hold older ones.
+
+    Raises:
+        ContractError: One is beyond `MOST`, or has too many decimals even for a computed one.
+    """
+    for path, value in _amounts(_BOOK.dump_python(book), "book"):
+        exponent = value.as_tuple().exponent
+        if abs(value) > MOST or not isinstance(exponent, int) or exponent < -COMPUTED_PLACES:
+            raise ContractError(
+                f"settlement book: {path} {excerpt(value)} is not valid; valid is a number from "
+                f"-{MOST} to {MOST}, with at most {COMPUTED_PLACES} decimals"
+            )
+
+
 def settle_book(book: SettlementBook) -> Statement:
     """Return the outcome of a book."""
     ordered = sorted(book.periods, key=lambda one: (one.account, one.half_hour, one.run.position))
@@ -238,6 +257,18 @@ def _any_of(accounts: Iterable[str]) -> str:
 
 def _refuse_float(text: str) -> None:
     raise ContractError(f"settlement book: {text} must be a string, so that it stays exact")
+
+
+def _amounts(part: object, path: str) -> Iterator[tuple[str, Decimal]]:
+    """Yield the amounts of a part of a book, with where they are."""
+    if isinstance(part, Decimal):
+        yield path, part
+    elif isinstance(part, dict):
+        for key, value in part.items():
+            yield from _amounts(value, f"{path}.{key}")
+    elif isinstance(part, list | tuple):
+        for number, value in enumerate(part):
+            yield from _amounts(value, f"{path}[{number}]")
 
 
 def _unknown(given: object, known: object, path: str) -> Iterator[str]:

@@ -19,6 +19,7 @@ from gridflex.market.settlement.attribution import Contribution
 from gridflex.market.settlement.book import (
     SettlementBook,
     read_book,
+    refuse_endless,
     settle_book,
     write_book,
     write_statement,
@@ -139,6 +140,15 @@ def tampered(path: list[Any], value: object) -> bytes:
 def test_a_book_that_is_not_valid_is_refused(path: list[Any], value: object, reason: str) -> None:
     with pytest.raises(ContractError, match=reason):
         read_book(tampered(path, value))
+
+
+@pytest.mark.parametrize("endless", ["1e999999", "1e-2000000000", "-10000001"])
+def test_a_new_book_with_amounts_that_do_not_add_up_is_refused(endless: str) -> None:
+    refuse_endless(book())
+    sent = read_book(tampered(["periods", 0, "units", 0, "pairs", 0, "metered", "mwh"], endless))
+
+    with pytest.raises(ContractError, match=r"book\.periods\[0\]\.units\[0\].*mwh .* is not valid"):
+        refuse_endless(sent)
 
 
 def test_a_changed_input_changes_the_digest() -> None:

@@ -134,7 +134,7 @@ def test_dfs_pays_what_the_official_example_says() -> None:
 
     assert "4,500.00 GBP" in run(*given, "15")
     assert json.loads(run(*given, "6", "--json"))["factor"] == "0.3"
-    with pytest.raises(ContractError, match="delivered-mwh 'much' is not a number"):
+    with pytest.raises(ContractError, match="delivered-mwh 'much' is not valid; valid is a number"):
         run(*given, "much")
 
 

@@ -140,6 +140,36 @@ def test_a_csv_is_read_on_the_long_day() -> None:
         pytest.param("meter,kwh\n", "needs import_kwh, meter", id="columns"),
         pytest.param("", "columns none", id="empty"),
         pytest.param(
+            "meter,start_utc,import_kwh,import_kwh\n1200012345679,2026-07-01T12:00Z,5,7\n",
+            "column import_kwh more than once",
+            id="column twice",
+        ),
+        pytest.param(
+            "meter,start_utc,import_kwh\n1200012345679,2026-07-01T12:00Z,1_000\n",
+            "line 2: import_kwh '1_000'",
+            id="underscore",
+        ),
+        pytest.param(
+            "meter,start_utc,import_kwh\n1200012345679,2026-07-01T12:00Z,1e-2000000000\n",
+            "line 2: import_kwh .* at most 20 decimals",
+            id="endless decimals",
+        ),
+        pytest.param(
+            "meter,start_utc,import_kwh\n1200012345679,2026-07-01T12:00Z,\u0667\n",
+            "line 2: import_kwh",
+            id="other digits",
+        ),
+        pytest.param(
+            "meter,start_utc,import_kwh\n120001234567\u0669,2026-07-01T12:00Z,1\n",
+            "line 2: meter",
+            id="meter in other digits",
+        ),
+        pytest.param(
+            "meter,settlement_date,settlement_period,import_kwh\n1200012345679,2026-07-01,1_0,1\n",
+            "line 2: settlement_period '1_0'",
+            id="period with an underscore",
+        ),
+        pytest.param(
             "meter,start_utc,import_kwh\n12,2026-07-01T12:00Z,1\n", "13 digits", id="meter"
         ),
         pytest.param(
@@ -230,6 +260,11 @@ def test_an_api_body_becomes_readings() -> None:
     [
         {"import_kwh": "-1"},
         {"import_kwh": "2e9"},
+        {"import_kwh": "1_000"},
+        {"import_kwh": "1e-2000000000"},
+        {"import_kwh": True},
+        {"start_utc": 1_782_907_200},
+        {"start_utc": "1782907200"},
         {"start_utc": "2026-07-01T13:00"},
         {"start_utc": "2026-07-01T13:10Z"},
         {"extra": 1},
