@@ -239,8 +239,14 @@ def monthly_bill(
         rounding: How money is rounded.
 
     Raises:
-        ContractError: The fleet of the month is not stated.
+        ContractError: The month has not begun on the date of issue, so that nobody knows the fleet
+            on its first day, or the fleet is not stated.
     """
+    if known_on < month.first:
+        raise ContractError(
+            f"month {month} is not valid; valid is a month that has begun by the date of issue, "
+            f"{known_on}: {Month.of(known_on)} or before"
+        )
     if str(month) not in contract.gpus:
         known = ", ".join(sorted(contract.gpus)) or "none"
         raise ContractError(f"billing contract: gpus of {month} are not stated; known are {known}")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
+import pytest
+
+from gridflex.errors import ContractError
 from gridflex.market.billing.fees import Month
 from gridflex.market.billing.monthly import Billed, BillingContract, PartyFile, monthly_bill
 from gridflex.market.settlement.attribution import Contribution
@@ -35,6 +39,21 @@ JOBS = (
     Contribution(SIX, "job-1", "vision", None, Decimal("2.8")),
     Contribution(SIX + 1, "job-2", "language", None, Decimal("2.8")),
 )
+
+
+@pytest.mark.parametrize(("known_on", "is_begun"), [("2026-09-30", False), ("2026-10-01", True)])
+def test_a_month_is_billed_once_it_has_begun(known_on: str, *, is_begun: bool) -> None:
+    refused = pytest.raises(ContractError, match=f"month 2026-10 .* issue, {known_on}: 2026-09 or")
+
+    with nullcontext() if is_begun else refused:
+        monthly_bill(
+            SettlementBook(BOTH, JOBS),
+            contract=CONTRACT,
+            month=Month(2026, 10),
+            known_on=date.fromisoformat(known_on),
+            calendar=CALENDAR,
+            rounding=Rounding(),
+        )
 
 
 def test_a_run_of_one_half_hour_credits_what_it_changed_and_shares_say_the_same() -> None:
