@@ -7,6 +7,9 @@ What is to have a style is said by `styled`.
 from __future__ import annotations
 
 import json
+import os
+import sys
+from io import TextIOWrapper
 from typing import Any, Final
 
 from rich.console import Console
@@ -36,6 +39,19 @@ class Terminal(Console):
     def render_str(self, text: str, **options: Any) -> Text:  # noqa: ANN401 - as Rich has them
         """Return text to show, without what a terminal would obey."""
         return super().render_str(visible(text), **options)
+
+
+def show_all_text() -> None:
+    """Let standard output spell out what its encoding lacks, as standard error does."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def give_up_output() -> None:
+    """Drop what standard output could not write; Python would try it again at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def visible(text: str) -> str:

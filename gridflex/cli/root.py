@@ -6,22 +6,25 @@ outside did not answer; 4 the input is not valid; 5 no schedule meets the limits
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
 from collections.abc import Mapping
-from typing import Annotated, Final
+from typing import Annotated, Final, NoReturn
 
 import typer
 
 from gridflex.cli.jobs_table import print_jobs
 from gridflex.cli.on_demand import Elsewhere, on_demand
 from gridflex.cli.options import AsJson, Url
-from gridflex.cli.output import err, out, print_json, say, styled
+from gridflex.cli.output import err, give_up_output, out, print_json, say, show_all_text, styled
 from gridflex.client import Client, path_of
 from gridflex.errors import ContractError, GridFlexError, InfeasibleError, SourceError
 from gridflex.job_ids import refuse_no_job_id
 
 EXIT_CODES: Final = ((InfeasibleError, 5), (ContractError, 4), (SourceError, 3), (GridFlexError, 1))
+UNWRITABLE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""Errors of a file that is open: no command opens one that it does not look after itself."""
 
 ON_DEMAND: Final = {
     "up": Elsewhere(
@@ -91,11 +94,21 @@ app.add_typer(sandbox_app, name="sandbox")
 def main() -> None:
     """Run the command line; errors become one line and an exit code."""
     logging.getLogger("stamina").addHandler(logging.NullHandler())  # a retry is nobody's news
+    show_all_text()
     try:
         app()
     except GridFlexError as error:
-        err.print(styled(("error:", "red"), f" {error}"), soft_wrap=True)
-        sys.exit(next(code for kind, code in EXIT_CODES if isinstance(error, kind)))
+        _fail(error)
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        give_up_output()
+        _fail(SourceError(f"output cannot be written: {error.strerror}"))
+
+
+def _fail(error: GridFlexError) -> NoReturn:
+    err.print(styled(("error:", "red"), f" {error}"), soft_wrap=True)
+    sys.exit(next(code for kind, code in EXIT_CODES if isinstance(error, kind)))
 
 
 @app.command(context_settings={"ignore_unknown_options": True})

@@ -1,12 +1,16 @@
 """What commands print: text as it is, and nothing that a terminal would obey."""
 
 import json
-from io import StringIO
+import sys
+from io import BytesIO, StringIO, TextIOWrapper
+from pathlib import Path
 
 import pytest
 from rich.console import RenderableType
 from rich.table import Table
 
+from gridflex import cli
+from gridflex.cli import root
 from gridflex.cli.fitting import Column, print_fitting
 from gridflex.cli.output import Terminal, out, print_json, say, styled
 
@@ -51,3 +55,43 @@ def test_a_style_is_of_the_part_that_is_to_have_it(monkeypatch: pytest.MonkeyPat
     terminal.print(styled(("error:", "red"), " no [red]file"))
 
     assert terminal.file.getvalue() == "\x1b[31merror:\x1b[0m no [red]file\n"
+
+
+@pytest.mark.parametrize("buffering", [1, -1], ids=["by line", "whole"])
+def test_an_output_that_is_full_is_one_line_and_an_exit_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], buffering: int
+) -> None:
+    monkeypatch.setattr(root, "app", lambda: Terminal().print("all"))
+    with Path("/dev/full").open("w", buffering, encoding="utf-8") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+
+    assert ended.value.code == 3
+    assert capsys.readouterr().err == "error: output cannot be written: No space left on device\n"
+
+
+def test_another_fault_is_not_taken_for_a_full_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails() -> None:
+        Path("nowhere").read_text(encoding="utf-8")
+
+    monkeypatch.setattr(root, "app", fails)
+
+    with pytest.raises(FileNotFoundError):
+        cli.main()
+
+
+def test_an_encoding_that_lacks_a_letter_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = BytesIO()
+    monkeypatch.setattr(sys, "stdout", TextIOWrapper(written, encoding="ascii"))
+
+    def says() -> None:
+        say("café")
+        print_json({"team": "café"})
+
+    monkeypatch.setattr(root, "app", says)
+    cli.main()
+
+    line, _, body = written.getvalue().partition(b"\n")
+    assert line == rb"caf\xe9"
+    assert json.loads(body) == {"team": "café"}
