@@ -207,13 +207,19 @@ def _amount(amount: float, unit: str) -> str:
 
 
 def _pairs(option: str, items: list[str] | None) -> list[tuple[str, str]]:
-    pairs = []
+    """Return names and values; whoever gives a name twice may mean either value."""
+    pairs: dict[str, str] = {}
     for item in items or []:
         name, equals, value = item.partition("=")
         if not (name and equals and value):
             raise ContractError(f"{option} {item!r} must be name=value")
-        pairs.append((name, value))
-    return pairs
+        if name in pairs:
+            raise ContractError(
+                f"{option}: {item!r} is not valid; valid is a name once, and {name} is "
+                f"{pairs[name]!r} already"
+            )
+        pairs[name] = value
+    return list(pairs.items())
 
 
 def _number(option: str, text: str) -> float:

@@ -315,6 +315,16 @@ def test_a_pair_that_is_none_is_refused(option: str, value: str) -> None:
         run("plan", "what-if", option, value)
 
 
+@pytest.mark.parametrize("option", ["--gpus", "--deadline", "--carbon-cap"])
+def test_a_name_given_twice_is_refused_by_its_option(
+    asked: list[httpx.Request], option: str
+) -> None:
+    with pytest.raises(ContractError, match=rf"^{option}: 'a=8' .* once, and a is '1' already$"):
+        run("plan", "what-if", option, "a=1", option, "b=1", option, "a=8")
+
+    assert asked == []
+
+
 @pytest.mark.parametrize(
     ("command", "option"),
     [("what-if", "--carbon-price"), ("front", "--carbon-price"), ("front", "--waiting-price")],
