@@ -120,7 +120,10 @@ def submit(
     ] = None,
     duration: Annotated[str | None, typer.Option(help="Expected run time, such as PT4H.")] = None,
     deadline: Annotated[str | None, typer.Option(help="Latest finish, RFC 3339.")] = None,
-    gpus: Annotated[int | None, typer.Option(help="GPUs while running.")] = None,
+    gpus: Annotated[
+        int | None,
+        typer.Option(help="GPUs while running; T4 also half to double, see min-gpus and max-gpus."),
+    ] = None,
     working_dir: Annotated[str | None, typer.Option(help="Folder to upload.")] = None,
     submission_id: Annotated[
         str | None, typer.Option(help="Id to use; also makes a retry safe.")
