@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
@@ -105,6 +105,7 @@ class Bookkeeper:
         restart: What a start takes before work goes on.
         stamper: Timestamp authority; None for none.
         tariffs: What energy costs at the meter of a site, beside the wholesale price.
+        unsized: Sites whose GPUs are not known yet; receipts of their jobs wait.
     """
 
     def __init__(
@@ -119,8 +120,10 @@ class Bookkeeper:
         restart: timedelta,
         stamper: Stamper | None = None,
         tariffs: Tariffs | None = None,
+        unsized: Collection[str] = (),
     ) -> None:
         self._tariffs = tariffs
+        self._unsized = unsized
         self._stamper = stamper
         self._stamped_at: datetime | None = None
         self._ledger = ledger
@@ -176,7 +179,8 @@ class Bookkeeper:
         issued, waiting = [], []
         at_once = self._run_now.energy(filter(_started, ended)) if due else {}
         for job in due:
-            record = await self._record_of(job, at_once[job.id], now=now)
+            is_sized = self._run_now.site(job).name not in self._unsized
+            record = await self._record_of(job, at_once[job.id], now=now) if is_sized else None
             if record is None:
                 waiting.append(str(job.id))
                 continue

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
+import numpy as np
+
 from gridflex.adapters.clusters.ray_gpus import Gpus
 from gridflex.adapters.jobs.curtailment_store import CurtailmentStore
 from gridflex.adapters.jobs.plan_store import PlanStore, StoredPlan
@@ -272,6 +274,10 @@ class Orchestrator:
             other = await self._other_load.room(
                 site.name, busy=busy, now=now, start=start, half_hours=half_hours
             )
+            if site.name in unreachable:
+                held = _live_gpus(jobs, site.name)
+                site = replace(site, gpus=max(site.gpus, held))  # noqa: PLW2901 - as it is now
+                other = np.minimum(other, site.gpus - held)
             cost = costs[site.name]
             basis[site.name] = cost.basis
             if cost.failure is not None:
@@ -316,6 +322,12 @@ class Orchestrator:
             result=result,
             inputs=problem_record(problem),
         )
+
+
+def _live_gpus(jobs: Sequence[Job], site: str) -> int:
+    """Return the GPUs of what may run at ``site``."""
+    live = ((job, job.live_attempt) for job in jobs)
+    return sum(job.shape_of(one).gpus for job, one in live if one and one.site == site)
 
 
 def _held_since(job: Job, *, site: str, since: datetime) -> int:

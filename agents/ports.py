@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -31,12 +30,11 @@ from gridflex.agents.doubts import LearntDoubts, StoredDoubts
 from gridflex.agents.forecasting import OwnForecasts, own_leads
 from gridflex.agents.grid import Grid
 from gridflex.agents.retraining import Cluster, Retraining
+from gridflex.agents.site_sizes import SiteSizes
 from gridflex.errors import SourceError
 from gridflex.fleet import Site
-from gridflex.settings import Settings, SiteSettings
+from gridflex.settings import Settings
 from gridflex.settings_files import write_settings
-
-GPU_QUESTION_RETRIES = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,25 +125,21 @@ class Ports:
         """What a start takes before work goes on, in GridFlex time."""
         return timedelta(seconds=self.settings.planner.restart_s)
 
+    def sizes(self, *, renewed_every_s: float | None = None) -> SiteSizes:
+        """Return who asks the sites how large they are; see `SiteSizes`."""
+        sites = self.settings.sites
+        return SiteSizes(sites, self.clusters, renewed_every_s=renewed_every_s)
+
     async def sites(self) -> tuple[Site, ...]:
         """Return the domain's view of the sites, the default one first.
 
         Raises:
             SourceError: A site's size is not configured and its cluster does not say.
         """
-        return tuple([await self._site(site) for site in self.settings.sites])
-
-    async def _site(self, site: SiteSettings) -> Site:
-        if site.gpus is not None:
-            return site.site(gpus=site.gpus)
-        for attempt in range(GPU_QUESTION_RETRIES):
-            try:
-                return site.site(gpus=(await self.clusters[site.name].gpus()).total)
-            except SourceError:
-                if attempt + 1 == GPU_QUESTION_RETRIES:
-                    raise
-                await asyncio.sleep(1)
-        raise AssertionError("the last attempt returns or raises")
+        found = await self.sizes().read()
+        for name, why in found.degraded.items():
+            raise SourceError(f"{name}: {why}")
+        return found.sites
 
 
 def build_ports(settings: Settings, *, pool_size: int = 5) -> Ports:

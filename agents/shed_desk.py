@@ -121,11 +121,10 @@ class ShedDesk:
         """Read what runs now.
 
         Raises:
-            SourceError: The database does not answer, or nobody says how large a site is.
+            SourceError: The database does not answer.
         """
         now = self._now()
-        if not self._sites:
-            self._sites = {site.name: site for site in await self._ask_sites()}
+        self._sites = {site.name: site for site in await self._ask_sites()}
         held = held_until(await self._curtailments.active(now))
         jobs = [job for job in await self._jobs.live_jobs() if job.id not in held]
         per_kwh = await self._prices_gbp_per_kwh(now)

@@ -6,7 +6,7 @@ Imports are where they are used: an agent's process loads what that agent needs,
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -20,6 +20,7 @@ from gridflex.agents.roles import (
     ENERGY_EVERY_S,
     TRADING_EVERY_S,
 )
+from gridflex.agents.site_sizes import Resized, Sized
 from gridflex.halfhour import HalfHour
 
 if TYPE_CHECKING:
@@ -46,28 +47,35 @@ async def workload_tick(ports: Ports) -> Tick:
     from gridflex.agents.workload import Workload
 
     speed = ports.clock.speed
-    core = Workload(
-        jobs=ports.jobs,
-        plans=ports.plans,
-        curtailments=ports.curtailments,
-        clusters=ports.clusters,
-        sites=await ports.sites(),
-        packages=ports.packages,
-        restart=ports.restart,
-        ask_again_after=timedelta(seconds=ASK_AGAIN_S * speed),
-        checkpoint_root=ports.settings.checkpoint_root,
-        clock=ports.clock.now,
-        gridflex_time=ports.clock.at,
-        capping=_capping(ports),
-    )
+    capping = _capping(ports)
+
+    def build(found: Sized) -> Workload:
+        return Workload(
+            jobs=ports.jobs,
+            plans=ports.plans,
+            curtailments=ports.curtailments,
+            clusters=ports.clusters,
+            sites=found.sites,
+            packages=ports.packages,
+            restart=ports.restart,
+            ask_again_after=timedelta(seconds=ASK_AGAIN_S * speed),
+            checkpoint_root=ports.settings.checkpoint_root,
+            clock=ports.clock.now,
+            gridflex_time=ports.clock.at,
+            capping=capping,
+        )
+
+    workload = Resized(ports.sizes(), build)
     cleaner = Cleaner(jobs=ports.jobs, packages=ports.packages)
     half_hour_s = ports.clock.wall_s(1800)
     poll_s = min(SLOWEST_POLL_S, max(FASTEST_POLL_S, half_hour_s / POLLS_PER_HALF_HOUR))
 
     async def tick(now: datetime, _reasons: frozenset[str]) -> Next:
+        core, found = await workload.now()
         report = await core.tick(now)
         await cleaner.tick(ports.clock.wall_now())
-        return Next(min(poll_s * speed, _to_next_half_hour_s(now)), asdict(report))
+        shown = asdict(replace(report, degraded={**report.degraded, **found.degraded}))
+        return Next(min(poll_s * speed, _to_next_half_hour_s(now)), shown)
 
     return tick
 
@@ -134,21 +142,29 @@ async def books_tick(ports: Ports) -> Tick:
     from gridflex.agents.bookkeeper import Bookkeeper
 
     ledger = ports.signing_ledger()
-    core = Bookkeeper(
-        ledger=ledger,
-        feed=LedgerFeed(ports.engine),
-        receipts=ReceiptStore(ports.engine, ledger=ledger),
-        jobs=ports.jobs,
-        outturns=GridStore(ports.engine),
-        sites=await ports.sites(),
-        restart=ports.restart,
-        stamper=TimestampAuthority(url) if (url := ports.settings.ledger.timestamp_url) else None,
-        tariffs=ports.tariffs,
-    )
+    stamp_url = ports.settings.ledger.timestamp_url
+
+    def build(found: Sized) -> Bookkeeper:
+        return Bookkeeper(
+            ledger=ledger,
+            feed=LedgerFeed(ports.engine),
+            receipts=ReceiptStore(ports.engine, ledger=ledger),
+            jobs=ports.jobs,
+            outturns=GridStore(ports.engine),
+            sites=found.sites,
+            restart=ports.restart,
+            stamper=TimestampAuthority(stamp_url) if stamp_url else None,
+            tariffs=ports.tariffs,
+            unsized=frozenset(found.unsized),
+        )
+
+    books = Resized(ports.sizes(), build)
 
     async def tick(now: datetime, _reasons: frozenset[str]) -> Next:
+        core, found = await books.now()
         report = await core.tick(now)
-        return Next(min(BOOKS_EVERY_S, _to_next_half_hour_s(now)), asdict(report))
+        shown = {**asdict(report), "degraded": found.degraded}
+        return Next(min(BOOKS_EVERY_S, _to_next_half_hour_s(now)), shown)
 
     return tick
 
@@ -157,9 +173,9 @@ async def trading_tick(ports: Ports) -> Tick:
     """Return the tick that trades over Beckn; an idle one where nobody does."""
     if ports.settings.market.subscriber_id is None:
         return _idle
-    from gridflex.agents.beckn.ports import build_planner, build_trading
+    from gridflex.agents.beckn.ports import SizedPlanner, build_trading
 
-    planner = await build_planner(ports)
+    planner = SizedPlanner(ports)
     desk: list[Trading] = []
 
     async def tick(now: datetime, _reasons: frozenset[str]) -> Next:
@@ -194,10 +210,10 @@ async def _idle(_now: datetime, _reasons: frozenset[str]) -> Next:
 
 async def orchestrator_tick(ports: Ports) -> Tick:
     """Return the tick that plans."""
-    from gridflex.agents.beckn.ports import build_planner
+    from gridflex.agents.beckn.ports import SizedPlanner
     from gridflex.planning.warm_up import warm_up
 
-    core = await build_planner(ports)
+    planner = SizedPlanner(ports)
     await asyncio.to_thread(warm_up)
     retention = Retention(
         "inputs of plans",
@@ -207,9 +223,10 @@ async def orchestrator_tick(ports: Ports) -> Tick:
 
     async def tick(now: datetime, reasons: frozenset[str]) -> Next:
         await retention.tick(now)
+        core, found = await planner.now()
         report = await core.tick(now, reason=", ".join(sorted(reasons)) or "tick")
         due_s = min(ports.settings.planner.replan_s, _to_next_half_hour_s(now))
-        return Next(due_s, asdict(report))
+        return Next(due_s, {**asdict(report), "degraded": found.degraded})
 
     return tick
 

@@ -295,6 +295,14 @@ class Settings(BaseSettings):
         names = [site.name for site in self.sites]
         if len(set(names)) != len(names):
             raise ValueError(f"site names must differ, got {', '.join(names)}")
+        places: dict[str, str] = {}
+        for site in self.sites:
+            url = site.ray_url.rstrip("/").lower()
+            if (other := places.setdefault(url, site.name)) != site.name:
+                raise ValueError(
+                    f"ray_url of sites {other} and {site.name} must differ, got {site.ray_url} "
+                    "twice: its GPUs would count twice"
+                )
         if self.energy.site not in {None, *names}:
             raise ValueError(f"energy.site {self.energy.site!r} is none of {', '.join(names)}")
         return self

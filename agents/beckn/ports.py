@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,9 +19,9 @@ from gridflex.agents.beckn.house import GridMarket, PlanHouse, Planner
 from gridflex.agents.energy.ports import energy_terms
 from gridflex.agents.energy.traded_sites import traded_site
 from gridflex.agents.ports import Ports
+from gridflex.agents.site_sizes import Resized, Sized
 from gridflex.beckn.messaging.participant import screen_contract
 from gridflex.beckn.messaging.receiving import Receiver
-from gridflex.beckn.roles.selling import Standing
 from gridflex.beckn.trust.signing import SigningKey
 from gridflex.beckn.trust.verification import Local, TrustPolicy
 from gridflex.beckn_settings import MarketSettings
@@ -31,7 +31,7 @@ from gridflex.market.working_days import calendar_around
 from gridflex.signals import NATIONAL
 
 if TYPE_CHECKING:
-    from gridflex.agents.orchestrator import Orchestrator
+    from gridflex.agents.orchestrator import Orchestrator, Position
 
 log = logging.getLogger(__name__)
 
@@ -49,30 +49,27 @@ def build_house(ports: Ports, *, planner: Planner) -> PlanHouse:
     )
 
 
-class LaterHouse:
-    """`PlanHouse` that asks the clusters for their size when it is first needed.
+class SizedPlanner:
+    """The orchestrator's view of plans, promises included, with the sites as large as they say.
 
     Args:
         ports: Stores, clusters, the grid and the clock.
     """
 
     def __init__(self, ports: Ports) -> None:
-        self._ports = ports
-        self._house: PlanHouse | None = None
+        self._core: Resized[Orchestrator] = Resized(ports.sizes(), partial(_orchestrator, ports))
 
-    async def standing(self) -> Standing:
-        """See `House.standing`."""
-        if self._house is None:
-            self._house = build_house(self._ports, planner=await build_planner(self._ports))
-        return await self._house.standing()
+    async def now(self) -> tuple[Orchestrator, Sized]:
+        """Return it, and the sites it knows."""
+        return await self._core.now()
+
+    async def position(self, now: datetime) -> Position:
+        """See `Orchestrator.position`."""
+        core, _ = await self.now()
+        return await core.position(now)
 
 
-async def build_planner(ports: Ports) -> Orchestrator:
-    """Return the orchestrator's view of plans, promises included.
-
-    Raises:
-        SourceError: A site's size is not configured and its cluster does not say.
-    """
+def _orchestrator(ports: Ports, found: Sized) -> Orchestrator:
     from gridflex.agents.orchestrator import (  # noqa: PLC0415 - loads the compiled planner
         REPORT_LAG,
         Orchestrator,
@@ -85,7 +82,7 @@ async def build_planner(ports: Ports) -> Orchestrator:
         curtailments=ports.curtailments,
         grid=ports.grid,
         clusters=ports.clusters,
-        sites=await ports.sites(),
+        sites=found.sites,
         settings=ports.settings.planner,
         other_load=OtherLoad(
             GridStore(ports.engine), level=ports.settings.planner.other_load_level

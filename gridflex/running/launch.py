@@ -139,9 +139,8 @@ def start_serve(settings: Settings, *, gcs_address: str) -> str:
     serve.run(build_beckn(args), name=BECKN, route_prefix="/beckn")
     serve.run(build_orchestration(args), name=ORCHESTRATION, route_prefix="/")
     url = f"http://{settings.http.host}:{settings.http.port}"
-    processes.wait_until(
-        lambda: processes.answers(f"{url}/readyz"), SERVE_READY_S, what=f"GridFlex at {url}/readyz"
-    )
+    ready = f"{url}/readyz"
+    processes.wait_until_ready(ready, SERVE_READY_S, what=f"GridFlex at {ready}")
     return url
 
 

@@ -185,6 +185,23 @@ def wait_until(is_so: Callable[[], bool], limit_s: float, *, what: str) -> None:
         time.sleep(0.2)
 
 
+def wait_until_ready(url: str, limit_s: float, *, what: str) -> None:
+    """Wait until ``url`` answers with success.
+
+    Raises:
+        SourceError: It did not within ``limit_s`` of wall time; what it says instead is in the
+            message.
+    """
+    try:
+        wait_until(lambda: answers(url), limit_s, what=what)
+    except SourceError as error:
+        try:
+            said = httpx.get(url, timeout=5, verify=_trust()).text[-LAST_WORDS:]
+        except httpx.HTTPError as failure:
+            said = str(failure)
+        raise SourceError(f"{error}; it says: {said}") from error
+
+
 def _is_ready(process: subprocess.Popen[bytes], url: str) -> bool:
     if process.poll() is not None:
         raise SourceError(f"{url}: the process ended with code {process.returncode}")

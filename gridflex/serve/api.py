@@ -13,10 +13,11 @@ from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
 
 from gridflex.adapters.beckn.log import BecknLog
-from gridflex.agents.beckn.ports import LaterHouse
+from gridflex.agents.beckn.ports import SizedPlanner, build_house
 from gridflex.agents.energy.ports import authority_of, interest_of, predictability_limits
 from gridflex.agents.ports import Ports
 from gridflex.agents.shed_desk import ShedDesk
+from gridflex.fleet import Site
 from gridflex.market.settlement.calendar import published_days
 from gridflex.serve.agents_api import create_agents_router
 from gridflex.serve.auth import Authentication, token_to_ask_for
@@ -43,11 +44,16 @@ def create_api(ports: Ports) -> FastAPI:
         ContractError: Callers must send a token and there is none.
     """
     release = version("gridflex")
+    sizes = ports.sizes()
+
+    async def sites() -> tuple[Site, ...]:
+        return (await sizes.read()).sites
+
     desk = ShedDesk(
         jobs=ports.jobs,
         curtailments=ports.curtailments,
         grid=ports.grid,
-        sites=ports.sites,
+        sites=sites,
         now=ports.clock.now,
         restart=ports.restart,
         tariffs=ports.tariffs,
@@ -77,7 +83,7 @@ def create_api(ports: Ports) -> FastAPI:
     v1.include_router(
         create_market_router(
             BecknLog(ports.engine),
-            house=LaterHouse(ports),
+            house=build_house(ports, planner=SizedPlanner(ports)),
             subscriber_id=ports.settings.market.subscriber_id,
         )
     )

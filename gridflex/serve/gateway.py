@@ -11,11 +11,11 @@ Source:
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -27,9 +27,11 @@ from gridflex.adapters.jobs.packages import package_name
 from gridflex.adapters.jobs.store import Added
 from gridflex.agents.clusters import cluster_at
 from gridflex.agents.ports import Ports
+from gridflex.agents.site_sizes import Sized
 from gridflex.curtailment import Curtailment, held_by
 from gridflex.dispatch import ATTEMPT_OF
-from gridflex.errors import ContractError, GridFlexError, SourceError
+from gridflex.errors import ContractError, GridFlexError, MetadataError, SourceError
+from gridflex.fleet import MOST_GPUS
 from gridflex.jobs import JobId, Submission, parse_flexibility
 from gridflex.lifecycle import Job, JobRequest
 from gridflex.serve import ray_bodies
@@ -37,7 +39,6 @@ from gridflex.serve.job_logs import all_logs, follow, send_all
 from gridflex.serve.next_runs import NextRuns, order_over
 from gridflex.serve.problems import ProblemError, problem, problem_of
 from gridflex.serve.run_times import LearnedRunTimes
-from gridflex.settings import SiteSettings
 from gridflex.together import both, together
 
 log = logging.getLogger(__name__)
@@ -141,8 +142,7 @@ class Gateway:
         self._default = ports.clusters[ports.settings.sites[0].name]
         self._next_runs = NextRuns(ports.plans)
         self._version: Reply | None = None
-        self._sizes: Mapping[str, int] | None = None
-        self._sized_at = 0.0
+        self._sizes = ports.sizes(renewed_every_s=SIZES_KEPT_S)
         self._run_times = LearnedRunTimes(ports.jobs, ports.models)
         self._followed = 0
 
@@ -308,41 +308,23 @@ class Gateway:
     async def _keep(self, job_id: JobId, request: JobRequest) -> None:
         await self._check_packages(request)
         submitted_at = self._ports.clock.now()
-        flexibility = parse_flexibility(
-            request.metadata,
-            Submission(
-                submitted_at=submitted_at,
-                entrypoint_gpus=request.entrypoint_gpus,
-                likely_duration=self._ports.settings.default_duration,
-                site_gpus=await self._site_gpus(),
-                run_time=await self._run_times.of(request),
-            ),
+        found = await self._sizes.read()
+        submission = Submission(
+            submitted_at=submitted_at,
+            entrypoint_gpus=request.entrypoint_gpus,
+            likely_duration=self._ports.settings.default_duration,
+            site_gpus={site.name: site.gpus for site in found.sites},
+            run_time=await self._run_times.of(request),
         )
+        try:
+            flexibility = parse_flexibility(request.metadata, submission)
+        except MetadataError as error:
+            raise (_too_early(request, submission, found) or error) from error
         if flexibility is None:
             raise AssertionError("a job with a gridflex.io/ key is flexible")
         added = await self._ports.jobs.add(job_id, request, flexibility, submitted_at=submitted_at)
         if added is Added.CONFLICT:
             raise ProblemError(HTTPStatus.CONFLICT, _exists(job_id))
-
-    async def _site_gpus(self) -> Mapping[str, int]:
-        """Return the GPUs of each site, the last known ones where a cluster does not answer."""
-        sites = self._ports.settings.sites
-        now = asyncio.get_running_loop().time()
-        if all(site.gpus is not None for site in sites):
-            return {site.name: site.gpus or 0 for site in sites}
-        if self._sizes is None or now - self._sized_at > SIZES_KEPT_S:
-            try:
-                self._sizes = {site.name: await self._gpus(site) for site in sites}
-                self._sized_at = now
-            except SourceError:
-                if self._sizes is None:
-                    raise
-        return self._sizes
-
-    async def _gpus(self, site: SiteSettings) -> int:
-        if site.gpus is not None:
-            return site.gpus
-        return (await self._ports.clusters[site.name].gpus()).total
 
     async def _cluster_of(self, job_id: str) -> RayJobs:
         owner = ray_bodies.attempt_owner(job_id)
@@ -361,6 +343,19 @@ class Gateway:
             for job in jobs
             if ATTEMPT_OF not in (job.details.get("metadata") or {})
         ]
+
+
+def _too_early(request: JobRequest, submission: Submission, found: Sized) -> SourceError | None:
+    """Return what to say of a job that may be refused for sites whose size is not known yet."""
+    most = dict.fromkeys(found.unsized, MOST_GPUS)
+    try:
+        parse_flexibility(
+            request.metadata, replace(submission, site_gpus={**submission.site_gpus, **most})
+        )
+    except MetadataError:
+        return None
+    why = "; ".join(f"{name}: {reason}" for name, reason in found.degraded.items())
+    return SourceError(f"whether a site has the GPUs for the job is not known yet: {why}")
 
 
 def _json_object(body: bytes) -> Mapping[str, Any]:

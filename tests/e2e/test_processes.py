@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -61,3 +63,18 @@ def test_a_process_that_has_got_the_number_of_ours_is_left_alone(
 
     ours.end()
     assert sleeper.wait(timeout=60) != 0
+
+
+def test_who_waits_in_vain_is_told_what_was_answered_instead() -> None:
+    class Waiting(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(503)
+            self.end_headers()
+            self.wfile.write(b"orchestrator has not ticked yet")
+
+    with HTTPServer(("127.0.0.1", 0), Waiting) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/"
+        with pytest.raises(SourceError, match=r"not get ready in 0.1 s; it says: orchestrator has"):
+            processes.wait_until_ready(url, 0.1, what=url)
+        server.shutdown()

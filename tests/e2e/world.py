@@ -131,7 +131,10 @@ class World:
         self.settings = Settings(
             state_dir=self.folder,
             database_url=self.url,
-            sites=tuple(SiteSettings(name=name, gpus=8) for name in self.rays),
+            sites=tuple(
+                SiteSettings(name=name, gpus=8, ray_url=f"http://{name}.test:8265")
+                for name in self.rays
+            ),
             planner=PlannerSettings(horizon_half_hours=48, budget_s=1.0, front_budget_s=0.0),
             http=self.http,
         )
@@ -162,6 +165,14 @@ class World:
             ledger=(ledger := LedgerStore(self.engine)),
             receipts=ReceiptStore(self.engine, ledger=ledger),
         )
+
+    def forget_size(self, site: str) -> None:
+        """Leave it to a cluster to say how many GPUs its site has."""
+        sites = tuple(
+            one.model_copy(update={"gpus": None}) if one.name == site else one
+            for one in self.settings.sites
+        )
+        self.settings = self.settings.model_copy(update={"sites": sites})
 
     def grid(self) -> Grid:
         """Return the grid agent's core, without any feed."""

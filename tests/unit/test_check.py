@@ -22,7 +22,7 @@ from tests.unit.market.test_tariff import tariff_text
 
 def settings(*tariffs: Path | None) -> Settings:
     sites = tuple(
-        SiteSettings(name=name, tariff=tariff)
+        SiteSettings(name=name, tariff=tariff, ray_url=f"http://{name}.test:8265")
         for name, tariff in zip(("london", "slough"), tariffs, strict=True)
     )
     clock = ClockSettings(origin=EARLY, origin_wall=EARLY)

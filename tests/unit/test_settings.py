@@ -21,7 +21,7 @@ http: {port: 9001, host: 0.0.0.0}
 planner: {budget_s: 1, carbon_price_gbp_per_tco2: 100}
 sites:
   - {name: london, gpus: 8, postcode: EC1}
-  - {name: slough, gpu_type: A100}
+  - {name: slough, gpu_type: A100, ray_url: "http://slough.test:8265"}
 """
 
 
@@ -134,6 +134,11 @@ def test_an_empty_file_changes_nothing() -> None:
         pytest.param("sites: []", "sites: .*at least 1", id="no site"),
         pytest.param(
             "sites: [{name: a}, {name: a}]", "site names must differ, got a, a", id="same name"
+        ),
+        pytest.param(
+            "sites: [{name: a, ray_url: 'http://h:1'}, {name: b, ray_url: 'http://H:1/'}]",
+            "ray_url of sites a and b must differ, got http://H:1/ twice",
+            id="same cluster",
         ),
         pytest.param(
             "sites: [{name: A B}]",
@@ -291,7 +296,10 @@ def test_a_secret_of_a_file_counts_without_its_line_end(monkeypatch: pytest.Monk
 
 def test_settings_survive_the_way_to_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(
-        sites=(SiteSettings(name="london", ray_token="a"), SiteSettings(name="slough")),  # noqa: S106 - made up
+        sites=(
+            SiteSettings(name="london", ray_token="a"),  # noqa: S106 - made up
+            SiteSettings(name="slough", ray_url="http://slough.test:8265"),
+        ),
         clock=ClockSettings(speed=360, origin=NOON, origin_wall=NOON + timedelta(days=9)),
         http={"token": "b"},
         energy={"unit": "V__CGRID001", "authorisation": "A1", "credential": "c", "lot_mw": "0.5"},

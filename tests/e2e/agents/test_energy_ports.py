@@ -6,7 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from gridflex.adapters.ledger.store import LedgerStore
-from gridflex.agents.beckn.ports import build_planner
+from gridflex.agents.beckn.ports import SizedPlanner
 from gridflex.agents.energy.ports import build_seller
 from gridflex.energy_settings import EnergySettings
 from gridflex.halfhour import HalfHour
@@ -73,7 +73,7 @@ async def test_a_system_with_a_unit_writes_the_documented_files(
 
 
 async def test_a_system_without_a_tariff_or_a_unit_plans_as_before(world: World) -> None:
-    planner = await build_planner(world.ports())
+    planner = SizedPlanner(world.ports())
     await world.forecast(price=[90.0] * 48, intensity=[100.0] * 48)
 
     position = await planner.position(world.clock.moment)

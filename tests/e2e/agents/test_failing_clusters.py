@@ -2,6 +2,11 @@
 
 from dataclasses import replace
 
+import pytest
+
+from gridflex.agents import site_sizes
+from gridflex.agents.beckn.ports import SizedPlanner
+from gridflex.agents.ticks import books_tick, orchestrator_tick, workload_tick
 from gridflex.jobs import JobId, JobState
 from gridflex.lifecycle import JobRequest, Outcome
 from gridflex.planning.plan import PlannedRun
@@ -140,6 +145,56 @@ async def test_a_job_that_must_start_does_so_where_a_site_answers(world: World) 
     await world.tick()
 
     assert world.london.accepted == ["job-1"]
+
+
+async def test_a_site_that_was_away_from_the_start_holds_up_no_other(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(site_sizes, "ASKED_EVERY_S", 0.0)
+    world.forget_size("slough")
+    world.rays["slough"].is_down = True
+    await world.forecast(price=[50.0] * 48, intensity=[100.0] * 48)
+    await world.submit()
+    await world.submit("job-2", flexibility=replace(FLEXIBLE, sites=("slough",), gpus=8))
+    works, plans, books = [
+        await make(world.ports()) for make in (workload_tick, orchestrator_tick, books_tick)
+    ]
+
+    away = [await tick(world.clock.moment, frozenset()) for tick in (works, plans, books)]
+
+    assert all(list(one.detail["degraded"]) == ["size of slough"] for one in away)
+    first = await world.plans.newest()
+    assert first is not None
+    assert first.runs[JobId("job-1")]
+    assert not first.runs[JobId("job-2")]
+
+    world.rays["slough"].is_down = False
+    back = [await tick(world.clock.moment, frozenset()) for tick in (works, plans, books)]
+
+    assert [one.detail["degraded"] for one in back] == [{}, {}, {}]
+    then = await world.plans.newest()
+    assert then is not None
+    assert then.runs[JobId("job-2")]
+
+
+async def test_what_runs_at_a_site_that_is_away_from_the_start_is_not_planned_away(
+    world: World,
+) -> None:
+    await world.forecast(price=[10.0] * 9 + [50.0] * 39, intensity=[100.0] * 48)
+    await world.submit(flexibility=replace(FLEXIBLE, sites=("slough",)))
+    await world.replan("job")
+    world.pass_time(2 * HOUR)
+    await world.tick()
+    assert world.rays["slough"].accepted == ["job-1"]
+    world.forget_size("slough")
+    world.rays["slough"].is_down = True
+
+    core, _ = await SizedPlanner(world.ports()).now()
+    await core.tick(world.clock.moment, reason="start")
+
+    plan = await world.plans.newest()
+    assert plan is not None
+    assert [run.site for run in plan.runs[JobId("job-1")]] == ["slough"]
 
 
 async def planned(world: World) -> tuple[PlannedRun, ...]:

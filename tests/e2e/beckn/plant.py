@@ -26,8 +26,7 @@ from gridflex.adapters.clock import Clock
 from gridflex.adapters.clusters.ray_gpus import Gpus
 from gridflex.adapters.clusters.ray_jobs import RayJob, RayJobs
 from gridflex.adapters.grid.store import GridStore
-from gridflex.agents.beckn.ports import build_planner, build_receiver, build_trading
-from gridflex.agents.orchestrator import Orchestrator
+from gridflex.agents.beckn.ports import SizedPlanner, build_receiver, build_trading
 from gridflex.agents.ports import Ports, build_ports
 from gridflex.agents.workload import Workload
 from gridflex.beckn.trust.signing import KeyId, SigningKey
@@ -160,7 +159,7 @@ async def submit(plant: PlantSettings, ports: Ports) -> None:
 
 async def work(ports: Ports, mood: Mood) -> None:
     """Do what the three agents do, turn by turn, in a mood."""
-    planner: Orchestrator = await build_planner(ports)
+    planner, _ = await SizedPlanner(ports).now()
     workload = Workload(
         jobs=ports.jobs,
         plans=ports.plans,

@@ -72,9 +72,12 @@ class Books:
         self.receipts = ReceiptStore(engine, ledger=self.ledger)
         self.keeper = self.new_keeper()
 
-    def new_keeper(self, stamper: Stamper | None = None) -> Bookkeeper:
+    def new_keeper(
+        self, stamper: Stamper | None = None, *, unsized: tuple[str, ...] = ()
+    ) -> Bookkeeper:
         return Bookkeeper(
             stamper=stamper,
+            unsized=unsized,
             ledger=self.ledger,
             feed=LedgerFeed(self.engine),
             receipts=self.receipts,
@@ -298,6 +301,17 @@ async def test_a_receipt_waits_for_outturns(books: Books) -> None:
     await books.outturns()
     assert (await books.keeper.tick(NOON + MINUTE)).receipts == (JOB,)
     assert (await books.keeper.tick(NOON + 2 * MINUTE)).receipts == ()
+
+
+async def test_a_receipt_waits_for_a_site_to_say_how_large_it_is(books: Books) -> None:
+    await books.run_job()
+    await books.outturns()
+
+    before = await books.new_keeper(unsized=("london",)).tick(NOON)
+    after = await books.new_keeper(unsized=("slough",)).tick(NOON)
+
+    assert (before.receipts, before.waiting) == ((), (str(JOB),))
+    assert (after.receipts, after.waiting) == ((str(JOB),), ())
 
 
 async def test_a_receipt_waits_for_the_last_reading(books: Books) -> None:

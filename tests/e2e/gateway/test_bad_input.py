@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from gridflex.serve.api import create_api
 from gridflex.serve.bodies import MOST_BYTES
 from tests.e2e.gateway.test_job_api import NAME, submit
 from tests.e2e.world import ONE_SERVER, World
@@ -158,3 +159,33 @@ async def test_an_id_with_a_nul_is_refused_or_unknown(http: httpx.AsyncClient) -
         answer = await http.get(path)
 
         assert answer.status_code in {400, 404}, answer.text
+
+
+@pytest.mark.parametrize(
+    ("metadata", "status", "says"),
+    [
+        pytest.param({"gridflex.io/gpus": "2"}, 200, "job_id", id="for a site that is there"),
+        pytest.param({"gridflex.io/tier": "T5", "gridflex.io/gpus": "2"}, 200, "job_id", id="any"),
+        pytest.param({"gridflex.io/gpus": "9"}, 400, "from 0 to 8", id="too many for it"),
+        pytest.param(
+            {"gridflex.io/sites": "slough", "gridflex.io/gpus": "2"},
+            503,
+            "is not known yet: size of slough: http://slough.test:8265",
+            id="for the site that is away alone",
+        ),
+        pytest.param(
+            {"gridflex.io/sites": "slough", "gridflex.io/duration": "4h"}, 400, "'4h'", id="wrong"
+        ),
+    ],
+)
+async def test_a_site_that_never_said_its_size_holds_up_no_other(
+    world: World, metadata: Mapping[str, str], status: int, says: str
+) -> None:
+    world.forget_size("slough")
+    world.rays["slough"].is_down = True
+    transport = httpx.ASGITransport(create_api(world.ports()))
+    async with httpx.AsyncClient(transport=transport, base_url="http://gf.test") as http:
+        answer = await http.post("/api/jobs/", json={"entrypoint": "a", "metadata": metadata})
+
+    assert answer.status_code == status, answer.text
+    assert says in answer.text
