@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from gridflex.errors import ContractError
 from gridflex.faults import faults_text
 from gridflex.halfhour import LONDON, HalfHour
+from gridflex.market.amounts import Amount
 from gridflex.market.policy import Dated, Effective
 from gridflex.market.volumes import ZERO
 
@@ -84,7 +85,7 @@ class Band(BaseModel, extra="forbid", frozen=True):
     """
 
     name: str
-    gbp_per_mwh: Decimal
+    gbp_per_mwh: Amount
     windows: tuple[Window, ...] = Field(min_length=1)
 
 
@@ -128,14 +129,14 @@ class TariffVersion(BaseModel, extra="forbid", frozen=True):
 
     effective_from: date
     effective_until: date | None = None
-    line_loss_factor: Decimal = Field(ge=1)
-    transmission_multiplier: Decimal = Field(gt=0)
-    shape_gbp_per_mwh: Decimal
-    levies_gbp_per_mwh: dict[str, Decimal]
+    line_loss_factor: Amount = Field(ge=1)
+    transmission_multiplier: Amount = Field(gt=0)
+    shape_gbp_per_mwh: Amount
+    levies_gbp_per_mwh: dict[str, Amount]
     duos: tuple[Band, ...] = Field(min_length=1)
-    capacity_market_gbp_per_mwh: Decimal
+    capacity_market_gbp_per_mwh: Amount
     capacity_market_windows: tuple[Window, ...]
-    fixed_gbp_per_day: dict[str, Decimal]
+    fixed_gbp_per_day: dict[str, Amount]
     sources: dict[str, Source]
 
     @model_validator(mode="after")

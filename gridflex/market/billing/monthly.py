@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Final
+from typing import Annotated, Final
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator
@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 from gridflex.errors import ContractError
 from gridflex.faults import faults_text
 from gridflex.ledger.canonical import digest
+from gridflex.market.amounts import Amount
 from gridflex.market.billing.fees import (
     CommissionTerms,
     LossRule,
@@ -77,7 +78,7 @@ class Billed(BaseModel, extra="forbid", frozen=True):
     """
 
     settlement_month: str = Field(pattern=_MONTH)
-    commission_gbp: Decimal
+    commission_gbp: Amount
     documents: tuple[str, ...]
 
 
@@ -101,10 +102,10 @@ class BillingContract(BaseModel, extra="forbid", frozen=True):
     seller: PartyFile
     customer: PartyFile
     account: str
-    gpus: dict[str, int]
-    commission_fraction: Decimal = Field(default=Decimal("0.20"), ge=0, le=1)
+    gpus: dict[str, Annotated[int, Field(strict=True)]]
+    commission_fraction: Amount = Field(default=Decimal("0.20"), ge=0, le=1)
     loss_rule: LossRule = LossRule.CARRY_FORWARD
-    hold_back_fraction: Decimal = Field(default=ZERO, ge=0, le=1)
+    hold_back_fraction: Amount = Field(default=ZERO, ge=0, le=1)
     billed: tuple[Billed, ...] = ()
     next_number: int = Field(default=1, ge=1)
     settlement_calendar: SettlementCalendar = ()

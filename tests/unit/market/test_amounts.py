@@ -5,9 +5,11 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from gridflex.market.amounts import MOST, amount
+from gridflex.market.billing.monthly import Billed
+from gridflex.market.tariff import Band
 from gridflex.serve.market_checks_api import DfsIn, ReservationIn, SaleIn
 
 
@@ -43,6 +45,9 @@ RESERVATION = {
     "flexible_mwh": "1",
 }
 
+BILLED = {"settlement_month": "2026-07", "commission_gbp": "75.60", "documents": ["GF-2026-00001"]}
+BAND = {"name": "red", "gbp_per_mwh": "60", "windows": [{}]}
+
 
 @pytest.mark.parametrize(
     ("kind", "sent", "field"),
@@ -50,11 +55,13 @@ RESERVATION = {
         *((DfsIn, DFS, field) for field in DFS),
         (SaleIn, SALE, "sale_price_gbp_per_mwh"),
         *((ReservationIn, RESERVATION, field) for field in ("mwh", "flexible_mwh")),
+        (Billed, BILLED, "commission_gbp"),
+        (Band, BAND, "gbp_per_mwh"),
     ],
 )
 @pytest.mark.parametrize("amount_", ["1e999999", "1e-999999"])
 def test_no_amount_of_a_request_is_beyond_what_adds_up(
-    kind: type[DfsIn | SaleIn | ReservationIn], sent: dict[str, object], field: str, amount_: str
+    kind: type[BaseModel], sent: dict[str, object], field: str, amount_: str
 ) -> None:
     kind.model_validate(sent)
 

@@ -8,6 +8,7 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
+from pydantic import ValidationError
 
 from gridflex.errors import ContractError
 from gridflex.market.billing.fees import Month
@@ -39,6 +40,11 @@ JOBS = (
     Contribution(SIX, "job-1", "vision", None, Decimal("2.8")),
     Contribution(SIX + 1, "job-2", "language", None, Decimal("2.8")),
 )
+
+
+def test_a_fleet_is_a_whole_number() -> None:
+    with pytest.raises(ValidationError, match="gpus"):
+        BillingContract.model_validate(CONTRACT.model_dump() | {"gpus": {"2026-10": True}})
 
 
 @pytest.mark.parametrize(("known_on", "is_begun"), [("2026-09-30", False), ("2026-10-01", True)])
