@@ -13,7 +13,7 @@ from rich.progress import Progress
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gridflex.adapters.clock import Clock
-from gridflex.adapters.database import connect, ensure_database
+from gridflex.adapters.database import connect, embedded_as_before, ensure_database
 from gridflex.adapters.grid.feeds import OutturnFeed, grid_feeds
 from gridflex.adapters.grid.past_feeds import fill_in, past_feeds
 from gridflex.adapters.grid.past_outturns import ask_outturns, parts
@@ -73,7 +73,7 @@ def backfill(
     """
     settings = in_force(load_settings(config))
     try:
-        with Progress(console=err, disable=as_json) as bars:
+        with embedded_as_before(settings), Progress(console=err, disable=as_json) as bars:
             told, is_stored = asyncio.run(
                 _backfill(settings, days, bars, are_forecasts_wanted=forecasts)
             )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from gridflex.adapters.clock import Clock
-from gridflex.adapters.database import connect, ensure_database
+from gridflex.adapters.database import connect, embedded_as_before, ensure_database
 from gridflex.adapters.forecasting.history import ForecastHistory
 from gridflex.adapters.forecasting.model_store import ModelStore
 from gridflex.adapters.jobs.store import JobStore
@@ -115,7 +115,10 @@ class Stores:
 
 
 def with_stores(settings: Settings, act: Callable[[Stores], Awaitable[Answer]]) -> Answer:
-    """Return what ``act`` does with the stores of these settings."""
+    """Return what ``act`` does with the stores of these settings.
+
+    An embedded database that did not run is started for it and ended again.
+    """
 
     async def acted() -> Answer:
         url = await asyncio.to_thread(ensure_database, settings)
@@ -126,7 +129,8 @@ def with_stores(settings: Settings, act: Callable[[Stores], Awaitable[Answer]]) 
         finally:
             await engine.dispose()
 
-    return asyncio.run(acted())
+    with embedded_as_before(settings):
+        return asyncio.run(acted())
 
 
 def interrupted(folder: Path) -> tuple[Path, Request]:

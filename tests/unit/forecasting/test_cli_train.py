@@ -8,12 +8,15 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
+from gridflex import cli
+from gridflex.adapters import database
 from gridflex.cli import train
 from gridflex.cli.fitting import print_fitting
 from gridflex.cli.output import out
 from gridflex.cli.past import used_part, used_runs
-from gridflex.errors import ContractError
+from gridflex.errors import ContractError, SourceError
 from gridflex.halfhour import HalfHour
+from gridflex.settings import Settings
 from gridflex.training.tournament import begun_at, cut
 from tests.unit.forecasting.invented import grid
 from tests.unit.forecasting.test_durations import run
@@ -149,3 +152,24 @@ def test_promoting_the_champion_again_is_said_to_change_nothing(
         assert json.loads(said) == {"target": target, "champion": 2, "changed": False}
     else:
         assert said == f"the champion of {target} is model 2 already; nothing is changed\n"
+
+
+@pytest.mark.parametrize("does_run", [True, False])
+@pytest.mark.parametrize("command", ["train ls", "train promote 2", "grid backfill"])
+def test_a_database_is_left_as_it_was(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str, *, does_run: bool
+) -> None:
+    def away(_: Settings) -> str:
+        raise SourceError("away")
+
+    ended: list[Path] = []
+    monkeypatch.setattr(database, "runs_embedded", lambda _: does_run)
+    monkeypatch.setattr(database, "stop_embedded", lambda which: ended.append(which.state_path))
+    for module in ("training", "backfill"):
+        monkeypatch.setattr(f"gridflex.cli.{module}.ensure_database", away)
+    env = {"GRIDFLEX_STATE_DIR": str(tmp_path), "GRIDFLEX_DATABASE_URL": None}
+
+    with pytest.raises(SourceError, match="away"):
+        CliRunner(env=env).invoke(cli.app, command.split(), catch_exceptions=False)
+
+    assert ended == ([] if does_run else [tmp_path])
