@@ -118,7 +118,7 @@ class Watch:
         await self._stop_strays(cluster, site, [j for i, j in reported.items() if i not in known])
         for job, attempt in live:
             try:
-                seen.changes += await self._note(job, attempt, reported.get(attempt.ray_id))
+                seen.changes += await self._note(job, attempt, _its_own(job, attempt, reported))
             except Exception as error:
                 log.exception("attempt %s cannot be noted, will be tried again", attempt.ray_id)
                 seen.failures[str(job.id)] = f"{type(error).__name__}: {error}"
@@ -209,6 +209,14 @@ class Watch:
 
     def _wall(self, moment: datetime | None) -> datetime | None:
         return self._gridflex_time(moment) if moment else None
+
+
+def _its_own(job: Job, attempt: Attempt, reported: Mapping[str, RayJob]) -> RayJob | None:
+    """Return what is reported of an attempt, and not of another job that took its id before."""
+    found = reported.get(attempt.ray_id)
+    if found is None or attempt.started_at is not None:
+        return found
+    return found if found.runs_for(job.request.entrypoint, attempt_metadata(job)) else None
 
 
 def _failed_in_a_row(job: Job) -> int:

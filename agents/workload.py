@@ -24,11 +24,11 @@ from gridflex.agents.meter import Meter
 from gridflex.agents.power.capping import Capping
 from gridflex.agents.watching import Watch
 from gridflex.dispatch import Action, attempt_request, next_action
-from gridflex.errors import ContractError, GridFlexError, SourceError
+from gridflex.errors import ConflictError, ContractError, GridFlexError, SourceError
 from gridflex.fleet import Site, allowed_sites, first_site, shaped_power_kw, speed_fraction
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import Shape
-from gridflex.lifecycle import Attempt, Job, Outcome, PowerChange, StopReason
+from gridflex.lifecycle import ID_TAKEN, Attempt, Job, Outcome, PowerChange, StopReason
 from gridflex.planning.plan import PlannedRun
 from gridflex.starting import start_allowance
 from gridflex.together import together
@@ -254,12 +254,17 @@ class Workload:
                 await self._packages.supply(cluster, uri)
             await cluster.submit(attempt.ray_id, request)
         except ContractError as error:
+            is_taken = isinstance(error, ConflictError)
+            is_later = is_taken and attempt.number > 1  # nobody chose its id, so another will do
             await self._jobs.attempt_ended(
                 job.id,
                 attempt.number,
-                outcome=Outcome.FAILED,
+                outcome=Outcome.LOST if is_later else Outcome.FAILED,
                 at=self._clock(),
-                driver={"message": str(error)},
+                driver={
+                    "message": f"{error}; it runs under the next" if is_later else str(error),
+                    ID_TAKEN: is_taken,
+                },
             )
             return
         await self._jobs.attempt_submitted(job.id, attempt.number, at=self._clock())

@@ -142,6 +142,10 @@ class PowerChange:
     to_kw: float
 
 
+ID_TAKEN: Final = "is_another_job"
+"""Key of `Attempt.driver` where the cluster has another job under the attempt's id."""
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One run of a job on a cluster.
@@ -182,6 +186,11 @@ class Attempt:
     def is_live(self) -> bool:
         """Whether it may still be running somewhere."""
         return self.state is not AttemptState.ENDED
+
+    @property
+    def has_its_id(self) -> bool:
+        """Whether it, and no other job, is what its cluster knows under its id."""
+        return not (self.driver or {}).get(ID_TAKEN, False)
 
     def run_time(self, now: datetime) -> timedelta:
         """Return how long it has been running at ``now``."""

@@ -223,7 +223,7 @@ class Gateway:
                 f"Attempted to delete job '{job.id}', but it is in a non-terminal state "
                 f"{job.state}; stop it first",
             )
-        for attempt in job.attempts:
+        for attempt in [one for one in job.attempts if one.has_its_id]:
             try:
                 await cluster_at(attempt.site, self._ports.clusters).delete(attempt.ray_id)
             except GridFlexError as error:

@@ -59,7 +59,9 @@ async def all_logs(job: Job, clusters: Mapping[str, LogSource], *, notice: Notic
         SourceError: A site does not answer.
     """
     parts = [
-        await cluster_at(attempt.site, clusters).logs(attempt.ray_id) for attempt in job.attempts
+        await cluster_at(attempt.site, clusters).logs(attempt.ray_id)
+        for attempt in job.attempts
+        if attempt.has_its_id
     ]
     return "".join(part for part in (*parts, await notice(job)) if part)
 
@@ -165,6 +167,9 @@ class _Position:
     ) -> AsyncGenerator[str]:
         """Yield what was not yielded yet; Ray's tail begins with the first line every time."""
         if attempt.state is AttemptState.DECIDED:
+            return
+        if not attempt.has_its_id:
+            self.is_at_end = True
             return
         to_skip = self._characters
         try:

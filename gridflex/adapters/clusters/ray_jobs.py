@@ -22,7 +22,7 @@ from gridflex.adapters.clusters.ray_gpus import Gpus, gpus_in_use, gpus_of_nodes
 from gridflex.adapters.connected import Connected
 from gridflex.adapters.http_errors import http_errors
 from gridflex.adapters.storable import storable
-from gridflex.errors import ContractError, SourceError
+from gridflex.errors import ConflictError, ContractError, SourceError
 from gridflex.lifecycle import JobRequest
 from gridflex.settings import SiteSettings
 
@@ -174,7 +174,8 @@ class RayJobs(Connected):
         Returns when the cluster has the job, be it from this call or an earlier one.
 
         Raises:
-            ContractError: The cluster refuses the job, or has another one under this id.
+            ConflictError: The cluster has another job under this id.
+            ContractError: The cluster refuses the job.
             SourceError: The cluster does not answer, or fails; calling again is harmless.
         """
         try:
@@ -283,7 +284,7 @@ class RayJobs(Connected):
         if found is None:
             raise error
         if not found.runs_for(request.entrypoint, request.metadata):
-            raise ContractError(
+            raise ConflictError(
                 f"{self.base_url} already has another job under the submission id {ray_id}"
             )
 

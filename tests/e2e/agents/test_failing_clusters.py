@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import httpx
 import pytest
 
 from gridflex.agents import site_sizes
@@ -10,6 +11,7 @@ from gridflex.agents.ticks import books_tick, orchestrator_tick, workload_tick
 from gridflex.jobs import JobId, JobState
 from gridflex.lifecycle import JobRequest, Outcome
 from gridflex.planning.plan import PlannedRun
+from gridflex.serve.api import create_api
 from tests.e2e.agents.test_workload import PACKED, URI, package, running
 from tests.e2e.world import FLEXIBLE, HOUR, MINUTE, NOON, TRAIN, World
 
@@ -264,6 +266,46 @@ async def test_another_job_under_the_same_id_on_the_cluster_is_left_alone(world:
     assert (await world.job()).state is JobState.FAILED
     assert world.london.live == ["job-1"]
     assert world.london.jobs["job-1"].stops_asked == 0
+
+
+@pytest.mark.parametrize("died", [False, True], ids=["", "after an agent died with the intent"])
+async def test_a_later_run_whose_id_another_job_has_takes_the_next(
+    world: World, *, died: bool
+) -> None:
+    await running(world)
+    await world.clusters["london"].submit("job-1-a2", JobRequest("python theirs.py"))
+    world.london.run("job-1-a2", prints="theirs")
+    del world.london.jobs["job-1"]
+    if died:
+        await world.jobs.attempt_ended(
+            JobId("job-1"), 1, outcome=Outcome.LOST, at=world.clock.moment, driver={}
+        )
+        await world.jobs.decide_attempt(JobId("job-1"), site="london", at=world.clock.moment)
+
+    for _ in range(3):
+        await world.tick()
+    world.london.run("job-1-a3", prints="ours")
+    await world.tick()
+
+    job = await world.job()
+    transport = httpx.ASGITransport(create_api(world.ports()))
+    async with httpx.AsyncClient(transport=transport, base_url="http://gf.test") as client:
+        logs = (await client.get("/api/jobs/job-1/logs")).json()["logs"]
+        for ended in ("job-1-a2", "job-1-a3"):
+            world.london.end(ended)
+        await world.tick()
+        deleted = (await client.delete("/api/jobs/job-1")).json()
+    assert (job.state, logs) == (JobState.RUNNING, "ours")
+    assert [(one.outcome, one.started_at is None) for one in job.attempts[1:]] == [
+        (Outcome.LOST, True),
+        (None, False),
+    ]
+    assert (
+        "another job under the submission id job-1-a2" in (job.attempts[1].driver or {})["message"]
+    )
+    assert world.london.accepted == ["job-1", "job-1-a2", "job-1-a3"]
+    assert (deleted, list(world.london.jobs)) == ({"deleted": True}, ["job-1-a2"])
+    assert world.london.jobs["job-1-a2"].stops_asked == 0
 
 
 async def test_a_job_that_failed_before_it_was_seen_running_has_failed(world: World) -> None:

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from gridflex.errors import SourceError
 from gridflex.jobs import JobId, JobState
-from gridflex.lifecycle import Attempt, AttemptState, Job, Outcome
+from gridflex.lifecycle import ID_TAKEN, Attempt, AttemptState, Job, Outcome
 from gridflex.serve.job_logs import Notice, all_logs, follow
 from tests.unit.lifecycles import NOON, attempt, job
 
@@ -115,6 +115,15 @@ async def test_an_attempt_that_its_cluster_lost_is_passed_over() -> None:
     logs = FakeLogs({"job-1-a2": ["c\n"]})
 
     assert await followed(logs, RUNNING, RESUMED, DONE) == "c\n"
+
+
+async def test_what_another_job_printed_under_the_id_of_an_attempt_is_none_of_ours() -> None:
+    taken = replace(over(1, Outcome.LOST), driver={ID_TAKEN: True})
+    logs = FakeLogs({"job-1": ["theirs\n"], "job-1-a2": ["c\n"]})
+
+    text = await followed(logs, job(taken, over(2), state=JobState.SUCCEEDED))
+
+    assert text == "c\n"
 
 
 async def test_a_job_that_never_ran_has_an_empty_log() -> None:
