@@ -314,7 +314,7 @@ def _differences(ordered: Sequence[DayCash], interest: Dated[Decimal]) -> list[T
                 run=one.run,
                 since=before.run if before else None,
                 difference_gbp=difference,
-                interest_gbp=difference * rate * days / DAYS_PER_YEAR,
+                interest_gbp=difference * rate * days / DAYS_PER_YEAR + ZERO,  # no negative zero
                 paid_on=one.paid_on,
             )
         )

@@ -39,6 +39,7 @@ def test_each_paying_run_pays_the_difference_to_the_one_before() -> None:
         (Run.SF, None, Decimal("378.00")),
         (Run.R1, Run.SF, Decimal("-8.00")),
     ]
+    assert [str(one.interest_gbp) for one in entries] == ["0.00", "0.00"]
 
 
 def test_a_skipped_run_is_passed_over() -> None:
