@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Final
@@ -20,7 +19,7 @@ from gridflex.adapters.grid.past_outturns import ask_outturns, parts
 from gridflex.adapters.grid.past_store import PastStore
 from gridflex.adapters.grid.store import GridStore
 from gridflex.cli.options import AsJson, Config
-from gridflex.cli.output import Terminal, out, say, styled
+from gridflex.cli.output import Terminal, out, print_json, say, styled
 from gridflex.errors import SourceError
 from gridflex.running.launch import in_force
 from gridflex.settings import Settings
@@ -87,7 +86,7 @@ def backfill(
 
 def _print(told: _Told, *, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(asdict(told)))
+        print_json(asdict(told))
         return
     for source, count in told.half_hours.items():
         out.print(f"{source}: {count} half-hours told", highlight=False)

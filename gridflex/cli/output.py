@@ -15,6 +15,9 @@ from typing import Any, Final
 from rich.console import Console
 from rich.text import Text
 
+NOBODY_READS: Final = 141
+"""What a shell says of a command that wrote to a closed pipe."""
+
 _ORDERS: Final = {
     code: f"\\x{code:02x}"
     for code in (*range(0x20), *range(0x7F, 0xA0))
@@ -39,6 +42,11 @@ class Terminal(Console):
     def render_str(self, text: str, **options: Any) -> Text:  # noqa: ANN401 - as Rich has them
         """Return text to show, without what a terminal would obey."""
         return super().render_str(visible(text), **options)
+
+    def on_broken_pipe(self) -> None:
+        """End as programs do of which nobody reads the output any more."""
+        give_up_output()
+        raise SystemExit(NOBODY_READS)
 
 
 def show_all_text() -> None:

@@ -1,7 +1,8 @@
 """The ``gridflex`` command.
 
 Exit codes: 0 done; 1 a promise was broken or a check failed; 2 wrong usage; 3 something
-outside did not answer; 4 the input is not valid; 5 no schedule meets the limits.
+outside did not answer; 4 the input is not valid; 5 no schedule meets the limits; and as shells
+have them 130 Ctrl-C; 141 nobody reads the output any more.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Annotated, Any, Final, Self
@@ -128,7 +127,7 @@ def forecaster(
             settings, request, place, resume=resume, may_promote=promote, progress=bars
         )
     if as_json:
-        typer.echo(json.dumps(answer))
+        print_json(answer)
         return
     out.print(f"{answer['target']}, on the part held back", highlight=False)
     print_fitting(out, COMPARED, [_compared_row(row) for row in answer["rows"]])
@@ -150,7 +149,7 @@ def ls(*, config: Config = None, as_json: AsJson = False) -> None:
 
     models = with_stores(in_force(load_settings(config)), listed)
     if as_json:
-        typer.echo(json.dumps({"models": models}))
+        print_json({"models": models})
         return
     if not models:
         say("no forecaster is trained; train one with: gridflex train forecaster --target carbon")

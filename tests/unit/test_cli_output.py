@@ -1,6 +1,7 @@
 """What commands print: text as it is, and nothing that a terminal would obey."""
 
 import json
+import os
 import sys
 from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
@@ -69,6 +70,21 @@ def test_an_output_that_is_full_is_one_line_and_an_exit_code(
 
     assert ended.value.code == 3
     assert capsys.readouterr().err == "error: output cannot be written: No space left on device\n"
+
+
+def test_an_output_that_nobody_reads_any_more_is_no_broken_promise(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(root, "app", lambda: Terminal().print("all"))
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w", encoding="utf-8") as closed:
+        monkeypatch.setattr(sys, "stdout", closed)
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+
+    assert ended.value.code == 141
+    assert capsys.readouterr().err == ""
 
 
 def test_another_fault_is_not_taken_for_a_full_output(monkeypatch: pytest.MonkeyPatch) -> None:
