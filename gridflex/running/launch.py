@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -20,7 +21,13 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
-from gridflex.adapters.clusters.ray_auth import find_token, is_token_wanted, token_headers
+from gridflex.adapters.clusters.ray_auth import (
+    MODE_VARIABLE,
+    WHERE,
+    find_token,
+    is_token_wanted,
+    token_headers,
+)
 from gridflex.adapters.http import ORIGIN_HEADER
 from gridflex.agents.roles import NAMESPACE
 from gridflex.errors import ContractError, SourceError
@@ -111,6 +118,19 @@ def start_ray(
     )
 
 
+def refuse_taken_port(settings: Settings) -> None:
+    """Refuse to start a Serve of one's own where somebody else answers.
+
+    Raises:
+        SourceError: ``http.port`` is taken.
+    """
+    if not processes.is_free(settings.http.port):
+        raise SourceError(
+            f"http.port {settings.http.port} is taken by another program; name a free one there "
+            "or in GRIDFLEX_HTTP__PORT"
+        )
+
+
 def start_serve(settings: Settings, *, gcs_address: str) -> str:
     """Deploy both applications on a running cluster and return where they answer.
 
@@ -136,8 +156,13 @@ def start_serve(settings: Settings, *, gcs_address: str) -> str:
     check_cluster_is_ours(settings)
     serve.start(http_options={"host": settings.http.host, "port": settings.http.port})
     args = ApplicationArgs(config=config)
-    serve.run(build_beckn(args), name=BECKN, route_prefix="/beckn")
-    serve.run(build_orchestration(args), name=ORCHESTRATION, route_prefix="/")
+    try:
+        serve.run(build_beckn(args), name=BECKN, route_prefix="/beckn")
+        serve.run(build_orchestration(args), name=ORCHESTRATION, route_prefix="/")
+    except RuntimeError as error:
+        why = last_words(_messages()) or error
+        _end_applications()
+        raise SourceError(f"Ray Serve could not start GridFlex: {why}") from error
     url = f"http://{settings.http.host}:{settings.http.port}"
     ready = f"{url}/readyz"
     processes.wait_until_ready(ready, SERVE_READY_S, what=f"GridFlex at {ready}")
@@ -181,16 +206,43 @@ def stop_serve(gcs_address: str, settings: Settings) -> None:
     Raises:
         SourceError: They are those of another GridFlex.
     """
-    from ray import serve  # noqa: PLC0415 - slow to import
-
     from gridflex.agents.actors import check_cluster_is_ours, stop_agents  # noqa: PLC0415
 
     _connect(gcs_address)
     check_cluster_is_ours(settings)
-    for application in (ORCHESTRATION, BECKN):
-        serve.delete(application)
+    _end_applications()
     stop_agents()
     disconnect()
+
+
+def _end_applications() -> None:
+    """End both at once: Serve lets each finish what it answers, for half a minute."""
+    from ray import serve  # noqa: PLC0415 - slow to import
+
+    for application in (ORCHESTRATION, BECKN):
+        serve.delete(application, _blocking=False)
+    for application in (ORCHESTRATION, BECKN):
+        serve.delete(application)
+
+
+def last_words(messages: Iterable[str]) -> str:
+    """Return the error that the replicas of an application ended in, "" if none is told.
+
+    Args:
+        messages: What Ray Serve says of its deployments, tracebacks included.
+    """
+    lines = [line.strip() for message in messages for line in message.splitlines()]
+    return next((line for line in reversed(lines) if "Error: " in line), "")
+
+
+def _messages() -> list[str]:
+    from ray import serve  # noqa: PLC0415 - slow to import
+
+    return [
+        deployment.message
+        for application in serve.status().applications.values()
+        for deployment in application.deployments.values()
+    ]
 
 
 def disconnect() -> None:
@@ -242,6 +294,7 @@ def _degraded(url: str, settings: Settings) -> dict[str, str]:
 
 def _connect(gcs_address: str) -> None:
     import ray  # noqa: PLC0415 - slow to import
+    from ray.exceptions import AuthenticationError  # noqa: PLC0415 - slow to import
 
     if ray.is_initialized():
         return
@@ -258,7 +311,13 @@ def _connect(gcs_address: str) -> None:
             logging_level=logging.WARNING,
         )
     except ConnectionError as error:
-        raise SourceError(f"Ray at {gcs_address}: {error}") from error
+        raise SourceError(f"Ray at {gcs_address}: {error}, or its token is not ours") from error
+    except AuthenticationError as error:
+        raise SourceError(
+            f"Ray at {gcs_address} does not take our token, which is looked for in {WHERE}. Start "
+            f"both with the same one ('ray get-auth-token --generate' makes it), or both with "
+            f"{MODE_VARIABLE}=disabled"
+        ) from error
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
 
 

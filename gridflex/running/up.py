@@ -11,6 +11,7 @@ from typing import Final
 
 from gridflex.adapters import database
 from gridflex.adapters.clusters.ray_auth import MODE_VARIABLE, is_token_wanted
+from gridflex.client import DEFAULT_URL, URL_VARIABLE
 from gridflex.errors import ContractError
 from gridflex.running import launch, processes
 from gridflex.running.apart import kept_apart
@@ -20,6 +21,8 @@ from gridflex.sandbox.grid.paths import ELEXON_PATH, NORD_POOL_PATH, OCTOPUS_PAT
 from gridflex.settings import Settings
 
 GCS_PORT: Final = 6379
+ADDRESS_VARIABLE: Final = "RAY_API_SERVER_ADDRESS"
+"""Where Ray's own commands find the Job API."""
 Say = Callable[[object], None]
 
 
@@ -53,6 +56,9 @@ def _bring_up(home: Settings, *, sandbox: bool, say: Say) -> RunState:
         return running
     if running:
         _end(home, running)
+    ray_address = _running_ray(settings)
+    if not ray_address:
+        launch.refuse_taken_port(settings)
     with ExitStack() as undo:
         say("planner ...")
         warm_up()
@@ -66,9 +72,10 @@ def _bring_up(home: Settings, *, sandbox: bool, say: Say) -> RunState:
             settings, grid_pid = with_sandbox(settings)
             undo.callback(processes.end, grid_pid)
             say(f"grid data: {launch.grid_origin(settings)}")
-        gcs_address, ray_pid = _ray(settings, say)
+        gcs_address, ray_pid = (ray_address, None) if ray_address else _own_ray(settings, say)
         if ray_pid:
             undo.callback(processes.end, ray_pid)
+        undo.callback(launch.disconnect)  # first: who is connected to a Ray that ends, ends with it
         say("Serve and agents ...")
         url = launch.start_serve(settings, gcs_address=gcs_address)
         undo.pop_all()
@@ -105,6 +112,7 @@ def _bring_down(settings: Settings, *, say: Say) -> RunState | None:
     run = launch.load_run(settings)
     if run is None:
         if processes.answers(f"{settings.sites[0].ray_url}/api/version"):
+            say("ending the applications and agents (up to half a minute) ...")
             launch.stop_serve("auto", settings)
             say("ended the applications and agents on the Ray cluster of this machine")
         else:
@@ -173,12 +181,12 @@ def _leader(pid: int | None) -> Leader | None:
     return Leader.of(pid) if pid else None
 
 
-def _ray(settings: Settings, say: Say) -> tuple[str, int | None]:
-    named = os.environ.get("RAY_ADDRESS")
-    if named:
-        return named, None
-    if processes.answers(f"{settings.sites[0].ray_url}/api/version"):
-        return "auto", None
+def _running_ray(settings: Settings) -> str | None:
+    answers = processes.answers(f"{settings.sites[0].ray_url}/api/version")
+    return os.environ.get("RAY_ADDRESS") or ("auto" if answers else None)
+
+
+def _own_ray(settings: Settings, say: Say) -> tuple[str, int]:
     say("Ray ...")
     port = GCS_PORT if processes.is_free(GCS_PORT) else processes.free_port()
     return f"127.0.0.1:{port}", launch.start_ray(settings, gcs_port=port)
@@ -198,10 +206,13 @@ def with_sandbox(settings: Settings) -> tuple[Settings, int]:
 
 def _how_to_submit(url: str) -> str:
     export = f"export {MODE_VARIABLE}=token  # so that Ray's clients send their token\n"
+    ours = "" if url == DEFAULT_URL else f"export {URL_VARIABLE}={url}  # for gridflex' commands\n"
     return (
         "Submit a job with Ray's own client:\n"
         f"{export if is_token_wanted() else ''}"
-        f"ray job submit --address {url} "
+        f"export {ADDRESS_VARIABLE}={url}\n"
+        f"{ours}"
+        "ray job submit "
         """--metadata-json '{"gridflex.io/tier": "T2", "gridflex.io/duration": "PT1H"}' """
         "--working-dir examples/plain -- python train.py"
     )
