@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
-from gridflex.setting_values import Secret
+from gridflex.checked_values import Http, HttpOrFile, HttpTemplate, Secret
 
 
 class MarketSettings(BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
@@ -55,17 +55,17 @@ class MarketSettings(BaseModel, extra="forbid", frozen=True, allow_inf_nan=False
     """
 
     subscriber_id: str | None = Field(default=None, pattern=r"^[^\s|\"/]{1,200}$")
-    url: str = Field(default="http://127.0.0.1:8000/beckn", pattern=r"^https?://\S+$")
+    url: Http = "http://127.0.0.1:8000/beckn"
     name: str = "GridFlex"
     grid_area: str = "GB"
     network_id: str = "gridflex.example/sandbox"
-    registry_url: str = "https://fabric.nfh.global/registry/dedi"
+    registry_url: HttpOrFile = "https://fabric.nfh.global/registry/dedi"
     registry_name: str = "subscribers.beckn.one"
-    registration_url: str | None = None
+    registration_url: Http | None = None
     registration_token: Secret | None = None
     service_id: str = "fabric.nfh.global"
-    service_url: str | None = None
-    egress_url: str | None = None
+    service_url: Http | None = None
+    egress_url: HttpTemplate | None = None
     key_dir: Path | None = None
     sells: bool = True
     buys: bool = True

@@ -9,12 +9,12 @@ from typing import TypeVar
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
+from gridflex.checked_values import Secret
 from gridflex.market.days import SettlementDay
 from gridflex.market.settlement.authority import Figures
 from gridflex.market.settlement.calendar import SettlementCalendar
 from gridflex.market.settlement.losses import LEAST, MOST
 from gridflex.market.volumes import ZERO
-from gridflex.setting_values import Secret
 
 
 class ReferencePriceRow(BaseModel, extra="forbid", frozen=True):

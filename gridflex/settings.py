@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, Field, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -18,11 +18,11 @@ from pydantic_settings import (
 )
 
 from gridflex.beckn_settings import MarketSettings
+from gridflex.checked_values import Http, RunTime, Secret, Whole
 from gridflex.energy_settings import EnergySettings
 from gridflex.fleet import GPU_TYPES, Site
 from gridflex.instants import Instant
 from gridflex.places import PLACE
-from gridflex.setting_values import Http, Secret
 from gridflex.units import MOST_PRICE_GBP
 
 
@@ -49,9 +49,9 @@ class SiteSettings(BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """
 
     name: str = Field(default="local", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
-    ray_url: str = "http://127.0.0.1:8265"
+    ray_url: Http = "http://127.0.0.1:8265"
     ray_token: Secret | None = None
-    gpus: int | None = Field(default=None, ge=0)
+    gpus: Whole | None = Field(default=None, ge=0)
     gpu_type: str = "H100"
     postcode: str | None = Field(default=None, pattern=f"^({PLACE})$")
     marginal_pue: float = Field(default=1.1, ge=1)
@@ -158,6 +158,14 @@ class PlannerSettings(BaseModel, extra="forbid", frozen=True, allow_inf_nan=Fals
     other_load_level: float = Field(default=0.9, ge=0.05, le=0.95)
 
 
+def _trainable(name: str) -> str:
+    from gridflex.forecasting.models import CHAMPIONS  # noqa: PLC0415 - rarely asked
+
+    if name not in CHAMPIONS:
+        raise ValueError(f"must be one of {', '.join(CHAMPIONS)}")
+    return name
+
+
 class ForecastSettings(BaseModel, extra="forbid", frozen=True):
     """Forecasts of our own; without a trained champion there are none.
 
@@ -179,7 +187,7 @@ class ForecastSettings(BaseModel, extra="forbid", frozen=True):
     skill_days: int = Field(default=14, ge=1, le=90)
     retrain_every: timedelta | None = Field(default=None, ge=timedelta(hours=1))
     retrain: tuple[Literal["carbon", "price"], ...] = ("carbon", "price")
-    retrain_models: tuple[str, ...] = ()
+    retrain_models: tuple[Annotated[str, AfterValidator(_trainable)], ...] = ()
     retrain_samples: int = Field(default=4, ge=1)
     retrain_days: int = Field(default=28, ge=1)
     retrain_stretches: int = Field(default=3, ge=1)
@@ -215,7 +223,7 @@ class LedgerSettings(BaseModel, extra="forbid", frozen=True):
 
     origin: str = Field(default="gridflex.local/ledger", pattern=r"^[^\s+]{1,200}$")
     key_dir: Path | None = None
-    timestamp_url: str | None = None
+    timestamp_url: Http | None = None
 
 
 class RetentionSettings(BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
@@ -276,7 +284,7 @@ class Settings(BaseSettings):
     market: MarketSettings = MarketSettings()
     energy: EnergySettings = EnergySettings()
     retention: RetentionSettings = RetentionSettings()
-    default_duration: timedelta = timedelta(hours=1)
+    default_duration: RunTime = timedelta(hours=1)
 
     @classmethod
     def settings_customise_sources(

@@ -21,6 +21,9 @@ KINDS: Final = {
 }
 """Kind to module and class. Heavy libraries are imported only when their kind is asked for."""
 
+CHAMPIONS: Final = ("prophet", "ensemble", "lightgbm", "lstm")
+"""Kinds that are trained to forecast the grid and can become its champion."""
+
 
 class Kind(Protocol):
     """A class of forecasters."""

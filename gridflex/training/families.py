@@ -75,8 +75,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
 
 def trainable() -> tuple[str, ...]:
     """Return the names of all families that can forecast the grid and become its champion."""
-    others = {*BASELINES, DEMAND}
-    return tuple(name for name in FAMILIES if name in models.KINDS and name not in others)
+    return tuple(name for name in FAMILIES if name in models.CHAMPIONS)
 
 
 def family(name: str, *, may_use_gpu: bool = True) -> Family:

@@ -157,6 +157,26 @@ def test_an_empty_file_changes_nothing() -> None:
         pytest.param("grid: {elexon_url: 'http://'}", "grid.elexon_url: .*https", id="no host"),
         pytest.param("grid: {elexon_url: 'http://x:99999'}", "99999': .*https", id="no port"),
         pytest.param("default_duration: soon", "default_duration: 'soon' .*PT30S", id="duration"),
+        *(
+            pytest.param(f"default_duration: {text}", "default_duration: .*zero.*P31D", id=text)
+            for text in ("-PT1H", "PT0S", "P100D")
+        ),
+        *(
+            pytest.param(f"sites: [{{ray_url: '{text}'}}]", "ray_url: .*https", id=f"Ray {text}")
+            for text in ("", "10.0.0.1:8265", "ftp:/x", "http:10.0.0.1", "http://a b")
+        ),
+        pytest.param("sites: [{gpus: true}]", "sites.0.gpus: True: .*whole number", id="GPUs"),
+        pytest.param(
+            "forecast: {retrain_models: [nonsense]}",
+            "forecast.retrain_models.0: 'nonsense': must be one of prophet, ensemble, lightgbm",
+            id="kind of forecaster",
+        ),
+        pytest.param("market: {url: http:/x}", "market.url: .*https", id="our address"),
+        pytest.param("market: {egress_url: '{role}'}", "market.egress_url: .*https", id="egress"),
+        pytest.param("market: {registry_url: /x}", "registry_url: .*https", id="registry"),
+        pytest.param("market: {service_url: x}", "service_url: .*https", id="service"),
+        pytest.param("market: {registration_url: x}", "registration_url: .*https", id="records"),
+        pytest.param("ledger: {timestamp_url: x}", "timestamp_url: .*https", id="stamps"),
         pytest.param(
             "clock: {speed: 60}", "clock: .*needs origin and origin_wall", id="speed only"
         ),
