@@ -22,6 +22,7 @@ from gridflex.errors import ContractError, SourceError
 from gridflex.halfhour import HalfHour
 from gridflex.ledger.canonical import digest
 from gridflex.market.amounts import amount
+from gridflex.market.columns import refuse_twice
 from gridflex.market.delivered_cost import DeliveredCost, delivered_costs
 from gridflex.market.settlement.authority import AUTHORITY
 from gridflex.market.settlement.book import SettlementBook, read_book
@@ -368,7 +369,7 @@ def read_prices(path: Path) -> dict[HalfHour, Decimal]:
     """Return the prices of a CSV file, GBP/MWh.
 
     Raises:
-        ContractError: A column is missing or a value is not valid.
+        ContractError: A column is missing or there twice, or a value is not valid.
     """
     rows = csv.DictReader(StringIO(text_of(path)))
     columns = rows.fieldnames or ()
@@ -376,6 +377,7 @@ def read_prices(path: Path) -> dict[HalfHour, Decimal]:
     if missing:
         has = ", ".join(columns) or "none"
         raise ContractError(f"{path}: no {' and no '.join(missing)} among its columns ({has})")
+    refuse_twice(columns, what=str(path))
     return {
         HalfHour.parse(row["start_utc"]): number("gbp_per_mwh", row["gbp_per_mwh"]) for row in rows
     }

@@ -20,6 +20,7 @@ from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour, in_utc
 from gridflex.instants import Instant
 from gridflex.market.amounts import PLACES, Amount, amount
+from gridflex.market.columns import refuse_twice
 from gridflex.market.meters import Evidence, Reading
 from gridflex.market.registry import Msid
 from gridflex.market.volumes import ZERO
@@ -114,11 +115,7 @@ def read_csv(text: str, *, received_at: datetime) -> Iterator[Reading]:
 def _read(rows: csv.DictReader[str], received_at: datetime) -> Iterator[Reading]:
     header = rows.fieldnames or ()
     columns = set(header)
-    twice = sorted(one for one in columns if header.count(one) > 1)
-    if twice:
-        raise ContractError(
-            f"meter CSV has the column {', '.join(twice)} more than once; valid is each once"
-        )
+    refuse_twice(header, what="meter CSV")
     if not columns >= _REQUIRED or not columns <= _KNOWN:
         raise ContractError(
             f"meter CSV has columns {', '.join(sorted(columns)) or 'none'}; it needs "

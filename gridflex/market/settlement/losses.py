@@ -19,6 +19,7 @@ from typing import Any, Final, Protocol
 
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
+from gridflex.market.columns import refuse_twice
 
 LEAST: Final = Decimal("0.5")
 MOST: Final = Decimal(2)
@@ -113,8 +114,8 @@ def read_losses(text: str) -> Losses:
             ``line_loss_factor`` and ``transmission_multiplier``; an empty factor is 1.
 
     Raises:
-        ContractError: A column is missing, there is no row, or a value is not valid; the message
-            names the line.
+        ContractError: A column is missing or there twice, there is no row, or a value is not
+            valid; the message names the line.
     """
     reader = csv.DictReader(StringIO(text))
     try:
@@ -123,6 +124,7 @@ def read_losses(text: str) -> Losses:
             raise ContractError(
                 f"losses: column {', '.join(missing)} is missing; valid are {', '.join(COLUMNS)}"
             )
+        refuse_twice(reader.fieldnames or (), what="losses")
         losses = losses_of(_row(reader.line_num, fields) for fields in reader)
     except csv.Error as error:
         raise ContractError(f"losses, line {reader.reader.line_num}: {error}") from error

@@ -53,6 +53,11 @@ def test_half_hours_before_the_first_row_are_not_guessed() -> None:
     ("text", "said"),
     [
         pytest.param("start,line_loss_factor\n", "transmission_multiplier is missing", id="column"),
+        pytest.param(
+            "start,line_loss_factor,line_loss_factor,transmission_multiplier\n",
+            "the column line_loss_factor more than once",
+            id="column twice",
+        ),
         pytest.param(CSV + "soon,1,1\n", "line 4: 'soon' is no half-hour", id="start"),
         pytest.param(CSV + "2026-07-02,2 %,1\n", "line 4: 2 % 1 are not numbers", id="number"),
         pytest.param(CSV + "2026-07-02,102,1\n", "line 4: line_loss_factor 102", id="percent"),
