@@ -152,6 +152,7 @@ class ShedOrder:
         pauses = [(i, Action.PAUSE) for i, one in enumerate(self._work) if one.is_pausable]
         caps = [(i, Action.CAP) for i, one in enumerate(self._work) if one.capped_kw is not None]
         self._moves = [*pauses, *caps]
+        self._job = np.array([job for job, _ in self._moves], dtype=np.int64)
         jobs = [self._work[i] for i, _ in self._moves]
         paused = np.array([action is Action.PAUSE for _, action in self._moves], dtype=np.bool_)
         power = np.array([one.power_kw for one in jobs], dtype=float)
@@ -219,24 +220,54 @@ class ShedOrder:
         )
 
     def _chosen(self, kw: float, cost: Array, moves: Index) -> list[int]:
-        """Take moves by cost per kW, one per job, then drop what turned out not to be needed."""
+        """Return the moves that free ``kw`` at the least cost found, at most one per job.
+
+        Moves are taken by cost per kW; after each, the cheapest single one that frees all that is
+        left is tried instead of the rest, and last what turned out not to be needed is dropped.
+        """
         order = moves[np.argsort(cost[moves] / self._freed[moves], kind="stable")]
+        largest_kw = float(self._freed[moves].max(initial=0.0))
         taken: dict[int, int] = {}
+        found: dict[int, int] | None = None
         freed = 0.0
         for move in order.tolist():
-            if freed >= kw - ROUNDING_KW:
+            left = kw - freed - ROUNDING_KW
+            if left <= 0:
                 break
+            if left <= largest_kw and (last := self._last(left, cost, moves, taken)) is not None:
+                ended = {**taken, self._moves[last][0]: last}
+                if found is None or _total(ended, cost) < _total(found, cost):
+                    found = ended
             job = self._moves[move][0]
-            before = taken.get(job)
-            if before is not None and self._freed[move] <= self._freed[before]:
-                continue
-            freed += self._freed[move] - (self._freed[before] if before is not None else 0.0)
-            taken[job] = move
+            before = self._freed[taken[job]] if job in taken else 0.0
+            if self._freed[move] > before:
+                freed += self._freed[move] - before
+                taken[job] = move
+        ways = [self._needed(way, kw, cost) for way in (taken, found) if way is not None]
+        enough = [way for way in ways if _total(way, self._freed) >= kw - ROUNDING_KW]
+        best = min(enough or ways, key=lambda way: _total(way, cost))
+        return sorted(best.values(), key=lambda move: (cost[move] / self._freed[move], move))
+
+    def _last(
+        self, left_kw: float, cost: Array, moves: Index, taken: Mapping[int, int]
+    ) -> int | None:
+        """Return the cheapest move that frees what is left, beside or in place of its job's own."""
+        own = [taken.get(job) for job in self._job[moves].tolist()]
+        held = np.array([-1 if move is None else move for move in own], dtype=np.int64)
+        gain_kw = self._freed[moves] - np.where(held >= 0, self._freed[held], 0.0)
+        extra = cost[moves] - np.where(held >= 0, cost[held], 0.0)
+        extra = np.where(gain_kw >= left_kw, extra, np.inf)
+        best = int(extra.argmin())
+        return int(moves[best]) if np.isfinite(extra[best]) else None
+
+    def _needed(self, taken: Mapping[int, int], kw: float, cost: Array) -> dict[int, int]:
+        """Return what is needed of moves, the dearest that are not left out."""
+        needed, spare = dict(taken), _total(taken, self._freed) - kw + ROUNDING_KW
         for job, move in sorted(taken.items(), key=lambda item: -cost[item[1]]):
-            if freed - self._freed[move] >= kw - ROUNDING_KW:
-                freed -= self._freed[move]
-                del taken[job]
-        return sorted(taken.values(), key=lambda move: (cost[move] / self._freed[move], move))
+            if self._freed[move] <= spare:
+                spare -= self._freed[move]
+                del needed[job]
+        return needed
 
     def _cut(self, move: int, lost_kwh: float, cost_gbp: float) -> Cut:
         job, action = self._moves[move]
@@ -263,3 +294,7 @@ class ShedOrder:
             extra_kwh=missed + float(self._lost_kwh[move]),
             until=now + work.slack - again if action is Action.PAUSE else now + hold,
         )
+
+
+def _total(taken: Mapping[int, int], of_moves: Array) -> float:
+    return float(of_moves[list(taken.values())].sum()) if taken else 0.0

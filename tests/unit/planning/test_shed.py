@@ -102,6 +102,24 @@ def test_a_cut_that_others_made_needless_is_dropped() -> None:
     assert names(shed(small, work("large"), kw=10)) == ["large"]
 
 
+@pytest.mark.parametrize(
+    ("kw", "given"),
+    [
+        pytest.param(0.5, ["small"], id="one covers it, dearer per kW"),
+        pytest.param(5.0, ["small", "large"], id="the rest after the cheapest per kW"),
+        pytest.param(0.7, ["large"], id="none that is small covers it"),
+    ],
+)
+def test_what_is_left_is_freed_by_the_cheapest_that_covers_it(kw: float, given: list[str]) -> None:
+    large = work("large", power_kw=4.93, checkpoint_age=5.7 * MINUTE)
+    middle = work("middle", power_kw=2.4, checkpoint_age=30 * MINUTE)
+    small = work("small", power_kw=0.62)
+
+    found = shed(large, middle, small, kw=kw)
+
+    assert sorted(names(found)) == sorted(given)
+
+
 def test_only_the_site_asked_for_is_touched() -> None:
     found = shed(work("here"), work("there", site="slough"), kw=20, site="slough")
 
