@@ -158,6 +158,13 @@ def plan_what_if(  # noqa: PLR0917 - options, not arguments
     out.print(_figures(answer["result"], against=answer["unchanged"], name="as it is"))
     moved = ", ".join(answer["moved_jobs"]) or "none"
     out.print(f"jobs that would move: {moved}", highlight=False, markup=False)
+    if answer["not_run"]:
+        stopped = ", ".join(answer["not_run"])
+        out.print(
+            f"jobs without room for all of their work, left out of all figures: {stopped}",
+            highlight=False,
+            markup=False,
+        )
     for name, result in (("", answer["result"]), (" as it is", answer["unchanged"])):
         if broken := _broken(result):
             out.print(f"not kept{name}: {broken}", highlight=False, markup=False)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -12,8 +12,10 @@ import numpy as np
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId
-from gridflex.planning.plan import PlannedRun
+from gridflex.planning.plan import Plan, PlannedRun
 from gridflex.planning.problem import JobDemand, PlanningProblem, SiteOutlook
+from gridflex.planning.solo import Solo
+from gridflex.planning.tally import Tally
 
 MOST_NAMED: Final = 10
 """Names that an error lists of what would have been valid."""
@@ -65,6 +67,50 @@ class HasRuns(Protocol):
 def moved_jobs(before: HasRuns, after: HasRuns) -> tuple[JobId, ...]:
     """Return the jobs that run at other times or places."""
     return tuple(job_id for job_id, runs in after.runs.items() if before.runs.get(job_id) != runs)
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What some jobs come to in a plan.
+
+    Args:
+        energy_kwh: Of their runs.
+        cost_gbp: Of that energy.
+        carbon_kg: Of that energy.
+        waiting_gpu_hours: Their delay, weighted by GPUs.
+        objective_gbp: Cost, carbon at its price and waiting.
+    """
+
+    energy_kwh: float = 0.0
+    cost_gbp: float = 0.0
+    carbon_kg: float = 0.0
+    waiting_gpu_hours: float = 0.0
+    objective_gbp: float = 0.0
+
+
+def not_run(problem: PlanningProblem, plan: Plan) -> tuple[JobId, ...]:
+    """Return the jobs for all of whose work the plan found no room."""
+    alone = ((job, _alone(problem, plan, job)) for job in problem.jobs if job.id in plan.late)
+    return tuple(job.id for job, figures in alone if figures is None or not figures.is_met[0])
+
+
+def spent_by(problem: PlanningProblem, plan: Plan, jobs: Collection[JobId]) -> Spent:
+    """Return what some of the jobs come to in a plan of ``problem``."""
+    alone = [_alone(problem, plan, job) for job in problem.jobs if job.id in jobs]
+    found = [figures for figures in alone if figures is not None]
+    return Spent(
+        **{
+            field.name: sum(float(getattr(figures, field.name)[0]) for figures in found)
+            for field in fields(Spent)
+        }
+    )
+
+
+def _alone(problem: PlanningProblem, plan: Plan, job: JobDemand) -> Tally | None:
+    """Return the figures of one job in a plan; None if it does not run."""
+    solo = Solo(replace(problem, jobs=(job,)))
+    place = solo.place_of(plan.runs.get(job.id, ()))
+    return solo.figures(place) if place else None
 
 
 def _check(problem: PlanningProblem, changes: Changes) -> None:

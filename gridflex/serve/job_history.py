@@ -12,7 +12,7 @@ from gridflex.adapters.jobs.store import JobStore
 from gridflex.forecasting.past_runs import PastRun, run_times
 from gridflex.forecasting.run_times import KEPT_RUNS, kinds_of
 from gridflex.forecasting.tolerance import Tolerance, span_text, tolerance
-from gridflex.lifecycle import Job
+from gridflex.lifecycle import Attempt, Job, Outcome, StopReason
 from gridflex.run_time import RunTime
 from gridflex.serve.run_times import RUNS_REMEMBERED
 
@@ -123,6 +123,31 @@ def told_by(past: Iterable[PastRun], job: Job, *, now: datetime, restart: timede
         suggestion=SuggestionView.of(slack, granted=granted),
         lines=[_of_run_time(job, view), " ".join(slack.sentences(granted=granted))],
     )
+
+
+def past_lines(job: Job) -> list[str]:
+    """Return what an ended job did, in sentences: each of its runs, and whether it was in time."""
+    runs = [f"Run {one.number} at {one.site}: {_course(one)}." for one in job.attempts]
+    if job.ended_at is None:
+        return runs
+    ended, due = _minute(job.ended_at), _minute(job.flexibility.deadline)
+    when = "in time for" if job.ended_at <= job.flexibility.deadline else "after it was due by"
+    ran = job.run_time(job.ended_at)
+    work = f"after {span_text(ran)} of runs" if ran else "and never ran"
+    return [*runs, f"It ended at {ended}, {when} {due}, {work}."]
+
+
+def _course(attempt: Attempt) -> str:
+    is_pause = attempt.outcome is Outcome.STOPPED and attempt.stop_reason is StopReason.PAUSE
+    how = "paused" if is_pause else (attempt.outcome or attempt.state).value
+    if attempt.started_at is None:
+        return f"never started, {how}"
+    until = f" to {_minute(attempt.ended_at)}" if attempt.ended_at else ""
+    return f"{_minute(attempt.started_at)}{until}, {how}"
+
+
+def _minute(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
 def _run_time(job: Job, learned: RunTime, *, now: datetime, restart: timedelta) -> RunTimeView:

@@ -17,7 +17,7 @@ from gridflex.job_ids import refuse_no_job_id
 from gridflex.jobs import Flexibility, JobId, JobState, Tier
 from gridflex.lifecycle import Attempt, AttemptState, Job, Outcome, StopReason
 from gridflex.planning.explain import Binding, Choice, Explanation, explain
-from gridflex.serve.job_history import JobHistory, history_of
+from gridflex.serve.job_history import JobHistory, history_of, past_lines
 from gridflex.serve.next_runs import NextRuns, order_over
 from gridflex.serve.plans_api import RunView, problem_of_plan
 from gridflex.serve.problems import ProblemError
@@ -208,7 +208,8 @@ class ExplanationView(BaseModel):
     Attributes:
         id: The job.
         state: Where it is.
-        plan_id: The plan that was asked; null before the first one that runs the job.
+        plan_id: The plan that was asked; null before the first one that runs the job, and after
+            the end of the job, of which its runs are told.
         chosen: What that plan does.
         run_now: Running at once and through, as if capacity were free.
         second: The best other placement.
@@ -282,12 +283,12 @@ def create_jobs_router(ports: Ports) -> APIRouter:
     async def why(job_id: str) -> ExplanationView:
         job = await find(job_id)
         said = (await view(job)).message
-        stored = await ports.plans.last_with(job.id)
+        stored = None if job.state.is_final else await ports.plans.last_with(job.id)
         history = await history_of(
             job, jobs=ports.jobs, now=ports.clock.now(), restart=ports.restart
         )
         if stored is None:
-            lines = [said, *history.lines]
+            lines = [said, *past_lines(job), *history.lines]
             return ExplanationView(id=job.id, state=job.state, history=history, lines=lines)
         problem = await problem_of_plan(ports.plans, stored)
         found = await asyncio.to_thread(explain, problem, stored.as_plan(), job.id)

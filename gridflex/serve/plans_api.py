@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Final
@@ -22,7 +23,7 @@ from gridflex.planning.plan import Plan, PlannedRun
 from gridflex.planning.planner import make_plan, run_now
 from gridflex.planning.problem import PlanningProblem
 from gridflex.planning.record import problem_from_record, result_record
-from gridflex.planning.what_if import Changes, changed, moved_jobs
+from gridflex.planning.what_if import Changes, Spent, changed, moved_jobs, not_run, spent_by
 from gridflex.serve.problems import ProblemError
 from gridflex.units import MOST_PRICE_GBP
 
@@ -150,11 +151,15 @@ class WhatIfAnswer(BaseModel):
         result: Figures under the other conditions.
         unchanged: Figures of the same jobs as it is.
         moved_jobs: Jobs that would run at another time or place.
+        not_run: Jobs for all of whose work there would be no room. Energy, cost, carbon, waiting
+            and objective of both leave them out, and those for which there is none as it is; the
+            bound and the gap are those of all jobs.
     """
 
     result: dict[str, Any]
     unchanged: dict[str, Any]
     moved_jobs: list[str]
+    not_run: list[str]
 
 
 class FrontPointView(BaseModel):
@@ -313,9 +318,17 @@ def _front_view(
 
 
 def _what_if(problem: PlanningProblem, plan: Plan, changes: Changes) -> WhatIfAnswer:
-    other = make_plan(changed(problem, changes), budget_s=WHAT_IF_BUDGET_S, standing=plan)
+    assumed = changed(problem, changes)
+    other = make_plan(assumed, budget_s=WHAT_IF_BUDGET_S, standing=plan)
+    stopped = not_run(assumed, other)
+    left_out = {*stopped, *not_run(problem, plan)}
     return WhatIfAnswer(
-        result=result_record(other),
-        unchanged=result_record(plan),
+        result=_less(result_record(other), spent_by(assumed, other, left_out)),
+        unchanged=_less(result_record(plan), spent_by(problem, plan, left_out)),
         moved_jobs=[str(job_id) for job_id in moved_jobs(plan, other)],
+        not_run=[str(job_id) for job_id in stopped],
     )
+
+
+def _less(result: dict[str, Any], spent: Spent) -> dict[str, Any]:
+    return result | {name: result[name] - amount for name, amount in asdict(spent).items()}

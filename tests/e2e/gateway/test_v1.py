@@ -270,6 +270,28 @@ async def test_before_the_first_plan_the_reason_is_that_there_is_none(
     assert "until the next plan" in why["lines"][0]
 
 
+async def test_after_its_end_a_job_is_explained_by_what_it_did(
+    world: World, http: httpx.AsyncClient
+) -> None:
+    plan_id = await planned(world)
+    assert (await get(http, "/v1/jobs/job-1/explain"))["plan_id"] == plan_id
+    await world.jobs.decide_attempt(JobId("job-1"), site="london", at=NOON)
+    await world.jobs.attempt_started(JobId("job-1"), 1, at=NOON + HOUR, driver={})
+    end = NOON + 3 * HOUR
+    await world.jobs.attempt_ended(
+        JobId("job-1"), 1, outcome=Outcome.SUCCEEDED, at=end, driver={"message": "done"}
+    )
+
+    why = await get(http, "/v1/jobs/job-1/explain")
+
+    assert (why["plan_id"], why["chosen"], why["second"]) == (None, None, None)
+    assert why["lines"][:3] == [
+        "done",
+        "Run 1 at london: 2026-07-01 13:00 UTC to 2026-07-01 15:00 UTC, succeeded.",
+        "It ended at 2026-07-01 15:00 UTC, in time for 2026-07-02 00:00 UTC, after 2.0 h of runs.",
+    ]
+
+
 async def test_what_if_a_deadline_were_earlier(world: World, http: httpx.AsyncClient) -> None:
     await planned(world)
     body = {"deadlines": {"job-1": "2026-07-01T15:00:00Z"}}
@@ -282,6 +304,18 @@ async def test_what_if_a_deadline_were_earlier(world: World, http: httpx.AsyncCl
     newest = await world.plans.newest()
     assert newest is not None
     assert newest.runs[JobId("job-1")][0].start.start >= NOON + 4 * HOUR
+
+
+async def test_what_finds_no_room_is_not_counted_as_saved(
+    world: World, http: httpx.AsyncClient
+) -> None:
+    await planned(world)
+
+    answer = (await http.post("/v1/plans/newest/what-if", json={"gpus": {"london": 0}})).json()
+
+    assert answer["not_run"] == ["job-1"]
+    for name in ("energy_kwh", "cost_gbp", "carbon_kg", "waiting_gpu_hours", "objective_gbp"):
+        assert answer["result"][name] == answer["unchanged"][name] == pytest.approx(0.0)
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,14 @@
 """The same jobs under other conditions; the problem itself stays as it is."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from gridflex.errors import ContractError
 from gridflex.jobs import JobId
 from gridflex.planning.planner import make_plan
-from gridflex.planning.what_if import Changes, changed, moved_jobs
+from gridflex.planning.what_if import Changes, changed, moved_jobs, not_run, spent_by
 from tests.unit.planning.problems import MIDNIGHT, job, outlook, problem
 
 GIVEN = problem(
@@ -80,3 +82,21 @@ def test_jobs_that_run_elsewhen_have_moved() -> None:
 
     assert moved_jobs(before, before) == ()
     assert moved_jobs(before, after) == ("a",)
+
+
+def test_jobs_without_room_for_all_of_their_work_are_told_with_what_they_came_to() -> None:
+    """b finds room for half of its work, c for none; only a is done."""
+    given = problem(
+        [job("a", work=1), job("b", gpus=2, deadline=4), job("c", gpus=4)],
+        outlook([10, 20, 30, 40], gpus=8),
+    )
+    tight = replace(given, sites=(outlook([10, 20, 30, 40], gpus=[1, 2, 0, 0]),))
+    a, b, c = (demand.id for demand in given.jobs)
+    plan, less = (make_plan(each, budget_s=5.0) for each in (given, tight))
+
+    assert not_run(given, plan) == ()
+    assert not_run(tight, less) == (b, c)
+    assert spent_by(given, plan, {a}).cost_gbp == pytest.approx(0.01)  # 1 kWh at 10 GBP/MWh
+    assert spent_by(given, plan, {a, b, c}).cost_gbp == pytest.approx(plan.cost_gbp)
+    assert spent_by(tight, less, {b, c}).energy_kwh == pytest.approx(1.0)
+    assert less.energy_kwh - spent_by(tight, less, {b, c}).energy_kwh == pytest.approx(1.0)
