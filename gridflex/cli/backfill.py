@@ -89,9 +89,9 @@ def _print(told: _Told, *, as_json: bool) -> None:
         print_json(asdict(told))
         return
     for source, count in told.half_hours.items():
-        out.print(f"{source}: {count} half-hours told", highlight=False)
+        out.print(f"{source}: {count} half-hours told")
     for source, count in told.forecasts.items():
-        out.print(f"{source}: {count} new forecasts", highlight=False)
+        out.print(f"{source}: {count} new forecasts")
     for reason in told.missing:
         say(styled(("missing:", "yellow"), f" {reason}"))
 

@@ -78,19 +78,19 @@ def show(
         print_json(found)
         return
     state = "defined" if found["is_defined"] else "NOT DEFINED: the out-turn counts"
-    out.print(f"{found['method']} of {meter} on {found['day']}: {state}", highlight=False)
-    out.print(f"days that count: {', '.join(found['selected']) or 'none'}", highlight=False)
+    out.print(f"{found['method']} of {meter} on {found['day']}: {state}")
+    out.print(f"days that count: {', '.join(found['selected']) or 'none'}")
     for excluded, why in found["excluded"].items():
-        out.print(f"  not {excluded}: {why}", highlight=False)
+        out.print(f"  not {excluded}: {why}")
     if found["note"]:
-        out.print(found["note"], highlight=False)
+        out.print(found["note"])
     table = Table("UTC", "baseline MWh", "unadjusted MWh", "metered MWh")
     for row in found["half_hours"]:
         values = (row[f"{name}_mwh"] for name in ("baseline", "unadjusted", "metered"))
         table.add_row(row["start"], *(value or "-" for value in values))
     out.print(table)
     if record:
-        out.print(f"recorded as entry {found['index']}", highlight=False)
+        out.print(f"recorded as entry {found['index']}")
 
 
 @baseline_app.command("declare")
@@ -109,7 +109,7 @@ def declare(
     if as_json:
         print_json(found)
         return
-    out.print(f"recorded as entry {found['index']}", highlight=False)
+    out.print(f"recorded as entry {found['index']}")
 
 
 @baseline_app.command("budget")
@@ -128,16 +128,14 @@ def budget(
     out.print(
         f"{rule} of {meter} on {found['day']}: {state}; {found['eligible']} of "
         f"{found['alike_days']} days count, {found['minimum']} are needed",
-        highlight=False,
     )
     if found["undeclared"]:
         out.print(
             f"{found['undeclared']} days that count had sales and were not declared: they hold "
             f"{found['erosion_fraction']:.0%} of the baseline",
-            highlight=False,
         )
     if found["exhausted_on"]:
-        out.print(f"without new days it is lost on {found['exhausted_on']}", highlight=False)
+        out.print(f"without new days it is lost on {found['exhausted_on']}")
 
 
 @baseline_app.command("predict")

@@ -124,14 +124,14 @@ def grid_skill(
             f"{days} days is of a half-hour whose outturn is known by now"
         )
         return
-    out.print(f"{answer['signal']}, forecasts of the last {days} days", highlight=False)
+    out.print(f"{answer['signal']}, forecasts of the last {days} days")
     print_fitting(
         out, SKILL, [_skill(row) for row in answer["rows"]], caption=BANDS, has_sections=True
     )
     first, source = answer["own_first"], answer["own_source"]
     if source is not None:
         where = f"goes first at {', '.join(first)}" if first else "goes after the providers'"
-        out.print(f"{source} {where}", highlight=False)
+        out.print(f"{source} {where}")
 
 
 def _skill(row: dict[str, Any]) -> tuple[str, ...]:

@@ -150,7 +150,7 @@ def keys_new(
         if entry.is_current
         else "signs after `gridflex market keys use` and the next start"
     )
-    out.print(f"{entry.key_id}: {state}", highlight=False)
+    out.print(f"{entry.key_id}: {state}")
     print_json(record)
 
 
@@ -160,7 +160,7 @@ def keys_use(
 ) -> None:
     """Let a key sign; GridFlex reads it when it starts."""
     _keys(in_force(load_settings(config))).use(name)
-    out.print(f"{name} signs after the next start", highlight=False)
+    out.print(f"{name} signs after the next start")
 
 
 @keys_app.command("register")
@@ -213,7 +213,6 @@ def keys_list(*, config: Config = None, as_json: AsJson = False) -> None:
             out.print(
                 f"{one.key_id.unique_key_id} was chosen at {at}: a GridFlex that was started "
                 "before signs with the key of its start until its next",
-                highlight=False,
             )
 
 
@@ -296,7 +295,7 @@ def _print_messages(messages: list[dict[str, Any]], *, columns: Sequence[Column]
         for one in cells:
             if one[WHAT.title]:
                 said = f"{one['at (UTC)']} {one['']} {one['action']}: {one[WHAT.title]}"
-                out.print(said, highlight=False, markup=False, soft_wrap=True)
+                out.print(said, soft_wrap=True)
 
 
 def _message_cells(one: dict[str, Any]) -> dict[str, str]:

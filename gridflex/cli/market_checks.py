@@ -52,7 +52,7 @@ def register(
     if as_json:
         print_json(found)
         return
-    out.print(f"recorded as entries {found['indexes']}", highlight=False)
+    out.print(f"recorded as entries {found['indexes']}")
 
 
 def readings(
@@ -69,7 +69,6 @@ def readings(
         return
     out.print(
         f"{len(found['indexes'])} readings: {found['new']} new, {found['known']} known",
-        highlight=False,
     )
     if found["unallocated"]:
         say(
@@ -140,12 +139,11 @@ def report(
     else:
         print_summary(shown)
         if recorded:
-            out.print(f"recorded as entries {recorded}", highlight=False)
+            out.print(f"recorded as entries {recorded}")
         for one in differ:
             out.print(
                 f"DIFFERENT {one['start']} {one['what']}: ours {one['ours']}, "
                 f"reported {one['reported'] or 'nothing'}",
-                highlight=False,
             )
         print_units(shown)
     if differ:
@@ -182,7 +180,7 @@ def shares(
     if as_json:
         print_json(found)
         return
-    out.print(f"net {found['total_gbp']} GBP", highlight=False)
+    out.print(f"net {found['total_gbp']} GBP")
     kinds = {kind: found[f"by_{kind}_gbp"] for kind in ("contract", "team", "job")}
     if not any(kinds.values()):
         out.print(f"no half-hour of {account} in these days has a run that pays yet")
@@ -225,7 +223,6 @@ def reserve(
     out.print(
         f"{found['mwh']} MWh held for {found['product']} by {found['contract']}, entry "
         f"{found['index']}",
-        highlight=False,
     )
 
 
@@ -254,7 +251,6 @@ def sale(
     out.print(
         f"sell {made.mwh} MWh ({made.binding}): {made.expected_net_gbp:,.2f} GBP expected, "
         f"{made.bad_case_gbp:,.2f} in the bad case, {made.nothing_sold_gbp:,.2f} without a sale",
-        highlight=False,
     )
 
 
@@ -269,7 +265,6 @@ def reconcile(*, first: Day, last: Day, url: Url = None, as_json: AsJson = False
             out.print(
                 f"{one['start']} {one['buyer']}: traded {one['traded_mwh']} MWh, accepted "
                 f"{one['accepted_mwh']}: {one['why']}",
-                highlight=False,
             )
         if not found:
             out.print("what was traded is what was accepted")
@@ -300,7 +295,6 @@ def dfs(
         return
     out.print(
         f"delivered {made.delivered_percent:.1f} %, factor {made.factor:.2f}: {made.gbp:,.2f} GBP",
-        highlight=False,
     )
 
 

@@ -66,7 +66,7 @@ def plan_show(plan: PlanId = "newest", url: Url = None, as_json: AsJson = False)
     if as_json:
         print_json(shown)
         return
-    out.print(_heading(shown), highlight=False, markup=False)
+    out.print(_heading(shown))
     rows = [
         (
             job["id"],
@@ -119,7 +119,7 @@ def plan_front(
         )
     out.print(table)
     if broken := _counts_broken(front["points"]):
-        out.print(f"promises that each of these leaves unkept: {broken}", highlight=False)
+        out.print(f"promises that each of these leaves unkept: {broken}")
 
 
 @plan_app.command("what-if")
@@ -157,17 +157,15 @@ def plan_what_if(  # noqa: PLR0917 - options, not arguments
         return
     out.print(_figures(answer["result"], against=answer["unchanged"], name="as it is"))
     moved = ", ".join(answer["moved_jobs"]) or "none"
-    out.print(f"jobs that would move: {moved}", highlight=False, markup=False)
+    out.print(f"jobs that would move: {moved}")
     if answer["not_run"]:
         stopped = ", ".join(answer["not_run"])
         out.print(
             f"jobs without room for all of their work, left out of all figures: {stopped}",
-            highlight=False,
-            markup=False,
         )
     for name, result in (("", answer["result"]), (" as it is", answer["unchanged"])):
         if broken := _broken(result):
-            out.print(f"not kept{name}: {broken}", highlight=False, markup=False)
+            out.print(f"not kept{name}: {broken}")
 
 
 def _heading(shown: dict[str, Any]) -> str:

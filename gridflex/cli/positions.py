@@ -56,7 +56,7 @@ def positions(
         print_json(found)
         return
     if not found:
-        out.print(f"no half-hour is traded{_days(asked)}{_of(unit)}", highlight=False)
+        out.print(f"no half-hour is traded{_days(asked)}{_of(unit)}")
         return
     rows = [
         (
@@ -169,14 +169,14 @@ def _print_rows(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Non
     if len(units) > 1:
         print_fitting(out, columns, rows)
         return
-    out.print(*units, highlight=False, markup=False)
+    out.print(*units)
     print_fitting(out, (columns[0], *columns[2:]), [(row[0], *row[2:]) for row in rows])
 
 
 def _why(row: Mapping[str, Any], text: str) -> None:
     """Print below a table what is to be said of one of its half-hours."""
     told = f"{minute(row['start'])} {row['unit']}: {text}"
-    out.print(told, highlight=False, markup=False, soft_wrap=True)
+    out.print(told, soft_wrap=True)
 
 
 def _days(asked: Mapping[str, str]) -> str:

@@ -22,7 +22,6 @@ def print_summary(shown: Mapping[str, Any]) -> None:
     out.print(
         f"{shown['version']}, {shown['day']}, run {shown['run']}: {len(shown['prices'])} prices, "
         f"{len(shown['units'])} unit rows, {len(shown['accounts'])} account rows",
-        highlight=False,
     )
 
 
@@ -31,7 +30,7 @@ def print_units(shown: Mapping[str, Any]) -> None:
     if not shown["units"]:
         out.print("no unit has a row in it")
         return
-    out.print(f"units on {shown['day']}, half-hours by their start in UTC", highlight=False)
+    out.print(f"units on {shown['day']}, half-hours by their start in UTC")
     rows = [
         (
             row["half_hour"][11:16],

@@ -54,7 +54,7 @@ def sandbox_beckn(
             typer.echo(json.dumps({**served, "environment": network.environment()}))
         else:
             for part, base in served.items():
-                out.print(f"{part:<11} {base}", highlight=False)
+                out.print(f"{part:<11} {base}")
             for name, value in network.environment().items():
                 say(f"{name}={value}")
         network.wait()

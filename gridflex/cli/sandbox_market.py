@@ -170,8 +170,8 @@ def _say(done: Round, *, as_json: bool) -> None:
         typer.echo(json.dumps(body))
         return
     for name, mishap in done.files:
-        out.print(f"{name} {mishap.value if mishap else 'taken'}", highlight=False)
+        out.print(f"{name} {mishap.value if mishap else 'taken'}")
     for reference, trade in done.orders:
-        out.print(f"order {reference} {trade or 'not taken'}", highlight=False)
+        out.print(f"order {reference} {trade or 'not taken'}")
     for name in done.reports:
-        out.print(f"report {name}", highlight=False)
+        out.print(f"report {name}")

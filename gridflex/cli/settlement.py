@@ -129,7 +129,7 @@ def show(
     days = [one for one in outcome.days if run in {None, one.run} and chosen in {None, one.day}]
     if not days:
         asked = f"{f' of {chosen}' if chosen else ''}{f' in {run}' if run else ''}"
-        out.print(f"nothing{asked} is settled yet", highlight=False)
+        out.print(f"nothing{asked} is settled yet")
     elif chosen is None:
         _print_days(days)
     else:
@@ -183,7 +183,6 @@ def invoice(
         out.print(
             f"{one.kind} {one.number} of {one.issued_on}: net {one.net_gbp} GBP, "
             f"VAT {one.vat_gbp}, total {one.gross_gbp}",
-            highlight=False,
         )
     for path in files:
         say(str(path))

@@ -129,7 +129,7 @@ def forecaster(
     if as_json:
         print_json(answer)
         return
-    out.print(f"{answer['target']}, on the part held back", highlight=False)
+    out.print(f"{answer['target']}, on the part held back")
     print_fitting(out, COMPARED, [_compared_row(row) for row in answer["rows"]])
     say(styled((answer["verdict"], "bold")))
 
@@ -245,7 +245,7 @@ def _say_decision(made: Decision, *, as_json: bool) -> None:
         print_json(answer | {"changed": True})
         return
     champion = "none" if made.model_id is None else f"model {made.model_id}"
-    out.print(f"the champion of {made.target} is {champion} from now on", highlight=False)
+    out.print(f"the champion of {made.target} is {champion} from now on")
 
 
 def _model_row(one: dict[str, Any]) -> list[str]:
