@@ -39,6 +39,11 @@ HOLDS: Final = (
     "power: the limit of each GPU, as a share of its default"
 )
 
+COUNTS: Final = (
+    "cost, carbon and energy of both count whole half-hours at full power;\n"
+    "a run that ends within one draws less"
+)
+
 FIGURES = (
     ("cost_gbp", "cost", "GBP"),
     ("carbon_kg", "carbon", "kgCO2"),
@@ -80,7 +85,7 @@ def plan_show(plan: PlanId = "newest", url: Url = None, as_json: AsJson = False)
         for run in job["runs"]
     ]
     print_fitting(out, RUNS, rows, caption=HOLDS)
-    out.print(_figures(shown["result"], against=shown["run_now"]))
+    _print_figures(shown["result"], against=shown["run_now"])
 
 
 @plan_app.command("front")
@@ -155,7 +160,7 @@ def plan_what_if(  # noqa: PLR0917 - options, not arguments
     if as_json:
         print_json(answer)
         return
-    out.print(_figures(answer["result"], against=answer["unchanged"], name="as it is"))
+    _print_figures(answer["result"], against=answer["unchanged"], name="as it is")
     moved = ", ".join(answer["moved_jobs"]) or "none"
     out.print(f"jobs that would move: {moved}")
     if answer["not_run"]:
@@ -197,14 +202,17 @@ def _counts_broken(points: list[dict[str, Any]]) -> str:
     return "; ".join(told)
 
 
-def _figures(result: dict[str, Any], *, against: dict[str, Any], name: str = "run now") -> Table:
+def _print_figures(
+    result: dict[str, Any], *, against: dict[str, Any], name: str = "run now"
+) -> None:
     table = Table("", "plan", name, "difference", "unit")
     for key, label, unit in FIGURES:
         mine, other = result[key], against[key]
         difference = mine - other
         shown = [_amount(one, unit) for one in (mine, other, difference)]
         table.add_row(label, *shown[:2], f"{'+' if difference > 0 else ''}{shown[2]}", unit)
-    return table
+    out.print(table)
+    out.print(COUNTS, style="dim italic", highlight=False)
 
 
 def _amount(amount: float, unit: str) -> str:

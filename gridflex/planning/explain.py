@@ -280,7 +280,7 @@ def _of_choice(chosen: Choice, now: Choice) -> tuple[str, ...]:
     comes_to = f"{gbp_text(chosen.cost_gbp)} GBP and {chosen.carbon_kg:.2f} kgCO2"
     late = () if chosen.is_on_time else ("It cannot finish by its deadline.",)
     return (
-        f"It runs at {site} {runs} for {comes_to}.",
+        f"It runs at {site} {runs} for {comes_to}, whole half-hours counted.",
         f"Starting at once would cost {_more(cost, 'GBP')} and emit {_more(carbon, 'kgCO2')}.",
         *late,
     )

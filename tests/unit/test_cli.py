@@ -196,6 +196,7 @@ def test_a_what_if_asks_for_what_was_given(asked: list[httpx.Request]) -> None:
     }
     assert "jobs that would move: job-1" in shown
     assert "+1.50" in shown
+    assert "count whole half-hours at full power" in shown
     assert "without room for all of their work, left out of all figures: job-7, job-8" in shown
     assert "not kept: over their carbon cap: job-2, job-3\n" in shown
     assert "not kept as it is: late: job-9\n" in shown

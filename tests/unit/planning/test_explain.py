@@ -24,6 +24,7 @@ def test_starting_at_once_is_priced_beside_the_choice() -> None:
     assert found.chosen.cost_gbp == pytest.approx(0.03)
     assert found.now.cost_gbp == pytest.approx(0.17)
     assert found.now.carbon_kg == pytest.approx(0.2)
+    assert "for 0.030 GBP and 0.20 kgCO2, whole half-hours counted." in found.text
     assert "would cost 0.14 GBP more" in found.text
 
 
