@@ -10,7 +10,12 @@ from typing import Final
 from gridflex.adapters.market.baseline_facts import BaselineFacts
 from gridflex.errors import ContractError
 from gridflex.halfhour import LONDON
-from gridflex.market.baselines.quality import PREDICTABILITY, Predictability, PredictabilityLimits
+from gridflex.market.baselines.quality import (
+    PREDICTABILITY,
+    Predictability,
+    PredictabilityLimits,
+    way_out,
+)
 from gridflex.market.policy import Dated
 from gridflex.market.registry import UnitId
 
@@ -82,8 +87,7 @@ class Admissions:
             return Admission(said)
         waiver = await self._facts.waiver(unit, day=day)
         if waiver is None:
-            way_out = f"to sell all the same: gridflex settle baseline allow {unit}"
-            return Admission(said, held_back=f"{said}; {way_out}")
+            return Admission(said, held_back=f"{said}; {way_out(unit)}")
         allowed = f"sold all the same until {waiver.until}: {waiver.reason}"
         is_soon = waiver.until - day <= TOLD_BEFORE
         ends = f"from {waiver.until} on, when the override ends: {said}" if is_soon else None

@@ -16,6 +16,7 @@ from gridflex.cli.options import AsJson, Day, MeterId, Unit, Url
 from gridflex.cli.output import out, print_json, say
 from gridflex.client import Client, path_of
 from gridflex.errors import ContractError, SourceError
+from gridflex.market.baselines.quality import way_out
 
 baseline_app = typer.Typer(
     no_args_is_help=True, help="What a meter would have used, and whether that may be sold."
@@ -183,10 +184,7 @@ def judge(
             held = found["override"]
             say(f"sold all the same until {held['until']}: {held['reason']}")
         elif not found["is_sold"]:
-            say(
-                "nothing is sold of it; to sell all the same: "
-                f"gridflex settle baseline allow {unit}"
-            )
+            say(f"nothing is sold of it; {way_out(unit)}")
     if not found["is_sold"]:
         raise typer.Exit(1)
 
@@ -213,7 +211,7 @@ def allow(
     says = (
         f"{unit} is sold until {until:%Y-%m-%d} whatever is known of the baseline"
         if found["holds"]
-        else "the override ends"
+        else f"the override ends, {until:%Y-%m-%d} being past"
     )
     say(f"{says}; recorded as entry {found['index']}")
 

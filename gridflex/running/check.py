@@ -260,5 +260,6 @@ async def _gateway(settings: Settings) -> str:
     except httpx.TransportError as error:
         raise SourceError(f"{url} does not answer ({error}); start it with: gridflex up") from error
     if answer.is_success:
-        return f"{url} is ready"
+        degraded = answer.json().get("degraded")
+        return f"{url} is ready" + (f"; degraded: {', '.join(degraded)}" if degraded else "")
     raise httpx.HTTPError(f"{url} answers HTTP {answer.status_code}: {answer.text[:300]}")

@@ -1,6 +1,7 @@
 """What `gridflex check` says of providers, tariffs, losses, power limits and the database."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -208,3 +209,15 @@ def test_a_database_that_cannot_be_is_named_without_its_password(
         database.ensure_database(Settings(database_url=url))
 
     assert "hunter2" not in str(raised.value)
+
+
+async def test_a_gateway_that_is_ready_is_told_with_its_degraded_agents(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ready = {"status": "ready", "silent": {}, "degraded": ["grid", "orchestrator"]}
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json=ready))
+    monkeypatch.setattr(httpx, "AsyncClient", partial(httpx.AsyncClient, transport=transport))
+
+    told = await check._gateway(Settings())
+
+    assert told == "http://127.0.0.1:8000/readyz is ready; degraded: grid, orchestrator"

@@ -57,6 +57,8 @@ class LedgerKey:
         path = self._folder / "key.next"
         if not path.exists():
             return False
+        old = self.signer.key
+        self._write(f"key.{old.key_id.hex()}.pub", f"{old}\n")
         self.signer = Signer.from_secret(path.read_text())
         path.replace(self._folder / "key")
         self._write("key.pub", f"{self.signer.key}\n")

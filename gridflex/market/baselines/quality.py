@@ -244,6 +244,14 @@ PREDICTABILITY: Final = Dated(
 )
 
 
+def way_out(unit: str) -> str:
+    """Return what an operator may do where nothing is sold of a unit."""
+    return (
+        f"to sell all the same: gridflex settle baseline allow {unit} --until YYYY-MM-DD "
+        "--reason WHY"
+    )
+
+
 def _reason(bias: float, rrmse: float, limits: PredictabilityLimits) -> str:
     if abs(bias) > limits.bias_fraction:
         return f"bias {bias:+.1%} is beyond {limits.bias_fraction:.1%}"

@@ -46,12 +46,15 @@ def test_the_prepared_key_takes_over_for_good(tmp_path: Path) -> None:
     key = LedgerKey(tmp_path, origin=ORIGIN)
     new = Signer.generate(ORIGIN)
 
+    old = key.signer.key
     key.prepare(new)
-    assert key.signer.key != new.key
+    assert old != new.key
 
     assert key.use_next()
     assert LedgerKey(tmp_path, origin=ORIGIN).signer.key == key.signer.key == new.key
     assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "key.pub").read_text() == f"{new.key}\n"
+    assert (tmp_path / f"key.{old.key_id.hex()}.pub").read_text() == f"{old}\n"
     assert not key.use_next()
 
 

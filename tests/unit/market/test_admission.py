@@ -34,7 +34,10 @@ TODAY = date(2026, 7, 20)
 DAYS = 10
 HELD_BACK = "baseline is not known to predict the meter: 9 days to judge by, 10 needed"
 
-WAY_OUT = "to sell all the same: gridflex settle baseline allow V__CGRID001"
+WAY_OUT = (
+    "to sell all the same: gridflex settle baseline allow V__CGRID001 --until YYYY-MM-DD "
+    "--reason WHY"
+)
 
 
 class Counted(MemoryLedger):

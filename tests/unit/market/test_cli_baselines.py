@@ -86,6 +86,7 @@ def test_a_unit_that_may_not_be_sold_is_exit_code_1(server: Server) -> None:
 
     assert "3 days, bias -, error -: NOT: 3 days to judge by, 10 needed" in shown
     assert "nothing is sold of it; to sell all the same: gridflex settle baseline allow" in shown
+    assert "V__CGRID001 --until YYYY-MM-DD --reason WHY" in shown
     assert server.asked[0][1] == (
         "/v1/settlement/baselines/units/V__CGRID001/predictability?day=2026-07-01"
     )
@@ -116,7 +117,7 @@ def test_an_event_day_is_declared(server: Server) -> None:
     ("holds", "says"),
     [
         (True, "V__CGRID001 is sold until 2026-08-01 whatever is known of the baseline"),
-        (False, "the override ends"),
+        (False, "the override ends, 2026-08-01 being past"),
     ],
 )
 def test_an_override_is_sent_with_its_reason(server: Server, holds: bool, says: str) -> None:

@@ -76,6 +76,16 @@ def at(text: str) -> HalfHour:
     return HalfHour.containing(datetime.fromisoformat(text).astimezone(UTC))
 
 
+def test_the_example_is_a_tariff() -> None:
+    example = read_tariff((ROOT / "examples" / "tariff.yaml").read_text())
+
+    at_five = unit_cost(
+        example.dated(), half_hour=at("2026-11-24T17:00Z"), wholesale_gbp_per_mwh=Decimal(100)
+    )
+
+    assert at_five.delivered_gbp_per_mwh == Decimal("340.405")
+
+
 def test_a_winter_evening_costs_everything() -> None:
     cost = unit_cost(TARIFF, half_hour=at("2026-11-24T17:00Z"), wholesale_gbp_per_mwh=Decimal(100))
 
@@ -187,18 +197,6 @@ def test_a_half_hour_in_no_band_is_an_error() -> None:
 def test_text_that_is_not_yaml_is_refused() -> None:
     with pytest.raises(ContractError, match="not valid YAML"):
         read_tariff("a: [")
-
-
-def test_the_tariff_in_the_documentation_is_valid_but_for_its_sources() -> None:
-    page = (ROOT / "docs" / "settlement.md").read_text(encoding="utf-8")
-    block = next(one for one in page.split("```yaml\n")[1:] if one.startswith("site:"))
-    shown = yaml.safe_load(block.partition("```")[0])
-    shown["versions"][0]["sources"] = VERSION["sources"]
-
-    tariff = read_tariff(yaml.safe_dump(shown)).dated()
-
-    late = HalfHour(datetime(2026, 7, 1, 16, tzinfo=UTC))
-    assert unit_cost(tariff, half_hour=late, wholesale_gbp_per_mwh=Decimal(0)).duos_band == "red"
 
 
 def test_prices_of_a_plan_are_those_of_the_tariff() -> None:
