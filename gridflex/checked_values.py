@@ -16,6 +16,9 @@ from pydantic import (
 
 from gridflex.jobs import MAX_WINDOW
 
+LARGEST_ID: Final = 2**63 - 1
+"""PostgreSQL's largest whole number."""
+
 _ADDRESS: Final = TypeAdapter(HttpUrl)
 _SCHEMES: Final = ("http://", "https://")
 _FILE: Final = "file:///"

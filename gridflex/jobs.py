@@ -18,6 +18,7 @@ from typing import Final, NewType, TypeVar
 
 import isodate
 
+from gridflex import units
 from gridflex.errors import MetadataError
 from gridflex.halfhour import in_utc
 from gridflex.run_time import RunTime
@@ -26,6 +27,11 @@ JobId = NewType("JobId", str)
 
 PREFIX: Final = "gridflex.io/"
 DEFAULT_STOP_GRACE: Final = timedelta(seconds=30)
+MOST_POWER_KW: Final = 100_000.0
+MOST_ENERGY_KWH: Final = 100_000_000.0
+AGREES: Final = 0.1
+"""Share by which the energy of a job may be off its power over its run time."""
+
 MAX_WINDOW: Final = timedelta(days=31)
 
 T = TypeVar("T")
@@ -230,8 +236,8 @@ class _Reader:
             max_gpus=max_gpus,
             checkpoint_every=self._duration("checkpoint-every"),
             stop_grace=self._duration("stop-grace") or DEFAULT_STOP_GRACE,
-            power_kw=self._number("power-kw", most=100_000.0),
-            energy_kwh=self._number("energy-kwh", most=100_000_000.0),
+            power_kw=self._number("power-kw", most=MOST_POWER_KW),
+            energy_kwh=self._energy_kwh(declared, assumed=duration),
             sites=sites,
             carbon_cap_gco2_per_kwh=self._number("carbon-cap", most=2_000.0),
             premium_gbp_per_kwh=self._get(
@@ -259,6 +265,24 @@ class _Reader:
     def _number(self, name: str, *, most: float) -> float | None:
         valid = f"a number above 0 and at most {most:g}"
         return self._get(name, lambda text: _number(text, most=most), None, valid=valid)
+
+    def _energy_kwh(self, declared: timedelta | None, *, assumed: timedelta) -> float | None:
+        """Return the energy of the job, which is its power over its run time."""
+        energy = self._number("energy-kwh", most=MOST_ENERGY_KWH)
+        if energy is None:
+            return None
+        power = self._number("power-kw", most=MOST_POWER_KW) if declared else None
+        least, most = (1 - AGREES, 1 + AGREES) if power else (0, 1)
+        full_kwh = (power or MOST_POWER_KW) * units.hours(assumed)
+        if not least * full_kwh <= energy <= most * full_kwh:
+            agreed = "agrees to a tenth with power-kw" if power else f"is {MOST_POWER_KW:g} kW"
+            raise MetadataError(
+                PREFIX + "energy-kwh",
+                self._values["energy-kwh"],
+                valid=f"from {least * full_kwh:g} to {most * full_kwh:g}, which {agreed} over the "
+                f"run time of {isodate.duration_isoformat(_whole_seconds(assumed))}",
+            )
+        return energy
 
     def _label(self, name: str) -> str | None:
         return self._get(name, _label, None, valid="1 to 63 characters, no control character")

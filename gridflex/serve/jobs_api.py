@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from gridflex.adapters.jobs.store import JobStore
 from gridflex.agents.ports import Ports
+from gridflex.checked_values import LARGEST_ID
 from gridflex.curtailment import Curtailment, held_by
 from gridflex.job_ids import refuse_no_job_id
 from gridflex.jobs import Flexibility, JobId, JobState, Tier
@@ -248,7 +249,7 @@ def create_jobs_router(ports: Ports) -> APIRouter:
     @api.get("")
     async def page(
         limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE)] = PAGE,
-        cursor: Annotated[int | None, Query(ge=1)] = None,
+        cursor: Annotated[int | None, Query(ge=1, le=LARGEST_ID)] = None,
     ) -> JobPage:
         found = await ports.jobs.newest(limit=limit + 1, before_seq=cursor)
         jobs = found[:limit]

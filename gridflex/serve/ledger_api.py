@@ -16,6 +16,7 @@ from fastapi.responses import PlainTextResponse, Response
 from pydantic import BaseModel
 
 from gridflex.adapters.ledger.store import LedgerStore
+from gridflex.checked_values import LARGEST_ID
 from gridflex.ledger.event import EventType
 from gridflex.ledger.note import proof_file
 from gridflex.ledger.tiles import SignedCheckpoint, entry_bundle
@@ -24,11 +25,10 @@ from gridflex.ledger.verify.merkle import TILE
 from gridflex.ledger.verify.notes import parse_checkpoint, parse_note
 from gridflex.serve.problems import ProblemError
 
-LAST_INDEX: Final = 2**63 - 1
 """The greatest number that the database keeps."""
 
-Index = Annotated[int, Path(ge=0, le=LAST_INDEX)]
-Size = Annotated[int, Query(ge=0, le=LAST_INDEX)]
+Index = Annotated[int, Path(ge=0, le=LARGEST_ID)]
+Size = Annotated[int, Query(ge=0, le=LARGEST_ID)]
 _TILE: Final = re.compile(r"(\d{1,2}|entries)/((?:x\d{3}/)*\d{3})(?:\.p/(\d{1,3}))?")
 
 

@@ -14,6 +14,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from gridflex.adapters.jobs.plan_store import PlanStore, StoredPlan
+from gridflex.checked_values import LARGEST_ID, Whole
 from gridflex.fleet import MOST_GPUS
 from gridflex.instants import Instant
 from gridflex.jobs import JobId
@@ -127,7 +128,7 @@ class WhatIf(BaseModel, extra="forbid", allow_inf_nan=False):
         carbon_price_gbp_per_tco2: What a tonne counts for.
     """
 
-    gpus: dict[str, Annotated[int, Field(ge=0, le=MOST_GPUS)]] = {}
+    gpus: dict[str, Annotated[Whole, Field(ge=0, le=MOST_GPUS)]] = {}
     deadlines: dict[str, Instant] = {}
     carbon_caps_gco2_per_kwh: dict[str, Annotated[float, Field(gt=0)]] = {}
     carbon_price_gbp_per_tco2: Price | None = None
@@ -219,7 +220,9 @@ def create_plans_router(plans: PlanStore) -> APIRouter:
     @api.get("")
     async def index(
         limit: Annotated[int, Query(ge=1, le=1000)] = 50,
-        before: Annotated[int | None, Query(ge=1, description="Older than this plan.")] = None,
+        before: Annotated[
+            int | None, Query(ge=1, le=LARGEST_ID, description="Older than this plan.")
+        ] = None,
     ) -> list[PlanLine]:
         """Return the plans that were committed, the newest first."""
         return [PlanLine(**row) for row in await plans.listed(limit=limit, before=before)]

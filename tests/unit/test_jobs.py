@@ -152,6 +152,14 @@ def test_what_nobody_says_has_a_default() -> None:
         pytest.param({"gpus": "8"}, "gpus", 8, id="gpus"),
         pytest.param({"power-kw": "5.6"}, "power_kw", 5.6, id="power"),
         pytest.param({"energy-kwh": "150"}, "energy_kwh", 150.0, id="energy"),
+        pytest.param(
+            {"duration": "PT4H", "power-kw": "10", "energy-kwh": "36"}, "energy_kwh", 36.0,
+            id="energy that agrees with the power",
+        ),
+        pytest.param(
+            {"power-kw": "10", "energy-kwh": "150"}, "energy_kwh", 150.0,
+            id="power and energy without a run time",
+        ),
         pytest.param({"carbon-cap": "150"}, "carbon_cap_gco2_per_kwh", 150.0, id="carbon cap"),
         pytest.param({"premium": "0.15"}, "premium_gbp_per_kwh", Decimal("0.15"), id="premium"),
         pytest.param({"premium": "0"}, "premium_gbp_per_kwh", Decimal(0), id="no premium"),
@@ -162,6 +170,18 @@ def test_what_nobody_says_has_a_default() -> None:
 )  # fmt: skip
 def test_a_good_value_is_taken(values: dict[str, str], attribute: str, expected: object) -> None:
     assert getattr(read(values), attribute) == expected
+
+
+@pytest.mark.parametrize("energy_kwh", ["35.9", "44.1", "1e6"])
+def test_an_energy_that_contradicts_power_and_run_time_is_refused(energy_kwh: str) -> None:
+    values = {"duration": "PT4H", "power-kw": "10", "energy-kwh": energy_kwh}
+
+    with pytest.raises(
+        MetadataError, match=r"valid is from 36 to 44, .* power-kw .* of PT4H"
+    ) as found:
+        read(values)
+
+    assert found.value.key == "gridflex.io/energy-kwh"
 
 
 BAD_DURATION = "an ISO 8601 duration above zero and at most 31 days, such as PT4H"
@@ -185,6 +205,7 @@ BAD_NUMBER = "a number above 0 and at most "
         *(("power-kw", bad, f"{BAD_NUMBER}100000") for bad in
           ("0", "-1", "nan", "inf", "100001", "5.6kW")),
         *(("energy-kwh", bad, f"{BAD_NUMBER}1e+08") for bad in ("0", "-inf", "1e9")),
+        ("energy-kwh", "100001", "from 0 to 100000, which is 100000 kW over the run time of PT1H"),
         *(("carbon-cap", bad, f"{BAD_NUMBER}2000") for bad in ("0", "2001", "low")),
         *(("premium", bad, "GBP per kWh from 0 to 10, such as 0.15") for bad in
           ("-0.01", "10.01", "NaN", "sNaN", "Infinity", "15p")),

@@ -18,7 +18,7 @@ from sqlmodel import col
 from gridflex.adapters.database import single_statements, source_errors
 from gridflex.adapters.tables import CurtailmentRow, JobEventRow
 from gridflex.curtailment import CurtailedJob, Curtailment, CurtailmentRequest
-from gridflex.errors import ContractError
+from gridflex.errors import ConflictError
 from gridflex.lifecycle import JobEventKind
 
 _REQUEST: Final = TypeAdapter(CurtailmentRequest)
@@ -53,14 +53,14 @@ class CurtailmentStore:
             now: GridFlex time.
 
         Raises:
-            ContractError: Another order was given under this id.
+            ConflictError: Another order was given under this id.
         """
         async with source_errors("storing an order"), self._engine.begin() as connection:
             await connection.execute(_TAKE_TURNS)
             known = await _read(connection, _ALL.where(col(CurtailmentRow.id) == order_id))
             if known:
                 if known[0].request != request:
-                    raise ContractError(
+                    raise ConflictError(
                         f"order {order_id!r} was given before and asked for something else"
                     )
                 return known[0], False

@@ -169,7 +169,7 @@ async def test_the_same_order_again_sheds_nothing_more(
     other = await http.post("/v1/plans/shed", json={**ORDER, "kw": 6}, headers=HEADERS)
 
     assert (again.status_code, again.json()["jobs"]) == (200, first["jobs"])
-    assert other.status_code == 400
+    assert other.status_code == 409
     assert "asked for something else" in other.json()["detail"]
     assert len(await world.curtailments.active(world.clock.moment)) == 1
 

@@ -96,13 +96,22 @@ async def test_a_last_page_that_is_full_is_the_last(world: World, http: httpx.As
 
 @ONE_SERVER
 @pytest.mark.parametrize(
-    "query", ["limit=0", "limit=501", "limit=x", "cursor=0", "cursor=-1", "cursor=a"]
+    "query",
+    ["limit=0", "limit=501", "limit=x", "cursor=0", "cursor=-1", "cursor=a", f"cursor={2**63}"],
 )
 async def test_a_page_that_cannot_be_is_refused(http: httpx.AsyncClient, query: str) -> None:
     answer = await http.get(f"/v1/jobs?{query}")
 
     assert answer.status_code == 400
     assert query.partition("=")[0] in answer.json()["detail"]
+
+
+@ONE_SERVER
+async def test_a_plan_before_any_number_that_is_kept_is_refused(http: httpx.AsyncClient) -> None:
+    answer = await http.get(f"/v1/plans?before={'9' * 30}")
+
+    assert answer.status_code == 400
+    assert answer.json()["detail"].startswith("before: '999")
 
 
 async def test_a_held_job_says_when_it_runs_and_at_what_price(
@@ -323,6 +332,7 @@ async def test_what_finds_no_room_is_not_counted_as_saved(
     [
         ({"gpus": {"paris": 3}}, 400, "'paris' is not part"),
         ({"gpus": {"london": -1}}, 400, "gpus.london"),
+        ({"gpus": {"london": True}}, 400, "gpus.london: True: valid is a whole number"),
         ({"deadlines": {"ghost": "2026-07-01T15:00:00Z"}}, 400, "'ghost'"),
         ({"deadlines": {"job-1": "2026-07-01T15:00:00"}}, 400, "deadlines.job-1"),
         ({"carbon_price_gbp_per_tco2": -1}, 400, "carbon_price"),
