@@ -136,8 +136,11 @@ class _DemandMaker:
         remaining, safe = self._remaining_at_start(job, running_at=running_at, shape=shape)
         is_nearly_done = running_at is not None and remaining <= LEAST_REMAINING
         work = max(1, half_hours_needed(remaining))
+        ends = self._start.start + remaining
+        if is_nearly_done:
+            ends = min(ends, self._now + self._left_now(job))
         deadline = self._deadline(
-            job, remaining, margin=safe - remaining, is_running=running_at is not None
+            job, remaining, margin=safe - remaining, ends=ends if running_at else None
         )
         demand = JobDemand(
             id=job.id,
@@ -227,21 +230,28 @@ class _DemandMaker:
         return None
 
     def _deadline(
-        self, job: Job, remaining: timedelta, *, margin: timedelta, is_running: bool
+        self, job: Job, remaining: timedelta, *, margin: timedelta, ends: datetime | None
     ) -> int:
         """Return the first half-hour in which the job must no longer run.
 
         Its deadline less what a long run would take more, as far as time allows. The half-hour
-        in which its deadline falls is its own if it runs and, running on, ends in time there; for
-        a rigid job that is in time which is as late as its promised start may have been.
+        in which its deadline falls is its own if it runs and, running on, ``ends`` in time; for a
+        rigid job that is in time which is as late as its promised start may have been.
         """
         deadline, work = job.flexibility.deadline, max(1, half_hours_needed(remaining))
         late_start = RIGID_START + self._restart if job.flexibility.tier is Tier.T0 else NO_TIME
         latest = self._start.until(HalfHour.containing(deadline))
-        if is_running and self._start.start + remaining <= deadline + late_start:
+        if ends is not None and ends <= deadline + late_start:
             latest = max(latest, work)
         safe = self._start.until(HalfHour.containing(deadline - margin))
         return max(safe, min(latest, work))
+
+    def _left_now(self, job: Job) -> timedelta:
+        """Return what is left now of a job that runs or is about to, its start included."""
+        attempt = job.live_attempt
+        has_begun = attempt is not None and attempt.started_at is not None
+        start = NO_TIME if has_begun else self._restart
+        return job.remaining(self._now, restart=self._restart) + start
 
     def _remaining_at_start(
         self, job: Job, *, running_at: str | None, shape: Shape

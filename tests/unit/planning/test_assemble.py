@@ -10,7 +10,7 @@ import pytest
 from gridflex.fleet import Site
 from gridflex.halfhour import HalfHour
 from gridflex.jobs import JobId, JobState, Shape, Tier
-from gridflex.lifecycle import AttemptState, Job, JobRequest, Outcome, StopReason
+from gridflex.lifecycle import Attempt, AttemptState, Job, JobRequest, Outcome, StopReason
 from gridflex.planning.assemble import SiteState, assemble, horizon, spread
 from gridflex.planning.plan import PlannedRun
 from gridflex.planning.problem import JobDemand, PlanningProblem
@@ -76,6 +76,24 @@ def test_a_job_draws_what_its_gpus_draw_at_each_site_where_it_may_run() -> None:
 def test_a_job_without_sites_may_run_at_the_default_one() -> None:
     assert set(demand(job(sites=())).power_kw) == {"london"}
     assert set(demand(job(sites=("gone",))).power_kw) == {"london"}
+
+
+@pytest.mark.parametrize(
+    ("found", "deadline"),
+    [
+        pytest.param(attempt(started_at=NOON), 1, id="runs"),
+        pytest.param(None, 1, id="must start"),
+        pytest.param(attempt(started_at=NOON, speed_fraction=0.1), -1, id="not done by then"),
+    ],
+)
+def test_a_job_that_ends_before_the_plan_begins_is_not_late(
+    found: Attempt | None, deadline: int
+) -> None:
+    """10 min of work, the deadline 5 min before the plan begins at 12:30; it is 12:10."""
+    short = {"duration": 10 * MINUTE, "deadline": NOON + 25 * MINUTE}
+    made = demand(job(*([found] if found else []), **short))
+
+    assert (made.running_at, made.work, made.deadline) == ("london", 1, deadline)
 
 
 BOTH = ("slough", "london")
