@@ -24,6 +24,9 @@ from gridflex.problem_types import CONFLICT, INFEASIBLE, PREFIX
 
 URL_VARIABLE: Final = "GRIDFLEX_URL"
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
+MOST_SHOWN: Final = 60
+"""Characters of what something else answers; it may be a page."""
+
 _REFUSALS: Final[Mapping[str, type[GridFlexError]]] = {
     PREFIX + CONFLICT: ConflictError,
     PREFIX + INFEASIBLE: InfeasibleError,
@@ -95,7 +98,7 @@ class Client:
         """Return the JSON that ``path`` answers.
 
         Raises:
-            SourceError: GridFlex does not answer, or fails; names the address.
+            SourceError: GridFlex does not answer, or fails, or something else answers there.
             NotFoundError: It has no such path, or nothing there; the message is its own.
             ConflictError: Somebody else was faster; the message is its own.
             ContractError: It refuses the request; the message is its own.
@@ -123,7 +126,11 @@ class Client:
         return self._ask("POST", path, content=text.encode(), headers={"Content-Type": kind})
 
     def _ask(self, method: str, path: str, **options: Any) -> Any:  # noqa: ANN401 - JSON
-        return _json(self._answer(method, path, **options))
+        answer = self._answer(method, path, **options)
+        try:
+            return answer.json()
+        except ValueError as error:
+            raise self._not_ours(answer) from error
 
     def _answer(self, method: str, path: str, **options: Any) -> httpx.Response:  # noqa: ANN401
         try:
@@ -135,26 +142,32 @@ class Client:
             ) from error
         if answer.is_success:
             return answer
-        raise _error(answer)
+        raise _error(answer) or self._not_ours(answer)
+
+    def _not_ours(self, answer: httpx.Response) -> SourceError:
+        who = "is not GridFlex" + (", or cannot reach it" if answer.is_server_error else "")
+        first = next((line.strip() for line in answer.text.splitlines() if line.strip()), "")
+        said = f": {first[:MOST_SHOWN]}{'...' if len(first) > MOST_SHOWN else ''}" if first else ""
+        return SourceError(
+            f"what answers at {self.url} {who} (HTTP {answer.status_code}{said}); "
+            f"name it in {URL_VARIABLE} or --url"
+        )
 
 
-def _json(answer: httpx.Response) -> Any:  # noqa: ANN401 - JSON
+def _error(answer: httpx.Response) -> GridFlexError | None:
+    """Return the error that an answer tells, which is the one that was raised behind it.
+
+    None where it is no problem of GridFlex.
+    """
     try:
-        return answer.json()
-    except ValueError as error:
-        raise SourceError(f"{answer.url} is not GridFlex: its answer is not JSON") from error
-
-
-def _error(answer: httpx.Response) -> GridFlexError:
-    """Return the error that an answer tells, which is the one that was raised behind it."""
-    try:
-        body = answer.json()
+        told = answer.json()
     except ValueError:
-        body = answer.text[:500]
-    told = body if isinstance(body, dict) else {}
-    text = str(told.get("detail") or told.get("title") or f"HTTP {answer.status_code}: {body}")
+        return None
+    text = (told.get("detail") or told.get("title")) if isinstance(told, dict) else None
+    if not text:
+        return None
     if answer.is_server_error:
-        return SourceError(text)
+        return SourceError(str(text))
     if answer.status_code == HTTPStatus.NOT_FOUND:
-        return NotFoundError(text)
-    return _REFUSALS.get(str(told.get("type")), ContractError)(text)
+        return NotFoundError(str(text))
+    return _REFUSALS.get(str(told.get("type")), ContractError)(str(text))

@@ -60,13 +60,22 @@ MESSAGES_OF_ONE: Final = (
     Column("answer"),
     WHAT,
 )
-MESSAGES: Final = (*MESSAGES_OF_ONE[:4], Column("transaction"), *MESSAGES_OF_ONE[4:])
+MESSAGES: Final = (
+    Column("at (UTC)", narrowest=10),
+    *MESSAGES_OF_ONE[1:4],
+    Column("transaction"),
+    *MESSAGES_OF_ONE[4:],
+)
+"""The time is broken after its day where there is no room for it on one line."""
+
 KEYS: Final = (
     Column("key"),
     Column("public", goes=2),
     Column("made (UTC)", goes=1),
     Column("chosen"),
 )
+
+OFF: Final = "Beckn is off (market.subscriber_id is not set): nothing is published"
 
 KeyName = Annotated[
     str | None, typer.Argument(help="Unique key id; by default the key that signs.")
@@ -76,15 +85,18 @@ Limit = Annotated[int, typer.Option(min=1, max=500, help="At most so many, the n
 
 @market_app.command("offers")
 def market_offers(*, url: Url = None, as_json: AsJson = False) -> None:
-    """Show the blocks of waiting jobs that are on offer now."""
+    """Show the blocks of waiting jobs that are on offer now, or would be with Beckn on."""
     with Client(url) as client:
         answer = client.get("/v1/market/offers")
     if as_json:
         print_json(answer)
         return
+    is_off = answer["subscriber_id"] is None
     if not answer["offers"]:
-        out.print("no waiting job is on offer")
+        out.print(f"{OFF}, and no waiting job would be" if is_off else "no waiting job is on offer")
         return
+    if is_off:
+        out.print(f"{OFF}; would be offered:")
     print_fitting(out, OFFERS, [_offer_row(offer) for offer in answer["offers"]])
 
 
@@ -242,7 +254,10 @@ def _check(settings: Settings, registration: Registration, *, as_json: bool) -> 
 def _keys(settings: Settings) -> BecknKeys:
     name = settings.market.subscriber_id
     if name is None:
-        raise ContractError("market.subscriber_id is not set; it is our id in the registry")
+        raise ContractError(
+            "market.subscriber_id is not set; it is our id in the registry: set it, or "
+            "GRIDFLEX_MARKET__SUBSCRIBER_ID=flex.example.com"
+        )
     return BecknKeys(settings.market_key_path, subscriber_id=name)
 
 
@@ -255,7 +270,7 @@ def _offer_row(offer: dict[str, Any]) -> list[str]:
     return [
         offer["job_id"],
         offer["site"],
-        f"{offer['energy_kwh']:g}",
+        f"{offer['energy_kwh']:.2f}",
         minute(offer["planned"], zone=""),
         minute(offer["latest_start"], zone=""),
         offer["price_gbp_per_kwh"],
@@ -275,8 +290,8 @@ def _contract_row(one: dict[str, Any]) -> list[str]:
         "sell" if one["role"] == "seller" else "buy",
         one["peer"],
         one["stage"],
-        "?" if one["energy_kwh"] is None else f"{one['energy_kwh']:g}",
-        one["due_gbp"] or "",
+        "?" if one["energy_kwh"] is None else f"{one['energy_kwh']:.2f}",
+        one["due_gbp"] or "-",
         minute(one["opened_at"], zone=""),
         one["fault"] or one["reason"] or "",
     ]

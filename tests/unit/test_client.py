@@ -70,14 +70,44 @@ def test_an_id_stays_one_part_of_the_path(part: str, asked: str) -> None:
             for error in (InfeasibleError("why"), ConflictError("why"), SourceError("why"))
         ),
         pytest.param(
-            httpx.Response(502, text="<html>"), SourceError, "HTTP 502: <html>", id="a proxy"
+            httpx.Response(404, text="<!DOCTYPE HTML>\n<html>\n<p>none</p>"),
+            SourceError,
+            r"^what answers at http://gf\.test is not GridFlex \(HTTP 404: <!DOCTYPE HTML>\); "
+            r"name it in GRIDFLEX_URL or --url$",
+            id="another server",
         ),
-        pytest.param(httpx.Response(418, json=[1]), ContractError, r"HTTP 418: \[1\]", id="a list"),
+        pytest.param(
+            httpx.Response(500, text="x" * 5000),
+            SourceError,
+            r"HTTP 500: x{60}\.\.\.\);",
+            id="long",
+        ),
+        pytest.param(
+            httpx.Response(302), SourceError, r"not GridFlex \(HTTP 302\);", id="elsewhere"
+        ),
+        pytest.param(
+            httpx.Response(502, text="<html>"),
+            SourceError,
+            r"is not GridFlex, or cannot reach it \(HTTP 502: <html>\); name it in GRIDFLEX_URL",
+            id="a proxy",
+        ),
+        pytest.param(
+            httpx.Response(418, json=[1]),
+            SourceError,
+            r"not GridFlex \(HTTP 418: \[1\]\)",
+            id="list",
+        ),
+        pytest.param(
+            httpx.Response(404, json={"error": 1}), SourceError, "is not GridFlex", id="other JSON"
+        ),
         pytest.param(
             httpx.Response(409, json={"type": [], "detail": "why"}), ContractError, "why", id="type"
         ),
         pytest.param(
-            httpx.Response(200, text="<html>"), SourceError, "not JSON", id="something else there"
+            httpx.Response(200, text="<html>"),
+            SourceError,
+            r"is not GridFlex \(HTTP 200: <html>\); name it in",
+            id="something else there",
         ),
         pytest.param(
             httpx.ConnectError("refused"), SourceError, "http://gf.test: refused; is it up", id="-"

@@ -102,6 +102,10 @@ def test_without_an_id_there_are_no_keys(
     answer = runner.invoke(market_app, ["keys", "list"])
 
     assert isinstance(answer.exception, ContractError)
+    assert str(answer.exception) == (
+        "market.subscriber_id is not set; it is our id in the registry: set it, or "
+        "GRIDFLEX_MARKET__SUBSCRIBER_ID=flex.example.com"
+    )
 
 
 def shown(*words: str, columns: int = 250) -> str:
@@ -115,8 +119,8 @@ def shown(*words: str, columns: int = 250) -> str:
     [
         pytest.param(
             ["offers"],
-            {"offers": [OFFER]},
-            ["train-1", "london", "150", "2026-07-01 22:00", "2026-07-02 02:00", "0.15"],
+            {"subscriber_id": "us.example.com", "offers": [OFFER]},
+            ["train-1", "london", "150.00", "2026-07-01 22:00", "2026-07-02 02:00", "0.15"],
             id="offers",
         ),
         pytest.param(
@@ -127,7 +131,8 @@ def shown(*words: str, columns: int = 250) -> str:
                 "sell",
                 "bap.example.com",
                 "cancelled",
-                "150",
+                "150.00",
+                "-",
                 "2026-07-01 12:00",
                 "no answer to confirm",
             ],
@@ -163,7 +168,8 @@ def test_each_has_a_row_that_says_what_a_person_needs(
 
 def test_ids_are_whole_in_a_terminal_of_80_columns(server: Server) -> None:
     long_id = "raysubmit_IGP8hXLt91B2hxKi"
-    server.answer = {"offers": [{**OFFER, "job_id": long_id}], "contracts": [CONTRACT]}
+    offers = [{**OFFER, "job_id": long_id}]
+    server.answer = {"subscriber_id": "us", "offers": offers, "contracts": [CONTRACT]}
 
     for command, name in (("offers", long_id), ("contracts", TRANSACTION)):
         output = shown(command, "--url", server.url, columns=80)
@@ -182,6 +188,32 @@ def test_what_has_no_room_beside_the_ids_of_messages_is_said_below_them(server: 
         "2026-07-01 12:00:01 → on_confirm: "
         "active, 150 kWh from 2026-07-02T02:00Z; POL_ENGAGEMENT_REFUSED: not with you"
     )
+
+
+@pytest.mark.parametrize("action", ["on_discover", "catalog/on_publish"])
+def test_messages_of_every_action_fit_80_columns(server: Server, action: str) -> None:
+    server.answer = {"messages": [{**MESSAGE, "action": action, "says": None, "note": None}]}
+
+    output = shown("messages", "--url", server.url, columns=80)
+
+    assert max(map(len, output.splitlines())) <= 80
+    for part in (action, TRANSACTION, "2026-07-01", "12:00:01", "403"):
+        assert part in output
+
+
+@pytest.mark.parametrize("offers", [[], [{**OFFER, "energy_kwh": 4.933124}]])
+def test_what_would_be_offered_does_not_pass_for_published(
+    server: Server, offers: list[dict[str, Any]]
+) -> None:
+    server.answer = {"subscriber_id": None, "offers": offers}
+
+    first, *rest = shown("offers", "--url", server.url).splitlines()
+
+    off = "Beckn is off (market.subscriber_id is not set): nothing is published"
+    assert first == (
+        f"{off}; would be offered:" if offers else f"{off}, and no waiting job would be"
+    )
+    assert (" 4.93 " in "".join(rest)) == bool(offers)
 
 
 def test_a_key_id_is_whole_in_a_terminal_of_80_columns(runner: CliRunner) -> None:
@@ -205,7 +237,7 @@ def test_a_key_id_is_whole_in_a_terminal_of_80_columns(runner: CliRunner) -> Non
     ],
 )
 def test_nothing_to_show_is_said_in_words(server: Server, command: str, said: str) -> None:
-    server.answer = {"offers": [], "contracts": [], "messages": []}
+    server.answer = {"subscriber_id": "us", "offers": [], "contracts": [], "messages": []}
 
     assert shown(command, "--url", server.url).strip() == said
 
