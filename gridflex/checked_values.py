@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    FailFast,
     HttpUrl,
     SecretStr,
     TypeAdapter,
@@ -15,6 +16,8 @@ from pydantic import (
 )
 
 from gridflex.jobs import MAX_WINDOW
+
+T = TypeVar("T")
 
 LARGEST_ID: Final = 2**63 - 1
 """PostgreSQL's largest whole number."""
@@ -87,3 +90,6 @@ RunTime = Annotated[timedelta, AfterValidator(_run_time)]
 
 Whole = Annotated[int, BeforeValidator(_no_truth)]
 """A whole number; true is none."""
+
+Rows = Annotated[tuple[T, ...], FailFast()]
+"""As many as were sent, of which the first wrong one is told: to find millions takes minutes."""

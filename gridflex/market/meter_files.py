@@ -16,6 +16,7 @@ from typing import Final
 
 from pydantic import BaseModel, Field, field_validator
 
+from gridflex.checked_values import Rows
 from gridflex.errors import ContractError
 from gridflex.halfhour import HalfHour, in_utc
 from gridflex.instants import Instant
@@ -70,7 +71,7 @@ class ReadingsIn(BaseModel, extra="forbid", frozen=True):
     """
 
     meter: str = Field(pattern=r"^[0-9]{13}$")
-    readings: tuple[ReadingIn, ...] = Field(min_length=1, max_length=20_000)
+    readings: Rows[ReadingIn] = Field(min_length=1, max_length=20_000)
 
     def received(self, at: datetime) -> tuple[Reading, ...]:
         """Return the domain's readings, received at the instant ``at``."""

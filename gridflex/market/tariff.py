@@ -16,6 +16,7 @@ from typing import Annotated, Final
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from gridflex.checked_values import Rows
 from gridflex.errors import ContractError
 from gridflex.faults import faults_text
 from gridflex.halfhour import LONDON, HalfHour
@@ -49,7 +50,7 @@ class Window(BaseModel, extra="forbid", frozen=True):
     """
 
     days: Days = Days.ALL
-    months: tuple[Annotated[int, Field(ge=1, le=12)], ...] = ()
+    months: Rows[Annotated[int, Field(ge=1, le=12)]] = ()
     start: time = _MIDNIGHT
     end: time = _MIDNIGHT
 
@@ -86,7 +87,7 @@ class Band(BaseModel, extra="forbid", frozen=True):
 
     name: str
     gbp_per_mwh: Amount
-    windows: tuple[Window, ...] = Field(min_length=1)
+    windows: Rows[Window] = Field(min_length=1)
 
 
 class Source(BaseModel, extra="forbid", frozen=True):
@@ -133,9 +134,9 @@ class TariffVersion(BaseModel, extra="forbid", frozen=True):
     transmission_multiplier: Amount = Field(gt=0)
     shape_gbp_per_mwh: Amount
     levies_gbp_per_mwh: dict[str, Amount]
-    duos: tuple[Band, ...] = Field(min_length=1)
+    duos: Rows[Band] = Field(min_length=1)
     capacity_market_gbp_per_mwh: Amount
-    capacity_market_windows: tuple[Window, ...]
+    capacity_market_windows: Rows[Window]
     fixed_gbp_per_day: dict[str, Amount]
     sources: dict[str, Source]
 
@@ -165,7 +166,7 @@ class TariffFile(BaseModel, extra="forbid", frozen=True):
     """
 
     site: str
-    versions: tuple[TariffVersion, ...] = Field(min_length=1)
+    versions: Rows[TariffVersion] = Field(min_length=1)
 
     def dated(self) -> Dated[TariffVersion]:
         """Return the versions as a dated policy."""

@@ -14,6 +14,7 @@ from typing import Annotated, Final
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
+from gridflex.checked_values import Rows
 from gridflex.errors import ContractError
 from gridflex.faults import faults_text
 from gridflex.ledger.canonical import digest
@@ -60,7 +61,7 @@ class PartyFile(BaseModel, extra="forbid", frozen=True):
     """
 
     name: str
-    address: tuple[str, ...]
+    address: Rows[str]
     vat_number: str = ""
 
     def party(self) -> Party:
@@ -79,7 +80,7 @@ class Billed(BaseModel, extra="forbid", frozen=True):
 
     settlement_month: str = Field(pattern=_MONTH)
     commission_gbp: Amount
-    documents: tuple[str, ...]
+    documents: Rows[str]
 
 
 class BillingContract(BaseModel, extra="forbid", frozen=True):
@@ -106,7 +107,7 @@ class BillingContract(BaseModel, extra="forbid", frozen=True):
     commission_fraction: Amount = Field(default=Decimal("0.20"), ge=0, le=1)
     loss_rule: LossRule = LossRule.CARRY_FORWARD
     hold_back_fraction: Amount = Field(default=ZERO, ge=0, le=1)
-    billed: tuple[Billed, ...] = ()
+    billed: Rows[Billed] = ()
     next_number: int = Field(default=1, ge=1)
     settlement_calendar: SettlementCalendar = ()
 

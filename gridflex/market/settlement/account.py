@@ -17,6 +17,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from gridflex.checked_values import Rows
 from gridflex.halfhour import HalfHour
 from gridflex.market.meters import Evidence
 from gridflex.market.registry import BaselineIndicator, Msid, UnitId
@@ -94,7 +95,7 @@ class UnitPeriod:
     unit: UnitId
     is_active: bool
     submitted: ExportMWh | None
-    pairs: tuple[PairPeriod, ...]
+    pairs: Rows[PairPeriod]
     transmission_multiplier: Decimal = ONE
     reported: Annotated[ReportedVolumes | None, Field(exclude_if=lambda one: one is None)] = None
 
@@ -156,8 +157,8 @@ class AccountPeriod:
     account: str
     half_hour: HalfHour
     run: Run
-    units: tuple[UnitPeriod, ...]
-    sold: tuple[SoldVolume, ...]
+    units: Rows[UnitPeriod]
+    sold: Rows[SoldVolume]
     system_price: SystemPrice
     reference_price: ReferencePrice
     policy: CompensationPolicy

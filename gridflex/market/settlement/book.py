@@ -15,6 +15,7 @@ from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
+from gridflex.checked_values import Rows
 from gridflex.errors import ContractError
 from gridflex.faults import excerpt, faults_text
 from gridflex.halfhour import HalfHour
@@ -43,8 +44,8 @@ class SettlementBook:
         version: Of this file's form.
     """
 
-    periods: tuple[AccountPeriod, ...]
-    contributions: tuple[Contribution, ...] = ()
+    periods: Rows[AccountPeriod]
+    contributions: Rows[Contribution] = ()
     version: int = VERSION
 
     def __post_init__(self) -> None:

@@ -190,3 +190,21 @@ async def test_no_body_is_a_fault_of_ours_anywhere(
 
             assert 400 <= answer.status_code < 500, (path, body[:9], answer.text)
             assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "first"),
+    [
+        ("/readings", {"meter": PAIR.import_msid, "readings": [1, 1, 1]}, "readings.0"),
+        ("/books", {"periods": [1, 1, 1]}, "periods.0"),
+        ("/books", {"periods": [{"units": [1, 1, 1]}]}, "periods.0.units.0"),
+    ],
+)
+async def test_of_rows_that_are_wrong_the_first_is_told_as_there_may_be_millions(
+    http: httpx.AsyncClient, path: str, body: dict[str, object], first: str
+) -> None:
+    answer = await http.post(path, json=body)
+
+    told = answer.json()["detail"]
+    assert (answer.status_code, f"{first}: 1 is not valid" in told) == (400, True)
+    assert told.count(": 1 is not valid") == 1
