@@ -174,11 +174,7 @@ class Watch:
         for job in await self._jobs.with_attempts(list(named)):
             for attempt in job.attempts:
                 found = named.get(attempt.ray_id)
-                if (
-                    found
-                    and not attempt.is_live
-                    and found.runs_for(job.request.entrypoint, attempt_metadata(job))
-                ):
+                if found and not attempt.is_live and is_run_of(job, found):
                     log.warning("%s still runs at %s: it is stopped", attempt.ray_id, site)
                     try:
                         await cluster.stop(attempt.ray_id)
@@ -216,7 +212,12 @@ def _its_own(job: Job, attempt: Attempt, reported: Mapping[str, RayJob]) -> RayJ
     found = reported.get(attempt.ray_id)
     if found is None or attempt.started_at is not None:
         return found
-    return found if found.runs_for(job.request.entrypoint, attempt_metadata(job)) else None
+    return found if is_run_of(job, found) else None
+
+
+def is_run_of(job: Job, found: RayJob) -> bool:
+    """Return whether what a cluster has under the id of an attempt was submitted for the job."""
+    return found.runs_for(job.request.entrypoint, attempt_metadata(job))
 
 
 def _failed_in_a_row(job: Job) -> int:

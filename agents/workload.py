@@ -22,7 +22,7 @@ from gridflex.adapters.jobs.store import JobStore
 from gridflex.agents.clusters import Cluster, cluster_at
 from gridflex.agents.meter import Meter
 from gridflex.agents.power.capping import Capping
-from gridflex.agents.watching import Watch
+from gridflex.agents.watching import Watch, is_run_of
 from gridflex.dispatch import Action, attempt_request, next_action
 from gridflex.errors import ConflictError, ContractError, GridFlexError, SourceError
 from gridflex.fleet import Site, allowed_sites, first_site, shaped_power_kw, speed_fraction
@@ -271,7 +271,10 @@ class Workload:
 
     async def _stop(self, job: Job, attempt: Attempt, reason: StopReason, now: datetime) -> None:
         await self._jobs.attempt_stopping(job.id, attempt.number, reason=reason, at=now)
-        await cluster_at(attempt.site, self._clusters).stop(attempt.ray_id)
+        cluster = cluster_at(attempt.site, self._clusters)
+        found = await cluster.get(attempt.ray_id) if attempt.started_at is None else None
+        if found is None or is_run_of(job, found):
+            await cluster.stop(attempt.ray_id)
 
 
 def _other_shape(job: Job, run: PlannedRun) -> Shape | None:

@@ -13,7 +13,7 @@ from gridflex.lifecycle import JobRequest, Outcome
 from gridflex.planning.plan import PlannedRun
 from gridflex.serve.api import create_api
 from tests.e2e.agents.test_workload import PACKED, URI, package, running
-from tests.e2e.world import FLEXIBLE, HOUR, MINUTE, NOON, TRAIN, World
+from tests.e2e.world import ASK_AGAIN, FLEXIBLE, HOUR, MINUTE, NOON, TRAIN, World
 
 
 async def test_a_run_that_fails_because_of_its_cluster_runs_again(world: World) -> None:
@@ -306,6 +306,22 @@ async def test_a_later_run_whose_id_another_job_has_takes_the_next(
     assert world.london.accepted == ["job-1", "job-1-a2", "job-1-a3"]
     assert (deleted, list(world.london.jobs)) == ({"deleted": True}, ["job-1-a2"])
     assert world.london.jobs["job-1-a2"].stops_asked == 0
+
+
+async def test_another_job_under_the_id_of_a_run_that_was_never_sent_is_not_stopped(
+    world: World,
+) -> None:
+    await world.clusters["london"].submit("job-1", JobRequest("python theirs.py"))
+    await world.submit()
+    await world.jobs.decide_attempt(JobId("job-1"), site="london", at=world.clock.moment)
+    await world.jobs.request_stop(JobId("job-1"), at=world.clock.moment)
+
+    for _ in range(3):
+        await world.tick()
+        world.pass_time(ASK_AGAIN)
+
+    assert world.london.jobs["job-1"].stops_asked == 0
+    assert (await world.job()).state is JobState.STOPPED
 
 
 async def test_a_job_that_failed_before_it_was_seen_running_has_failed(world: World) -> None:
