@@ -278,7 +278,10 @@ class Grid:
             ranked += sorted(known, key=self._distrust)
         history = await self._history(signal, now=now, start=start, half_hours=half_hours)
         if history is None and not ranked:
-            raise StaleDataError(f"no forecast and no outturn of {signal} is known at {now}")
+            raise StaleDataError(
+                f"no forecast and no outturn of {signal} is known at {now}: no provider has told "
+                "any yet; gridflex check asks each"
+            )
         usual = UsualLevel(np.full(half_hours, np.nan))
         if history is not None:
             usual = _usual(history, now=now, start=start, half_hours=half_hours)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 import typer
@@ -15,7 +16,7 @@ from gridflex.cli.output import out, print_json
 from gridflex.cli.shedding import plan_shed, plan_shed_end, plan_shed_orders
 from gridflex.client import Client, path_of
 from gridflex.errors import ContractError
-from gridflex.units import MOST_PRICE_GBP, gbp_text
+from gridflex.units import MOST_PRICE_GBP, TEN_PENCE
 
 plan_app = typer.Typer(no_args_is_help=True)
 
@@ -33,6 +34,13 @@ RUNS: Final = (
     Column("half-hours", goes=2),
     Column("GPUs", goes=3),
     Column("power", goes=1),
+)
+FRONT: Final = (
+    Column(""),
+    Column("cost\nGBP", is_number=True),
+    Column("carbon\nkgCO2", is_number=True),
+    Column("waiting\nGPU h", is_number=True),
+    Column("jobs\nmoved", is_number=True),
 )
 HOLDS: Final = (
     "a run holds its GPUs for every half-hour that it touches, its start included;\n"
@@ -52,6 +60,10 @@ FIGURES = (
     ("objective_gbp", "objective", "GBP"),
 )
 
+
+MARKS: Final = (("knee", "knee"), ("preferred", "best at these prices"))
+LEAST_GBP: Final = 0.00005
+"""Below it an amount is none: half of the last digit that is shown."""
 
 PRICE: Final = between(0.0, MOST_PRICE_GBP)
 
@@ -110,19 +122,7 @@ def plan_front(
     if as_json:
         print_json(front)
         return
-    table = Table("", "cost GBP", "carbon kgCO2", "waiting GPU h", "jobs moved", "found by")
-    marks = {front["knee"]: "knee"}
-    marks[front["preferred"]] = "best at these prices"
-    for index, point in enumerate(front["points"]):
-        table.add_row(
-            marks.get(index, ""),
-            gbp_text(point["cost_gbp"]),
-            f"{point['carbon_kg']:.2f}",
-            f"{point['waiting_gpu_hours']:.1f}",
-            str(point["moved_jobs"]),
-            point["origin"],
-        )
-    out.print(table)
+    _print_front(front)
     if broken := _counts_broken(front["points"]):
         out.print(f"promises that each of these leaves unkept: {broken}")
 
@@ -162,7 +162,8 @@ def plan_what_if(  # noqa: PLR0917 - options, not arguments
         return
     _print_figures(answer["result"], against=answer["unchanged"], name="as it is")
     moved = ", ".join(answer["moved_jobs"]) or "none"
-    out.print(f"jobs that would move: {moved}")
+    for_nothing = ", with nothing gained by it" if _is_for_nothing(answer) else ""
+    out.print(f"jobs that would move{for_nothing}: {moved}")
     if answer["not_run"]:
         stopped = ", ".join(answer["not_run"])
         out.print(
@@ -206,17 +207,58 @@ def _print_figures(
     result: dict[str, Any], *, against: dict[str, Any], name: str = "run now"
 ) -> None:
     table = Table("", "plan", name, "difference", "unit")
-    for key, label, unit in FIGURES:
-        mine, other = result[key], against[key]
-        difference = mine - other
-        shown = [_amount(one, unit) for one in (mine, other, difference)]
-        table.add_row(label, *shown[:2], f"{'+' if difference > 0 else ''}{shown[2]}", unit)
+    units = [unit for _, _, unit in FIGURES]
+    mine = [result[key] for key, _, _ in FIGURES]
+    other = [against[key] for key, _, _ in FIGURES]
+    differences = [one - its for one, its in zip(mine, other, strict=True)]
+    columns = (
+        _at_one_precision(mine, units),
+        _at_one_precision(other, units),
+        [_signed(text) for text in _at_one_precision(differences, units)],
+    )
+    for (_, label, unit), *shown in zip(FIGURES, *columns, strict=True):
+        table.add_row(label, *shown, unit)
     out.print(table)
     out.print(COUNTS, style="dim italic", highlight=False)
 
 
-def _amount(amount: float, unit: str) -> str:
-    return gbp_text(amount) if unit == "GBP" else f"{amount:.2f}"
+def _print_front(front: dict[str, Any]) -> None:
+    """Print the points of a front, those that print alike once."""
+    points = front["points"]
+    costs = _at_one_precision([one["cost_gbp"] for one in points], ["GBP"] * len(points))
+    marks: dict[tuple[str, ...], list[str]] = {}
+    for index, (point, cost) in enumerate(zip(points, costs, strict=True)):
+        carbon, waiting = f"{point['carbon_kg']:.2f}", f"{point['waiting_gpu_hours']:.1f}"
+        found = marks.setdefault((cost, carbon, waiting, str(point["moved_jobs"])), [])
+        found += [text for name, text in MARKS if front[name] == index]
+    print_fitting(out, FRONT, [(", ".join(found), *row) for row, found in marks.items()])
+    if more := len(points) - len(marks):
+        plans = "plan that prints" if more == 1 else "plans that print"
+        out.print(
+            f"{more} more {plans} alike {'is' if more == 1 else 'are'} left out; --json has all"
+        )
+
+
+def _at_one_precision(amounts: Sequence[float], units: Sequence[str]) -> list[str]:
+    """Return a column of amounts: to hundredths, or finer where GBP below ten pence are in it."""
+    is_fine = any(
+        unit == "GBP" and LEAST_GBP <= abs(amount) < TEN_PENCE
+        for amount, unit in zip(amounts, units, strict=True)
+    )
+    places = 4 if is_fine else 2
+    return [f"{round(amount, places) + 0.0:,.{places}f}" for amount in amounts]  # -0 + 0 is 0
+
+
+def _signed(text: str) -> str:
+    return text if text.startswith("-") or not text.strip("0.") else f"+{text}"
+
+
+def _is_for_nothing(answer: dict[str, Any]) -> bool:
+    """Whether jobs would move for no gain that counts: neither objective nor promises change."""
+    result, unchanged = answer["result"], answer["unchanged"]
+    gained_gbp = unchanged["objective_gbp"] - result["objective_gbp"]
+    is_alike = _broken(result) == _broken(unchanged)
+    return bool(answer["moved_jobs"]) and is_alike and gained_gbp < LEAST_GBP
 
 
 def _pairs(option: str, items: list[str] | None) -> list[tuple[str, str]]:

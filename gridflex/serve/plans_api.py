@@ -29,6 +29,10 @@ from gridflex.serve.problems import ProblemError
 from gridflex.units import MOST_PRICE_GBP
 
 NEWEST: Final = "newest"
+NO_PLAN: Final = (
+    "there is no plan yet: the first is made once prices, intensities and the sites' GPUs are "
+    "known; gridflex check says what is missing"
+)
 WHAT_IF_BUDGET_S: Final = 5.0
 FRONT_BUDGET_S: Final = 2.0
 
@@ -283,7 +287,8 @@ async def find_plan(plans: PlanStore, plan_id: str) -> StoredPlan:
             HTTPStatus.BAD_REQUEST, f"plan: {plan_id!r} is not valid; valid is a number or {NEWEST}"
         )
     if found is None:
-        raise ProblemError(HTTPStatus.NOT_FOUND, f"plan {plan_id} does not exist")
+        why = NO_PLAN if plan_id == NEWEST else f"plan {plan_id} does not exist"
+        raise ProblemError(HTTPStatus.NOT_FOUND, why)
     return found
 
 

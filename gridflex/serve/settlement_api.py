@@ -57,6 +57,10 @@ from gridflex.serve.market_checks_api import create_market_checks_router
 from gridflex.serve.positions_api import create_positions_router
 from gridflex.serve.problems import ProblemError
 
+NOT_YET: Final = (
+    "has no signed receipt yet: it comes an hour after the job's end, when its last reading and "
+    "prices are known"
+)
 MOST_RECORDS: Final = 5_000
 
 REGISTERED: Final = (EventType.SITE_REGISTERED, EventType.CONSENT_RECORDED)
@@ -300,7 +304,7 @@ def _add_receipts(api: APIRouter, receipts: ReceiptStore) -> None:
         found = await receipts.newest(JobId(job_id))
         if found is None:
             is_known = await receipts.is_known(JobId(job_id))
-            why = "has no signed receipt yet" if is_known else "does not exist, or is not flexible"
+            why = NOT_YET if is_known else "does not exist, or is not flexible"
             raise ProblemError(HTTPStatus.NOT_FOUND, f"job {job_id} {why}")
         if request.headers.get("accept", "").startswith("text/html"):
             return HTMLResponse(receipt_html(found))

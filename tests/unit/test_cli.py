@@ -229,6 +229,60 @@ def test_a_front_says_how_many_promises_its_plans_do_not_keep(
     assert f"promises that each of these leaves unkept: {told}" in shown or not told
 
 
+def test_points_of_a_front_that_print_alike_are_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    costs = [1.861, 1.8612, 1.8611, 2.5]
+    points = [
+        {**FIGURES, "cost_gbp": cost, "moved_jobs": 2, "origin": "crossing of two plans"}
+        for cost in costs
+    ]
+    front = {"points": points, "knee": 0, "preferred": 2}
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json=front))
+    monkeypatch.setattr(plan, "Client", partial(Client, transport=transport))
+
+    shown = run("plan", "front", columns=80)
+
+    assert (shown.count("1.86"), shown.count("2.50")) == (1, 1)
+    [row] = (line for line in shown.splitlines() if "1.86" in line)
+    assert "knee, best at these prices" in row
+    assert "2 more plans that print alike are left out; --json has all" in shown
+    assert "crossing" not in shown
+    assert json.loads(run("plan", "front", "--json")) == front
+
+
+@pytest.mark.parametrize(
+    ("gained_gbp", "difference", "says"),
+    [
+        (0.000008, "0.00", "jobs that would move, with nothing gained by it: job-1"),
+        (-0.004, "-0.0040", "jobs that would move: job-1"),
+        (-0.5, "-0.50", "jobs that would move: job-1"),
+    ],
+)
+def test_a_column_has_one_precision_and_no_negative_zero(
+    monkeypatch: pytest.MonkeyPatch, gained_gbp: float, difference: str, says: str
+) -> None:
+    other = {**FIGURES, "cost_gbp": 1.86, "objective_gbp": 1.86, "carbon_kg": 2.0}
+    result = {
+        **other,
+        "cost_gbp": 1.86 + gained_gbp,
+        "objective_gbp": 1.86 + gained_gbp,
+        "carbon_kg": 1.999,
+    }
+    answer = {"result": result, "unchanged": other, "moved_jobs": ["job-1"], "not_run": []}
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json=answer))
+    monkeypatch.setattr(plan, "Client", partial(Client, transport=transport))
+
+    shown = run("plan", "what-if")
+
+    rows = [line.strip("│ ").split("│") for line in shown.splitlines() if line.startswith("│")]
+    differences = {label.strip(): told.strip() for label, _, _, told, _ in rows}
+    places = len(difference.partition(".")[2])
+    assert {len(told.partition(".")[2]) for told in differences.values()} == {places}
+    assert differences["cost"] == differences["objective"] == difference
+    assert differences["carbon"] == ("0.00" if places == 2 else "-0.0010")
+    assert {one.strip() for _, one, _, _, _ in rows} >= {"20.00", "2.00", "0.00"}
+    assert f"{says}\n" in shown
+
+
 def test_an_order_to_shed_is_given_under_an_id_of_its_own(asked: list[httpx.Request]) -> None:
     given = ("--kw", "15", "--within", "PT1M", "--for", "PT1H", "--site", "london")
     shown = run("plan", "shed", *given, "--carry-out", "--reason", "low frequency")

@@ -324,5 +324,8 @@ async def test_a_receipt_is_served_for_machines_and_for_people(served: Served) -
     assert await served.get("/receipts") == ["train-7"]
     unknown = await served.http.get("/receipts/other")
     assert (unsigned.status_code, unknown.status_code) == (404, 404)
-    assert unsigned.json()["detail"] == "job train-7 has no signed receipt yet"
+    assert unsigned.json()["detail"] == (
+        "job train-7 has no signed receipt yet: it comes an hour after the job's end, when its "
+        "last reading and prices are known"
+    )
     assert unknown.json()["detail"] == "job other does not exist, or is not flexible"

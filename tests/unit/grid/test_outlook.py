@@ -134,7 +134,7 @@ async def test_a_window_that_begins_later_is_judged_by_what_is_over_now() -> Non
 
 
 async def test_nothing_known_at_all_is_said_so() -> None:
-    with pytest.raises(StaleDataError, match="intensity_gco2_per_kwh"):
+    with pytest.raises(StaleDataError, match=r"intensity_gco2_per_kwh .*gridflex check asks each"):
         await stocked(PRICES).outlook(NOON, start=NOW, half_hours=1)
 
 

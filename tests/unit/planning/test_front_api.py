@@ -75,6 +75,19 @@ async def test_a_front_is_served_with_its_knee_and_what_given_prices_prefer() ->
     assert {job for point in clean["points"] for job in point["moved"]} == {"a", "b"}
 
 
+async def test_where_no_plan_was_made_yet_what_is_missing_can_be_found() -> None:
+    class NoPlan(OnePlan):
+        async def newest(self) -> StoredPlan | None:
+            return None
+
+    async with asking(NoPlan()) as client:
+        answer = await client.get("/plans/newest")
+
+    assert answer.status_code == 404
+    assert answer.json()["detail"].startswith("there is no plan yet: the first is made once")
+    assert "gridflex check says what is missing" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize(("broken", "each"), [(0, 0), (3, None)])
 async def test_a_front_kept_with_one_sum_of_broken_promises_tells_no_kind_of_them(
     broken: int, each: int | None
