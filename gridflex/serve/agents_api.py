@@ -46,6 +46,11 @@ def create_agents_router(ports: Ports) -> APIRouter:
 
     @api.get("")
     async def agents() -> AgentList:
+        """Last sign of life of every agent.
+
+        When each last ticked, for how many seconds it has been silent, what impairs its work and
+        what its last tick reported. The README says what each is for.
+        """
         rows = await ports.agents.all()
         impaired = degraded_agents(rows)
         wall = ports.clock.wall_now()

@@ -22,14 +22,15 @@ from gridflex.market.settlement.calendar import published_days
 from gridflex.serve.agents_api import create_agents_router
 from gridflex.serve.auth import Authentication, token_to_ask_for
 from gridflex.serve.bodies import BodyLimit
+from gridflex.serve.described import describe_by_docstrings
 from gridflex.serve.forecasts_api import create_forecasts_router
-from gridflex.serve.gateway import create_gateway
 from gridflex.serve.grid_api import create_grid_router
 from gridflex.serve.health import create_health_router
 from gridflex.serve.jobs_api import create_jobs_router
 from gridflex.serve.market_api import create_market_router
 from gridflex.serve.plans_api import create_plans_router
 from gridflex.serve.problems import install_problems
+from gridflex.serve.ray_api import create_ray_router
 from gridflex.serve.settlement_api import create_settlement_router
 from gridflex.serve.shed_api import create_shed_router
 
@@ -73,7 +74,7 @@ def create_api(ports: Ports) -> FastAPI:
         lifespan=working,
     )
     install_problems(api)
-    api.include_router(create_gateway(ports))
+    api.include_router(create_ray_router(ports))
     bearer = HTTPBearer(auto_error=False)  # for the description alone; the middleware decides
     v1 = APIRouter(prefix="/v1", dependencies=[Depends(bearer)])
     v1.include_router(create_agents_router(ports))
@@ -109,6 +110,7 @@ def create_api(ports: Ports) -> FastAPI:
     def index() -> dict[str, str]:
         return {"name": "GridFlex", "version": release, "docs": "/docs", "ready": "/readyz"}
 
+    describe_by_docstrings(api)
     api.add_middleware(BodyLimit)
     api.add_middleware(Authentication, token=token_to_ask_for(ports.settings.http))
     return api

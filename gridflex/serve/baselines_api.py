@@ -38,9 +38,12 @@ from gridflex.market.working_days import DAY, first_and_last_of
 from gridflex.serve.baseline_books import ActivationIn, BaselineBooks, rule_named
 from gridflex.serve.clock import Clock
 from gridflex.serve.honesty_api import create_honesty_router
+from gridflex.serve.parameters import FirstDay, LastDay, MeterName, OneDay, UnitName
 
 LOOK_AHEAD: Final = timedelta(days=120)
-RuleName = Annotated[str, Query(description="Name of the rule; see `GET rules`.")]
+RuleName = Annotated[
+    str, Query(description="Baseline method, by its name in `/v1/settlement/baselines/rules`.")
+]
 
 
 class RuleOut(BaseModel):
@@ -192,24 +195,38 @@ def create_baselines_router(
 def _add_rules(api: APIRouter, books: BaselineBooks) -> None:
     @api.get("/rules")
     async def rules() -> list[RuleOut]:
-        """Every method there is."""
+        """List baseline methods.
+
+        Which days each looks back to, how the hours before an event move it, and where it is
+        described.
+        """
         return [*map(_rule_out, RULES.values()), _same_day_out(PJM_SAME_DAY_3_2)]
 
     @api.post("/meters/{meter}/show")
-    async def show(meter: str, sent: ActivationIn) -> dict[str, Any]:
-        """A meter's baseline, and how it came about; nothing is recorded."""
+    async def show(meter: MeterName, sent: ActivationIn) -> dict[str, Any]:
+        """Compute a meter's baseline.
+
+        What it would have used in each half-hour of a day (MWh), and how that came about; nothing
+        is recorded.
+        """
         return await books.baseline(await books.known.meter(meter), sent)
 
     @api.post("/meters/{meter}")
-    async def record(meter: str, sent: ActivationIn) -> dict[str, Any]:
-        """A meter's baseline, recorded in the ledger."""
+    async def record(meter: MeterName, sent: ActivationIn) -> dict[str, Any]:
+        """Compute a meter's baseline and record it.
+
+        As `show` answers it, with `index`, its place in the ledger.
+        """
         shown = await books.baseline(await books.known.meter(meter), sent)
         (index,) = await books.ledger.append([baseline_event(shown)], now=books.clock.now())
         return {"index": index, **shown}
 
     @api.post("/meters/{meter}/event-days")
-    async def declare(meter: str, sent: EventDayIn) -> dict[str, int]:
-        """Declare an event day; it counts no longer as history."""
+    async def declare(meter: MeterName, sent: EventDayIn) -> dict[str, int]:
+        """Declare an event day of a meter.
+
+        The day counts no longer as history of its baselines; recorded in the ledger.
+        """
         known = await books.known.meter(meter)
         event = event_day_event(known, sent.day, reason=sent.reason)
         (index,) = await books.ledger.append([event], now=books.clock.now())
@@ -219,14 +236,19 @@ def _add_rules(api: APIRouter, books: BaselineBooks) -> None:
 def _add_quality(api: APIRouter, books: BaselineBooks) -> None:
     @api.get("/meters/{meter}/budget")
     async def gauge(
-        meter: str,
-        day: SettlementDay,
+        meter: MeterName,
+        day: OneDay,
         rule: RuleName = "BL01",
         planned: Annotated[
-            list[SettlementDay] | None, Query(description="Event days to come.")
+            list[SettlementDay] | None,
+            Query(description="Event days to come, one parameter each; as if they were declared."),
         ] = None,
     ) -> BudgetOut:
-        """How many event days are left before the baseline is lost."""
+        """Event days a meter has left.
+
+        How many more may be declared before it has no baseline, and the first day without one if
+        all of `planned` were.
+        """
         known = await books.known.meter(meter)
         chosen, history = rule_named(rule), await books.history(known, day)
         traded = await books.activated(known, day)
@@ -249,15 +271,29 @@ def _add_quality(api: APIRouter, books: BaselineBooks) -> None:
     @api.get("/meters/{meter}/predictability")
     async def judged(
         *,
-        meter: str,
-        until: SettlementDay,
+        meter: MeterName,
+        until: Annotated[
+            SettlementDay, Query(description="The 60 settlement days before this one are compared.")
+        ],
         rule: RuleName = "BL01",
-        first_period: Annotated[int, Query(ge=1, le=48)] = 33,
-        periods: Annotated[int, Query(ge=1, le=48)] = 8,
-        bias_fraction: Annotated[float, Query(gt=0)] = USUAL_LIMITS.bias_fraction,
-        rrmse_fraction: Annotated[float, Query(gt=0)] = USUAL_LIMITS.rrmse_fraction,
+        first_period: Annotated[
+            int, Query(ge=1, le=48, description="First half-hour of the day compared, 1 to 48.")
+        ] = 33,
+        periods: Annotated[
+            int, Query(ge=1, le=48, description="How many half-hours from it on, 1 to 48.")
+        ] = 8,
+        bias_fraction: Annotated[
+            float, Query(gt=0, description="Largest bias to trade on, 0.1 being 10 % of mean load.")
+        ] = USUAL_LIMITS.bias_fraction,
+        rrmse_fraction: Annotated[
+            float, Query(gt=0, description="Largest error (RMSE) likewise, 0.2 being 20 %.")
+        ] = USUAL_LIMITS.rrmse_fraction,
     ) -> PredictabilityOut:
-        """How well a rule met the 60 days before ``until``: to be asked before trading on it."""
+        """How well a method predicts a meter.
+
+        Bias and error of its baselines on the 60 days before `until` that had no event, and
+        whether both are small enough to trade on them.
+        """
         known = await books.known.meter(meter)
         chosen, history = rule_named(rule), await books.history(known, until)
         limits = PredictabilityLimits(
@@ -277,8 +313,17 @@ def _add_admission(
     api: APIRouter, books: BaselineBooks, limits: Dated[PredictabilityLimits]
 ) -> None:
     @api.get("/units/{unit}/predictability")
-    async def admitted(unit: str, day: SettlementDay | None = None) -> AdmissionOut:
-        """Whether a unit may be sold on a day, by what its seller asks once a day."""
+    async def admitted(
+        unit: UnitName,
+        day: Annotated[
+            SettlementDay | None, Query(description="Settlement day in London; today if left out.")
+        ] = None,
+    ) -> AdmissionOut:
+        """Whether a unit may be sold on a day.
+
+        How its baseline met the meter, by which limits, and who overrides that; what the seller
+        asks once a day.
+        """
         now, known = books.clock.now(), await books.known.unit(unit)
         at = day or now.astimezone(LONDON).date()
         used = limits.on(at)
@@ -295,16 +340,22 @@ def _add_admission(
         )
 
     @api.post("/units/{unit}/override")
-    async def allow(unit: str, sent: OverrideIn) -> OverrideOut:
-        """Have a unit sold until a day, however its baseline is judged; recorded as an override."""
+    async def allow(unit: UnitName, sent: OverrideIn) -> OverrideOut:
+        """Have a unit sold whatever its baseline.
+
+        Until a day, with the reason; recorded in the ledger as an override. A past day ends it.
+        """
         now, known = books.clock.now(), await books.known.unit(unit)
         event = waiver_event(Waiver(known, sent.until, sent.reason))
         (index,) = await books.ledger.append([event], now=now)
         return OverrideOut(index=index, holds=now.astimezone(LONDON).date() < sent.until)
 
     @api.get("/units/{unit}/held-back")
-    async def held_back(unit: str, first: SettlementDay, last: SettlementDay) -> list[HeldBackOut]:
-        """Half-hours in which there was something to sell and nothing was offered, and why."""
+    async def held_back(unit: UnitName, first: FirstDay, last: LastDay) -> list[HeldBackOut]:
+        """Half-hours in which nothing was offered.
+
+        Those of a unit in which the plan left something free (MWh), and why it was not offered.
+        """
         known = await books.known.unit(unit)
         span = first_and_last_of(first, last)
         found = await books.ledger.find(

@@ -16,8 +16,10 @@ from gridflex.serve.clock import Clock
 from gridflex.signals import Origin, Signal
 
 Days = Annotated[
-    int, Query(ge=1, le=MOST_DAYS, description="How far back issue times go, in days.")
+    int,
+    Query(ge=1, le=MOST_DAYS, description=f"How far back issue times go, days, 1 to {MOST_DAYS}."),
 ]
+OneSignal = Annotated[Scored, Query(description=f"What was forecast: {', '.join(Scored)}.")]
 
 
 class Archive(Protocol):
@@ -161,8 +163,12 @@ def create_forecasts_router(
     boards: dict[tuple[Signal, int], tuple[HalfHour, Sequence[SkillRow]]] = {}
 
     @api.get("/skill")
-    async def skill(days: Days = 14, signal: Scored = Scored.INTENSITY) -> SkillBoard:
-        """Every source's archived forecasts against outturns; a board is made once a half-hour."""
+    async def skill(days: Days = 14, signal: OneSignal = Scored.INTENSITY) -> SkillBoard:
+        """How good every source's forecasts have been.
+
+        Ours and the providers' archived forecasts against what came, on the same half-hours, by
+        how far ahead they were; in the unit of the signal. Made once a half-hour.
+        """
         now, wanted = clock.now(), SCORED[signal]
         running = HalfHour.containing(now)
         made, rows = boards.get((wanted, days), (None, ()))
@@ -181,7 +187,11 @@ def create_forecasts_router(
 
     @api.get("/models")
     async def trained() -> ModelList:
-        """Trained forecasters, and which of them forecast."""
+        """List trained forecasters, the newest first.
+
+        What each learnt from, its figures on the backtest, and whether it is the one that
+        forecasts.
+        """
         found = await models.all()
         targets = {one.training.target for one in found}
         decided = {target: await models.decisions(target) for target in targets}

@@ -1,12 +1,8 @@
-"""Ray's own Job API, so that unmodified Ray clients talk to GridFlex.
+"""What becomes of a request to Ray's own Job API, whose paths are in `gridflex.serve.ray_api`.
 
 A job whose metadata has a ``gridflex.io/`` key is kept, planned and run later; any other is
 passed to the default site at once and never touched. Uploaded packages are always kept here
 and handed to a cluster when a job needs them.
-
-Source:
-    Ray 2.60, ``dashboard/modules/job/job_head.py`` (paths, bodies, status codes) and
-    ``sdk.py`` (what the clients make of them).
 """
 
 from __future__ import annotations
@@ -18,9 +14,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, Final
-
-from fastapi import APIRouter, Request, Response, WebSocket
-from pydantic_core import to_json
 
 from gridflex.adapters.clusters.ray_jobs import RayJobs, Reply
 from gridflex.adapters.jobs.packages import package_name
@@ -35,9 +28,9 @@ from gridflex.fleet import MOST_GPUS
 from gridflex.jobs import JobId, Submission, parse_flexibility
 from gridflex.lifecycle import Job, JobRequest
 from gridflex.serve import ray_bodies
-from gridflex.serve.job_logs import all_logs, follow, send_all
+from gridflex.serve.job_logs import all_logs, follow
 from gridflex.serve.next_runs import NextRuns, order_over
-from gridflex.serve.problems import ProblemError, problem, problem_of
+from gridflex.serve.problems import ProblemError
 from gridflex.serve.run_times import LearnedRunTimes
 from gridflex.together import both, together
 
@@ -51,83 +44,6 @@ MOST_FOLLOWED: Final = 800
 
 LISTED: Final = 1_000
 """Flexible jobs in the answer of ``GET /api/jobs/``, newest first."""
-
-
-def create_gateway(ports: Ports) -> APIRouter:  # noqa: C901 - one route each
-    """Return the Job API over the stores and clusters of ``ports``."""
-    api = APIRouter(prefix="/api", tags=["Ray Job API"])
-    gateway = Gateway(ports)
-
-    @api.get("/version")
-    async def version() -> Response:
-        return _response(await gateway.version())
-
-    @api.get("/packages/{protocol}/{name}")
-    async def get_package(protocol: str, name: str) -> Response:
-        found = await ports.packages.has(f"{protocol}://{name}")
-        return Response(status_code=HTTPStatus.OK if found else HTTPStatus.NOT_FOUND)
-
-    @api.put("/packages/{protocol}/{name}")
-    async def put_package(protocol: str, name: str, request: Request) -> Response:
-        await ports.packages.put(f"{protocol}://{name}", request.stream())
-        return Response()
-
-    @api.post("/jobs/")
-    async def submit(request: Request) -> Response:
-        return _response(await gateway.submit(_json_object(await request.body())))
-
-    @api.get("/jobs/")
-    async def list_jobs(request: Request) -> list[dict[str, Any]]:
-        return [_shown(details, request) for details in await gateway.jobs()]
-
-    @api.get("/jobs/{job_id}")
-    async def get_job(job_id: str, request: Request) -> Response:
-        job = await ports.jobs.get(JobId(job_id))
-        if job is None:
-            return _response(await gateway.forward("GET", job_id))
-        return _response(_json(_shown(await gateway.details(job), request)))
-
-    @api.delete("/jobs/{job_id}")
-    async def delete_job(job_id: str) -> Response:
-        job = await ports.jobs.get(JobId(job_id))
-        if job is None:
-            return _response(await gateway.forward("DELETE", job_id))
-        return _response(_json({"deleted": await gateway.delete(job)}))
-
-    @api.post("/jobs/{job_id}/stop")
-    async def stop_job(job_id: str) -> Response:
-        job = await ports.jobs.get(JobId(job_id))
-        if job is None:
-            return _response(await gateway.forward("POST", job_id, "/stop"))
-        await ports.jobs.request_stop(job.id, at=ports.clock.now())
-        return _response(_json({"stopped": not job.state.is_final}))
-
-    @api.get("/jobs/{job_id}/logs")
-    async def logs(job_id: str) -> Response:
-        job = await ports.jobs.get(JobId(job_id))
-        if job is None:
-            return _response(await gateway.forward("GET", job_id, "/logs"))
-        return _response(_json({"logs": await gateway.logs(job)}))
-
-    @api.websocket("/jobs/{job_id}/logs/tail")
-    async def tail(websocket: WebSocket, job_id: str) -> None:
-        try:
-            lines = await gateway.tail(job_id)
-        except ProblemError as error:
-            await websocket.send_denial_response(problem(error.status, error.detail))
-            return
-        except GridFlexError as error:
-            await websocket.send_denial_response(problem_of(error))
-            return
-        if lines is None:
-            refusal = problem(HTTPStatus.NOT_FOUND, _unknown(job_id))
-            await websocket.send_denial_response(refusal)
-            return
-        with gateway.following():
-            await websocket.accept()
-            await send_all(websocket, lines)
-
-    return api
 
 
 class Gateway:
@@ -176,7 +92,7 @@ class Gateway:
             raise ProblemError(HTTPStatus.CONFLICT, _exists(job_id))
         if known is None:
             await self._keep(job_id, request)
-        return _json({"job_id": job_id, "submission_id": job_id})
+        return json_reply({"job_id": job_id, "submission_id": job_id})
 
     async def jobs(self) -> list[dict[str, Any]]:
         """Return flexible jobs and what else the clusters know, attempts left out.
@@ -358,33 +274,9 @@ def _too_early(request: JobRequest, submission: Submission, found: Sized) -> Sou
     return SourceError(f"whether a site has the GPUs for the job is not known yet: {why}")
 
 
-def _json_object(body: bytes) -> Mapping[str, Any]:
-    try:
-        parsed = json.loads(body)
-        json.dumps(parsed, allow_nan=False, ensure_ascii=False).encode()  # what others can read too
-        to_json(parsed)  # no deeper than it can be kept
-    except (ValueError, RecursionError) as error:
-        raise ContractError(f"the body of a job submission must be JSON: {error}") from error
-    if not isinstance(parsed, dict):
-        raise ContractError(f"the body of a job submission must be an object, got {parsed!r:.60}")
-    return parsed
-
-
-def _shown(details: dict[str, Any], request: Request) -> dict[str, Any]:
-    is_browser = request.headers.get("user-agent", "").startswith("Mozilla")
-    return ray_bodies.redacted(details) if is_browser else details
-
-
-def _json(body: Mapping[str, Any]) -> Reply:
+def json_reply(body: Mapping[str, Any]) -> Reply:
+    """Return an answer of ours as a cluster would give it."""
     return Reply(HTTPStatus.OK, json.dumps(body).encode(), "application/json")
-
-
-def _response(reply: Reply) -> Response:
-    return Response(reply.body, status_code=reply.status, media_type=reply.media_type)
-
-
-def _unknown(job_id: str) -> str:
-    return f"Job {job_id} does not exist"
 
 
 def _exists(job_id: str) -> str:

@@ -32,8 +32,10 @@ LONGEST_H: Final = 14 * 24
 _REGION: Final = re.compile(f"{NATIONAL}|{PLACE}")
 _VALID_REGION: Final = f"{NATIONAL}, {VALID_PLACE}"
 
-Hours = Annotated[int, Query(ge=1, le=LONGEST_H, description="How far to look ahead, in hours.")]
-Region = Annotated[str, Query(description=f"{_VALID_REGION}; of the intensity.")]
+Hours = Annotated[
+    int, Query(ge=1, le=LONGEST_H, description=f"How far to look ahead, hours, 1 to {LONGEST_H}.")
+]
+Region = Annotated[str, Query(description=f"Where intensity is asked for: {_VALID_REGION}.")]
 
 
 class Agents(Protocol):
@@ -182,7 +184,11 @@ def create_grid_router(grid: Grid, clock: Clock, agents: Agents | None = None) -
 
     @api.get("/now")
     async def now(region: Region = NATIONAL) -> GridNow:
-        """Price and intensity of the running half-hour, and how fresh every feed is."""
+        """Price and carbon intensity of this half-hour.
+
+        GBP per MWh and gCO2 per kWh with their source, age (s) and quantiles; the generation mix;
+        and how fresh every feed is, with the reason where its last poll failed.
+        """
         forecast = await _forecast(grid, clock.now(), half_hours=1, region=region)
         standing = await grid.standing(forecast.now)
         reasons = _reasons(await agents.all()) if agents else {}
@@ -199,7 +205,11 @@ def create_grid_router(grid: Grid, clock: Clock, agents: Agents | None = None) -
 
     @api.get("/forecast")
     async def forecast(hours: Hours = 48, region: Region = NATIONAL) -> GridForecast:
-        """Price and intensity of every half-hour from the running one on."""
+        """Price and carbon intensity of the hours ahead.
+
+        GBP per MWh and gCO2 per kWh of every half-hour from the running one on, each with its
+        source, age (s) and quantiles.
+        """
         return await _forecast(grid, clock.now(), half_hours=2 * hours, region=region)
 
     return api

@@ -40,10 +40,19 @@ def create_health_router(ports: Ports) -> APIRouter:
 
     @api.get("/healthz")
     def alive() -> dict[str, str]:
+        """Whether this replica answers.
+
+        It asks neither the database nor the agents, and needs no token.
+        """
         return {"status": "ok"}
 
     @api.get("/readyz")
     async def ready() -> Response:
+        """Whether GridFlex does its work.
+
+        503 while the database cannot be written or an agent is silent: a minute later than due;
+        `silent` says which. `degraded` names agents that work, but impaired. Needs no token.
+        """
         await refuse_read_only(ports.engine)
         agents = await ports.agents.all()
         silent = silent_agents(agents, settings=ports.settings, wall=ports.clock.wall_now())
@@ -57,6 +66,11 @@ def create_health_router(ports: Ports) -> APIRouter:
 
     @api.get("/metrics")
     async def metrics() -> Response:
+        """Metrics for Prometheus.
+
+        Open jobs by state, seconds since each agent's last tick, and cost (GBP), emissions (kg),
+        late jobs and proven distance from the optimum of the newest plan.
+        """
         text = _metrics(
             await ports.jobs.count_open(),
             await ports.agents.all(),

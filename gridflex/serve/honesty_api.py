@@ -65,14 +65,22 @@ def create_honesty_router(books: BaselineBooks) -> APIRouter:
 
     @api.post("/honesty")
     async def judged(sent: HonestyIn) -> list[FindingOut]:
-        """The five tests of a submitted baseline over some days."""
+        """Test a submitted baseline for honesty.
+
+        Five tests of what a unit's plan expected over some days against what was metered, each
+        passed, failed or inconclusive, with what was compared.
+        """
         facts = await books.facts(sent)
         found = honesty(facts, limits=HonestyLimits(), rounding=Rounding())
         return [_finding(one) for one in found]
 
     @api.post("/rebound")
     async def came_back(sent: HonestyIn) -> ReboundOut:
-        """What was delivered over some days, and beside it what came back."""
+        """What was delivered and what came back.
+
+        Energy (MWh) that a unit used less where something was sold, what it used more in the
+        other half-hours, and how much of the days is covered by readings.
+        """
         facts = await books.facts(sent)
         happened = outcomes(facts)
         found = rebound(happened)

@@ -99,10 +99,10 @@ class _Contracts:
 def _add_bills(api: APIRouter, ledger: LedgerStore, clock: Clock, contracts: _Contracts) -> None:
     @api.post("/invoices/unbilled")
     async def waiting(sent: InvoiceIn) -> list[Unbilled]:
-        """Runs that are settled and not in the bill of a month yet, and when they will be.
+        """What a month's bill does not have yet.
 
-        By the calendar of the billing contract and the settings, else the usual lags; nothing is
-        recorded.
+        Runs that are settled and not in it, and when they will be: by the calendar of the billing
+        contract and the settings, else the usual lags. Nothing is recorded.
         """
         contract = await contracts.taken_in(sent.contract)
         month = parse_month(sent.month)
@@ -116,7 +116,12 @@ def _add_bills(api: APIRouter, ledger: LedgerStore, clock: Clock, contracts: _Co
 
     @api.post("/invoices")
     async def bill(sent: InvoiceIn) -> list[dict[str, Any]]:
-        """Bill a month from the settlements in the ledger, and record the documents."""
+        """Bill a month.
+
+        From the settlements in the ledger, under a billing contract; the invoice and credit notes
+        are recorded and answered. The same again records nothing; 409 where it would contradict
+        what was issued.
+        """
         contract = await contracts.taken_in(sent.contract)
         month = parse_month(sent.month)
         known_on = sent.known_on or month.end
@@ -149,7 +154,11 @@ def _add_bills(api: APIRouter, ledger: LedgerStore, clock: Clock, contracts: _Co
 def _add_issued(api: APIRouter, ledger: LedgerStore) -> None:
     @api.post("/invoices.pdf", response_class=Response)
     async def printed(request: Request) -> Response:
-        """Print an invoice or credit note, sent as it was answered when it was issued."""
+        """Print an invoice or credit note.
+
+        The body is the document as it was answered when it was issued, as JSON; the answer is a
+        PDF. Refused where it was not issued with this content.
+        """
         document = read_document(await request.body())
         issued = await _issued(ledger, subject=f"invoice:{document.number}")
         known = {one["body"]["document_sha256"] for one in issued}
@@ -168,7 +177,10 @@ def _add_issued(api: APIRouter, ledger: LedgerStore) -> None:
 
     @api.get("/invoices")
     async def invoices() -> list[dict[str, Any]]:
-        """The figures of every invoice and credit note, oldest first."""
+        """List invoices and credit notes, oldest first.
+
+        The figures of each, as recorded when it was issued.
+        """
         return [one["body"] for one in await _issued(ledger)]
 
 

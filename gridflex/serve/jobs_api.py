@@ -20,6 +20,7 @@ from gridflex.lifecycle import Attempt, AttemptState, Job, Outcome, StopReason
 from gridflex.planning.explain import Binding, Choice, Explanation, explain
 from gridflex.serve.job_history import JobHistory, history_of, past_lines
 from gridflex.serve.next_runs import NextRuns, order_over
+from gridflex.serve.parameters import JobName, page_size
 from gridflex.serve.plans_api import RunView, problem_of_plan
 from gridflex.serve.problems import ProblemError
 from gridflex.serve.ray_bodies import NextRun, message
@@ -248,9 +249,17 @@ def create_jobs_router(ports: Ports) -> APIRouter:
 
     @api.get("")
     async def page(
-        limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE)] = PAGE,
-        cursor: Annotated[int | None, Query(ge=1, le=LARGEST_ID)] = None,
+        limit: Annotated[int, page_size(LARGEST_PAGE)] = PAGE,
+        cursor: Annotated[
+            int | None,
+            Query(ge=1, le=LARGEST_ID, description="`next_cursor` of the page before; none first."),
+        ] = None,
     ) -> JobPage:
+        """List flexible jobs, the newest first.
+
+        Each with its state, its runs so far and when the newest plan runs it. Give `next_cursor`
+        as `cursor` for older ones; it is null on the last page.
+        """
         found = await ports.jobs.newest(limit=limit + 1, before_seq=cursor)
         jobs = found[:limit]
         now = ports.clock.now()
@@ -270,7 +279,12 @@ def create_jobs_router(ports: Ports) -> APIRouter:
         )
 
     @api.get("/{job_id}")
-    async def show(job_id: str) -> JobDetail:
+    async def show(job_id: JobName) -> JobDetail:
+        """One flexible job with its history.
+
+        As in the list, with all that happened to it and the energy (kWh) of every half-hour it
+        ran in.
+        """
         job = await find(job_id)
         events = await ports.jobs.events(job.id)
         energy = await ports.jobs.energy([job.id])
@@ -281,7 +295,13 @@ def create_jobs_router(ports: Ports) -> APIRouter:
         )
 
     @api.get("/{job_id}/explain")
-    async def why(job_id: str) -> ExplanationView:
+    async def why(job_id: JobName) -> ExplanationView:
+        """Why a job runs when and where it does.
+
+        The plan's choice beside running at once and the second choice, with cost (GBP) and carbon
+        (kg); what keeps it from a cheaper place; and what earlier jobs say of its run time. An
+        ended job is told by what it did.
+        """
         job = await find(job_id)
         said = (await view(job)).message
         stored = None if job.state.is_final else await ports.plans.last_with(job.id)

@@ -27,8 +27,17 @@ from gridflex.serve.problems import ProblemError
 
 """The greatest number that the database keeps."""
 
-Index = Annotated[int, Path(ge=0, le=LARGEST_ID)]
-Size = Annotated[int, Query(ge=0, le=LARGEST_ID)]
+Index = Annotated[
+    int, Path(ge=0, le=LARGEST_ID, description="Place of the entry in the ledger, from 0.")
+]
+Size = Annotated[
+    int, Query(ge=0, le=LARGEST_ID, description="Entries of the ledger, counted from its first.")
+]
+Older = Annotated[int, Query(ge=0, le=LARGEST_ID, description="Entries of the smaller ledger.")]
+Newer = Annotated[
+    int,
+    Query(ge=0, le=LARGEST_ID, description="Entries of the larger ledger, not more than it has."),
+]
 _TILE: Final = re.compile(r"(\d{1,2}|entries)/((?:x\d{3}/)*\d{3})(?:\.p/(\d{1,3}))?")
 
 
@@ -118,12 +127,18 @@ def create_ledger_router(ledger: LedgerStore) -> APIRouter:
 def _add_proofs(api: APIRouter, ledger: LedgerStore) -> None:
     @api.get("")
     async def status() -> LedgerStatus:
-        """How far the ledger goes and how far it is signed."""
+        """How far the ledger goes and is signed.
+
+        Entries in all and under the newest checkpoint, with its Merkle root and who signed it.
+        """
         return await _status(ledger)
 
     @api.get("/entries/{index}")
     async def entry(index: Index) -> LedgerEntry:
-        """One entry, with the proof that it is in the ledger."""
+        """One ledger entry with its proof.
+
+        The proof is a C2SP tlog-proof under the newest checkpoint; null while none covers it.
+        """
         logged = await ledger.get(index)
         if logged is None:
             raise ProblemError(HTTPStatus.NOT_FOUND, f"the ledger has no entry {index}")
@@ -137,14 +152,20 @@ def _add_proofs(api: APIRouter, ledger: LedgerStore) -> None:
         )
 
     @api.get("/consistency")
-    async def consistency(old: Size, new: Size) -> Consistency:
-        """The proof that the ledger of ``new`` entries extends that of ``old``."""
+    async def consistency(old: Older, new: Newer) -> Consistency:
+        """Proof that the ledger was only added to.
+
+        The ledger of `new` entries begins with that of `old`: an RFC 6962 consistency proof.
+        """
         hashes = await ledger.consistency_proof(old, new=new)
         return Consistency(old=old, new=new, hashes=[_base64(one) for one in hashes])
 
     @api.get("/hand-overs")
     async def hand_overs(size: Size) -> HandOvers:
-        """The entries among the first ``size`` that hand the key over, with their proofs."""
+        """Entries that hand the ledger's key over.
+
+        Those among the first `size`, each with the proof that it is one of them.
+        """
         logged = await ledger.find(EventType.KEY_ROTATED)
         found = [
             HandOver(
@@ -163,12 +184,21 @@ def _add_proofs(api: APIRouter, ledger: LedgerStore) -> None:
 def _add_files(api: APIRouter, ledger: LedgerStore) -> None:
     @api.get("/checkpoint", response_class=PlainTextResponse)
     async def checkpoint() -> PlainTextResponse:
-        """The newest checkpoint, as signed."""
+        """Newest signed checkpoint.
+
+        A C2SP tlog-checkpoint as text: origin, size, root and signatures. 404 before the first.
+        """
         return PlainTextResponse((await _signed(ledger)).note)
 
     @api.get("/tile/{path:path}", response_class=Response)
-    async def tile(path: str) -> Response:
-        """A hash tile or a bundle of entries, by its C2SP path."""
+    async def tile(
+        path: Annotated[str, Path(description="Such as `0/x001/234.p/56` or `entries/000`.")],
+    ) -> Response:
+        """One tile of the ledger.
+
+        Hashes or a bundle of entries as C2SP tlog-tiles says, in bytes; 404 where the newest
+        checkpoint does not cover it.
+        """
         level, index, width = _tile(path)
         signed = (await _signed(ledger)).size
         content = await _content(ledger, level, index, width, signed)

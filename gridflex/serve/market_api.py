@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Annotated, Any, Protocol
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 
 from gridflex.adapters.beckn.log import (
     BecknLog,
@@ -19,9 +19,10 @@ from gridflex.beckn.contracts.states import ContractState
 from gridflex.beckn.flexibility.offers import resource_id
 from gridflex.beckn.roles.selling import Standing
 from gridflex.instants import Instant
+from gridflex.serve.parameters import page_size
 from gridflex.serve.problems import ProblemError
 
-Limit = Annotated[int, Query(ge=1, le=500)]
+Limit = Annotated[int, page_size(500)]
 
 
 class Offering(Protocol):
@@ -44,7 +45,11 @@ def create_market_router(log: BecknLog, *, house: Offering, subscriber_id: str |
 
     @router.get("/offers")
     async def offers() -> dict[str, Any]:
-        """Return the blocks of waiting jobs that can be sold now, whether or not we trade."""
+        """What could be sold now.
+
+        The blocks of jobs that wait, each with its site, power (kW), energy (kWh), earliest and
+        latest start and price (GBP per kWh), whether or not GridFlex trades.
+        """
         standing = await house.standing()
         name = subscriber_id or standing.terms.subscriber_id
         return {
@@ -70,15 +75,32 @@ def create_market_router(log: BecknLog, *, house: Offering, subscriber_id: str |
         }
 
     @router.get("/contracts")
-    async def contracts(limit: Limit = 50, before: Instant | None = None) -> dict[str, Any]:
-        """Return contracts, the newest first; ``next_before`` asks for older ones."""
+    async def contracts(
+        limit: Limit = 50,
+        before: Annotated[
+            Instant | None,
+            Query(
+                description="Opened before this instant with its offset; `next_before` of a page."
+            ),
+        ] = None,
+    ) -> dict[str, Any]:
+        """List contracts, the newest first.
+
+        Bought and sold, with their stage, energy (kWh) and what is due (GBP). Give `next_before`
+        as `before` for older ones; it is null on the last page.
+        """
         found = await log.contracts(limit=limit, before=before)
         last = found[-1].opened_at.isoformat() if len(found) == limit else None
         return {"contracts": [_contract(one) for one in found], "next_before": last}
 
     @router.get("/contracts/{transaction_id}")
-    async def contract(transaction_id: UUID) -> dict[str, Any]:
-        """Return one contract with everything that was said about it."""
+    async def contract(
+        transaction_id: Annotated[UUID, Path(description="Beckn transaction of the contract.")],
+    ) -> dict[str, Any]:
+        """One contract with all that was said about it.
+
+        The contract as it goes over Beckn, and its messages, the newest first, 500 at most.
+        """
         found = await log.contract(str(transaction_id))
         if not found:
             raise ProblemError(HTTPStatus.NOT_FOUND, f"no contract {transaction_id}")
@@ -90,8 +112,17 @@ def create_market_router(log: BecknLog, *, house: Offering, subscriber_id: str |
         }
 
     @router.get("/messages")
-    async def messages(limit: Limit = 50, before: int | None = None) -> dict[str, Any]:
-        """Return the trade log, the newest message first; ``next_before`` asks for older ones."""
+    async def messages(
+        limit: Limit = 50,
+        before: Annotated[
+            int | None, Query(description="Number of a message; older ones are listed.")
+        ] = None,
+    ) -> dict[str, Any]:
+        """Trade log, the newest message first.
+
+        Every Beckn message that was sent or received. Give `next_before` as `before` for older
+        ones; it is null on the last page.
+        """
         found = await log.messages(limit=limit, before=before)
         last = found[-1].number if len(found) == limit else None
         return {"messages": [_message(one) for one in found], "next_before": last}

@@ -23,7 +23,6 @@ from gridflex.instants import HalfHourStart
 from gridflex.ledger.canonical import digest
 from gridflex.ledger.event import EventType
 from gridflex.market.amounts import Amount
-from gridflex.market.days import SettlementDay
 from gridflex.market.delivered_cost import delivered_costs
 from gridflex.market.registry_records import registered_units
 from gridflex.market.settlement.authority import Authority
@@ -41,6 +40,7 @@ from gridflex.market.trading.selling import Outlook, SalePolicy, decide_sale
 from gridflex.market.volumes import ZERO, Rounding
 from gridflex.market.working_days import first_and_last_of, half_hours_of
 from gridflex.serve.clock import Clock
+from gridflex.serve.parameters import FirstDay, LastDay
 from gridflex.serve.problems import ProblemError
 
 LONGEST: Final = 96
@@ -208,11 +208,15 @@ def _add_reports(api: APIRouter, ledger: LedgerStore, clock: Clock, authority: A
     @api.post("/reports")
     async def report(
         text: Annotated[str, Body(media_type="text/plain")],
-        party: Annotated[str | None, Query(description="Answer its rows alone.")] = None,
+        party: Annotated[
+            str | None,
+            Query(description="Market party; its rows of the report alone are answered."),
+        ] = None,
     ) -> ReportOut:
-        """Record what an S0142 report says of registered units, and compare it with our own.
+        """Take a central settlement report.
 
-        Compared are the settlements of its day and run as they are when it comes in.
+        What an S0142 file says of registered units is recorded, and compared with the settlements
+        of its day and run as they are when it comes in.
         """
         read = read_s0142(text)
         shown = report_json(read, party=party)
@@ -238,10 +242,13 @@ def _add_reports(api: APIRouter, ledger: LedgerStore, clock: Clock, authority: A
 def _add_checks(api: APIRouter, ledger: LedgerStore) -> None:
     @api.get("/reconciliation")
     async def reconciled(
-        first: Annotated[SettlementDay, Query(description="First settlement day.")],
-        last: Annotated[SettlementDay, Query(description="Last settlement day.")],
+        first: FirstDay,
+        last: LastDay,
     ) -> list[DifferenceOut]:
-        """Half-hours whose trades are not exactly what was notified and accepted."""
+        """Where trades and accepted notices differ.
+
+        Half-hours whose trades (MWh) are not exactly what was notified and accepted, and why.
+        """
         start, end = first_and_last_of(first, last)
         traded = await ledger.find(EventType.CONTRACT_MESSAGE, first=start + -LONGEST, last=end)
         trades = list(trades_of(one.event for one in traded))
@@ -266,10 +273,11 @@ def _add_checks(api: APIRouter, ledger: LedgerStore) -> None:
 def _add_reservations(api: APIRouter, energy: EnergyBook, clock: Clock) -> None:
     @api.post("/reservations")
     async def reserve(sent: ReservationIn) -> ReservationOut:
-        """Promise energy to one product; refused with 409 where it would be sold twice.
+        """Promise energy to one product.
 
-        So is another amount than the contract holds already. The same amount again is answered
-        with what is held, also once the half-hour is over and whatever `flexible_mwh` is by then.
+        Refused with 409 where it would be sold twice. So is another amount than the contract holds
+        already. The same amount again is answered with what is held, also once the half-hour is
+        over and whatever `flexible_mwh` is by then.
         """
         wanted = Reservation(
             meter=sent.meter,
@@ -288,8 +296,16 @@ def _add_reservations(api: APIRouter, energy: EnergyBook, clock: Clock) -> None:
         return _reservation(held)
 
     @api.get("/reservations")
-    async def reservations(meter: str, start: HalfHourStart) -> list[ReservationOut]:
-        """What is promised of a meter pair in a half-hour."""
+    async def reservations(
+        meter: Annotated[str, Query(description="Import id of the meter pair, 13 digits.")],
+        start: Annotated[
+            HalfHourStart, Query(description="Start of the half-hour, such as 2026-07-01T12:30Z.")
+        ],
+    ) -> list[ReservationOut]:
+        """What is promised of a meter pair.
+
+        Reservations that hold in a half-hour: energy (MWh), direction, product and contract.
+        """
         found = await energy.held(meter, HalfHour.parse(start))
         return [_reservation(one) for one in found.held]
 
@@ -330,7 +346,11 @@ def _reservation(held: Held) -> ReservationOut:
 def _add_prices(api: APIRouter) -> None:
     @api.post("/dfs")
     async def dfs(sent: DfsIn) -> DfsOut:
-        """What a settlement period of the Demand Flexibility Service pays."""
+        """What the Demand Flexibility Service pays.
+
+        Of one settlement period, GBP, and whether the factors risk deregistration; nothing is
+        recorded.
+        """
         made = dfs_payment(
             contracted_mw=sent.contracted_mw,
             price_gbp_per_mwh=sent.price_gbp_per_mwh,
@@ -345,7 +365,11 @@ def _add_prices(api: APIRouter) -> None:
 
     @api.post("/sale")
     async def sale(sent: SaleIn) -> dict[str, Any]:
-        """How much of an expected delivery to sell, and what it is expected to bring."""
+        """How much of an expected delivery to sell.
+
+        What selling that much is expected to bring (GBP), and whether it is worthwhile; nothing
+        is recorded.
+        """
         outlook = Outlook(
             delivery_mwh=tuple(sent.delivery_mwh),
             system_price_gbp_per_mwh=tuple(sent.system_price_gbp_per_mwh),
@@ -362,6 +386,10 @@ def _add_prices(api: APIRouter) -> None:
 
     @api.post("/delivered-cost")
     async def delivered_cost(sent: CostIn) -> list[dict[str, Any]]:
-        """What energy costs at the meter under a site's tariff, half-hour by half-hour."""
+        """What energy costs at the meter.
+
+        Wholesale prices under a site's tariff, half-hour by half-hour and component by component,
+        GBP per MWh; nothing is recorded.
+        """
         prices = {HalfHour.parse(at): gbp for at, gbp in sent.wholesale_gbp_per_mwh.items()}
         return [one.as_json() for one in delivered_costs(sent.tariff, prices)]

@@ -25,6 +25,7 @@ from gridflex.planning.planner import make_plan, run_now
 from gridflex.planning.problem import PlanningProblem
 from gridflex.planning.record import problem_from_record, result_record
 from gridflex.planning.what_if import Changes, Spent, changed, moved_jobs, not_run, spent_by
+from gridflex.serve.parameters import PlanNumber, page_size
 from gridflex.serve.problems import ProblemError
 from gridflex.units import MOST_PRICE_GBP
 
@@ -223,16 +224,26 @@ def create_plans_router(plans: PlanStore) -> APIRouter:
 
     @api.get("")
     async def index(
-        limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+        limit: Annotated[int, page_size(1000)] = 50,
         before: Annotated[
-            int | None, Query(ge=1, le=LARGEST_ID, description="Older than this plan.")
+            int | None,
+            Query(ge=1, le=LARGEST_ID, description="Number of a plan; older ones are listed."),
         ] = None,
     ) -> list[PlanLine]:
-        """Return the plans that were committed, the newest first."""
+        """List committed plans, the newest first.
+
+        Number, when it was made, the first half-hour it decides and what called for it. Give the
+        number of the last one as `before` for older ones.
+        """
         return [PlanLine(**row) for row in await plans.listed(limit=limit, before=before)]
 
     @api.get("/{plan_id}")
-    async def show(plan_id: str) -> PlanView:
+    async def show(plan_id: PlanNumber) -> PlanView:
+        """One plan: which job runs when and where.
+
+        With its cost, carbon, waiting and distance from the proven optimum, beside those of
+        running every job at once; units are in the names.
+        """
         stored = await find_plan(plans, plan_id)
         problem = await problem_of_plan(plans, stored)
         at_once = await asyncio.to_thread(run_now, problem)
@@ -251,10 +262,20 @@ def create_plans_router(plans: PlanStore) -> APIRouter:
 
     @api.get("/{plan_id}/front")
     async def front(
-        plan_id: str,
-        gbp_per_tco2: Annotated[Price, Query()] = 80.0,
-        gbp_per_gpu_hour: Annotated[Price, Query()] = 0.0,
+        plan_id: PlanNumber,
+        gbp_per_tco2: Annotated[
+            Price, Query(description="What a tonne of CO2 counts for, GBP, 0 to 1,000,000.")
+        ] = 80.0,
+        gbp_per_gpu_hour: Annotated[
+            Price,
+            Query(description="What a GPU-hour of waiting counts for, GBP, 0 to 1,000,000."),
+        ] = 0.0,
     ) -> FrontView:
+        """What cost, carbon and waiting could be traded for.
+
+        Plans for the same jobs of which none is better in all three, and which of them is best at
+        the two prices. The first call for a plan takes some seconds; prices change no plan.
+        """
         stored = await find_plan(plans, plan_id)
         kept = await plans.front(stored.id)
         if kept is None:
@@ -264,7 +285,12 @@ def create_plans_router(plans: PlanStore) -> APIRouter:
         return _front_view(kept, gbp_per_tco2=gbp_per_tco2, gbp_per_gpu_hour=gbp_per_gpu_hour)
 
     @api.post("/{plan_id}/what-if")
-    async def what_if(plan_id: str, body: WhatIf) -> WhatIfAnswer:
+    async def what_if(plan_id: PlanNumber, body: WhatIf) -> WhatIfAnswer:
+        """Try a plan under other conditions.
+
+        What it would be with other GPUs, deadlines, carbon caps or another carbon price, beside
+        what it is, and which jobs would move. Nothing is changed. It takes some seconds.
+        """
         stored = await find_plan(plans, plan_id)
         problem = await problem_of_plan(plans, stored)
         return await asyncio.to_thread(_what_if, problem, stored.as_plan(), body.changes())

@@ -29,9 +29,9 @@ from gridflex.market.working_days import (
 )
 from gridflex.serve.clock import Clock
 from gridflex.serve.known import Known
+from gridflex.serve.parameters import FirstDay, LastDay, OneDay
 
-First = Annotated[SettlementDay, Query(description="First settlement day.")]
-Last = Annotated[SettlementDay, Query(description="Last settlement day.")]
+OneUnit = Annotated[str | None, Query(description="Secondary BM Unit; every one if left out.")]
 
 
 class MessageOut(BaseModel):
@@ -176,8 +176,12 @@ def create_positions_router(ledger: LedgerStore, clock: Clock) -> APIRouter:
     known = Known(ledger, clock)
 
     @api.get("/positions")
-    async def positions(first: First, last: Last, unit: str | None = None) -> list[PositionOut]:
-        """Where each message about each traded half-hour stands, as the ledger has it."""
+    async def positions(first: FirstDay, last: LastDay, unit: OneUnit = None) -> list[PositionOut]:
+        """How far each traded half-hour has come.
+
+        What was planned and sold (MWh), and where each message about it stands, as the ledger has
+        it.
+        """
         if unit is not None:
             await known.unit(unit)
         begin, end = first_and_last_of(first, last)
@@ -187,7 +191,11 @@ def create_positions_router(ledger: LedgerStore, clock: Clock) -> APIRouter:
 
     @api.get("/alarms")
     async def threatened() -> list[AlarmOut]:
-        """What is missing, rejected or unanswered now, the most pressing first."""
+        """Messages that may miss their deadline, or did.
+
+        What is missing, rejected or unanswered now, the most pressing first, with the
+        seconds left and what happens if nobody acts.
+        """
         now = clock.now()
         running = HalfHour.containing(now)
         oldest = HalfHour.containing(now - WATCHED)
@@ -207,15 +215,22 @@ def create_positions_router(ledger: LedgerStore, clock: Clock) -> APIRouter:
         ]
 
     @api.get("/deliveries")
-    async def deliveries(day: SettlementDay) -> list[DeliveryOut]:
-        """What may be claimed as delivered in a settlement day, and what was notified."""
+    async def deliveries(day: OneDay) -> list[DeliveryOut]:
+        """What may be claimed as delivered in a day.
+
+        By unit, half-hour and meter (MWh), with what was notified and why something is not
+        claimed.
+        """
         span = half_hours_of(day)
         found = await book.positions(first=span[0], last=span[-1])
         return [_delivery(one, calendar) for one in found]
 
     @api.get("/given-up")
     async def given_up() -> list[GivenUpOut]:
-        """Settlement runs that lacked something for too long, and what of them is not settled."""
+        """Settlement runs that were given up.
+
+        What each lacked for too long, and its half-hours that nobody settled since.
+        """
         known = [(one, await abandoned.open_half_hours(one)) for one in await abandoned.given_up()]
         return [
             GivenUpOut(
@@ -231,9 +246,10 @@ def create_positions_router(ledger: LedgerStore, clock: Clock) -> APIRouter:
 
     @api.post("/late")
     async def settle_late(sent: LateIn) -> dict[str, int]:
-        """Have a run that was given up settled as soon as its data are there; an override.
+        """Have a given-up run settled after all.
 
-        Refused for any other run: an earlier one is not settled after a later one.
+        As soon as its data are there; recorded as an override, with the reason. Refused for any
+        other run: an earlier one is not settled after a later one.
         """
         order = LateOrder(await known.unit(sent.unit), sent.day, sent.run, sent.reason)
         return {"index": await abandoned.order(order, now=clock.now())}

@@ -13,7 +13,7 @@ from decimal import Decimal
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Body, Query, Request
+from fastapi import APIRouter, Body, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel, Field
 
@@ -26,7 +26,6 @@ from gridflex.jobs import JobId
 from gridflex.ledger.event import Event, EventType
 from gridflex.market.baselines.quality import PREDICTABILITY, PredictabilityLimits
 from gridflex.market.billing.receipt_page import receipt_html
-from gridflex.market.days import SettlementDay
 from gridflex.market.meter_files import ReadingsIn, read_csv
 from gridflex.market.meters import MeterHistory, Reading, check_once, refuse_unfinished
 from gridflex.market.policy import Dated
@@ -54,6 +53,16 @@ from gridflex.serve.invoices_api import create_invoices_router
 from gridflex.serve.known import Known
 from gridflex.serve.ledger_api import create_ledger_router
 from gridflex.serve.market_checks_api import create_market_checks_router
+from gridflex.serve.parameters import (
+    AccountName,
+    EveryDay,
+    FirstDay,
+    JobName,
+    LastDay,
+    MeterName,
+    OneDay,
+    OnlyRun,
+)
 from gridflex.serve.positions_api import create_positions_router
 from gridflex.serve.problems import ProblemError
 
@@ -65,8 +74,6 @@ MOST_RECORDS: Final = 5_000
 
 REGISTERED: Final = (EventType.SITE_REGISTERED, EventType.CONSENT_RECORDED)
 """What the registry is made of."""
-
-Day = Annotated[SettlementDay | None, Query(description="Settlement day.")]
 
 
 class Recorded(BaseModel):
@@ -186,7 +193,10 @@ def create_settlement_router(
 def _add_sites_and_meters(api: APIRouter, ledger: LedgerStore, clock: Clock, known: Known) -> None:
     @api.post("/registry")
     async def register(sent: RecordsIn) -> Recorded:
-        """Register sites, units, consents and allocations, all of them or none."""
+        """Register sites, units, consents and allocations.
+
+        All of them or none: they must agree with each other and with what is registered already.
+        """
         now = clock.now()
         records = [read_record(one.kind, one.record) for one in sent.records]
         events = [registry_event(one) for one in records]
@@ -202,25 +212,41 @@ def _add_sites_and_meters(api: APIRouter, ledger: LedgerStore, clock: Clock, kno
 
     @api.get("/registry")
     async def registry() -> list[RecordIn]:
-        """Every record of the registry, every version, oldest first."""
+        """List what is registered, oldest first.
+
+        Sites, units, consents and allocations, every version of each.
+        """
         registered = await _entries(ledger, *REGISTERED)
         return [RecordIn(**entry["body"]) for entry in registered]
 
     @api.post("/readings")
     async def add_readings(sent: ReadingsIn) -> ReadingsRecorded:
-        """Take readings of one meter."""
+        """Send readings of one meter.
+
+        Of half-hours that are over. What is known already keeps its place in the ledger; what
+        differs is a correction.
+        """
         now = clock.now()
         return await _record_readings(ledger, sent.received(now), now)
 
     @api.post("/readings.csv")
     async def add_csv(text: Annotated[str, Body(media_type="text/csv")]) -> ReadingsRecorded:
-        """Take readings as CSV, all of them or none."""
+        """Send readings as CSV.
+
+        Of any meters, all of them or none. Columns: `meter`, `import_kwh`, and `start_utc` or
+        `settlement_date` with `settlement_period`; optional `export_kwh`, `evidence` and
+        `substituted`.
+        """
         now = clock.now()
         return await _record_readings(ledger, read_csv(text, received_at=now), now)
 
     @api.get("/readings/{meter}")
-    async def readings(meter: str, day: SettlementDay) -> list[ReadingOut]:
-        """A meter's settlement day, gaps included, as it is known now."""
+    async def readings(meter: MeterName, day: OneDay) -> list[ReadingOut]:
+        """Readings of a meter on one day.
+
+        Net import (MWh) of every half-hour as it is known now, null in a gap, with the kind of
+        meter and how many versions arrived.
+        """
         found = await _entries(ledger, EventType.METER_RECEIVED, subject=f"meter:{meter}", day=day)
         history = MeterHistory.of(await known.meter(meter), readings_of(found))
         return [_reading(history, one, now=clock.now()) for one in half_hours_of(day)]
@@ -237,7 +263,11 @@ def _add_settlements(
 ) -> None:
     @api.post("/books")
     async def add_book(request: Request) -> Recorded:
-        """Settle a book: each half-hour becomes an entry with its inputs and its outcome."""
+        """Settle a book.
+
+        The body is the book as JSON; each half-hour becomes an entry of the ledger with its inputs
+        and its outcome.
+        """
         book = read_book(await request.body())
         refuse_endless(book)
         did = book.did()
@@ -248,27 +278,39 @@ def _add_settlements(
         return await _record(ledger, events, clock.now())
 
     @api.get("/book", response_class=Response)
-    async def book(day: Day = None) -> Response:
-        """The inputs of every settlement, for ``gridflex settle --book``."""
+    async def book(day: EveryDay = None) -> Response:
+        """Download the inputs of settlements.
+
+        As a book for `gridflex settle --book`, which computes the same outcome from it offline.
+        """
         found = await _book(ledger, day)
         return Response(write_book(found), media_type="application/json")
 
     @api.get("/days")
-    async def days(day: Day = None, run: Run | None = None) -> list[DayTotal]:
-        """Delivered, sold and earned by settlement day and run."""
+    async def days(day: EveryDay = None, run: OnlyRun = None) -> list[DayTotal]:
+        """Totals by settlement day and run.
+
+        Energy delivered and sold (MWh), and what it earned (GBP).
+        """
         outcome = settle_book(await _book(ledger, day))
         return [one for one in outcome.days if run in {None, one.run}]
 
     @api.get("/half-hours")
-    async def half_hours(day: SettlementDay, run: Run | None = None) -> list[dict[str, Any]]:
-        """Every half-hour of a settlement day, with what was expected, metered and paid."""
+    async def half_hours(day: OneDay, run: OnlyRun = None) -> list[dict[str, Any]]:
+        """Settled half-hours of one day.
+
+        What was expected and metered (MWh) and paid (GBP) in each, by run.
+        """
         outcome = settle_book(await _book(ledger, day))
         results = json.loads(write_statement(outcome))["results"]
         return [one for one in results if run is None or one["run"] == run]
 
     @api.get("/true-ups")
-    async def differences(account: str) -> list[TrueUp]:
-        """What each paying run changed against the one before, on the day on which it pays."""
+    async def differences(account: AccountName) -> list[TrueUp]:
+        """What later settlement runs changed.
+
+        What each paying run changed against the one before (GBP), on the day on which it pays.
+        """
         await known.account(account)
         outcome = settle_book(await _book(ledger, None))
         calendar = calendar_around(clock.now().date())
@@ -276,8 +318,11 @@ def _add_settlements(
         return true_ups(cash, interest_fraction_per_year=interest)
 
     @api.get("/shares")
-    async def shares(account: str, first: SettlementDay, last: SettlementDay) -> SharesOut:
-        """What contracts, jobs and teams earned, each half-hour in its newest paying run."""
+    async def shares(account: AccountName, first: FirstDay, last: LastDay) -> SharesOut:
+        """What contracts, jobs and teams earned.
+
+        An account's net (GBP) spread three ways, each half-hour in its newest paying run.
+        """
         await known.account(account)
         span = first_and_last_of(first, last)
         found = await ledger.find(EventType.SETTLEMENT_RUN, first=span[0], last=span[1])
@@ -295,12 +340,18 @@ def _add_settlements(
 def _add_receipts(api: APIRouter, receipts: ReceiptStore) -> None:
     @api.get("/receipts")
     async def listed() -> list[JobId]:
-        """Jobs with a receipt, the last one issued first."""
+        """List jobs with a receipt.
+
+        Their submission ids, the last receipt that was issued first.
+        """
         return await receipts.jobs()
 
     @api.get("/receipts/{job_id}", response_class=JSONResponse)
-    async def receipt(job_id: str, request: Request) -> Response:
-        """A job's receipt with its proof: JSON to verify, or with ``Accept: text/html`` a page."""
+    async def receipt(job_id: JobName, request: Request) -> Response:
+        """A job's receipt with its proof.
+
+        JSON for `gridflex settle verify`, or a page where the request says `Accept: text/html`.
+        """
         found = await receipts.newest(JobId(job_id))
         if found is None:
             is_known = await receipts.is_known(JobId(job_id))

@@ -8,14 +8,15 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated, Final, Self
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Path, Query, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from gridflex.agents.ports import Ports
 from gridflex.agents.shed_desk import ShedDesk
 from gridflex.curtailment import Curtailment, CurtailmentRequest, valid_hold, valid_within
-from gridflex.jobs import JobState
+from gridflex.jobs import MAX_WINDOW, JobState
 from gridflex.planning.shed import Action
+from gridflex.serve.parameters import page_size
 from gridflex.serve.problems import ProblemError
 
 LARGEST_PAGE: Final = 500
@@ -30,6 +31,7 @@ OrderId = Annotated[
 ]
 
 
+OrderPath = Annotated[str, Path(description="The order's id, as answered when it was given.")]
 Within = Annotated[timedelta, AfterValidator(valid_within)]
 Hold = Annotated[timedelta, AfterValidator(valid_hold)]
 
@@ -187,13 +189,24 @@ def create_shed_router(desk: ShedDesk, ports: Ports) -> APIRouter:
 
     @api.get("/shed")
     async def shed(
-        kw: Annotated[float, Query(gt=0, le=1e6, description="Power to free.")],
-        within: Annotated[Within, Query(description="How soon, such as PT30S.")] = timedelta(
-            seconds=30
-        ),
-        hold: Annotated[Hold, Query(description="How long, such as PT1H.")] = timedelta(hours=1),
-        site: Annotated[str | None, Query(description="Where; anywhere if left out.")] = None,
+        kw: Annotated[
+            float, Query(gt=0, le=1e6, description="Power to free, kW, at most 1,000,000.")
+        ],
+        within: Annotated[
+            Within, Query(description=f"How soon, PT0S to P{MAX_WINDOW.days}D.")
+        ] = timedelta(seconds=30),
+        hold: Annotated[
+            Hold, Query(description=f"For how long, at most P{MAX_WINDOW.days}D.")
+        ] = timedelta(hours=1),
+        site: Annotated[
+            str | None, Query(description="Name of a site; anywhere if left out.")
+        ] = None,
     ) -> SheddingView:
+        """What to pause to free power at once.
+
+        The cheapest running jobs that give it with every job on time, what that costs (GBP) and
+        what comes back when. Nothing is paused: `POST` on this path does that.
+        """
         request = CurtailmentRequest(kw, within=within, hold=hold, site=site)
         found, warm = await desk.free(request)
         return SheddingView(
@@ -212,23 +225,41 @@ def create_shed_router(desk: ShedDesk, ports: Ports) -> APIRouter:
     async def carry_out(
         body: OrderBody, response: Response, order_id: OrderId = None
     ) -> OrderDetailView:
+        """Order jobs to pause, to free power at once.
+
+        The cheapest jobs that keep on time stand still for `hold`; `is_enough` says whether they
+        give what was asked for. 201 for a new order; 200 with the order there is where the same
+        one comes again under its `Idempotency-Key`, 409 where another does.
+        """
         order, is_new = await desk.carry_out(order_id or uuid.uuid4().hex, body.request())
         if not is_new:
             response.status_code = HTTPStatus.OK
         return await _detail(order, ports)
 
     @api.get("/shed/orders")
-    async def orders(limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE)] = 50) -> OrdersView:
+    async def orders(limit: Annotated[int, page_size(LARGEST_PAGE)] = 50) -> OrdersView:
+        """List orders to free power, the newest first.
+
+        Those in force and those that are over; `is_active` tells them apart.
+        """
         now = ports.clock.now()
         found = await ports.curtailments.newest(limit=limit)
         return OrdersView(orders=[OrderView.of(order, now=now) for order in found])
 
     @api.get("/shed/orders/{order_id}")
-    async def order(order_id: str) -> OrderDetailView:
+    async def order(order_id: OrderPath) -> OrderDetailView:
+        """One order to free power, with its jobs.
+
+        Where each job is now, and how much power (kW) those give that stand still.
+        """
         return await _detail(_known(await ports.curtailments.get(order_id), order_id), ports)
 
     @api.post("/shed/orders/{order_id}/end")
-    async def end(order_id: str) -> OrderDetailView:
+    async def end(order_id: OrderPath) -> OrderDetailView:
+        """End an order to free power before its time.
+
+        Its jobs may run again; an order that is over stays as it is.
+        """
         ended = await ports.curtailments.end(order_id, at=ports.clock.now())
         return await _detail(_known(ended, order_id), ports)
 

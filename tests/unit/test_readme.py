@@ -1,5 +1,6 @@
 """The README's figures are those of the last run of each benchmark, its commands as it says."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import pytest
 from typer.main import get_command
 
 from gridflex import cli
+from gridflex.agents.roles import BOOKS, ENERGY, GRID, ORCHESTRATOR, TRADING, WORKLOAD
 from gridflex.jobs import PREFIX, Submission, Tier, parse_flexibility
 from tests.shared import ROOT
 
@@ -46,6 +48,16 @@ def without_json(command: Any, words: tuple[str, ...]) -> Iterator[str]:  # noqa
         name for one in command.params for name in one.opts
     }:
         yield " ".join(words)
+
+
+def test_the_readme_says_what_each_agent_is() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    _, _, below = text.partition("`/v1/agents` lists six names")
+    table, _, _ = below.partition("\n\nWhere ")
+
+    agents = {WORKLOAD, GRID, BOOKS, TRADING, ENERGY, ORCHESTRATOR}
+
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == agents
 
 
 @pytest.mark.parametrize("tier", Tier)
