@@ -13,12 +13,11 @@ from typing import Annotated, Final
 
 import numpy as np
 import typer
-from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from gridflex.cli.fitting import Column, print_fitting
 from gridflex.cli.options import between
-from gridflex.cli.output import out, print_json, say
+from gridflex.cli.output import Terminal, out, print_json, say
 from gridflex.cli.traces import Trace, read_history, read_trace
 from gridflex.errors import ContractError
 from gridflex.fleet import MOST_GPUS
@@ -209,13 +208,15 @@ def backtest(
         _replayed, trace, gpus=gpus, forecast=KNOWN[forecast](), carbon_price=carbon_price
     )
     found = replayed(chosen)
-    bound = clairvoyant_gbp(
-        trace.arrivals,
-        trace.grid,
-        gpus=gpus,
-        carbon_price_gbp_per_tco2=carbon_price,
-        budget_s=30.0,
-    )
+    with _bars() as progress:
+        progress.add_task("bound", total=None)
+        bound = clairvoyant_gbp(
+            trace.arrivals,
+            trace.grid,
+            gpus=gpus,
+            carbon_price_gbp_per_tco2=carbon_price,
+            budget_s=30.0,
+        )
     figures = _as_json(found, bound, carbon_price)
     if proof:
         shown = proof_of(trace.arrivals, trace.grid, found, start=trace.start)
@@ -227,6 +228,11 @@ def backtest(
         return
     run_now = PolicyName.RUN_NOW.value
     known = found if run_now in found else replayed({run_now: RunNow()})
+    jobs_told = f"{len(trace.arrivals)} job{'' if len(trace.arrivals) == 1 else 's'}"
+    say(
+        f"{jobs_told} on {gpus} GPUs, {trace.start} to {trace.start + trace.grid.half_hours}, "
+        f"forecast: {forecast}, carbon at {carbon_price:g} GBP/t"
+    )
     _show(found, bound, carbon_price, base_gbp=_score(known[run_now], carbon_price))
     _show_missing(found, trace)
 
@@ -240,7 +246,7 @@ def _replayed(
     carbon_price: float,
 ) -> dict[str, Outcome]:
     found: dict[str, Outcome] = {}
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with _bars() as progress:
         for name, policy in policies.items():
             task = progress.add_task(name, total=trace.grid.half_hours)
             found[name] = replay(
@@ -253,6 +259,12 @@ def _replayed(
                 told=partial(_advance, progress, task),
             )
     return found
+
+
+def _bars() -> Progress:
+    """Return bars that vanish when all is done; where nobody watches, none."""
+    console = Terminal(stderr=True)
+    return Progress(console=console, transient=True, disable=not console.is_terminal)
 
 
 def _advance(progress: Progress, task: TaskID, now: int) -> None:

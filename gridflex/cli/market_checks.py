@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from decimal import Decimal
 from io import StringIO
@@ -52,7 +53,7 @@ def register(
     if as_json:
         print_json(found)
         return
-    out.print(f"recorded as entries {found['indexes']}")
+    out.print(f"recorded as {_entries(found['indexes'])}")
 
 
 def readings(
@@ -139,7 +140,7 @@ def report(
     else:
         print_summary(shown)
         if recorded:
-            out.print(f"recorded as entries {recorded}")
+            out.print(f"recorded as {_entries(recorded)}")
         for one in differ:
             out.print(
                 f"DIFFERENT {one['start']} {one['what']}: ours {one['ours']}, "
@@ -148,6 +149,16 @@ def report(
         print_units(shown)
     if differ:
         raise typer.Exit(1)
+
+
+def _entries(indexes: Sequence[int]) -> str:
+    """Return how entries are named: ``entry 7``, ``entries 17 to 20`` or ``entries 2, 5``."""
+    first, last = indexes[0], indexes[-1]
+    if len(indexes) == 1:
+        return f"entry {first}"
+    if list(indexes) == list(range(first, last + 1)):
+        return f"entries {first} to {last}"
+    return f"entries {', '.join(map(str, indexes))}"
 
 
 def _off(report: SettlementReport, *, book: SettlementBook, file_sha256: str) -> list[Difference]:

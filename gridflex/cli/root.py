@@ -11,6 +11,7 @@ import errno
 import logging
 import sys
 from collections.abc import Mapping
+from importlib.metadata import version
 from typing import Annotated, Final, NoReturn
 
 import typer
@@ -85,11 +86,29 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, help=__doc__, cls=on_demand(ON_DEMAND)
 )
 jobs_app = typer.Typer(no_args_is_help=True, help="Jobs that GridFlex holds, runs or has run.")
+
+
+def _version(is_asked: bool) -> None:  # noqa: FBT001 - Typer calls it so
+    if is_asked:
+        out.print(f"gridflex {version('gridflex')}")
+        raise typer.Exit
+
+
 app.add_typer(jobs_app, name="jobs")
 sandbox_app = typer.Typer(
     no_args_is_help=True, help="Stand-ins for outside services.", cls=on_demand(SANDBOX)
 )
 app.add_typer(sandbox_app, name="sandbox")
+
+
+@app.callback()
+def root(
+    *,
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_version)
+    ] = False,
+) -> None:
+    """Take what is said before a command."""
 
 
 def main() -> None:

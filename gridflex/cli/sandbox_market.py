@@ -46,7 +46,10 @@ def sandbox_market(
     depth_mw: Annotated[str, typer.Option(help="Most it buys in a half-hour.")] = "50",
     mishap: Annotated[
         list[str] | None,
-        typer.Option(help="What happens to the next files of a kind: ecvn=reject,none,lose."),
+        typer.Option(
+            help="What happens to the next files of a kind, such as ecvn=reject,none,lose; kinds "
+            f"are {', '.join(ArtefactKind)}; words are {', '.join([*Mishap, WELL])}."
+        ),
     ] = None,
     meter: Annotated[
         list[str] | None, typer.Option(help="Import id that is allocated; any without it.")

@@ -115,7 +115,10 @@ def show(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Settle a book again and show it by day, or by half-hour for one day."""
+    """Show the settled totals of a running GridFlex, or of a book, by day, or a day by half-hour.
+
+    They are computed again from the inputs, and are the same anywhere.
+    """
     outcome = settle_book(_read(book, url))
     chosen = None if day is None else _day(day)
     if statement is not None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import fsspec
 import httpx
@@ -45,6 +46,9 @@ _SHOWN: Final = {
     nord_pool.PROVIDER: "Nord Pool",
 }
 """How providers are named to people."""
+
+HERE: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+"""This machine, whose cluster ``gridflex up`` starts."""
 
 _LIBRARY_ERRORS = (OSError, ValueError, ImportError)
 """What file systems raise: unreachable, unknown, or known to a package that is not installed."""
@@ -218,9 +222,15 @@ async def _losses(energy: EnergySettings, now: datetime) -> str:
 
 
 async def _site(site: SiteSettings) -> str:
-    async with RayJobs.of_site(site) as cluster:
-        version = await cluster.version()
-        gpus = await cluster.gpus()
+    try:
+        async with RayJobs.of_site(site) as cluster:
+            version = await cluster.version()
+            gpus = await cluster.gpus()
+    except SourceError as error:
+        is_here = urlsplit(site.ray_url).hostname in HERE
+        if is_here and isinstance(error.__cause__, httpx.ConnectError):
+            raise SourceError(f"{error}; start it with: gridflex up") from error
+        raise
     return f"Ray {version.get('ray_version')} at {site.ray_url}, {gpus.total} GPUs"
 
 

@@ -127,7 +127,8 @@ def cut(history: History, end: HalfHour, *, days: int, stretches: int) -> Plan:
     if history.start.until(first) <= 0:
         raise ContractError(
             f"{history.target}: the history begins at {history.start}, and {stretches + 1} "
-            f"stretches of {days} days before {end} begin at {first}; take fewer or shorter ones"
+            f"stretches of {days} days before {end} begin at {first}: take fewer (--stretches) or "
+            "shorter ones (--days)"
         )
     learnable(history.known_at(first))
     return Plan(tuple(parts[:-1]), parts[-1])

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from gridflex import cli
 from gridflex.adapters import database
+from gridflex.adapters.clusters.ray_jobs import RayJobs
 from gridflex.capping import Ability
 from gridflex.energy_settings import EnergySettings
 from gridflex.errors import ContractError, SourceError
@@ -209,6 +210,31 @@ def test_a_database_that_cannot_be_is_named_without_its_password(
         database.ensure_database(Settings(database_url=url))
 
     assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "ends"),
+    [
+        ("http://127.0.0.1:1", "; start it with: gridflex up"),
+        ("http://[::1]:1", "; start it with: gridflex up"),
+        ("http://cluster.invalid:1", "failed"),
+    ],
+)
+async def test_the_cluster_of_this_machine_is_started_by_us(
+    monkeypatch: pytest.MonkeyPatch, url: str, ends: str
+) -> None:
+    def refused(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("All connection attempts failed", request=request)
+
+    def cluster(site: SiteSettings) -> RayJobs:
+        return RayJobs(site.ray_url, transport=httpx.MockTransport(refused))
+
+    monkeypatch.setattr(check.RayJobs, "of_site", cluster)
+
+    with pytest.raises(SourceError) as raised:
+        await check._site(SiteSettings(name="local", ray_url=url))
+
+    assert str(raised.value).endswith(ends)
 
 
 async def test_a_gateway_that_is_ready_is_told_with_its_degraded_agents(

@@ -3,6 +3,7 @@
 import json
 import logging
 from functools import partial
+from importlib.metadata import version
 from typing import Any
 
 import httpx
@@ -442,6 +443,7 @@ def test_an_attempt_that_is_repeated_is_not_told(
     ("command", "line"),
     [
         pytest.param((), "something outside did not answer; 4 the input", id="root"),
+        pytest.param(("settle", "show"), "the settled totals of a running GridFlex", id="show"),
         pytest.param(("settle", "invoice"), "that does not know what the ledger says", id="group"),
         pytest.param(
             ("settle", "baseline", "judge"), "against what was committed, a computed", id="nested"
@@ -450,6 +452,16 @@ def test_an_attempt_that_is_repeated_is_not_told(
 )
 def test_help_breaks_its_lines_where_the_terminal_ends(command: tuple[str, ...], line: str) -> None:
     assert line in run(*command, "--help", columns=80)
+
+
+def test_the_words_of_a_mishap_are_in_its_help() -> None:
+    shown = " ".join(run("sandbox", "market", "--help", columns=250).split())
+
+    assert "words are lose, garble, mute, reject, none." in shown
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert run("--version") == f"gridflex {version('gridflex')}\n"
 
 
 NOTHING_SHED: dict[str, Any] = {

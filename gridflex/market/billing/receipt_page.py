@@ -76,10 +76,14 @@ def _done(body: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     done, lost = body["done"], body["work_lost"]
     yield "Outcome", done["state"]
     yield "Ended", _minute(done["ended_at"]) + (", late" if done["was_late"] else ", in time")
-    yield "Ran", f"{_hours(done['run_time_s'])} in {len(done['attempts'])} runs"
-    yield "Paused", f"{done['pauses']} times"
+    yield "Ran", f"{_hours(done['run_time_s'])} in {_counted(len(done['attempts']), 'run')}"
+    yield "Paused", _counted(done["pauses"], "time")
     gpu_hours = _rounded(lost["redone_gpu_hours"], 2)
     yield "Work lost", f"{_hours(lost['redone_s'])}, {gpu_hours} GPU h ({lost['basis']})"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _figures(body: Mapping[str, Any]) -> str:

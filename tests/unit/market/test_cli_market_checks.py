@@ -114,6 +114,21 @@ def test_a_book_that_follows_a_report_still_differs_from_it(files: Path) -> None
     ]
 
 
+@pytest.mark.parametrize(
+    ("indexes", "said"),
+    [([7], "entry 7"), ([17, 18, 19, 20], "entries 17 to 20"), ([2, 5, 6], "entries 2, 5, 6")],
+)
+def test_what_was_registered_is_named_by_its_entries(
+    server: Server, files: Path, indexes: list[int], said: str
+) -> None:
+    server.answer = {"indexes": indexes}
+    (files / "records.json").write_text("{}")
+
+    told = run("register", files / "records.json", "--url", server.url)
+
+    assert told.strip() == f"recorded as {said}"
+
+
 def test_a_report_is_recorded_by_a_running_system(server: Server, files: Path) -> None:
     differs = {"start": "2026-07-01T06:00Z", "what": "deviation MWh of V__CGRID001"}
     server.answer = {"differences": [], "recorded": [7]}
@@ -122,7 +137,7 @@ def test_a_report_is_recorded_by_a_running_system(server: Server, files: Path) -
 
     other = run("report", files / "report", "--url", server.url, code=1)
 
-    assert "recorded as entries [7]" in same
+    assert "recorded as entry 7\n" in same
     assert "deviation MWh of V__CGRID001: ours 2.8, reported nothing" in other
     method, path, body, kind = server.asked[0]
     assert (method, path, kind) == ("POST", "/v1/settlement/reports", "text/plain")

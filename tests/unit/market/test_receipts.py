@@ -23,7 +23,7 @@ from gridflex.ledger.verify.merkle import leaf_hash
 from gridflex.ledger.verify.reading import VerificationError
 from gridflex.ledger.verify.receipts import verify_receipt
 from gridflex.lifecycle import Attempt, AttemptState, Job, JobRequest, Outcome, StopReason
-from gridflex.market.billing.receipt_page import receipt_html
+from gridflex.market.billing.receipt_page import receipt_facts, receipt_html
 from gridflex.market.billing.receipts import (
     Basis,
     Evidence,
@@ -250,6 +250,18 @@ def test_it_says_what_was_promised_and_done() -> None:
         "redone_gpu_hours": "0.8",
         "basis": "modelled",
     }
+
+
+def test_one_run_and_one_pause_are_told_as_one() -> None:
+    _, receipt = issued()
+    done = receipt.entry["body"]["done"]
+    once = {**done, "attempts": done["attempts"][:1]}
+    entry = {**receipt.entry, "body": {**receipt.entry["body"], "done": once}}
+
+    facts = dict(receipt_facts(replace(receipt, entry=entry)))
+
+    assert (facts["Ran"], facts["Paused"]) == ("1.10 h in 1 run", "1 time")
+    assert dict(receipt_facts(receipt))["Ran"] == "1.10 h in 2 runs"
 
 
 def test_a_job_that_has_not_ended_has_no_receipt() -> None:

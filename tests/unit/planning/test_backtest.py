@@ -1,6 +1,7 @@
 """A replay keeps capacity, hides the future, and ranks policies as worked out by hand."""
 
 import json
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -169,6 +170,9 @@ def test_where_not_all_can_be_on_time_the_bound_is_below_whoever_is_late() -> No
     assert 0 < bound["bound_gbp"] <= found.cost_gbp
 
 
+NO_COLOR = {"NO_COLOR": "1"}
+
+
 @pytest.fixture
 def four_days(tmp_path: Path) -> Path:
     """A folder with four days of an hourly series, ``grid.csv``, and one job, ``jobs.csv``."""
@@ -184,10 +188,13 @@ def four_days(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def command(folder: Path, *options: str, columns: int = 80) -> Result:
+def command(
+    folder: Path, *options: str, columns: int = 80, env: Mapping[str, str] = NO_COLOR
+) -> Result:
     files = ("--jobs", str(folder / "jobs.csv"), "--grid", str(folder / "grid.csv"))
-    env = {"NO_COLOR": "1", "COLUMNS": str(columns)}
-    return CliRunner(env=env).invoke(app, ["backtest", *files, "--gpus", "4", *options])
+    return CliRunner(env={**env, "COLUMNS": str(columns)}).invoke(
+        app, ["backtest", *files, "--gpus", "4", *options]
+    )
 
 
 def test_the_command_compares_policies_on_files(four_days: Path) -> None:
@@ -218,6 +225,22 @@ def test_savings_are_against_run_now_and_whole_at_80_columns(four_days: Path) ->
     assert row[:5] == ["lowest-window", "0.04", "0.23", "0.04", "75.0%"]
     assert "saved: of both, against run-now" in shown
     assert "left out, beyond the series or too large: job-2, job-3" in shown
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_progress_is_shown_on_a_terminal_only(four_days: Path, *, is_terminal: bool) -> None:
+    env = {"FORCE_COLOR": "1"} if is_terminal else {}
+
+    result = command(four_days, "--policy", "run-now", env=env)
+
+    assert result.exit_code == 0
+    assert (
+        "1 job on 4 GPUs, 2026-07-01T00:00Z to 2026-07-05T00:00Z, forecast: profile"
+        in result.stdout
+    )
+    for step in ("run-now", "bound"):
+        assert (step in result.stderr) == is_terminal
+    assert is_terminal or not result.stderr
 
 
 def test_a_job_that_is_not_done_in_time_is_named(four_days: Path) -> None:
