@@ -229,7 +229,7 @@ async def test_the_cluster_of_this_machine_is_started_by_us(
     def cluster(site: SiteSettings) -> RayJobs:
         return RayJobs(site.ray_url, transport=httpx.MockTransport(refused))
 
-    monkeypatch.setattr(check.RayJobs, "of_site", cluster)
+    monkeypatch.setattr(RayJobs, "of_site", cluster)
 
     with pytest.raises(SourceError) as raised:
         await check._site(SiteSettings(name="local", ray_url=url))
