@@ -252,7 +252,11 @@ def create_jobs_router(ports: Ports) -> APIRouter:
         limit: Annotated[int, page_size(LARGEST_PAGE)] = PAGE,
         cursor: Annotated[
             int | None,
-            Query(ge=1, le=LARGEST_ID, description="`next_cursor` of the page before; none first."),
+            Query(
+                ge=1,
+                le=LARGEST_ID,
+                description="`next_cursor` of the page before; not for the first.",
+            ),
         ] = None,
     ) -> JobPage:
         """List flexible jobs, the newest first.

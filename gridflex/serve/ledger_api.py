@@ -31,7 +31,7 @@ Index = Annotated[
     int, Path(ge=0, le=LARGEST_ID, description="Place of the entry in the ledger, from 0.")
 ]
 Size = Annotated[
-    int, Query(ge=0, le=LARGEST_ID, description="Entries of the ledger, counted from its first.")
+    int, Query(ge=0, le=LARGEST_ID, description="Entries of the ledger that the proofs are in.")
 ]
 Older = Annotated[int, Query(ge=0, le=LARGEST_ID, description="Entries of the smaller ledger.")]
 Newer = Annotated[

@@ -193,10 +193,10 @@ def create_shed_router(desk: ShedDesk, ports: Ports) -> APIRouter:
             float, Query(gt=0, le=1e6, description="Power to free, kW, at most 1,000,000.")
         ],
         within: Annotated[
-            Within, Query(description=f"How soon, PT0S to P{MAX_WINDOW.days}D.")
+            Within, Query(description=f"How soon, such as PT30S, at most P{MAX_WINDOW.days}D.")
         ] = timedelta(seconds=30),
         hold: Annotated[
-            Hold, Query(description=f"For how long, at most P{MAX_WINDOW.days}D.")
+            Hold, Query(description=f"For how long, such as PT1H, at most P{MAX_WINDOW.days}D.")
         ] = timedelta(hours=1),
         site: Annotated[
             str | None, Query(description="Name of a site; anywhere if left out.")
