@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import uvicorn
@@ -76,12 +76,13 @@ class SimulatedCluster:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self._started: dict[str, datetime] = {}
+        self._requests: dict[str, JobRequest] = {}
 
     async def gpus(self) -> Gpus:
         return Gpus(total=8, used=0.0)
 
     async def submit(self, ray_id: str, request: JobRequest) -> None:
-        assert request.entrypoint
+        self._requests.setdefault(ray_id, request)
         self._started.setdefault(ray_id, self.clock.wall_now())
 
     async def stop(self, ray_id: str) -> bool:
@@ -100,7 +101,12 @@ class SimulatedCluster:
         started = self._started[ray_id]
         ended = started + RUN / self.clock.speed
         is_over = self.clock.wall_now() >= ended
-        details = {"start_time": int(started.timestamp() * 1000)}
+        request = self._requests[ray_id]
+        details: dict[str, Any] = {
+            "entrypoint": request.entrypoint,
+            "metadata": dict(request.metadata),
+            "start_time": int(started.timestamp() * 1000),
+        }
         if is_over:
             details["end_time"] = int(ended.timestamp() * 1000)
         return RayJob(ray_id, "SUCCEEDED" if is_over else "RUNNING", details)
