@@ -95,9 +95,10 @@ def _flags(state: Path) -> dict[str, Any]:
                 "ray_url": f"http://127.0.0.1:{processes.free_port()}",
                 "gpus": 8,
                 "power_caps": [0.57],
+                "intensity_cap_gco2_per_kwh": 1000,  # nothing is paused for it
             }
         ],
-        "planner": {"waiting_gbp_per_gpu_hour": 0.5},
+        "planner": {"waiting_gbp_per_gpu_hour": 5.0},
         "http": {"port": processes.free_port(), "auth": "token"},
         "clock": {"speed": SPEED, "origin": NOON, "origin_wall": datetime.now(UTC)},
     }
