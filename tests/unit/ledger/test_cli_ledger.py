@@ -159,7 +159,7 @@ def answering(answers: dict[str, str]) -> Iterator[str]:
         def do_GET(self) -> None:
             self.send_response(200 if self.path in answers else 404)
             self.end_headers()
-            self.wfile.write(answers.get(self.path, "").encode())
+            self.wfile.write(answers.get(self.path, '{"detail": "Not Found"}').encode())
 
         def log_message(self, *_: object) -> None:
             return
