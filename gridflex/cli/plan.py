@@ -219,7 +219,7 @@ def _print_figures(
     for (_, label, unit), *shown in zip(FIGURES, *columns, strict=True):
         table.add_row(label, *shown, unit)
     out.print(table)
-    out.print(COUNTS, style="dim italic", highlight=False)
+    out.print(COUNTS, style="dim italic")
 
 
 def _print_front(front: dict[str, Any]) -> None:

@@ -270,6 +270,9 @@ async def _gateway(settings: Settings) -> str:
     except httpx.TransportError as error:
         raise SourceError(f"{url} does not answer ({error}); start it with: gridflex up") from error
     if answer.is_success:
-        degraded = answer.json().get("degraded")
+        try:
+            degraded = answer.json()["degraded"]
+        except (ValueError, TypeError, KeyError) as error:
+            raise SourceError(f"{url}: what answers there is not GridFlex") from error
         return f"{url} is ready" + (f"; degraded: {', '.join(degraded)}" if degraded else "")
     raise httpx.HTTPError(f"{url} answers HTTP {answer.status_code}: {answer.text[:300]}")

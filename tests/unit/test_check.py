@@ -237,6 +237,19 @@ async def test_the_cluster_of_this_machine_is_started_by_us(
     assert str(raised.value).endswith(ends)
 
 
+@pytest.mark.parametrize("body", ["<html>hello</html>", "[]", "5", ""])
+async def test_another_program_at_the_port_of_the_gateway_is_told(
+    monkeypatch: pytest.MonkeyPatch, body: str
+) -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, text=body))
+    monkeypatch.setattr(httpx, "AsyncClient", partial(httpx.AsyncClient, transport=transport))
+
+    found = await check._try("gateway", partial(check._gateway, Settings()))
+
+    told = "http://127.0.0.1:8000/readyz: what answers there is not GridFlex"
+    assert (found.is_ok, found.detail) == (False, told)
+
+
 async def test_a_gateway_that_is_ready_is_told_with_its_degraded_agents(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
